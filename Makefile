@@ -1,0 +1,44 @@
+# Two commands on a fresh machine: `make quickstart` and `make test`. Both make .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+export DS_ACCELERATOR ?= cpu
+export DS_BUILD_OPS := 0
+export MLFLOW_DISABLE_TELEMETRY := true
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: quickstart test test-fast lint format clean
+
+quickstart: .venv/.installed
+	$(BIN)/python jobs/sweep.py recipes/quickstart.yaml
+
+test: .venv/.installed lint
+	$(BIN)/python -m pytest -m "not ray and not slow" --durations=5
+	$(BIN)/python -m pytest -m "ray or slow" --durations=10
+
+test-fast: .venv/.installed
+	$(BIN)/python -m pytest -m "not ray and not slow" --durations=5
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# DeepSpeed comes as source and reads torch while it builds, so torch is there first and its build sees this environment.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "installing into .venv (3-6 minutes, about 3 GB; once)"
+	$(PYTHON) -m venv .venv
+	$(PIP) torch numpy setuptools wheel ninja
+	$(PIP) --no-build-isolation deepspeed
+	$(PIP) --no-build-isolation -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .cache sweeps mlflow.db mlruns build *.egg-info

@@ -1,0 +1,59 @@
+"""Signed, projected and ordinary low-rank adapters, many at a time over one frozen base.
+
+Names that need torch are loaded on first use, so that a planner can read methods and their settings without it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from d2lora.registry import available_methods, get_method
+
+if TYPE_CHECKING:
+    from d2lora.attachment import attach, attach_lanes, lane_rows, match_targets, merge
+    from d2lora.export import LoraExport, to_lora
+    from d2lora.layer import Lane
+    from d2lora.state import adapter_parameters, adapter_state, describe_adapter, lane_of, load_adapter_state
+
+_LAZY = {
+    "attach": "attachment",
+    "attach_lanes": "attachment",
+    "lane_rows": "attachment",
+    "match_targets": "attachment",
+    "merge": "attachment",
+    "LoraExport": "export",
+    "to_lora": "export",
+    "Lane": "layer",
+    "adapter_parameters": "state",
+    "adapter_state": "state",
+    "describe_adapter": "state",
+    "lane_of": "state",
+    "load_adapter_state": "state",
+}
+
+__all__ = [
+    "Lane",
+    "LoraExport",
+    "adapter_parameters",
+    "adapter_state",
+    "attach",
+    "attach_lanes",
+    "available_methods",
+    "describe_adapter",
+    "get_method",
+    "lane_of",
+    "lane_rows",
+    "load_adapter_state",
+    "match_targets",
+    "merge",
+    "to_lora",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'd2lora' has no attribute {name!r}")
+    found = getattr(import_module(f"d2lora.{_LAZY[name]}"), name)
+    globals()[name] = found
+    return found

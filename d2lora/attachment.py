@@ -1,0 +1,106 @@
+"""Put lanes of adapters on a model, run batches through them, and take one out as a plain model."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+from torch import Generator, nn
+
+from d2lora.layer import AdaptedLinear, Lane, LaneRows
+from d2lora.method import LowRankConfig
+from d2lora.registry import get_method
+
+
+def attach(
+    model: nn.Module,
+    method: str,
+    config: LowRankConfig,
+    targets: Sequence[str],
+    lanes: int = 1,
+    seeds: Sequence[int] | None = None,
+) -> nn.Module:
+    """Adapt the linear layers that match ``targets`` with ``lanes`` adapters of one method, in place.
+
+    ``seeds`` (default 0, 1, ...) draw the starts. Everything else is frozen. Returns ``model``.
+    """
+    drawn = list(range(lanes)) if seeds is None else list(seeds)
+    if len(drawn) != lanes:
+        raise ValueError(f"{len(drawn)} seeds for {lanes} lanes: give one seed a lane.")
+    return attach_lanes(model, [Lane(method, config, seed) for seed in drawn], targets)
+
+
+def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]) -> nn.Module:
+    """Adapt the linear layers that match ``targets`` with one adapter a lane, of any methods, in place.
+
+    A lane's start depends on its own seed, method and settings alone, not on its neighbours.
+    ValueError: no lanes, a pattern that matches no linear layer, a model that is adapted already, a rank too large.
+    """
+    if not lanes:
+        raise ValueError("No lanes: attach needs one adapter or more.")
+    if adapted_layers(model):
+        raise ValueError("The model is adapted already: merge a lane or load the base again.")
+    for lane in lanes:
+        get_method(lane.method)
+    names = match_targets(model, targets)
+    model.requires_grad_(False)
+    rows, generators = LaneRows(), [Generator().manual_seed(lane.seed) for lane in lanes]
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        linear = model.get_submodule(name)
+        assert isinstance(linear, nn.Linear)  # noqa: S101 - match_targets returns linear layers only
+        try:
+            layer = AdaptedLinear(linear, lanes, rows, generators, salt=zlib.crc32(name.encode()))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        setattr(model.get_submodule(parent), child, layer)
+    return model
+
+
+def match_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
+    """Return the names of the linear layers that any pattern matches, in model order; every pattern must match one."""
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for pattern in targets:
+        if not any(fnmatchcase(name, pattern) for name in linears):
+            kinds = sorted({f"*.{name.rpartition('.')[2]}" for name in linears})
+            raise ValueError(f"Target {pattern!r} matches no linear layer of the model. There are: {', '.join(kinds)}.")
+    found = [name for name in linears if any(fnmatchcase(name, pattern) for pattern in targets)]
+    if not found:
+        raise ValueError("No targets: name the layers to adapt, for example ['*.q_proj', '*.v_proj'].")
+    return found
+
+
+def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
+    """Return the model's adapted layers by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, AdaptedLinear)}
+
+
+@contextmanager
+def lane_rows(model: nn.Module, counts: Sequence[int] | None, draw: int = 0) -> Iterator[None]:
+    """Within: ``counts[l]`` rows of every batch belong to lane l, in lane order; a lane with 0 rows takes no part.
+
+    Hold it around forward *and* backward, because gradient checkpointing runs the forward again. ``draw`` numbers the
+    pass for dropout.
+    """
+    layers = adapted_layers(model)
+    if not layers:
+        raise ValueError("The model has no adapters: call d2lora.attach first.")
+    rows = next(iter(layers.values())).rows
+    before = (rows.counts, rows.draw)
+    rows.counts, rows.draw = (None if counts is None else tuple(counts)), draw
+    try:
+        yield
+    finally:
+        rows.counts, rows.draw = before
+
+
+def merge(model: nn.Module, lane: int = 0) -> nn.Module:
+    """Return a new plain model in which every adapted layer is one ``nn.Linear`` with the lane's effective weight."""
+    layers = adapted_layers(model)
+    if not layers:
+        raise ValueError("The model has no adapters: call d2lora.attach first.")
+    merged: dict[int, object] = {id(layer): layer.merged(lane) for layer in layers.values()}
+    return copy.deepcopy(model, merged)

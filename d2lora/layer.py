@@ -1,0 +1,168 @@
+"""AdaptedLinear: N lanes of adapters over one frozen weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from d2lora.apply import apply_factored, stack_factored
+from d2lora.method import Factored, LowRankConfig, Params
+from d2lora.norms import BaseWeight, at_least_float32
+from d2lora.registry import get_method
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One adapter of a pack: its method, its settings and the seed that draws its start and its dropout."""
+
+    method: str
+    config: LowRankConfig
+    seed: int = 0
+
+
+@dataclass
+class LaneRows:
+    """How the rows of the batch that is running belong to lanes; one object shared by a model's adapted layers.
+
+    ``counts[l]`` rows belong to lane l, in lane order; None means equal groups. ``draw`` numbers the forward pass:
+    dropout masks depend on it and on the lane's seed alone, so a recomputed forward draws the same ones and a lane's
+    masks do not depend on its neighbours.
+    """
+
+    counts: tuple[int, ...] | None = None
+    draw: int = 0
+
+    def of(self, lanes: int, rows: int) -> tuple[int, ...]:
+        """Return how many of a batch's ``rows`` belong to each of ``lanes``; ValueError with the numbers if unclear."""
+        if self.counts is None:
+            if rows % lanes:
+                raise ValueError(
+                    f"{rows} rows cannot be shared equally by {lanes} lanes: use d2lora.lane_rows(model, counts)."
+                )
+            return (rows // lanes,) * lanes
+        total = sum(self.counts)
+        if len(self.counts) != lanes or not total or rows % total:
+            raise ValueError(f"lane_rows gave {list(self.counts)} for {lanes} lanes, but the batch has {rows} rows.")
+        return tuple(count * (rows // total) for count in self.counts)
+
+
+@dataclass
+class _Group:
+    """Lanes with the same method and settings: their parameters are stacked and factored at once."""
+
+    method: str
+    config: LowRankConfig
+    lanes: list[int] = field(default_factory=list)
+
+    def among(self, active: Sequence[int]) -> list[int]:
+        """Return the lanes of this group that take part."""
+        return [lane for lane in self.lanes if lane in active]
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen ``nn.Linear`` under N adapters; row groups of the input go through one adapter each.
+
+    The parameter ``NAME`` of lane l is the attribute ``NAME_l`` of this module (the module that is called owns what its
+    forward reads, or ZeRO-3 would not gather it). The base product is one matrix product over all lanes' rows.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, lanes: Sequence[Lane], rows: LaneRows, generators: Sequence[Generator], salt: int = 0
+    ) -> None:
+        """Adapt ``linear``; ``generators[l]`` draws lane l's start, ``salt`` names this layer in dropout."""
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        for parameter in (self.weight, self.bias):
+            if parameter is not None:
+                parameter.requires_grad_(False)
+        self.out_features, self.in_features = linear.out_features, linear.in_features
+        self.lanes, self.rows, self.salt = tuple(lanes), rows, salt
+        self._base = BaseWeight(self.weight)
+        self._names: list[tuple[str, ...]] = []
+        self._groups: list[_Group] = []
+        drawn_from = at_least_float32(self.weight.detach().cpu())
+        for lane, generator in zip(lanes, generators, strict=True):
+            self._add(lane, get_method(lane.method).init(drawn_from, lane.config, generator))
+
+    def params(self, lane: int) -> Params:
+        """Return the trained tensors of ``lane`` by their plain names, as they are (not copies)."""
+        return {name: getattr(self, f"{name}_{lane}") for name in self._names[lane]}
+
+    def effective_weight(self, lane: int) -> Tensor:
+        """Return the weight that acts for ``lane``, dense, of shape (O, I), in float32 or better, without gradient."""
+        spec = self.lanes[lane]
+        with torch.no_grad():
+            wide_OI = at_least_float32(self.weight)
+            return get_method(spec.method).effective_weight(wide_OI, self.params(lane), spec.config)
+
+    def merged(self, lane: int) -> nn.Linear:
+        """Return a new plain ``nn.Linear`` that computes what this layer computes for ``lane``."""
+        has_bias = self.bias is not None
+        linear = nn.Linear(
+            self.in_features, self.out_features, has_bias, device=self.weight.device, dtype=self.weight.dtype
+        ).requires_grad_(False)
+        linear.weight.copy_(self.effective_weight(lane))
+        if has_bias:
+            linear.bias.copy_(self.bias)
+        return linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the adapted product for ``x`` of shape (rows, ..., I); rows belong to lanes as ``self.rows`` says."""
+        counts = self.rows.of(len(self.lanes), x.shape[0])
+        active = [lane for lane, count in enumerate(counts) if count]
+        sizes = [counts[lane] for lane in active]
+        thin = stack_factored([self._factored(group, active) for group in self._groups if group.among(active)])
+        adapter_x = self._dropped(x, active, sizes)
+        if len(set(sizes)) == 1:
+            y = self._through(x, adapter_x, len(active), thin)
+        else:
+            longest = max(sizes)
+            padded, adapter_padded = (
+                pad_sequence(list(torch.split(one, sizes)), batch_first=True) for one in (x, adapter_x)
+            )
+            y_padded = self._through(padded.flatten(0, 1), adapter_padded.flatten(0, 1), len(active), thin)
+            y = torch.cat([part[:size] for part, size in zip(torch.split(y_padded, longest), sizes, strict=True)])
+        return y if self.bias is None else y + self.bias
+
+    def _through(self, x: Tensor, adapter_x: Tensor, lanes: int, thin: Factored) -> Tensor:
+        x_LNI = x.reshape(lanes, -1, self.in_features)
+        adapter_x_LNI = x_LNI if adapter_x is x else adapter_x.reshape(lanes, -1, self.in_features)
+        return apply_factored(x_LNI, self.weight, thin, adapter_x_LNI).reshape(*x.shape[:-1], self.out_features)
+
+    def _add(self, lane: Lane, start: Params) -> None:
+        index = len(self._names)
+        for name, value in start.items():
+            self.register_parameter(f"{name}_{index}", nn.Parameter(value.to(self.weight.device)))
+        self._names.append(tuple(start))
+        for group in self._groups:
+            if (group.method, group.config) == (lane.method, lane.config):
+                group.lanes.append(index)
+                return
+        self._groups.append(_Group(lane.method, lane.config, [index]))
+
+    def _factored(self, group: _Group, active: Sequence[int]) -> tuple[list[int], Factored]:
+        """Return the group's active lanes and their thin factors."""
+        lanes = group.among(active)
+        each = [self.params(lane) for lane in lanes]
+        stacked = {name: torch.stack([params[name] for params in each]) for name in each[0]}
+        return lanes, get_method(group.method).factored(self._base, stacked, group.config)
+
+    def _dropped(self, x: Tensor, active: Sequence[int], sizes: Sequence[int]) -> Tensor:
+        """Return what the adapters read: ``x``, after each lane's own dropout while training.
+
+        A row draws its mask from a generator of its own, so padding at the end of a row changes nothing before it.
+        """
+        if not self.training or all(self.lanes[lane].config.dropout == 0 for lane in active):
+            return x
+        parts = []
+        for lane, part in zip(active, torch.split(x, list(sizes)), strict=True):
+            spec, rate = self.lanes[lane], self.lanes[lane].config.dropout
+            for index, row in enumerate(part):
+                generator = Generator().manual_seed(hash((spec.seed, self.salt, self.rows.draw, index)) % 2**63)
+                keep = torch.rand(row.shape, generator=generator) >= rate
+                parts.append(row * keep.to(row.device) / (1 - rate))
+        return torch.stack(parts)

@@ -1,0 +1,1 @@
+"""One small file a method; `d2lora.registry` names them."""

@@ -1,0 +1,127 @@
+"""D2-LoRA: a signed low-rank pair, then every column of W + dW back to its norm in W (arXiv 2602.14728).
+
+    dW   = (alpha / r) (up_plus @ down_plus - tau * up_minus @ down_minus)
+    W*   = (W + dW) with the column norms of W
+    What = W* + readd * dW
+
+The source leaves open which axis is a "column", whether the norm carries gradient and how the pairs start: each is an
+option of `D2LoraConfig`, with our choice as its default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from d2lora.method import Axis, Factored, LowRankConfig, NormGrad, Params, Shapes, check_rank
+from d2lora.methods.lora import draw_kaiming, draw_normal
+from d2lora.norms import BaseWeight, at_least_float32, restoring_scale, updated_norms2
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class D2LoraConfig(LowRankConfig):
+    """Settings of D2-LoRA.
+
+    tau         weight of the minus pair; "learned" trains one scalar a layer that starts at 0.5
+    rank_minus  rank of the minus pair; None is ``rank``
+    minus       "train", "detach" (the pair acts but gets no gradient), or "off" (there is none)
+    projection  "on", or "off" for W + dW (+ readd * dW)
+    readd       1 adds dW once more after the projection (equation 3), 0 does not
+    norm_axis   "out": one norm an output unit, over inputs; "in": one an input feature
+    norm_grad   "through": the projection removes the radial part of the gradient; "detach": the norm is a constant
+    start       which distribution draws which ``down``: Kaiming/normal ("kaiming-normal"), exchanged, or equal
+    """
+
+    tau: float | Literal["learned"] = 0.5
+    rank_minus: int | None = None
+    minus: Literal["train", "detach", "off"] = "train"
+    projection: Literal["on", "off"] = "on"
+    readd: Literal[0, 1] = 1
+    norm_axis: Axis = "out"
+    norm_grad: NormGrad = "through"
+    start: Literal["kaiming-normal", "normal-kaiming", "kaiming-kaiming"] = "kaiming-normal"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank_minus is not None and self.rank_minus < 1:
+            raise ValueError(f"rank_minus={self.rank_minus} is not positive: use minus=off for no minus pair.")
+        if self.tau != "learned" and not self.tau >= 0:
+            raise ValueError(f"tau={self.tau} is negative: the sign of the minus pair is part of the method.")
+
+
+Config = D2LoraConfig
+
+
+def shapes(out_features: int, in_features: int, config: D2LoraConfig) -> Shapes:
+    """Return the two pairs, and ``tau`` as a scalar where it is learned."""
+    minus = config.rank_minus or config.rank
+    check_rank(max(config.rank, minus), out_features, in_features)
+    found: Shapes = {"up_plus": (out_features, config.rank), "down_plus": (config.rank, in_features)}
+    if config.minus != "off":
+        found |= {"up_minus": (out_features, minus), "down_minus": (minus, in_features)}
+        if config.tau == "learned":
+            found["tau"] = ()
+    return found
+
+
+def init(weight_OI: Tensor, config: D2LoraConfig, generator: Generator) -> Params:
+    """Return both ups at zero, so that dW = 0, and the downs drawn *differently* as ``config.start`` says."""
+    draw = {"kaiming": draw_kaiming, "normal": draw_normal}
+    starts = dict(zip(("down_plus", "down_minus"), config.start.split("-"), strict=True))
+    params = {name: weight_OI.new_zeros(shape) for name, shape in _shapes_of(weight_OI, config).items()}
+    for name, start in starts.items():
+        if name in params:
+            draw[start](params[name], generator)
+    if "tau" in params:
+        params["tau"].fill_(0.5)
+    return params
+
+
+def effective_weight(weight_OI: Tensor, params: Params, config: D2LoraConfig) -> Tensor:
+    """Return ``What``: the projection of ``W + dW`` plus ``readd * dW``."""
+    delta_OI = sum(up @ down for up, down in _pairs(params, config))
+    moved_OI = weight_OI + delta_OI
+    if config.projection == "on":
+        dim = 1 if config.norm_axis == "out" else 0
+        updated2 = at_least_float32(moved_OI).square().sum(dim)
+        scale = _scale(BaseWeight(weight_OI), updated2, config).to(moved_OI.dtype)
+        moved_OI = moved_OI * scale.unsqueeze(dim)
+    return moved_OI + config.readd * delta_OI
+
+
+def factored(base: BaseWeight, params: Params, config: D2LoraConfig) -> Factored:
+    """Return both pairs as one of rank 2r, with the projection as a scale on the output or the input."""
+    import torch
+
+    ups, downs = zip(*_pairs(params, config), strict=True)
+    up_LOR, down_LRI = torch.cat(ups, -1), torch.cat(downs, -2)
+    if config.projection == "off":
+        return Factored(up_LOR, down_LRI, readd=config.readd)
+    scale = _scale(base, updated_norms2(base, up_LOR, down_LRI, config.norm_axis), config)
+    if config.norm_axis == "out":
+        return Factored(up_LOR, down_LRI, out_scale_LO=scale, readd=config.readd)
+    return Factored(up_LOR, down_LRI, in_scale_LI=scale, readd=config.readd)
+
+
+def _shapes_of(weight_OI: Tensor, config: D2LoraConfig) -> Shapes:
+    return shapes(weight_OI.shape[0], weight_OI.shape[1], config)
+
+
+def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:
+    """Return (up, scaled down) pairs whose products add up to dW; constants stay outside what Adam sees."""
+    found = [(params["up_plus"], config.scale * params["down_plus"])]
+    if config.minus != "off":
+        up, down = params["up_minus"], params["down_minus"]
+        if config.minus == "detach":
+            up, down = up.detach(), down.detach()
+        tau = params["tau"][..., None, None] if config.tau == "learned" else config.tau
+        found.append((up, -config.scale * tau * down))
+    return found
+
+
+def _scale(base: BaseWeight, updated2: Tensor, config: D2LoraConfig) -> Tensor:
+    scale = restoring_scale(base.norms2(config.norm_axis), updated2)
+    return scale.detach() if config.norm_grad == "detach" else scale

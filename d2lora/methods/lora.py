@@ -1,0 +1,61 @@
+"""LoRA: W + (alpha / r) up @ down (Hu et al., arXiv 2106.09685, equation 3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from d2lora.method import Factored, LowRankConfig, Params, Shapes, check_rank
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from d2lora.norms import BaseWeight
+
+
+@dataclass(frozen=True)
+class LoraConfig(LowRankConfig):
+    """``start="halves"`` draws ``down`` as D2-LoRA draws its two pairs: for a control of rank 2r at the same start."""
+
+    start: Literal["kaiming", "normal", "halves"] = "kaiming"
+
+
+Config = LoraConfig
+
+
+def shapes(out_features: int, in_features: int, config: LoraConfig) -> Shapes:
+    """Return ``up`` (O, R) and ``down`` (R, I)."""
+    check_rank(config.rank, out_features, in_features)
+    return {"up": (out_features, config.rank), "down": (config.rank, in_features)}
+
+
+def init(weight_OI: Tensor, config: LoraConfig, generator: Generator) -> Params:
+    """Return ``up`` at zero, so the start is the base model, and ``down`` drawn as ``config.start`` says."""
+    shape = shapes(weight_OI.shape[0], weight_OI.shape[1], config)
+    down = weight_OI.new_empty(shape["down"])
+    first = {"kaiming": config.rank, "normal": 0, "halves": (config.rank + 1) // 2}[config.start]
+    draw_kaiming(down[:first], generator)
+    draw_normal(down[first:], generator)
+    return {"up": weight_OI.new_zeros(shape["up"]), "down": down}
+
+
+def draw_kaiming(down_RI: Tensor, generator: Generator) -> None:
+    """Fill in place from Kaiming's uniform distribution with a = sqrt 5: within 1 / sqrt(I)."""
+    bound = 1 / math.sqrt(down_RI.shape[1])
+    down_RI.uniform_(-bound, bound, generator=generator)
+
+
+def draw_normal(down_RI: Tensor, generator: Generator) -> None:
+    """Fill in place from a normal distribution with standard deviation 1 / sqrt(I)."""
+    down_RI.normal_(0, 1 / math.sqrt(down_RI.shape[1]), generator=generator)
+
+
+def effective_weight(weight_OI: Tensor, params: Params, config: LoraConfig) -> Tensor:
+    """Return ``W + scale * up @ down``."""
+    return weight_OI + config.scale * params["up"] @ params["down"]
+
+
+def factored(base: BaseWeight, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
+    """Return the pair itself; the scale goes into ``down``."""
+    return Factored(params["up"], config.scale * params["down"])

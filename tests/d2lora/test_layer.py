@@ -1,0 +1,183 @@
+"""AdaptedLinear: rows and lanes, memory, dropout; attach and export."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import d2lora
+from d2lora.attachment import adapted_layers
+
+
+def two_layers(lanes: list[d2lora.Lane], width: int = 6) -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(width, width + 2), nn.GELU(), nn.Linear(width + 2, width)).double()
+    return d2lora.attach_lanes(model, lanes, ["*"])
+
+
+def lane(method: str, seed: int = 0, **settings: object) -> d2lora.Lane:
+    return d2lora.Lane(method, d2lora.get_method(method).Config(**({"rank": 2} | settings)), seed)
+
+
+def shake(model: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
+
+
+@pytest.mark.parametrize("counts", [(1, 3, 2), (2, 2, 2), (0, 4, 4), (5, 0, 1)])
+def test_unequal_and_absent_lanes_give_what_each_lane_gives_alone(counts: tuple[int, ...]) -> None:
+    model = two_layers([lane("lora"), lane("d2lora", norm_axis="in"), lane("dora")])
+    shake(model)
+    x = torch.randn(sum(counts), 3, 6, dtype=torch.float64)
+    with d2lora.lane_rows(model, counts):
+        y = model(x)
+    for index, (part, wanted) in enumerate(zip(x.split(counts), y.split(counts), strict=True)):
+        torch.testing.assert_close(d2lora.merge(model, index)(part), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_rows_that_do_not_fit_the_lanes_are_an_error_with_numbers() -> None:
+    model = two_layers([lane("lora"), lane("lora", 1)])
+    with pytest.raises(ValueError, match="5 rows cannot be shared equally by 2 lanes"):
+        model(torch.zeros(5, 6, dtype=torch.float64))
+    with d2lora.lane_rows(model, [1, 3]), pytest.raises(ValueError, match=r"\[1, 3\] for 2 lanes.*has 5 rows"):
+        model(torch.zeros(5, 6, dtype=torch.float64))
+
+
+def test_a_diverging_lane_leaves_its_neighbours_bit_identical() -> None:
+    model = two_layers([lane("d2lora"), lane("dora", 1), lane("lora", 2)])
+    shake(model)
+    x = torch.randn(6, 6, dtype=torch.float64)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        model(x).square().sum().backward()
+        return {
+            f"{i}.{name}": p.grad.clone() for i in (0, 2) for name, p in d2lora.adapter_parameters(model, i).items()
+        }
+
+    before = gradients()
+    with torch.no_grad():
+        next(iter(d2lora.adapter_parameters(model, 1).values())).fill_(float("nan"))
+    after = gradients()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class CountAllocations(TorchDispatchMode):
+    """Counts the results of operations that own memory of their own and have at least ``numel`` elements."""
+
+    def __init__(self, numel: int) -> None:
+        super().__init__()
+        self.numel, self.found = numel, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        read = {arg.untyped_storage().data_ptr() for arg in args if isinstance(arg, torch.Tensor)}
+        result = func(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(one, torch.Tensor) and one.numel() >= self.numel:
+                self.found += one.untyped_storage().data_ptr() not in read  # a view allocates nothing
+        return result
+
+
+@pytest.mark.parametrize("method", d2lora.available_methods())
+@pytest.mark.parametrize("axis", ["out", "in"])
+def test_training_allocates_no_dense_update(method: str, axis: str) -> None:
+    """Thin tensors here have at most 64 * 8 * 2 elements; a dense update of the 64 x 64 weight has 4,096."""
+    settings = {"norm_axis": axis} if method == "d2lora" else {}
+    layer = nn.Sequential(nn.Linear(64, 64, bias=False))
+    d2lora.attach_lanes(layer, [lane(method, seed, **settings) for seed in range(2)], ["0"])
+    x = torch.randn(4, 64, requires_grad=True)
+    layer(x).sum().backward()  # the norms of the frozen weight are computed once, here
+    with CountAllocations(64 * 64) as counter:
+        layer(x).sum().backward()
+    assert counter.found == 0
+
+
+def test_the_count_of_allocations_sees_a_dense_update() -> None:
+    layer = nn.Sequential(nn.Linear(64, 64, bias=False))
+    d2lora.attach_lanes(layer, [lane("d2lora")], ["0"])
+    with CountAllocations(64 * 64) as counter:
+        layer[0].effective_weight(0)
+    assert counter.found > 0
+
+
+def test_dropout_acts_in_training_only_and_a_lane_draws_what_it_draws_alone() -> None:
+    dropped = lane("d2lora", 3, dropout=0.5)
+    alone, packed = two_layers([dropped]), two_layers([lane("lora"), dropped])
+    for model, index in ((alone, 0), (packed, 1)):
+        with torch.no_grad():
+            for parameter in d2lora.adapter_parameters(model, index).values():
+                parameter.fill_(0.3)
+    x = torch.randn(2, 6, dtype=torch.float64)
+    y = alone(x)
+    torch.testing.assert_close(packed(torch.cat([x, x]))[2:], y)
+    with d2lora.lane_rows(alone, None, draw=1):
+        assert not torch.allclose(alone(x), y)
+    assert not torch.allclose(alone.eval()(x), y)
+    torch.testing.assert_close(d2lora.merge(alone)(x), alone(x))
+
+
+def test_a_target_that_matches_nothing_names_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"Target '\*\.k_proj' matches no linear layer.*There are: \*\.0, \*\.2"):
+        d2lora.attach_lanes(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), [lane("lora")], ["*.k_proj"])
+
+
+def test_a_model_is_adapted_once() -> None:
+    model = two_layers([lane("lora")])
+    with pytest.raises(ValueError, match="adapted already"):
+        d2lora.attach_lanes(model, [lane("lora")], ["*"])
+
+
+def test_a_state_with_other_names_or_shapes_changes_nothing() -> None:
+    model = two_layers([lane("lora")])
+    before = d2lora.adapter_state(model)
+    with pytest.raises(ValueError, match="1 tensors are missing"):
+        d2lora.load_adapter_state(model, {name: before[name] + 1 for name in list(before)[1:]})
+    with pytest.raises(ValueError, match="has shape"):
+        d2lora.load_adapter_state(model, {name: value[..., :1] + 1 for name, value in before.items()})
+    assert all(torch.equal(value, before[name]) for name, value in d2lora.adapter_state(model).items())
+
+
+def test_half_precision_bases_train_in_float32_and_keep_their_type() -> None:
+    model = nn.Sequential(nn.Linear(8, 8)).to(torch.bfloat16)
+    d2lora.attach(model, "d2lora", d2lora.get_method("d2lora").Config(rank=2), ["0"])
+    assert {p.dtype for p in d2lora.adapter_parameters(model).values()} == {torch.float32}
+    assert model(torch.zeros(2, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert d2lora.merge(model)[0].weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("method", ["lora", "d2lora"])
+def test_an_export_of_full_rank_is_exact_and_a_smaller_one_tells_its_error(method: str) -> None:
+    model = two_layers([lane(method)])
+    shake(model)
+    exact = d2lora.to_lora(model)
+    assert exact.error < 1e-6
+    for name, layer in adapted_layers(model).items():
+        a, b = (exact.state[f"base_model.model.{name}.lora_{side}.weight"] for side in "AB")
+        torch.testing.assert_close(layer.weight + b @ a, layer.effective_weight(0))
+    assert exact.config["r"] == (2 if method == "lora" else 6)
+    smaller = d2lora.to_lora(model, rank=1)
+    deltas = [layer.effective_weight(0) - layer.weight for layer in adapted_layers(model).values()]
+    values = [torch.linalg.svdvals(delta) for delta in deltas]
+    lost, whole = sum(v[1:].square().sum() for v in values), sum(v.square().sum() for v in values)
+    assert smaller.error == pytest.approx(float((lost / whole).sqrt()))
+    assert d2lora.to_lora(model, energy=0.99).error <= 0.1
+
+
+def test_peft_reads_an_export() -> None:
+    peft = pytest.importorskip("peft", reason="peft is a development dependency")
+    model = two_layers([lane("d2lora")])
+    shake(model)
+    exported = d2lora.to_lora(model)
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 6)).double()
+    config = peft.LoraConfig(**{k: v for k, v in exported.config.items() if k not in ("peft_type", "task_type")})
+    wrapped = peft.get_peft_model(plain, config)
+    result = peft.set_peft_model_state_dict(wrapped, exported.state)
+    assert not result.unexpected_keys
+    x = torch.randn(3, 6, dtype=torch.float64)
+    torch.testing.assert_close(wrapped(x), model(x), rtol=1e-5, atol=1e-5)
