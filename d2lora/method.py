@@ -64,7 +64,7 @@ class Method(Protocol):
     """The contract of a file in ``d2lora/methods``; ``tests/contract`` holds every registered one to it."""
 
     @property
-    def Config(self) -> type[LowRankConfig]:  # noqa: N802 - a module attribute: the method's frozen dataclass
+    def Config(self) -> type[LowRankConfig]:
         """The method's settings."""
 
     def shapes(self, out_features: int, in_features: int, config: LowRankConfig, /) -> Shapes:

@@ -56,14 +56,14 @@ Config = D2LoraConfig
 
 
 def shapes(out_features: int, in_features: int, config: D2LoraConfig) -> Shapes:
-    """Return the two pairs, and ``tau`` as a scalar where it is learned."""
+    """Return the two pairs, and ``tau`` (1,) where it is learned (DeepSpeed takes no tensor without a dimension)."""
     minus = config.rank_minus or config.rank
     check_rank(max(config.rank, minus), out_features, in_features)
     found: Shapes = {"up_plus": (out_features, config.rank), "down_plus": (config.rank, in_features)}
     if config.minus != "off":
         found |= {"up_minus": (out_features, minus), "down_minus": (minus, in_features)}
         if config.tau == "learned":
-            found["tau"] = ()
+            found["tau"] = (1,)
     return found
 
 
@@ -117,7 +117,7 @@ def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:
         up, down = params["up_minus"], params["down_minus"]
         if config.minus == "detach":
             up, down = up.detach(), down.detach()
-        tau = params["tau"][..., None, None] if config.tau == "learned" else config.tau
+        tau = params["tau"][..., None] if config.tau == "learned" else config.tau
         found.append((up, -config.scale * tau * down))
     return found
 

@@ -1,0 +1,166 @@
+"""What the figures allow to be said, in sentences: the headline first, and nothing that one seed could overturn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.intervals import seeds_needed
+from orchestrator.summary import Difference, Macro, MethodSummary, Row, TaskSummary
+from orchestrator.wording import between, between_points, count, listed, number, p_value, percent, points, rate
+
+NAMED = 4
+"""At most so many are named one by one."""
+
+
+def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[Row]) -> str:
+    """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
+    sentences = [_outcome(reference, tasks, macro), _diverged(rows), _failed(rows)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def claims(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro) -> list[str]:
+    """Return what holds for each task, then the limits that a reader must know before repeating it."""
+    if reference is None:
+        return []
+    by_task = [_task_claim(task, reference, found) for task, found in tasks.items()]
+    limits = [_resolution(reference, macro), _family(tasks), _grid_edges(tasks), _budgets(reference, tasks)]
+    return [sentence for sentence in by_task + limits if sentence]
+
+
+def _outcome(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro) -> str:
+    finished = [found["n"] for task in tasks.values() for found in task["methods"].values()]
+    if reference is None or not any(finished):
+        return "No run finished: nothing can be concluded."
+    where = _where(tasks)
+    if max(finished) < 2:
+        means = [
+            f"{name} {percent(found['mean'])}" for name, found in macro["methods"].items() if found["mean"] is not None
+        ]
+        shown = f" {listed(means)} {where}." if means else ""
+        return f"Only one seed a method, so nothing can be concluded and no interval is given.{shown}"
+    if len(macro["methods"]) == 1:
+        return _alone(reference, macro, where)
+    seeds = max(found["n"] for found in macro["differences"])
+    phrases = _standing([found for found in macro["differences"] if found["first"] == reference])
+    return f"{reference} is {'; '.join(phrases)} {where}" + (f", {count(seeds, 'seed')}." if seeds > 1 else ".")
+
+
+def _alone(method: str, macro: Macro, where: str) -> str:
+    found = macro["methods"][method]
+    interval = (
+        f" (95 % interval {between(found['interval'])}, {count(found['n'], 'seed')})" if found["interval"] else ""
+    )
+    return f"{method} reaches {percent(found['mean'])} {where}{interval}; there is no other method to compare it with."
+
+
+def _standing(differences: Sequence[Difference]) -> list[str]:
+    """Group the other methods by where the reference stands to them."""
+    words = {
+        "ahead": "ahead of",
+        "behind": "behind",
+        "tie": "not distinguishable from",
+        "unknown": "not comparable (fewer than 2 shared seeds) with",
+    }
+    groups = {word: [found for found in differences if found["verdict"] == word] for word in words}
+    return [f"{words[word]} {_named(group, len(differences))}" for word, group in groups.items() if group]
+
+
+def _named(group: Sequence[Difference], others: int) -> str:
+    """Name each method and its distance; many that do not differ are only counted."""
+    if len(group) > NAMED and group[0]["verdict"] in ("tie", "unknown"):
+        return f"{'any of the' if len(group) == others else 'the remaining'} {len(group)} other methods"
+    return listed([_measured(found, alone=others == 1) for found in group])
+
+
+def _measured(found: Difference, alone: bool) -> str:
+    """Return the other method and its distance; how sure it is, too, where there is only one and room for it."""
+    if found["interval"] is None:
+        return found["second"]
+    sure = f", 95 % interval {between_points(found['interval'])}, corrected p {p_value(found['p_corrected'])}"
+    return f"{found['second']} ({points(found['mean'])} points{sure if alone else ''})"
+
+
+def _where(tasks: Mapping[str, TaskSummary]) -> str:
+    return f"on {next(iter(tasks))}" if len(tasks) == 1 else f"on average over {len(tasks)} tasks"
+
+
+def _diverged(rows: Sequence[Row]) -> str:
+    lost = [row for row in rows if row["status"] == "diverged"]
+    named = [f"{row['method']} on {row['task']}, seed {row['seed']} at lr {rate(row['lr'])}" for row in lost[:NAMED]]
+    more = f"; and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    return f"Diverged and in no average: {'; '.join(named)}{more}." if lost else ""
+
+
+def _failed(rows: Sequence[Row]) -> str:
+    lost = sum(row["status"] == "failed" for row in rows)
+    return f"{count(lost, 'run')} failed and {'is' if lost == 1 else 'are'} missing from these figures." if lost else ""
+
+
+def _task_claim(task: str, reference: str, found: TaskSummary) -> str:
+    if reference not in found["methods"]:
+        return f"{task}: {reference} has no run."
+    own = found["methods"][reference]
+    level = f"{reference} {percent(own['mean'])}"
+    if own["interval"]:
+        level += f" (95 % interval {between(own['interval'])}, {count(own['n'], 'seed')})"
+    if own["base_accuracy"] is not None:
+        level += f", untrained base {percent(own['base_accuracy'])}"
+    phrases = _standing([pair for pair in found["differences"] if pair["first"] == reference and pair["n"] > 1])
+    return f"{task}: {level}" + (f"; {'; '.join(phrases)}." if phrases else ".")
+
+
+def _resolution(reference: str, macro: Macro) -> str:
+    """Say what the ties could have hidden, and how many seeds would settle the largest of them."""
+    ties = [found for found in macro["differences"] if found["first"] == reference and found["verdict"] == "tie"]
+    widest = max(ties, key=lambda found: found["detectable"] or 0.0, default=None)
+    if widest is None or not widest["detectable"] or not widest["sd"]:
+        return ""
+    missed = number(100 * widest["detectable"])
+    sentence = (
+        f"A tie is not equality: against {widest['second']}, {count(widest['n'], 'seed')} with this spread would miss "
+        f"a true difference of {missed} points one time in five, and more often after correction."
+    )
+    needed = seeds_needed(widest["mean"], widest["sd"]) if widest["mean"] else 0
+    if needed <= widest["n"]:
+        return sentence
+    seen = number(100 * abs(widest["mean"] or 0.0), 2)
+    return f"{sentence} If the {seen} points seen are true, about {count(needed, 'seed')} would show them."
+
+
+def _family(tasks: Mapping[str, TaskSummary]) -> str:
+    tested = sum(pair["p"] is not None for task in tasks.values() for pair in task["differences"])
+    return f"The p-values by task are Holm-corrected over all {tested} comparisons of the sweep." if tested > 1 else ""
+
+
+def _grid_edges(tasks: Mapping[str, TaskSummary]) -> str:
+    """A chosen rate at the end of its grid may not be the best there is."""
+    at_edge = [
+        f"{name} on {task} ({rate(found['lr'])})"
+        for task, summary in tasks.items()
+        for name, found in summary["methods"].items()
+        if _on_edge(found)
+    ]
+    if not at_edge:
+        return ""
+    chosen = sum(len(summary["methods"]) for summary in tasks.values())
+    named = f": {listed(at_edge)}" if len(at_edge) <= NAMED else ""
+    return (
+        f"In {len(at_edge)} of {chosen} cases the chosen learning rate is an end of its grid, so a better one may lie "
+        f"beyond{named}."
+    )
+
+
+def _on_edge(found: MethodSummary) -> bool:
+    rates = [each["lr"] for each in found["by_lr"].values()]
+    return len(rates) > 1 and found["lr"] in (min(rates), max(rates))
+
+
+def _budgets(reference: str, tasks: Mapping[str, TaskSummary]) -> str:
+    """Name the methods that train more or fewer parameters than the reference by over 5 %."""
+    ratios: dict[str, float] = {}
+    for summary in tasks.values():
+        sizes = {name: found["trainable_parameters"] or 0 for name, found in summary["methods"].items()}
+        if sizes.get(reference):
+            ratios |= {name: size / sizes[reference] for name, size in sizes.items() if size}
+    unequal = [f"{name} {ratio:.2f} times" for name, ratio in ratios.items() if abs(ratio - 1) > 0.05]
+    return f"Parameter budgets differ: relative to {reference}, {listed(unequal)}." if unequal else ""

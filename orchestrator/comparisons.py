@@ -1,0 +1,139 @@
+"""Which of two methods is ahead: differences paired by seed and by item, corrected for how many were looked at."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.intervals import holm, mcnemar_p, paired_p, smallest_detectable_difference, spread, t_interval
+from orchestrator.summary import Difference, Discordance, Predictions, Verdict
+
+SIGNIFICANT = 0.05
+
+
+class Finished(NamedTuple):
+    """A committed run as a comparison sees it."""
+
+    run_key: str
+    accuracy: float
+
+
+class Marks(NamedTuple):
+    """A run's right and wrong answers, by item index in ascending order."""
+
+    items: NDArray[Any]
+    right: NDArray[np.bool_]
+
+
+def reference_method(methods: Sequence[str]) -> str | None:
+    """Return "d2lora" if it is there, else the first method."""
+    return "d2lora" if "d2lora" in methods else next(iter(methods), None)
+
+
+def method_pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Return all pairs of methods, those with the reference first, in the order of the sweep."""
+    reference = reference_method(methods)
+    return list(combinations(sorted(methods, key=lambda method: method != reference), 2))
+
+
+def difference(names: tuple[str, str], first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """Return the difference of two methods' accuracies (by seed), before any correction."""
+    seeds = sorted(first.keys() & second.keys())
+    values = [first[seed] - second[seed] for seed in seeds]
+    sd = spread(values)
+    return {
+        "first": names[0],
+        "second": names[1],
+        "n": len(seeds),
+        "seeds": seeds,
+        "values": values,
+        "unpaired": sorted(first.keys() ^ second.keys()),
+        "mean": statistics.fmean(values) if values else None,
+        "sd": sd,
+        "interval": t_interval(values),
+        "p": paired_p(values),
+        "p_corrected": None,
+        "detectable": smallest_detectable_difference(len(values), sd) if sd else None,
+        "pooled": None,
+        "by_item": None,
+        "verdict": "unknown",
+    }
+
+
+def with_items(
+    found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], marks: Mapping[str, Marks]
+) -> Difference:
+    """Return the difference with its item-level counts, over the paired seeds that have predictions of both runs."""
+    runs = [(first[seed].run_key, second[seed].run_key) for seed in found["seeds"]]
+    pairs = [_aligned(a, b, marks) for a, b in runs if a in marks and b in marks]
+    if not pairs:
+        return found
+    index, lead = (np.concatenate(columns) for columns in zip(*pairs, strict=True))
+    _, place = np.unique(index, return_inverse=True)
+    net = np.bincount(place, weights=lead)
+    return {**found, "pooled": _discordance(lead), "by_item": _discordance(net)}
+
+
+def mark(predictions: Predictions) -> dict[str, Marks]:
+    """Return each run's right and wrong answers: an item is right where ``predicted == answer``."""
+    marks = {}
+    for run_key, items in predictions.items():
+        ordered = sorted(items, key=lambda item: item["index"])
+        indices = np.array([item["index"] for item in ordered])
+        marks[run_key] = Marks(indices, np.array([item["predicted"] == item["answer"] for item in ordered], dtype=bool))
+    return marks
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences with Holm-corrected p-values over all of them as one family, and their verdicts.
+
+    The verdict rests on the paired t test over seeds, the only one that asks whether another seed would agree. The
+    seed-level, the pooled and the item-level p-values are each a family of their own.
+    """
+    seed_level = holm([found["p"] for found in differences])
+    pooled = holm([found["pooled"]["p"] if found["pooled"] else None for found in differences])
+    by_item = holm([found["by_item"]["p"] if found["by_item"] else None for found in differences])
+    return [
+        {
+            **found,
+            "p_corrected": p,
+            "pooled": _with_p(found["pooled"], p_pooled),
+            "by_item": _with_p(found["by_item"], p_item),
+            "verdict": verdict(found["mean"], p),
+        }
+        for found, p, p_pooled, p_item in zip(differences, seed_level, pooled, by_item, strict=True)
+    ]
+
+
+def verdict(mean: float | None, p_corrected: float | None) -> Verdict:
+    """Return where the first method stands: "tie" says that no difference was shown, not that there is none."""
+    if mean is None or p_corrected is None:
+        return "unknown"
+    if p_corrected >= SIGNIFICANT or mean == 0:
+        return "tie"
+    return "ahead" if mean > 0 else "behind"
+
+
+def _aligned(first: str, second: str, marks: Mapping[str, Marks]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the item indices and, for each, 1 (only the first is right), -1 (only the second) or 0."""
+    a, b = marks[first], marks[second]
+    if not np.array_equal(a.items, b.items):
+        raise ValueError(
+            f"Runs {first} and {second} answered different items ({len(a.items)} and {len(b.items)}), so they "
+            "cannot be paired. Evaluate both on the same items, or leave their predictions out."
+        )
+    return a.items, a.right.astype(np.int64) - b.right.astype(np.int64)
+
+
+def _discordance(lead: NDArray[Any]) -> Discordance:
+    wins, losses = int((lead > 0).sum()), int((lead < 0).sum())
+    return {"wins": wins, "losses": losses, "p": mcnemar_p(wins, losses), "p_corrected": None}
+
+
+def _with_p(found: Discordance | None, p_corrected: float | None) -> Discordance | None:
+    return None if found is None else {**found, "p_corrected": p_corrected}

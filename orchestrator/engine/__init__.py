@@ -1,0 +1,1 @@
+"""What steps the adapters: one process (plain) or DeepSpeed ZeRO over many."""

@@ -1,0 +1,42 @@
+"""What the training loop asks of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Engine(Protocol):
+    """Computes gradients and steps the lanes, on one rank of a world."""
+
+    rank: int
+    world: int
+    device: torch.device
+    model: nn.Module
+    """The adapted causal language model inside."""
+
+    def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
+        """Return float32 logits (A, V) at flat positions, with gradient where gradients are on."""
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add the gradient of ``loss``, averaged over the ranks; ``last`` says that `step` comes next."""
+
+    def step(self, rates: Sequence[float | None]) -> list[float]:
+        """Step each lane at its rate (None: it has left) and return each lane's gradient norm before clipping.
+
+        A lane whose gradient is not finite does not step and gets NaN; the others step as if it were not there.
+        """
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` over the ranks."""
+
+    def gather(self, value: object) -> list[object]:
+        """Return the ranks' values, in rank order, on every rank."""
+
+    def whole(self, lane: int) -> AbstractContextManager[None]:
+        """Within: the parameters of ``lane`` are whole on this rank (ZeRO-3 scatters them)."""
+

@@ -1,0 +1,79 @@
+"""The engine of one process: every lane is one flat vector, as under ZeRO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from d2lora import adapter_parameters
+from orchestrator.engine.lane_adamw import LaneAdamW
+from orchestrator.model import AnswerModel
+from orchestrator.spec import OptimSpec
+
+
+class PlainEngine:
+    """Plain PyTorch: no ranks, no partitions."""
+
+    rank, world = 0, 1
+
+    def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device) -> None:
+        self.device = device
+        self.model = model.to(device)
+        self._answers = AnswerModel(self.model)
+        flat = [_flatten(list(adapter_parameters(model, lane).values())) for lane in range(lanes)]
+        self._optimizer = LaneAdamW([[vector] for vector in flat], optim, sharded=False)
+
+    def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
+        """Return logits at flat positions."""
+        found: Tensor = self._answers(ids_BT, where_A)
+        return found
+
+    def backward(self, loss: Tensor, last: bool) -> None:  # noqa: ARG002 - nothing is reduced here
+        """Add to the gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, rates: Sequence[float | None]) -> list[float]:
+        """Step each lane at its rate; NaN for a lane whose gradient is not finite."""
+        norms = step_lanes(self._optimizer, rates)
+        for group in self._optimizer.param_groups:
+            for vector in group["params"]:
+                vector.grad.zero_()
+        return norms
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return ``values``: there is one rank."""
+        return values
+
+    def gather(self, value: object) -> list[object]:
+        """Return the value of the one rank."""
+        return [value]
+
+    def whole(self, lane: int) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing is ever scattered here
+        """Do nothing."""
+        return nullcontext()
+
+
+def step_lanes(optimizer: LaneAdamW, rates: Sequence[float | None], step: object = None) -> list[float]:
+    """Set the lanes' rates, step (``step()`` if given, else the optimizer) and return norms, NaN where not finite."""
+    groups = sorted(optimizer.param_groups, key=lambda group: group["lane"])
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"], group["norm"] = rate, 0.0
+    step() if callable(step) else optimizer.step()
+    norms = [float(group["norm"]) for group in groups]
+    return [norm if norm < float("inf") else float("nan") for norm in norms]
+
+
+def _flatten(tensors: Sequence[Tensor]) -> nn.Parameter:
+    """Return one vector of which the tensors, and their gradients, become views."""
+    flat = nn.Parameter(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]))
+    flat.grad = torch.zeros_like(flat)
+    begin = 0
+    for tensor in tensors:
+        end = begin + tensor.numel()
+        tensor.data = flat.data[begin:end].view_as(tensor)
+        tensor.grad = flat.grad[begin:end].view_as(tensor)
+        begin = end
+    return flat

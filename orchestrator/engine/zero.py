@@ -1,0 +1,121 @@
+"""The engine of many processes: DeepSpeed ZeRO stages 0 to 3, a lane a parameter group. The one door to DeepSpeed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from d2lora import adapter_parameters
+from orchestrator.engine.lane_adamw import LaneAdamW
+from orchestrator.engine.plain import step_lanes
+from orchestrator.model import AnswerModel
+from orchestrator.spec import OptimSpec
+
+
+class ZeroEngine:
+    """DeepSpeed around the answer model; ranks come from ``torch.distributed``, which is up before this."""
+
+    def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device, stage: int) -> None:
+        deepspeed = _deepspeed(device)
+        _join()
+        self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self.device, self.stage = device, stage
+        tensors = [list(adapter_parameters(model, lane).values()) for lane in range(lanes)]
+        self._tensors = tensors
+        self._broken_L = torch.zeros(lanes, device=device)
+        for lane, parameters in enumerate(tensors):
+            for parameter in parameters:
+                parameter.register_hook(self._guard(lane))
+        self._optimizer = LaneAdamW(tensors, optim, sharded=stage > 0)
+        answers = AnswerModel(model).to(device)
+        config = deepspeed_config(stage, optim, self.world, next(model.parameters()).dtype)
+        self._engine, *_ = deepspeed.initialize(
+            model=answers, optimizer=self._optimizer, config=config, dist_init_required=False
+        )
+        self._gathered = deepspeed.zero.GatheredParameters
+        self.model = model
+
+    def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
+        """Return logits at flat positions."""
+        return cast(Tensor, self._engine(ids_BT, where_A))
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Add to the gradients; DeepSpeed averages over the ranks and, at the last one, reduces."""
+        self._engine.set_gradient_accumulation_boundary(last)
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def step(self, rates: Sequence[float | None]) -> list[float]:
+        """Step each lane at its rate; NaN for a lane whose gradient was not finite on any rank."""
+        torch.distributed.all_reduce(self._broken_L)
+        broken = self._broken_L.bool().tolist()
+        self._broken_L.zero_()
+        living = [None if bad else rate for rate, bad in zip(rates, broken, strict=True)]
+        norms = step_lanes(self._optimizer, living, self._engine.step)
+        return [float("nan") if bad else norm for norm, bad in zip(norms, broken, strict=True)]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum over the ranks."""
+        torch.distributed.all_reduce(values)
+        return values
+
+    def gather(self, value: object) -> list[object]:
+        """Return the ranks' values on every rank."""
+        found: list[object] = [None] * self.world
+        torch.distributed.all_gather_object(found, value)
+        return found
+
+    def whole(self, lane: int) -> AbstractContextManager[None]:
+        """Gather the lane's parameters, which stage 3 scatters; without this they would read as empty."""
+        return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self.stage == 3))
+
+    def _guard(self, lane: int) -> Any:
+        """Return a hook that keeps a lane's bad gradient to itself: ZeRO would skip the step of every lane."""
+
+        def guard(gradient: Tensor) -> Tensor:
+            if bool(gradient.isfinite().all()):
+                return gradient
+            self._broken_L[lane] = 1
+            return torch.zeros_like(gradient)
+
+        return guard
+
+
+def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Return DeepSpeed's configuration: our optimizer clips lane by lane, so DeepSpeed must not."""
+    return {
+        "train_micro_batch_size_per_gpu": optim.micro_batch,
+        "gradient_accumulation_steps": optim.global_batch // (optim.micro_batch * world),
+        "gradient_clipping": 0.0,
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {"stage": stage, "reduce_bucket_size": 5_000_000, "overlap_comm": False}
+        | ({"allgather_bucket_size": 5_000_000} if stage in (1, 2) else {}),
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "steps_per_print": 1_000_000_000,
+    }
+
+
+def _deepspeed(device: torch.device) -> Any:
+    """Import DeepSpeed for this device, without its shared-memory operator on CPUs.
+
+    That operator is compiled on first use, by every process at once: a race, and a minute (gloo does without it).
+    """
+    if device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+
+    if device.type == "cpu":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
+def _join() -> None:
+    """Make sure of a process group: a launcher has made it, or this process is alone."""
+    if not torch.distributed.is_initialized():
+        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+            os.environ.setdefault(name, value)
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)

@@ -1,0 +1,173 @@
+"""The one door to transformers: find a base model, load it, and compute logits only where answers are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from d2lora import match_targets
+from orchestrator.errors import InputError
+from orchestrator.files import read_json, write_json
+from orchestrator.spec import ModelSpec, targets_of
+
+WEIGHT_PATTERNS = ("*.safetensors",)
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on disk; ``fingerprint`` is the sha256 over its config and weights."""
+
+    path: Path
+    fingerprint: str
+
+
+def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> Base:
+    """Return the base that the recipe means, made (tiny) or fetched (hub) if need be; InputError if it is unusable."""
+    if spec.path is not None:
+        path = Path(spec.path).expanduser().resolve()
+        if not path.is_dir():
+            raise InputError(f"model.path={spec.path} is not a directory with a model.")
+    elif spec.name == "tiny":
+        from orchestrator.tiny import ensure_tiny_base
+
+        path = ensure_tiny_base(cache_dir, progress)
+    else:
+        path = _from_hub(spec.name)
+    weights = sorted(file for pattern in WEIGHT_PATTERNS for file in path.glob(pattern))
+    if not (path / "config.json").is_file() or not weights:
+        there = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+        raise InputError(f"{path} holds no model: config.json and *.safetensors are needed, there is {there}.")
+    _refuse_code(path, spec)
+    return Base(path, _fingerprint([path / "config.json", *weights], cache_dir))
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "tokenizer*", "*.txt"]))
+    except Exception as error:
+        raise InputError(
+            f"Cannot fetch model {name!r} from the hub: {type(error).__name__}: {str(error).splitlines()[0]} "
+            "Without a network use a local directory: model.path=DIR."
+        ) from error
+
+
+def _refuse_code(path: Path, spec: ModelSpec) -> None:
+    """Refuse a model that brings code of its own, unless the recipe names this very model."""
+    named = [file.name for file in path.glob("*.json") if "auto_map" in (read_json(file) or {})]
+    if named and spec.trust_remote_code != spec.source:
+        raise InputError(
+            f"{path} wants to run code of its own ({', '.join(named)} has auto_map). If you have read it and trust it: "
+            f"model.trust_remote_code={spec.source}."
+        )
+
+
+def _fingerprint(files: list[Path], cache_dir: Path) -> str:
+    """Return the sha256 over the files; remembered by name, size and time of change, for weights are large."""
+    stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    memory = cache_dir / "fingerprints" / f"{hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:32]}.json"
+    known = read_json(memory)
+    if isinstance(known, dict) and known.get("files") == stats:
+        return str(known["sha256"])
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    write_json(memory, {"files": stats, "sha256": digest.hexdigest()})
+    return digest.hexdigest()
+
+
+def load_tokenizer(path: Path) -> Any:
+    """Return the model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
+
+
+def check_targets(path: Path, targets: str) -> dict[str, tuple[int, int]]:
+    """Return the targets' layers with their (out, in) features, from the config alone; InputError if none match."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+    try:
+        names = match_targets(model, targets_of(targets))
+    except ValueError as error:
+        raise InputError(f"targets={targets!r}: {error}") from None
+    layers = ((name, model.get_submodule(name)) for name in names)
+    return {name: (layer.out_features, layer.in_features) for name, layer in layers}
+
+
+def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """Return the type to compute in: bfloat16 only where the hardware has it; on a CPU without it 40 times slower."""
+    if wanted == "auto":
+        usable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if usable else torch.float32
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return the causal language model at ``path``, on the CPU."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
+    assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker: the door has no types
+    return model
+
+
+def save_model(model: nn.Module, base: Path, place: Path) -> None:
+    """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
+    model.save_pretrained(place)  # type: ignore[operator]
+    load_tokenizer(base).save_pretrained(place)
+
+
+class AnswerModel(nn.Module):
+    """A causal language model that computes logits only where they are asked for.
+
+    The head on every token would cost 4 V d operations each, more than several layers (V = 49,152).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
+        """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``.
+
+        Rows are padded on the right, so that no real token attends to padding and no mask is needed.
+        """
+        decoder: Any = self.model.base_model
+        hidden_BTH = decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
+        head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
+        logits_AV: Tensor = head(hidden_BTH.flatten(0, 1).index_select(0, where_A))
+        return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV
+
+    def check(self) -> None:
+        """Refuse an architecture that does more than apply its head (a logit scale or cap), by comparing once."""
+        ids_BT = torch.arange(6, device=next(self.parameters()).device).reshape(2, 3)
+        with torch.no_grad():
+            whole = self.model(input_ids=ids_BT, use_cache=False).logits.flatten(0, 1).float()
+            ours = self(ids_BT, torch.arange(6, device=ids_BT.device))
+        if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
+            raise InputError(
+                f"{type(self.model).__name__} changes its logits after the head (by up to "
+                f"{float((whole - ours).abs().max()):.3g}); this is not supported."
+            )
+
+
+def enable_checkpointing(model: nn.Module) -> None:
+    """Keep only each block's input for backward and compute the rest again: less memory, about a third more time."""
+    model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]

@@ -1,0 +1,190 @@
+"""A recipe file and ``key=value`` words into a SweepSpec; every error names file, line, key and the nearest name."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from d2lora import available_methods, get_method
+from d2lora.names import unknown
+from orchestrator.errors import InputError
+from orchestrator.spec import Frozen, SweepSpec
+from orchestrator.tasks import TASKS
+from orchestrator.yaml_places import Place, Places, load_yaml, parse_word
+
+METHOD_WORDS = ("name", "targets", "label")
+
+
+def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
+    """Return the sweep that ``path`` with the overrides ``words`` describes; InputError if there is none."""
+    if not path.is_file():
+        near = sorted(other.name for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise InputError(f"There is no recipe {path}." + (f" Beside it: {', '.join(near)}." if near else ""))
+    data, places = load_yaml(path)
+    for word in words:
+        _override(data, places, word)
+    _check_keys(data, places)
+    _resolve(data, places)
+    return _validated(data, places)
+
+
+def _override(data: dict[str, Any], places: Places, word: str) -> None:
+    """Put one ``dotted.key=value`` into the data; its place becomes the word itself."""
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise InputError(f"{word!r} is not key=value, for example optim.lr=1e-4 or seeds='[0,1]'.")
+    parts = key.strip().split(".")
+    node: Any = data
+    for part in parts[:-1]:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise InputError(f"{word!r}: {'.'.join(parts[:-1])} holds no keys.")
+    node[parts[-1]] = parse_word(text, word)
+    places.set(tuple(parts), Place(f"argument {word!r}"))
+
+
+def _check_keys(data: Mapping[str, Any], places: Places) -> None:
+    """Refuse unknown keys, here rather than in pydantic, to name the nearest."""
+    _check_level(data, SweepSpec, (), places)
+    for name, field in SweepSpec.model_fields.items():
+        kind = field.annotation
+        if name in data and isinstance(kind, type) and issubclass(kind, Frozen):
+            if not isinstance(data[name], dict):
+                raise InputError(f"{places.at((name,))}: {name} holds keys, not {data[name]!r}.")
+            _check_level(data[name], kind, (name,), places)
+
+
+def _check_level(data: Mapping[str, Any], kind: type[Frozen], prefix: tuple[str, ...], places: Places) -> None:
+    for key in data:
+        if key not in kind.model_fields:
+            raise InputError(f"{places.at((*prefix, key))}: {unknown('key', '.'.join((*prefix, key)), _keys(kind, prefix))}")
+
+
+def _keys(kind: type[Frozen], prefix: tuple[str, ...]) -> list[str]:
+    return [".".join((*prefix, name)) for name in kind.model_fields]
+
+
+def _resolve(data: dict[str, Any], places: Places) -> None:
+    """Turn the short forms of tasks and methods into whole ones."""
+    for name in ("tasks", "methods", "seeds"):
+        if not isinstance(data.get(name), list) or not data[name]:
+            found = f"is {data[name]!r}" if name in data else "is missing"
+            raise InputError(f"{places.at((name,))}: {name} {found}; it is a list, for example {_EXAMPLES[name]}.")
+    data["tasks"] = [_task(entry, places.at(("tasks", index))) for index, entry in enumerate(data["tasks"])]
+    model = data.get("model") or {}
+    entries = [_method(entry, places.at(("methods", index))) for index, entry in enumerate(data["methods"])]
+    expanded = [one for entry in entries for one in _grid(entry)]
+    targets = model.get("targets", "attention")
+    data["methods"] = _labelled(expanded, targets, places)
+
+
+_EXAMPLES = {"tasks": "[arc_easy, boolq]", "methods": "[d2lora, lora]", "seeds": "[0, 1, 2]"}
+
+
+def _task(entry: Any, place: Place) -> dict[str, Any]:
+    task = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(task, dict) or not isinstance(task.get("name"), str):
+        raise InputError(f"{place}: a task is a name or a mapping with a name, not {entry!r}.")
+    if "path" not in task and task["name"] not in TASKS:
+        raise InputError(f"{place}: {unknown('task', task['name'], TASKS)} Your own: {{name: mine, path: mine.jsonl}}.")
+    return task
+
+
+def _method(entry: Any, place: Place) -> dict[str, Any]:
+    """Return a method entry with its name and every key checked; values may still be grid axes."""
+    method = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(method, dict) or not isinstance(method.get("name"), str):
+        raise InputError(f"{place}: a method is a name or a mapping with a name, not {entry!r}.")
+    if method["name"] not in available_methods():
+        raise InputError(f"{place}: {unknown('method', method['name'], available_methods())}")
+    fields = {field.name for field in dataclasses.fields(get_method(method["name"]).Config)}
+    for key in method:
+        if key not in fields and key not in METHOD_WORDS:
+            raise InputError(f"{place}: {unknown('setting', key, fields | {*METHOD_WORDS})}")
+    return {**method, "__place__": place}
+
+
+def _grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return one entry a point of the grid that the entry's list values span."""
+    axes = {key: value if isinstance(value, list) else [value] for key, value in entry.items()}
+    for key, values in axes.items():
+        if not values:
+            raise InputError(f"{entry['__place__']}: {key} is an empty list.")
+    axis_names = [key for key, values in axes.items() if len(values) > 1]
+    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return [{**point, "__axes__": axis_names} for point in points]
+
+
+def _labelled(entries: list[dict[str, Any]], targets: str, places: Places) -> list[dict[str, Any]]:
+    """Return MethodSpec data: settings resolved against the method's defaults, labels that tell entries apart."""
+    methods = [_resolved(entry, targets) for entry in entries]
+    names = [entry["name"] for entry in entries]
+    for method, entry in zip(methods, entries, strict=True):
+        given = entry.get("label")
+        if given is None:
+            differs = entry["__axes__"] if names.count(entry["name"]) > 1 else []
+            if names.count(entry["name"]) > 1 and not differs:
+                differs = [key for key in entry if not key.startswith("__") and key not in ("name", "label")]
+            inside = ",".join(f"{key}={entry[key]}" for key in differs)
+            method["label"] = entry["name"] + (f"({inside})" if inside else "")
+        else:
+            method["label"] = str(given) + "".join(f",{key}={entry[key]}" for key in entry["__axes__"])
+    labels = [method["label"] for method in methods]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise InputError(
+            f"{places.at(('methods',))}: two entries are called {repeated[0]!r}: give one a label, for example "
+            f"{{name: {repeated[0].partition('(')[0]}, label: control}}."
+        )
+    return methods
+
+
+def _resolved(entry: dict[str, Any], targets: str) -> dict[str, Any]:
+    """Return the method's full settings, checked by the method's own config."""
+    config = get_method(entry["name"]).Config
+    given = {key: value for key, value in entry.items() if key not in METHOD_WORDS and not key.startswith("__")}
+    place = entry["__place__"]
+    try:
+        checked = TypeAdapter(config).validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        raise InputError("\n".join(_lines(error, place, f"method {entry['name']}"))) from None
+    return {
+        "name": entry["name"],
+        "settings": dataclasses.asdict(checked),
+        "targets": str(entry.get("targets", targets)),
+    }
+
+
+def _validated(data: dict[str, Any], places: Places) -> SweepSpec:
+    try:
+        return SweepSpec.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise InputError("\n".join(_lines(error, places, ""))) from None
+
+
+def _lines(error: ValidationError, place: Place | Places, what: str) -> list[str]:
+    """Return one line an error: place, key, what is wrong, what was found."""
+    lines: list[str] = []
+    for one in error.errors():
+        location = tuple(part for part in one["loc"] if not (isinstance(part, str) and _is_branch(part)))
+        where = place.at(location) if isinstance(place, Places) else place
+        key = ".".join(str(part) for part in location)
+        message = one["msg"].removeprefix("Value error, ")
+        subject = " ".join(word for word in (what, key) if word)
+        found = "" if one["type"] in ("value_error", "missing") else f" (found {one['input']!r})"
+        line = f"{where}: {subject + ': ' if subject else ''}{message}{found}"
+        if line not in lines:
+            lines.append(line)
+    return lines
+
+
+def _is_branch(part: str) -> bool:
+    """Tell whether pydantic put this word into the location for the branch of a union, not for a key."""
+    return part.startswith(("constrained-", "list[", "literal[", "function-")) or part in ("int", "float", "str", "none")

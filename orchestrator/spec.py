@@ -1,0 +1,231 @@
+"""What a sweep and a run are: frozen, checked, and hashed by all that decides their result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from orchestrator.errors import InputError
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
+TARGET_SETS = {
+    "attention": ("*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj"),
+    "mlp": ("*.gate_proj", "*.up_proj", "*.down_proj"),
+}
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """Base of every spec: unknown keys are errors, values cannot be changed, numbers are numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class ModelSpec(Frozen):
+    """The frozen base: ``name`` is "tiny" or a hub id; ``path`` a local directory that is used instead."""
+
+    name: str = "tiny"
+    path: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    targets: str = "attention"
+    trust_remote_code: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What is opened: the path if there is one, else the name."""
+        return self.path or self.name
+
+
+class TaskSpec(Frozen):
+    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    path: str | None = None
+    test: str | None = None
+    train: str | None = None
+    question: str = "question"
+    choices: str = "choices"
+    answer: str = "answer"
+
+
+class MethodSpec(Frozen):
+    """A method with every setting resolved; ``label`` names it within its sweep."""
+
+    name: str
+    settings: dict[str, Any]
+    label: str
+    targets: str
+
+
+class DataSpec(Frozen):
+    """How many rows, how long, from where; ``split_seed`` alone decides which rows, so all runs of a task share them."""
+
+    train_samples: Positive | None = 5000
+    validation_samples: Positive | None = None
+    eval_samples: Positive | None = None
+    max_length: Annotated[int, Field(ge=8)] = 512
+    mirror: str | None = None
+    split_seed: int = 0
+
+
+class OptimSpec(Frozen):
+    """AdamW, warm-up, decay, clipping (per lane) and accumulation; ``lr`` may be a list in a recipe, not in a run."""
+
+    lr: Rate | Annotated[list[Rate], Field(min_length=1)] = 2.0e-4
+    epochs: Annotated[float, Field(gt=0)] = 2
+    micro_batch: Positive = 8
+    global_batch: Positive = 32
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of the grid."""
+        return list(self.lr) if isinstance(self.lr, list) else [self.lr]
+
+
+class EngineSpec(Frozen):
+    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process."""
+
+    kind: Literal["zero", "plain"] = "zero"
+    stage: Annotated[int, Field(ge=0, le=3)] = 2
+    gradient_checkpointing: bool = False
+
+
+class ClusterSpec(Frozen):
+    """Where it trains: ``workers`` processes a trial, ``pack`` runs a trial at most, ``retries`` after a failure."""
+
+    kind: Literal["ray", "local"] = "ray"
+    workers: Positive = 1
+    gpus_per_worker: Annotated[int, Field(ge=0)] = 0
+    cpus_per_worker: Positive = 1
+    max_concurrent: Positive | Literal["auto"] = "auto"
+    pack: Positive | Literal["auto"] = "auto"
+    retries: Annotated[int, Field(ge=0)] = 1
+
+
+class TrackingSpec(Frozen):
+    """Which MLflow: a database, a server, or "none"."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str | None = None
+
+
+class SweepSpec(Frozen):
+    """A recipe after reading: every task x method x rate x seed is a run."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    model: ModelSpec = ModelSpec()
+    tasks: Annotated[list[TaskSpec], Field(min_length=1)]
+    methods: Annotated[list[MethodSpec], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    data: DataSpec = DataSpec()
+    optim: OptimSpec = OptimSpec()
+    engine: EngineSpec = EngineSpec()
+    cluster: ClusterSpec = ClusterSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    storage: str = "./sweeps"
+    champions: bool = True
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds={seeds} repeats a seed: each seed is one run.")
+        return seeds
+
+    @field_validator("tasks")
+    @classmethod
+    def _each_task_once(cls, tasks: list[TaskSpec]) -> list[TaskSpec]:
+        names = [task.name for task in tasks]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"task {repeated[0]!r} stands here twice: give each a name of its own.")
+        return tasks
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        workers, micro, total = self.cluster.workers, self.optim.micro_batch, self.optim.global_batch
+        if total % (workers * micro):
+            raise ValueError(
+                f"global_batch={total} is not a multiple of workers * micro_batch = "
+                f"{workers} * {micro} = {workers * micro}."
+            )
+        if self.engine.kind == "plain" and workers > 1:
+            raise ValueError(f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero.")
+        return self
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment."""
+        return self.tracking.experiment or self.name
+
+
+class RunSpec(Frozen):
+    """One adapter to train: everything that decides its result, and nothing else (ADR 2).
+
+    Engine, workers and packing are not here: tests hold their results equal to rounding, so changing them must not
+    train a finished run again.
+    """
+
+    task: TaskSpec
+    method: MethodSpec
+    lr: float
+    seed: int
+    model: ModelSpec
+    data: DataSpec
+    optim: OptimSpec
+
+    def key(self, base_fingerprint: str, data_fingerprint: str) -> str:
+        """Return the run key: 16 hexadecimal digits over this spec and the content of base and data.
+
+        Places (paths, mirror) and labels do not count; what they hold is in the fingerprints.
+        """
+        decides = {
+            "format": 1,
+            "task": self.task.name,
+            "method": self.method.name,
+            "settings": self.method.settings,
+            "targets": targets_of(self.method.targets),
+            "lr": self.lr,
+            "seed": self.seed,
+            "dtype": self.model.dtype,
+            "optim": self.optim.model_dump(exclude={"lr", "micro_batch"}),
+            "base": base_fingerprint,
+            "data": data_fingerprint,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def targets_of(targets: str) -> list[str]:
+    """Return the name patterns of a target set ("attention", "attention+mlp") or of a comma-separated list."""
+    found: list[str] = []
+    for part in targets.replace("+", ",").split(","):
+        found += TARGET_SETS.get(part.strip(), (part.strip(),))
+    return found
+
+
+S = TypeVar("S", bound=Frozen)
+
+
+def with_values(spec: S, values: Mapping[str, Any]) -> S:
+    """Return a copy with dotted keys changed, checked like a new one: ``with_values(run, {"optim.lr": 3e-4})``."""
+    data = spec.model_dump()
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        place = data
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or last not in place:
+            raise InputError(f"{type(spec).__name__} has no value {dotted!r}.")
+        place[last] = value
+    return type(spec).model_validate(data)

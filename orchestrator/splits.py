@@ -1,0 +1,145 @@
+"""Examples of a task, cut into train, validation and test without one occurring on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import InputError
+from orchestrator.tasks.example import Example
+from orchestrator.tasks.source import Task
+
+VALIDATION_SHARE = 0.1
+VALIDATION_LIMIT = 500
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """How many rows there were, what was left out and why, and what is used."""
+
+    read_train: int
+    read_test: int
+    duplicates: int
+    leaked: int
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of one task by split, in the order of their files, and where each one stands."""
+
+    task: str
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    places: dict[str, list[str]]
+    report: SplitReport
+
+    def by_name(self) -> dict[str, list[Example]]:
+        """Return the three lists by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def split_examples(
+    task: Task,
+    *,
+    mirror: Path | None = None,
+    train_samples: int | None = None,
+    validation_samples: int | None = None,
+    eval_samples: int | None = None,
+    split_seed: int = 0,
+) -> Splits:
+    """Read a task and return its splits: the same for every method, seed and machine.
+
+    Rows of the train split that repeat an earlier one, or that occur in the test, are left out and counted. Validation
+    is cut from what remains: ``validation_samples`` rows, by default a tenth and at most 500. ``train_samples`` and
+    ``eval_samples`` are the most rows to train and test on. Every choice of rows follows a hash of ``split_seed`` and
+    the row's content: not the head of the file, the same whatever the order of its lines, and a smaller
+    ``train_samples`` takes a part of what a larger one takes.
+    """
+    _check_counts(train_samples=train_samples, validation_samples=validation_samples, eval_samples=eval_samples)
+    test = _Pool.read(task, task.test, mirror)
+    pool = _Pool.read(task, task.train, mirror)
+    unique, duplicates = pool.without_repeats()
+    clean, leaked = unique.without(test)
+    history = f"{len(pool)} read, {duplicates} repeated, {leaked} also in test"
+    held_out = _validation_size(task, clean, validation_samples, history)
+    ranked = clean.ranked(split_seed)
+    validation = clean.take(ranked[:held_out])
+    train = clean.take(ranked[held_out:][:train_samples])
+    chosen = test.take(test.ranked(split_seed)[:eval_samples])
+    report = SplitReport(len(pool), len(test), duplicates, leaked, len(train), len(validation), len(chosen))
+    places = {"train": train.places, "validation": validation.places, "test": chosen.places}
+    return Splits(task.name, train.examples, validation.examples, chosen.examples, places, report)
+
+
+def identity(example: Example) -> str:
+    """Return a hash of what is asked, blind to case, white space and the order of the choices."""
+    prompt, *choices = (" ".join(part.casefold().split()) for part in (example.prompt, *example.choices))
+    return hashlib.sha256("\x1f".join((prompt, *sorted(choices))).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Examples of one split with their places and identities, one list each."""
+
+    places: list[str]
+    examples: list[Example]
+    identities: list[str]
+
+    @classmethod
+    def read(cls, task: Task, split: str, mirror: Path | None) -> _Pool:
+        placed = list(task.examples(split, mirror))
+        if not placed:
+            raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
+        examples = [example for _, example in placed]
+        return cls([place for place, _ in placed], examples, [identity(example) for example in examples])
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def take(self, indices: Sequence[int]) -> _Pool:
+        kept = sorted(indices)
+        places, examples = [self.places[i] for i in kept], [self.examples[i] for i in kept]
+        return _Pool(places, examples, [self.identities[i] for i in kept])
+
+    def without_repeats(self) -> tuple[_Pool, int]:
+        first = {name: index for index, name in reversed(list(enumerate(self.identities)))}
+        return self.take(list(first.values())), len(self) - len(first)
+
+    def without(self, other: _Pool) -> tuple[_Pool, int]:
+        foreign = set(other.identities)
+        kept = [index for index, name in enumerate(self.identities) if name not in foreign]
+        return self.take(kept), len(self) - len(kept)
+
+    def ranked(self, seed: int) -> list[int]:
+        def key(index: int) -> tuple[str, int]:
+            return hashlib.sha256(f"{seed}:{self.identities[index]}".encode()).hexdigest(), index
+
+        return sorted(range(len(self)), key=key)
+
+
+def _check_counts(**counts: int | None) -> None:
+    for key, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"data.{key}={count} leaves nothing to work on: use at least 1, or null for all.")
+
+
+def _validation_size(task: Task, pool: _Pool, wanted: int | None, history: str) -> int:
+    rows = len(pool)
+    if rows < 2:
+        raise InputError(
+            f"Task {task.name!r}: {rows} row(s) of {task.train!r} remain to train and validate on ({history}); "
+            "at least 2 are needed."
+        )
+    size = max(1, min(int(rows * VALIDATION_SHARE), VALIDATION_LIMIT)) if wanted is None else wanted
+    if size >= rows:
+        raise InputError(
+            f"Task {task.name!r}: data.validation_samples={size} leaves none of {rows} rows of {task.train!r} to "
+            f"train on ({history}); use at most {rows - 1}."
+        )
+    return size

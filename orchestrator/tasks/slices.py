@@ -1,0 +1,50 @@
+"""Split expressions, as the hub writes them: ``validation``, ``validation[:800]``, ``train[10%:]``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.errors import InputError
+
+_BOUND = r"-?\d{1,12}%?"
+_FORM = re.compile(rf"(?P<name>[A-Za-z0-9_-]{{1,64}})(?P<slice>\[(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?\])?")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A named split, or a slice of one; bounds are kept as written: rows or per cent, from the end if negative."""
+
+    name: str
+    start: str | None = None
+    stop: str | None = None
+    sliced: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.start or ''}:{self.stop or ''}]" if self.sliced else self.name
+
+    def bounds(self, rows: int) -> tuple[int, int]:
+        """Return first and last + 1 row of this slice of ``rows`` rows; per cents round as the hub's library does."""
+        start = 0 if self.start is None else self._position(self.start, rows)
+        stop = rows if self.stop is None else self._position(self.stop, rows)
+        if start >= stop:
+            raise InputError(f"Split {str(self)!r} selects none of the {rows} rows of {self.name!r}.")
+        return start, stop
+
+    def _position(self, bound: str, rows: int) -> int:
+        number, whole = (int(bound[:-1]), 100) if bound.endswith("%") else (int(bound), rows)
+        if abs(number) > whole:
+            raise InputError(f"Split {str(self)!r} goes beyond the {rows} rows of {self.name!r}.")
+        position = round(number * rows / whole) if bound.endswith("%") else number
+        return position + rows if bound.startswith("-") else position
+
+
+def parse_split(expression: str) -> Split:
+    """Return the `Split` that an expression means; raise `InputError` for anything else."""
+    match = _FORM.fullmatch(expression)
+    if match is None:
+        raise InputError(
+            f"Split {expression!r} is not understood. Write a name, or a name and a slice: "
+            "'validation', 'validation[:800]', 'train[10%:]'."
+        )
+    return Split(match["name"], match["start"], match["stop"], match["slice"] is not None)

@@ -1,0 +1,156 @@
+"""The loop over lanes: it knows batches, losses and engines, and neither Ray nor MLflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from d2lora import lane_rows
+from orchestrator.batches import count_steps, draw_batches, share
+from orchestrator.engine.engine import Engine
+from orchestrator.schedule import rate_at
+from orchestrator.score import pack_rows
+from orchestrator.spec import OptimSpec
+from orchestrator.tokens import Item
+
+
+Row = tuple[tuple[int, ...], int]  # the ids of prompt and right answer, and where the answer starts
+
+
+@dataclass(frozen=True)
+class LaneStep:
+    """What one optimizer step of one lane did; ``loss`` is the mean over the answer tokens of its global batch."""
+
+    step: int
+    loss: float
+    rate: float
+    grad_norm: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class LanePlan:
+    """What one lane trains on: its task's rows, the seed that orders them, and its peak rate."""
+
+    task: str
+    items: Sequence[Item]
+    seed: int
+    peak: float
+    steps: int
+
+    @classmethod
+    def of(cls, task: str, items: Sequence[Item], seed: int, peak: float, optim: OptimSpec) -> LanePlan:
+        """Return the plan with its number of steps."""
+        return cls(task, items, seed, peak, count_steps(len(items), optim.global_batch, optim.epochs))
+
+
+@dataclass
+class _Lane:
+    plan: LanePlan
+    batches: Iterator[list[int]]
+    rows: list[Row]
+    living: bool = True
+    batch: list[int] = field(default_factory=list)
+
+    def tokens(self) -> tuple[int, int]:
+        """Return the tokens, and the answer tokens, of the present batch."""
+        rows = [self.rows[row] for row in self.batch]
+        return sum(len(ids) for ids, _ in rows), sum(len(ids) - start for ids, start in rows)
+
+
+def train_lanes(
+    engine: Engine,
+    plans: Sequence[LanePlan],
+    optim: OptimSpec,
+    *,
+    on_step: Callable[[dict[int, LaneStep]], None],
+    on_end: Callable[[list[int], list[int]], None],
+) -> None:
+    """Train every lane to its own end.
+
+    After each step ``on_step`` gets what the lanes did. When lanes leave, ``on_end`` gets (finished, diverged): a lane
+    diverges at the first loss or gradient that is not finite, steps no further, and its neighbours go on unchanged.
+    """
+    lanes = [_lane(plan, optim) for plan in plans]
+    engine.model.train()
+    step = 0
+    while living := [index for index, lane in enumerate(lanes) if lane.living]:
+        for index in living:
+            lanes[index].batch = next(lanes[index].batches)
+        losses_L = _accumulate(engine, lanes, optim, step)
+        rates = [_rate(lane, step, optim) if lane.living else None for lane in lanes]
+        norms = engine.step(rates)
+        done = {index: _lane_step(lanes[index], step, losses_L[index], rates[index], norms[index]) for index in living}
+        on_step(done)
+        step += 1
+        diverged = [i for i, one in done.items() if not (math.isfinite(one.loss) and math.isfinite(one.grad_norm))]
+        finished = [index for index in living if step == lanes[index].plan.steps and index not in diverged]
+        for index in (*diverged, *finished):
+            lanes[index].living = False
+        if diverged or finished:
+            on_end(finished, diverged)
+
+
+def _lane(plan: LanePlan, optim: OptimSpec) -> _Lane:
+    rows = [(item.choices[item.answer], item.starts[item.answer]) for item in plan.items]
+    lengths = [len(ids) for ids, _ in rows]
+    batches = draw_batches(
+        lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
+    )
+    return _Lane(plan, batches, rows)
+
+
+def _rate(lane: _Lane, step: int, optim: OptimSpec) -> float:
+    return rate_at(step, lane.plan.steps, peak=lane.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
+
+
+def _lane_step(lane: _Lane, step: int, loss: float, rate: float | None, norm: float) -> LaneStep:
+    return LaneStep(step=step, loss=loss, rate=rate or 0.0, grad_norm=norm, tokens=lane.tokens()[0])
+
+
+def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int) -> list[float]:
+    """Add up the gradients of one global batch of every living lane; return each lane's loss, NaN for the others.
+
+    The total is the *sum* of the lanes' losses, so that their gradients never mix. Each loss is the sum over this
+    rank's answer tokens over the number in the lane's whole batch, times the ranks, whose gradients are averaged.
+    """
+    micros = optim.global_batch // (optim.micro_batch * engine.world)
+    sums_L = torch.zeros(len(lanes), dtype=torch.float64)
+    answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
+    for micro in range(micros):
+        shares = [_share(engine, lane, optim, micro) for lane in lanes]
+        idle = not any(shares)
+        if idle:  # the batch is short and this rank has no rows, but ZeRO's ranks must compute in step
+            first = next(index for index, lane in enumerate(lanes) if lane.living)
+            shares[first] = [lanes[first].rows[lanes[first].batch[0]]]
+        draw = (step * micros + micro) * engine.world + engine.rank
+        with lane_rows(engine.model, [len(rows) for rows in shares], draw=draw):
+            losses_L = _losses(engine, shares) * (0.0 if idle else 1.0)
+            weight_L = (engine.world / answers_L).to(losses_L)
+            engine.backward((losses_L * weight_L).sum(), last=micro == micros - 1)
+        sums_L += losses_L.detach().double().cpu()
+    means_L = engine.total(sums_L) / answers_L
+    return [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
+
+
+def _losses(engine: Engine, shares: Sequence[Sequence[Row]]) -> Tensor:
+    """Return the summed loss of each lane's answer tokens, of shape (L,)."""
+    packed = pack_rows([row for rows in shares for row in rows])
+    device = engine.device
+    logits_AV = engine.logits(packed.ids_BT.to(device), packed.where_A.to(device))
+    losses_A = cross_entropy(logits_AV, packed.wanted_A.to(device), reduction="none")
+    lane_B = torch.tensor([lane for lane, rows in enumerate(shares) for _ in rows], device=device)
+    return losses_A.new_zeros(len(shares)).index_add(0, lane_B[packed.row_A.to(device)], losses_A)
+
+
+def _share(engine: Engine, lane: _Lane, optim: OptimSpec, micro: int) -> list[Row]:
+    """Return the rows of the lane's batch that this rank takes in this micro step."""
+    if not lane.living:
+        return []
+    rows = share(lane.batch, micro_batch=optim.micro_batch, micro=micro, rank=engine.rank, world=engine.world)
+    return [lane.rows[row] for row in rows]

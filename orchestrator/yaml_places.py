@@ -1,0 +1,124 @@
+"""YAML read so that every value knows its line: no duplicate keys, ``1e-4`` is a number, ``off`` and ``no`` are words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.errors import InputError
+
+MAX_BYTES = 1_000_000
+Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: a file with a line, or an argument."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass
+class Places:
+    """The place of every value of a recipe by its path of keys."""
+
+    file: str
+    known: dict[Key, Place] = field(default_factory=dict)
+
+    def set(self, key: Key, place: Place) -> None:
+        """Remember where ``key`` stands; what stood below it before is gone."""
+        for other in [other for other in self.known if other[: len(key)] == key]:
+            del self.known[other]
+        self.known[key] = place
+
+    def at(self, key: Key) -> Place:
+        """Return the place of ``key``, or of the nearest thing around it."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.known:
+                return self.known[key[:length]]
+        return Place(self.file)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the booleans and numbers of YAML 1.2, and no aliases (which can grow without bound)."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not used in recipes", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
+_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
+for _tag, _pattern, _first in (
+    ("bool", r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    ("float", rf"^({_NUMBER}([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
+    """Return the mapping in ``path`` and the line of each of its values; InputError with file and line if it is none."""
+    places = Places(str(path))
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path}: {path.stat().st_size} bytes are no recipe (limit {MAX_BYTES}).")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}).") from None
+    data = _parse(text, str(path), places)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}:1: a recipe is a mapping of keys, not {type(data).__name__}.")
+    return data, places
+
+
+def parse_word(text: str, word: str) -> Any:
+    """Return the value of a command-line word ``key=text``, read as YAML."""
+    return _parse(text, f"argument {word!r}", Places(word))
+
+
+def _parse(text: str, source: str, places: Places) -> Any:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _walk(node, (), places, source)
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{source}:{line}: not valid YAML: {error.problem or error.context}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{source}: not valid YAML: {error}.") from None
+    finally:
+        loader.dispose()
+
+
+def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
+    """Remember the line of every value below ``node``; refuse duplicate keys and keys that are not words."""
+    places.known.setdefault(key, Place(f"{source}:{node.start_mark.line + 1}"))
+    if isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            _walk(child, (*key, index), places, source)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for name, child in node.value:
+            line = name.start_mark.line + 1
+            if not isinstance(name, yaml.ScalarNode) or name.tag != "tag:yaml.org,2002:str":
+                raise InputError(f"{source}:{line}: a key is a word, not {getattr(name, 'value', name)!r}.")
+            if name.value in seen:
+                raise InputError(f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already.")
+            seen[name.value] = line
+            places.known[(*key, name.value)] = Place(f"{source}:{line}")
+            _walk(child, (*key, name.value), places, source)

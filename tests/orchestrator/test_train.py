@@ -1,0 +1,151 @@
+"""The loop over lanes: lanes equal solo runs, whatever neighbours do."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import d2lora
+from orchestrator.engine.plain import PlainEngine
+from orchestrator.score import accuracy, score_items
+from orchestrator.spec import OptimSpec
+from orchestrator.train import LanePlan, LaneStep, train_lanes
+from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
+
+OPTIM = OptimSpec(lr=1e-2, epochs=2, micro_batch=4, global_batch=8, warmup=0.1, clip=0.5, weight_decay=0.01)
+DATA = {"a": questions(21, seed=1), "b": questions(13, seed=2)}
+
+
+def lane(method: str, seed: int, **settings: object) -> d2lora.Lane:
+    return d2lora.Lane(method, d2lora.get_method(method).Config(**({"rank": 3} | settings)), seed)
+
+
+LANES = [
+    (lane("d2lora", 0), "a", 1e-2),
+    (lane("d2lora", 1), "b", 3e-3),
+    (lane("lora", 2, rank=5), "a", 1e-2),
+    (lane("dora", 3), "b", 1e-2),
+    (lane("d2lora", 4, norm_axis="in", readd=0, tau="learned"), "a", 1e-3),
+]
+
+
+class Story:
+    """What a training told."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, list[LaneStep]] = {}
+        self.finished: list[int] = []
+        self.diverged: list[int] = []
+
+    def on_step(self, done: dict[int, LaneStep]) -> None:
+        for index, one in done.items():
+            self.steps.setdefault(index, []).append(one)
+
+    def on_end(self, finished: list[int], diverged: list[int]) -> None:
+        self.finished += finished
+        self.diverged += diverged
+
+
+def train(chosen: list[int], poison: int | None = None, checkpointing: bool = False) -> tuple[PlainEngine, Story]:
+    """Train some of `LANES` as one pack in float64; ``poison``: the lane (its place in the pack) whose adapter is NaN
+    after two steps."""
+    model = tiny_llama().double()
+    d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
+    if checkpointing:
+        from orchestrator.model import enable_checkpointing
+
+        enable_checkpointing(model)
+    engine = PlainEngine(model, len(chosen), OPTIM, torch.device("cpu"))
+    plans = [
+        LanePlan.of(task, DATA[task], seed=lane_.seed, peak=peak, optim=OPTIM)
+        for lane_, task, peak in (LANES[index] for index in chosen)
+    ]
+    story = Story()
+
+    def on_step(done: dict[int, LaneStep]) -> None:
+        story.on_step(done)
+        if poison is not None and len(story.steps[poison]) == 2:
+            with torch.no_grad():
+                next(iter(d2lora.adapter_parameters(model, poison).values())).fill_(float("nan"))
+
+    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=story.on_end)
+    return engine, story
+
+
+@pytest.fixture(scope="module")
+def solos() -> dict[int, tuple[dict[str, torch.Tensor], list[LaneStep]]]:
+    found = {}
+    for index in range(len(LANES)):
+        engine, story = train([index])
+        found[index] = (d2lora.adapter_state(engine.model), story.steps[0])
+    return found
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_every_lane_of_a_mixed_pack_ends_where_its_solo_run_ends(solos, checkpointing: bool) -> None:
+    engine, story = train(list(range(len(LANES))), checkpointing=checkpointing)
+    assert sorted(story.finished) == list(range(len(LANES)))
+    for index, (state, steps) in solos.items():
+        for name, value in d2lora.adapter_state(engine.model, index).items():
+            torch.testing.assert_close(value, state[name], rtol=1e-9, atol=1e-11)
+        assert [one.loss for one in story.steps[index]] == pytest.approx([one.loss for one in steps], rel=1e-9)
+        assert [one.tokens for one in story.steps[index]] == [one.tokens for one in steps]
+
+
+def test_lanes_of_a_short_task_leave_early(solos) -> None:
+    assert {index: len(steps) for index, (_, steps) in solos.items()} == {0: 6, 1: 4, 2: 6, 3: 4, 4: 6}
+
+
+@pytest.mark.parametrize("poison", [0, 2, 4])
+def test_neighbours_of_a_lane_that_turns_to_nan_end_where_they_end_alone(solos, poison: int) -> None:
+    engine, story = train(list(range(len(LANES))), poison=poison)
+    assert story.diverged == [poison]
+    assert sorted(story.finished) == [index for index in range(len(LANES)) if index != poison]
+    assert len(story.steps[poison]) == 3
+    assert math.isnan(story.steps[poison][-1].loss)
+    for index in story.finished:
+        for name, value in d2lora.adapter_state(engine.model, index).items():
+            torch.testing.assert_close(value, solos[index][0][name], rtol=1e-9, atol=1e-11)
+
+
+def test_the_loss_falls_and_the_base_is_untouched(solos) -> None:
+    engine, story = train([0])
+    base = tiny_llama().double().state_dict()
+    trained = {name.replace(".weight", ".weight"): value for name, value in engine.model.state_dict().items()}
+    assert all(torch.equal(trained[name], value) for name, value in base.items())
+    losses = [one.loss for one in story.steps[0]]
+    assert losses[-1] < losses[0]
+
+
+def test_training_twice_gives_the_same_bits(solos) -> None:
+    engine, _ = train([0])
+    assert all(torch.equal(value, solos[0][0][name]) for name, value in d2lora.adapter_state(engine.model).items())
+
+
+def test_accumulation_changes_nothing_but_rounding(solos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "OPTIM", OPTIM.model_copy(update={"micro_batch": 2}))
+    engine, _ = train([0])
+    for name, value in d2lora.adapter_state(engine.model).items():
+        torch.testing.assert_close(value, solos[0][0][name], rtol=1e-8, atol=1e-10)
+
+
+def test_scores_are_those_of_the_whole_model_one_choice_at_a_time() -> None:
+    engine, _ = train([0, 1])
+    items = questions(9, seed=5)
+    found = score_items(engine, {0: items, 1: items[:4]}, lanes=2)
+    for index in range(2):
+        plain = d2lora.merge(engine.model, index).eval()
+        assert len(found[index]) == (9, 4)[index]
+        for item, scored in zip(items, found[index], strict=False):
+            wanted = []
+            for ids, start in zip(item.choices, item.starts, strict=True):
+                with torch.no_grad():
+                    logits_TV = plain(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+                wanted.append(sum(float(logits_TV[t - 1, ids[t]]) for t in range(start, len(ids))))
+            assert scored.scores == pytest.approx(wanted, rel=1e-6)
+            assert scored.predicted == max(range(3), key=wanted.__getitem__)
+            norm = [value / length for value, length in zip(wanted, item.lengths, strict=True)]
+            assert scored.predicted_norm == max(range(3), key=norm.__getitem__)
+    assert 0 <= accuracy(found[0]) <= 1

@@ -1,0 +1,275 @@
+"""Summaries of a sweep: what is averaged, what is compared, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from orchestrator.variance import choose_rate, loss_volatility, summarise, summarise_rate
+
+METRICS = ("accuracy", "validation_accuracy", "train_loss_volatility", "train_seconds", "trainable_parameters")
+
+
+def row(
+    method: str = "d2lora",
+    seed: int = 0,
+    accuracy: float = 0.7,
+    *,
+    task: str = "arc_easy",
+    lr: float = 1e-4,
+    validation: float | None = None,
+    status: str = "committed",
+    size: int = 100,
+) -> dict[str, Any]:
+    found = {
+        "run_key": f"{task}/{method}/{lr}/{seed}",
+        "task": task,
+        "method": method,
+        "settings": {"rank": 8},
+        "lr": lr,
+        "seed": seed,
+        "status": status,
+        "accuracy": accuracy,
+        "validation_accuracy": accuracy if validation is None else validation,
+        "train_loss_volatility": 0.1,
+        "train_seconds": 30.0,
+        "trainable_parameters": size,
+        "base_accuracy": 0.4,
+    }
+    return found if status == "committed" else {**found, **dict.fromkeys(METRICS)}
+
+
+def runs(method: str, accuracies: Sequence[float], **more: Any) -> list[dict[str, Any]]:
+    return [row(method, seed, accuracy, **more) for seed, accuracy in enumerate(accuracies)]
+
+
+def answers(right: Sequence[bool]) -> list[dict[str, Any]]:
+    return [{"index": i, "answer": 1, "predicted": int(ok), "scores": [0.0, 1.0]} for i, ok in enumerate(right)]
+
+
+OURS = [0.720, 0.731, 0.709, 0.725, 0.718]
+THEIRS = [0.701, 0.705, 0.697, 0.698, 0.700]
+
+
+def test_a_method_is_summed_up_by_what_numpy_and_scipy_say_of_its_seeds() -> None:
+    found = summarise(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]
+    interval = stats.t.interval(0.95, 4, loc=statistics.fmean(OURS), scale=stats.sem(OURS))
+    assert found["n"] == 5
+    assert found["mean"] == pytest.approx(statistics.fmean(OURS), abs=1e-9)
+    assert found["sd"] == pytest.approx(stats.tstd(OURS), abs=1e-9)
+    assert found["interval"] == pytest.approx(list(interval), abs=1e-9)
+    assert (found["worst"], found["worst_seed"]) == (0.709, 2)
+    assert (found["base_accuracy"], found["trainable_parameters"]) == (0.4, 100)
+    assert found["volatility"] == pytest.approx(0.1, abs=1e-9)
+
+
+def test_the_rate_is_chosen_on_validation_and_reported_on_test() -> None:
+    rows = runs("d2lora", [0.60, 0.62], lr=1e-4, validation=0.75) + runs(
+        "d2lora", [0.70, 0.72], lr=3e-4, validation=0.74
+    )
+    found = summarise(rows, {})["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (found["lr"], found["validation_mean"]) == (1e-4, 0.75)
+    assert found["mean"] == pytest.approx(0.61, abs=1e-9)
+    assert found["by_lr"]["0.0003"]["mean"] == pytest.approx(0.71)
+
+
+def test_equal_validation_goes_to_the_smaller_rate() -> None:
+    rates = [summarise_rate([row(lr=lr, seed=seed, validation=v) for seed, v in enumerate(values)])
+             for lr, values in ((3e-4, [0.1, 0.2, 0.3]), (1e-4, [0.3, 0.2, 0.1]))]  # fmt: skip
+    assert choose_rate(rates)["lr"] == 1e-4
+
+
+def test_a_rate_that_diverged_loses_to_one_that_did_not_however_good_its_survivors() -> None:
+    wild = summarise_rate([row(lr=1e-3, seed=0, validation=0.99), row(lr=1e-3, seed=1, status="diverged")])
+    calm = summarise_rate([row(lr=1e-4, seed=0, validation=0.50), row(lr=1e-4, seed=1, validation=0.50)])
+    assert choose_rate([wild, calm])["lr"] == 1e-4
+
+
+def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
+    lost = summarise_rate([row(lr=1e-4, status="failed")])
+    wild = summarise_rate([row(lr=1e-3, validation=0.3), row(lr=1e-3, seed=1, status="diverged")])
+    assert choose_rate([lost, wild])["lr"] == 1e-3
+
+
+def test_lost_runs_are_counted_and_named_and_enter_no_mean() -> None:
+    rows = [*runs("d2lora", [0.7, 0.8]), row(seed=2, status="diverged"), row(seed=3, status="failed")]
+    summary = summarise(rows, {})
+    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert found["n"] == 2
+    assert found["mean"] == pytest.approx(0.75, abs=1e-9)
+    assert (found["diverged_seeds"], found["failed_seeds"]) == ([2], [3])
+    assert "Diverged and in no average: d2lora on arc_easy, seed 2 at lr 1e-4." in summary["headline"]
+    assert "1 run failed and is missing from these figures." in summary["headline"]
+
+
+def test_a_seed_that_diverged_at_a_rate_not_chosen_is_named_too() -> None:
+    rows = [*runs("d2lora", OURS), row(seed=0, lr=1e-2, status="diverged")]
+    assert "seed 0 at lr 0.01" in summarise(rows, {})["headline"]
+
+
+def test_methods_are_paired_by_seed_as_in_scipys_paired_test() -> None:
+    rows = runs("lora", THEIRS) + runs("d2lora", OURS)
+    (found,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
+    expected = stats.ttest_rel(OURS, THEIRS)
+    assert (found["first"], found["second"], found["n"]) == ("d2lora", "lora", 5)
+    assert found["mean"] == pytest.approx(statistics.fmean(OURS) - statistics.fmean(THEIRS), abs=1e-9)
+    assert found["p"] == pytest.approx(expected.pvalue, abs=1e-9)
+    assert found["interval"] == pytest.approx(list(expected.confidence_interval()), abs=1e-9)
+    assert (found["p_corrected"], found["verdict"]) == (found["p"], "ahead")
+
+
+def test_only_seeds_that_both_finished_are_paired_and_the_rest_is_listed() -> None:
+    rows = runs("d2lora", OURS) + runs("lora", THEIRS[:4]) + [row("lora", 4, status="diverged")]
+    (found,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
+    assert (found["seeds"], found["unpaired"]) == ([0, 1, 2, 3], [4])
+
+
+def test_identical_methods_tie_with_difference_zero_and_p_of_one() -> None:
+    (found,) = summarise(runs("d2lora", OURS) + runs("lora", OURS), {})["tasks"]["arc_easy"]["differences"]
+    assert (found["mean"], found["sd"], found["interval"], found["p"]) == (0.0, 0.0, [0.0, 0.0], 1.0)
+    assert found["verdict"] == "tie"
+
+
+def test_a_worse_reference_is_behind() -> None:
+    (found,) = summarise(runs("d2lora", THEIRS) + runs("lora", OURS), {})["tasks"]["arc_easy"]["differences"]
+    assert found["verdict"] == "behind"
+
+
+def test_without_d2lora_the_first_method_is_the_reference() -> None:
+    summary = summarise(runs("dora", OURS) + runs("lora", THEIRS), {})
+    assert summary["reference"] == "dora"
+
+
+def test_p_values_are_corrected_over_the_pairs_of_all_tasks() -> None:
+    rows = [found for task in ("a", "b") for name, values in (("lora", THEIRS), ("d2lora", OURS), ("dora", OURS[::-1]))
+            for found in runs(name, values, task=task)]  # fmt: skip
+    summary = summarise(rows, {})
+    pairs = [pair for task in summary["tasks"].values() for pair in task["differences"]]
+    assert [(pair["first"], pair["second"]) for pair in pairs[:3]] == [
+        ("d2lora", "lora"),
+        ("d2lora", "dora"),
+        ("lora", "dora"),
+    ]
+    smallest = min(pair["p"] for pair in pairs if pair["p"] is not None)
+    assert min(pair["p_corrected"] for pair in pairs if pair["p_corrected"] is not None) == pytest.approx(
+        6 * smallest, abs=1e-12
+    )
+    assert "over all 6 comparisons" in " ".join(summary["claims"])
+
+
+def test_items_are_compared_pooled_over_seeds_and_once_each() -> None:
+    rows = runs("d2lora", [0.8, 0.8]) + runs("lora", [0.4, 0.4])
+    ours, theirs = [True] * 8 + [False] * 2, [True] * 3 + [False] * 6 + [True]
+    predictions = {r["run_key"]: answers(ours if r["method"] == "d2lora" else theirs) for r in rows}
+    (found,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
+    assert found["pooled"] is not None
+    assert found["by_item"] is not None
+    assert (found["pooled"]["wins"], found["pooled"]["losses"]) == (10, 2)
+    assert found["pooled"]["p"] == pytest.approx(stats.binomtest(10, 12).pvalue, abs=1e-9)
+    assert (found["by_item"]["wins"], found["by_item"]["losses"]) == (5, 1)
+    assert found["by_item"]["p_corrected"] == pytest.approx(stats.binomtest(5, 6).pvalue, abs=1e-9)
+
+
+def test_an_item_that_seeds_disagree_on_counts_for_neither_method() -> None:
+    rows = runs("d2lora", [0.5, 0.5]) + runs("lora", [0.5, 0.5])
+    right = [[True], [False], [False], [True]]
+    predictions = {r["run_key"]: answers(marks) for r, marks in zip(rows, right, strict=True)}
+    (found,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
+    assert found["pooled"] is not None
+    assert found["by_item"] is not None
+    assert (found["pooled"]["wins"], found["pooled"]["losses"]) == (1, 1)
+    assert (found["by_item"]["wins"], found["by_item"]["losses"], found["by_item"]["p"]) == (0, 0, 1.0)
+
+
+def test_runs_that_answered_different_items_cannot_be_paired() -> None:
+    rows = [row("d2lora"), row("lora")]
+    predictions = {rows[0]["run_key"]: answers([True] * 3), rows[1]["run_key"]: answers([True] * 2)}
+    with pytest.raises(ValueError, match=r"answered different items \(3 and 2\)"):
+        summarise(rows, predictions)
+
+
+def test_the_macro_average_counts_every_task_once_and_only_seeds_that_finished_all() -> None:
+    rows = runs("d2lora", [0.6, 0.7, 0.8], task="a") + runs("d2lora", [0.4, 0.5], task="b")
+    found = summarise(rows, {})["macro"]["methods"]["d2lora"]
+    assert found["mean"] == pytest.approx((0.7 + 0.45) / 2, abs=1e-9)
+    assert found["n"] == 2
+    assert found["seed_mean"] == pytest.approx(0.55, abs=1e-9)
+    assert found["sd"] == pytest.approx(statistics.stdev([0.5, 0.6]), abs=1e-9)
+
+
+def test_a_method_that_lacks_a_task_has_no_macro_average() -> None:
+    rows = runs("d2lora", OURS, task="a") + runs("lora", THEIRS, task="a") + runs("d2lora", OURS, task="b")
+    summary = summarise(rows, {})
+    assert summary["macro"]["methods"]["lora"]["mean"] is None
+    assert "not comparable (fewer than 2 shared seeds) with lora" in summary["headline"]
+
+
+def test_one_seed_concludes_nothing_and_gives_no_interval() -> None:
+    summary = summarise([row("d2lora", accuracy=0.7), row("lora", accuracy=0.6)], {})
+    (found,) = summary["tasks"]["arc_easy"]["differences"]
+    assert (found["p"], found["interval"], found["sd"], found["verdict"]) == (None, None, None, "unknown")
+    assert summary["headline"].startswith("Only one seed a method, so nothing can be concluded")
+    assert "ahead" not in " ".join([summary["headline"], *summary["claims"]])
+
+
+def test_the_headline_says_who_is_ahead_by_how_much_and_how_surely() -> None:
+    summary = summarise(runs("d2lora", OURS) + runs("lora", THEIRS), {})
+    assert summary["headline"] == (
+        "d2lora is ahead of lora (+2.0 points, 95 % interval +1.3 to +2.8, corrected p 0.002) on arc_easy, 5 seeds."
+    )
+
+
+def test_a_tie_says_what_it_could_have_missed() -> None:
+    noisy = [0.70, 0.72, 0.69, 0.73, 0.715]
+    text = " ".join(summarise(runs("d2lora", noisy) + runs("lora", OURS), {})["claims"])
+    assert "A tie is not equality: against lora, 5 seeds with this spread would miss" in text
+
+
+def test_a_headline_over_many_methods_stays_one_sentence() -> None:
+    names = ["d2lora", "lora", "dora", "a", "b", "c"]
+    rows = [found for name in names for found in runs(name, OURS)]
+    assert summarise(rows, {})["headline"] == (
+        "d2lora is not distinguishable from any of the 5 other methods on arc_easy, 5 seeds."
+    )
+
+
+def test_an_empty_sweep_and_one_in_which_nothing_finished_conclude_nothing() -> None:
+    assert summarise([], {})["headline"] == "No run finished: nothing can be concluded."
+    assert summarise([row(status="failed")], {})["headline"].startswith("No run finished: nothing can be concluded.")
+
+
+def test_a_single_method_is_reported_without_a_comparison() -> None:
+    assert "no other method to compare it with" in summarise(runs("d2lora", OURS), {})["headline"]
+
+
+def test_unequal_budgets_and_rates_at_the_end_of_the_grid_are_declared() -> None:
+    rows = runs("d2lora", OURS, size=200) + runs("lora", THEIRS) + runs("lora", THEIRS, lr=3e-4, validation=0.99)
+    text = " ".join(summarise(rows, {})["claims"])
+    assert "relative to d2lora, lora 0.50 times" in text
+    assert "In 1 of 2 cases the chosen learning rate is an end of its grid" in text
+
+
+def test_the_same_run_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Two results for task 'arc_easy', method 'd2lora', lr 0\.0001, seed 0"):
+        summarise([row(), row()], {})
+
+
+def test_the_order_of_rows_changes_no_figure() -> None:
+    rows = runs("d2lora", OURS) + runs("lora", THEIRS)
+    shuffled = rows[:1] + rows[:0:-1]
+    assert summarise(shuffled, {})["tasks"] == summarise(rows, {})["tasks"]
+
+
+def test_a_summary_survives_strict_json_unchanged() -> None:
+    rows = [*runs("d2lora", OURS), *runs("lora", THEIRS), row("dora", status="diverged")]
+    summary = summarise(rows, {rows[0]["run_key"]: answers([True]), rows[5]["run_key"]: answers([False])})
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_volatility_is_offered_where_the_statistics_are() -> None:
+    assert loss_volatility([1.0] * 20) == 0.0

@@ -1,0 +1,80 @@
+"""DeepSpeed ZeRO, two processes on CPUs with gloo: every stage agrees with the plain engine, lane by lane."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import d2lora
+from orchestrator.engine.plain import PlainEngine
+from orchestrator.score import score_items
+from orchestrator.train import LanePlan, train_lanes
+from tests.orchestrator.test_train import DATA, LANES, OPTIM, Story
+from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
+
+pytestmark = pytest.mark.slow
+WORKER = Path(__file__).with_name("zero_worker.py")
+
+
+def run_ranks(tmp_path: Path, stage: int, poison: int = -1, world: int = 2) -> list[dict[str, Any]]:
+    outs = [tmp_path / f"out{rank}.json" for rank in range(world)]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tests.orchestrator.zero_worker"]
+            + [str(word) for word in (rank, world, stage, tmp_path / "init", out, poison)],
+            cwd=WORKER.parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    logs = [rank.communicate(timeout=240)[0] for rank in ranks]
+    assert all(rank.returncode == 0 for rank in ranks), "\n".join(log[-3000:] for log in logs)
+    return [json.loads(out.read_text()) for out in outs]
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[dict[int, dict[str, torch.Tensor]], Story, dict[int, list[tuple[float, ...]]]]:
+    model = tiny_llama()
+    d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
+    engine = PlainEngine(model, len(LANES), OPTIM, torch.device("cpu"))
+    plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
+    story = Story()
+    train_lanes(engine, plans, OPTIM, on_step=story.on_step, on_end=story.on_end)
+    scored = score_items(engine, {0: questions(7, seed=5), 1: questions(3, seed=6)}, len(LANES))
+    states = {index: d2lora.adapter_state(model, index) for index in range(len(LANES))}
+    return states, story, {lane: [one.scores for one in each] for lane, each in scored.items()}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_two_ranks_agree_with_one_process_at_every_stage(tmp_path: Path, plain, stage: int) -> None:
+    """Losses to 1e-5; adapters come back whole, so ZeRO-3's scattered tensors cannot be saved empty."""
+    states, story, scores = plain
+    for out in run_ranks(tmp_path, stage):
+        assert sorted(out["finished"]) == list(range(len(LANES)))
+        for index in range(len(LANES)):
+            wanted = [one.loss for one in story.steps[index]]
+            assert out["losses"][str(index)] == pytest.approx(wanted, abs=1e-5)
+            for name, value in states[index].items():
+                assert value.numel() > 0
+                torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
+        for lane, each in scores.items():
+            for found, one in zip(out["scores"][str(lane)], each, strict=True):
+                assert found == pytest.approx(one, abs=1e-4)
+
+
+def test_a_lane_that_is_nan_on_one_rank_leaves_on_all_and_its_neighbours_go_on(tmp_path: Path, plain) -> None:
+    states, _, _ = plain
+    for out in run_ranks(tmp_path, stage=2, poison=2):
+        assert out["diverged"] == [2]
+        assert sorted(out["finished"]) == [0, 1, 3, 4]
+        for index in out["finished"]:
+            for name, value in states[index].items():
+                torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,59 @@
+"""One rank of a ZeRO test: trains the lanes of test_train and writes what came out.
+
+usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["DS_ACCELERATOR"] = "cpu"
+
+import torch  # noqa: E402
+
+import d2lora  # noqa: E402
+from orchestrator.engine.zero import ZeroEngine  # noqa: E402
+from orchestrator.score import score_items  # noqa: E402
+from orchestrator.train import LanePlan, LaneStep, train_lanes  # noqa: E402
+from tests.orchestrator.test_train import DATA, LANES, OPTIM  # noqa: E402
+from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama  # noqa: E402
+
+
+def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
+    model = tiny_llama()
+    d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
+    engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
+    plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
+    losses: dict[int, list[float]] = {}
+    ends: dict[str, list[int]] = {"finished": [], "diverged": []}
+
+    def on_step(done: dict[int, LaneStep]) -> None:
+        for index, one in done.items():
+            losses.setdefault(index, []).append(one.loss)
+        if poison >= 0 and rank == 0 and len(losses[poison]) == 2:
+            with torch.no_grad():  # on one rank only: the others must hear of it
+                next(iter(d2lora.adapter_parameters(model, poison).values())).fill_(float("nan"))
+
+    def on_end(finished: list[int], diverged: list[int]) -> None:
+        ends["finished"] += finished
+        ends["diverged"] += diverged
+
+    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end)
+    states = {}
+    for index in range(len(LANES)):
+        with engine.whole(index):
+            states[index] = {name: value.tolist() for name, value in d2lora.adapter_state(model, index).items()}
+    scored = score_items(engine, {0: questions(7, seed=5), 1: questions(3, seed=6)}, len(LANES))
+    scores = {lane: [one.scores for one in each] for lane, each in scored.items()}
+    out.write_text(json.dumps({"losses": losses, "states": states, "scores": scores, **ends}))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    rank, world, stage, init, out, poison = sys.argv[1:]
+    main(int(rank), int(world), int(stage), init, Path(out), int(poison))
