@@ -16,7 +16,7 @@ from d2lora import available_methods, get_method
 from d2lora.names import unknown
 from orchestrator.errors import InputError
 from orchestrator.spec import Frozen, SweepSpec
-from orchestrator.tasks import TASKS
+from orchestrator.tasks import available_tasks
 from orchestrator.yaml_places import Place, Places, load_yaml, parse_word
 
 METHOD_WORDS = ("name", "targets", "label")
@@ -92,8 +92,8 @@ def _task(entry: Any, place: Place) -> dict[str, Any]:
     task = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(task, dict) or not isinstance(task.get("name"), str):
         raise InputError(f"{place}: a task is a name or a mapping with a name, not {entry!r}.")
-    if "path" not in task and task["name"] not in TASKS:
-        raise InputError(f"{place}: {unknown('task', task['name'], TASKS)} Your own: {{name: mine, path: mine.jsonl}}.")
+    if "path" not in task and task["name"] not in available_tasks():
+        raise InputError(f"{place}: {unknown('task', task['name'], available_tasks())} Your own: {{name: mine, path: mine.jsonl}}.")
     return task
 
 

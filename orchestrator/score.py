@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from d2lora import lane_rows
-from orchestrator.engine.engine import Engine
+from orchestrator.engine.engine import Scorer
 from orchestrator.tokens import Item
 
 TOKEN_BUDGET = 8192  # tokens of a scoring batch over all lanes: enough to fill two cores, little enough to fit
@@ -61,9 +62,10 @@ def pack_rows(rows: Sequence[tuple[Sequence[int], int]]) -> Packed:
     return Packed(ids_BT, torch.tensor(where), torch.tensor(wanted), torch.tensor(owner))
 
 
-def score_items(engine: Engine, items: Mapping[int, Sequence[Item]], lanes: int) -> dict[int, list[Scored]]:
+def score_items(engine: Scorer, items: Mapping[int, Sequence[Item]], lanes: int) -> dict[int, list[Scored]]:
     """Return the scores of each lane's items, in order, on every rank; ``items[lane]`` are that lane's questions.
 
+    ``lanes`` is how many the model has; 0 for a plain model, whose questions are ``items[0]``.
     Ranks take batches in turn, all of them as many, because ZeRO-3's ranks must compute in step.
     """
     found: dict[int, dict[tuple[int, int], float]] = {lane: {} for lane in items}
@@ -116,12 +118,13 @@ def _batches(rows: Mapping[int, list[_Row]]) -> Iterator[dict[int, list[_Row]]]:
             left[lane] = left[lane][count:]
 
 
-def _score(engine: Engine, batch: Mapping[int, list[_Row]], lanes: int) -> Iterator[tuple[int, _Row, float]]:
+def _score(engine: Scorer, batch: Mapping[int, list[_Row]], lanes: int) -> Iterator[tuple[int, _Row, float]]:
     """Yield (lane, row, summed log-likelihood of the row's answer)."""
     order = sorted(batch)
     rows = [(lane, row) for lane in order for row in batch[lane]]
     packed = pack_rows([(row.ids, row.start) for _, row in rows])
-    with lane_rows(engine.model, [len(batch.get(lane, ())) for lane in range(lanes)]):
+    counts = [len(batch.get(lane, ())) for lane in range(lanes)]
+    with lane_rows(engine.model, counts) if lanes else nullcontext():
         logits_AV = engine.logits(packed.ids_BT.to(engine.device), packed.where_A.to(engine.device))
     chosen_A = logits_AV.gather(1, packed.wanted_A.to(engine.device)[:, None])[:, 0] - logits_AV.logsumexp(1)
     sums_B = chosen_A.new_zeros(len(rows)).index_add_(0, packed.row_A.to(engine.device), chosen_A)

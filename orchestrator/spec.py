@@ -222,7 +222,7 @@ def with_values(spec: S, values: Mapping[str, Any]) -> S:
     data = spec.model_dump()
     for dotted, value in values.items():
         *parents, last = dotted.split(".")
-        place = data
+        place: Any = data
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:

@@ -10,17 +10,24 @@ import torch
 from torch import Tensor, nn
 
 
-class Engine(Protocol):
-    """Computes gradients and steps the lanes, on one rank of a world."""
+class Scorer(Protocol):
+    """Computes logits, on one rank of a world."""
 
     rank: int
     world: int
     device: torch.device
     model: nn.Module
-    """The adapted causal language model inside."""
+    """The causal language model inside."""
 
     def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
         """Return float32 logits (A, V) at flat positions, with gradient where gradients are on."""
+
+    def gather(self, value: object) -> list[object]:
+        """Return the ranks' values, in rank order, on every rank."""
+
+
+class Engine(Scorer, Protocol):
+    """Computes gradients and steps the lanes as well."""
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add the gradient of ``loss``, averaged over the ranks; ``last`` says that `step` comes next."""
@@ -34,9 +41,5 @@ class Engine(Protocol):
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of ``values`` over the ranks."""
 
-    def gather(self, value: object) -> list[object]:
-        """Return the ranks' values, in rank order, on every rank."""
-
     def whole(self, lane: int) -> AbstractContextManager[None]:
         """Within: the parameters of ``lane`` are whole on this rank (ZeRO-3 scatters them)."""
-

@@ -14,34 +14,20 @@ from orchestrator.model import AnswerModel
 from orchestrator.spec import OptimSpec
 
 
-class PlainEngine:
-    """Plain PyTorch: no ranks, no partitions."""
+class OneProcess:
+    """A model in this process, to score with: there is one rank and nothing is scattered."""
 
     rank, world = 0, 1
 
-    def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.device = device
         self.model = model.to(device)
         self._answers = AnswerModel(self.model)
-        flat = [_flatten(list(adapter_parameters(model, lane).values())) for lane in range(lanes)]
-        self._optimizer = LaneAdamW([[vector] for vector in flat], optim, sharded=False)
 
     def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
         """Return logits at flat positions."""
         found: Tensor = self._answers(ids_BT, where_A)
         return found
-
-    def backward(self, loss: Tensor, last: bool) -> None:  # noqa: ARG002 - nothing is reduced here
-        """Add to the gradients."""
-        loss.backward()  # type: ignore[no-untyped-call]
-
-    def step(self, rates: Sequence[float | None]) -> list[float]:
-        """Step each lane at its rate; NaN for a lane whose gradient is not finite."""
-        norms = step_lanes(self._optimizer, rates)
-        for group in self._optimizer.param_groups:
-            for vector in group["params"]:
-                vector.grad.zero_()
-        return norms
 
     def total(self, values: Tensor) -> Tensor:
         """Return ``values``: there is one rank."""
@@ -54,6 +40,27 @@ class PlainEngine:
     def whole(self, lane: int) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing is ever scattered here
         """Do nothing."""
         return nullcontext()
+
+
+class PlainEngine(OneProcess):
+    """Plain PyTorch: no ranks, no partitions."""
+
+    def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device) -> None:
+        super().__init__(model, device)
+        flat = [_flatten(list(adapter_parameters(model, lane).values())) for lane in range(lanes)]
+        self._optimizer = LaneAdamW([[vector] for vector in flat], optim, sharded=False)
+
+    def backward(self, loss: Tensor, last: bool) -> None:  # noqa: ARG002 - nothing is reduced here
+        """Add to the gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, rates: Sequence[float | None]) -> list[float]:
+        """Step each lane at its rate; NaN for a lane whose gradient is not finite."""
+        norms = step_lanes(self._optimizer, rates)
+        for group in self._optimizer.param_groups:
+            for vector in group["params"]:
+                vector.grad.zero_()
+        return norms
 
 
 def step_lanes(optimizer: LaneAdamW, rates: Sequence[float | None], step: object = None) -> list[float]:

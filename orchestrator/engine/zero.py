@@ -30,7 +30,7 @@ class ZeroEngine:
         self._broken_L = torch.zeros(lanes, device=device)
         for lane, parameters in enumerate(tensors):
             for parameter in parameters:
-                parameter.register_hook(self._guard(lane))
+                parameter.register_hook(self._guard(lane))  # type: ignore[no-untyped-call]
         self._optimizer = LaneAdamW(tensors, optim, sharded=stage > 0)
         answers = AnswerModel(model).to(device)
         config = deepspeed_config(stage, optim, self.world, next(model.parameters()).dtype)
@@ -118,4 +118,5 @@ def _join() -> None:
     if not torch.distributed.is_initialized():
         for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
             os.environ.setdefault(name, value)
-        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)

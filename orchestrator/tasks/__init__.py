@@ -18,7 +18,8 @@ from orchestrator.tasks import (
     winogrande,
 )
 from orchestrator.tasks.own import Columns, own_task
-from orchestrator.tasks.source import Task
+from orchestrator.tasks.source import GeneratedSource, Task
+from orchestrator.tiny.tasks import TINY_TASKS
 
 # A task is a module with a `SOURCE` (see source.py) and a function `example(row) -> Example`.
 TASKS: dict[str, ModuleType] = {
@@ -35,13 +36,17 @@ TASKS: dict[str, ModuleType] = {
 
 def available_tasks() -> list[str]:
     """Return the names of the registered tasks."""
-    return sorted(TASKS)
+    return sorted([*TASKS, *TINY_TASKS])
 
 
 def get_task(name: str) -> Task:
     """Return a registered task; raise `InputError` with the nearest name for any other."""
+    if name in TINY_TASKS:
+        tiny = TINY_TASKS[name]
+        made = GeneratedSource(tiny.rows, tiny.fingerprint)
+        return Task(name, made, tiny.example, made.train, made.test)
     if name not in TASKS:
-        raise InputError(unknown("task", name, TASKS))
+        raise InputError(unknown("task", name, available_tasks()))
     module = TASKS[name]
     return Task(name, module.SOURCE, module.example, module.SOURCE.train, module.SOURCE.test)
 
@@ -69,6 +74,6 @@ def make_task(
                 f"Task {name!r}: column names are for a file of your own; give its path, or leave them out."
             )
         return get_task(name).with_splits(train, test)
-    if name in TASKS:
+    if name in available_tasks():
         raise InputError(f"Task name {name!r} is a benchmark's; give your own file {path} another name.")
     return own_task(name, Path(path), columns, None if test is None else Path(test)).with_splits(train)

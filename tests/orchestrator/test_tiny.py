@@ -267,6 +267,7 @@ def real_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
 @tasks
 def test_the_base_is_at_chance_and_a_lora_lifts_people_it_was_not_tuned_on(name: str, real_base: Path) -> None:
     import torch

@@ -1,0 +1,24 @@
+"""Train every run of a recipe that is not committed; then summary, report and champions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+
+from rich.console import Console  # noqa: E402
+
+from orchestrator.job import run_job  # noqa: E402
+from orchestrator.spec import SweepSpec  # noqa: E402
+
+
+def main(spec: SweepSpec, command: str, console: Console) -> int:
+    """Run the sweep."""
+    from orchestrator.sweep import Sweep
+
+    return Sweep(spec, command, console).run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("sweep", str(__doc__), main))

@@ -1,0 +1,29 @@
+"""What a sweep asks of a place to train: run these packs, and say which failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.pack import PackJob
+
+Failures = dict[str, str]
+"""Pack name -> what went wrong; packs that ended well are not in it."""
+
+
+class Cluster(Protocol):
+    """Runs packs somewhere."""
+
+    @property
+    def concurrent(self) -> int:
+        """How many packs run at the same time."""
+
+    def run_packs(self, jobs: Sequence[PackJob]) -> Failures:
+        """Run every pack to its end; one that fails never stops the others."""
+
+    def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
+        """Run one function where the models and the accelerators are, and return its result."""
+
+    def close(self) -> None:
+        """End what this driver has started, and nothing else."""

@@ -1,0 +1,37 @@
+"""Packs in this process, one after another: no cluster, for tests, debugging and a laptop."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cluster.cluster import Failures
+from orchestrator.pack import PackJob, train_pack
+
+
+class LocalCluster:
+    """This process is the cluster."""
+
+    concurrent = 1
+
+    def run_packs(self, jobs: Sequence[PackJob]) -> Failures:
+        """Train pack after pack."""
+        import torch
+
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        failures: Failures = {}
+        for job in jobs:
+            try:
+                train_pack(job, device)
+            except Exception:  # whatever it is, the other packs go on and the sweep reports it
+                failures[job.pack.name] = traceback.format_exc()
+        return failures
+
+    def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
+        """Call it."""
+        return function(argument)
+
+    def close(self) -> None:
+        """Do nothing."""

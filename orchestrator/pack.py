@@ -1,0 +1,231 @@
+"""Train one pack: load the base, attach a lane a run, train, score, commit. Runs on every rank; knows no Ray."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+import d2lora
+from orchestrator.adapter_files import save_adapter
+from orchestrator.data import load_prepared
+from orchestrator.engine.engine import Engine
+from orchestrator.files import write_json, write_lines
+from orchestrator.model import AnswerModel, enable_checkpointing, load_model, pick_dtype
+from orchestrator.plan import Pack, PlannedRun
+from orchestrator.results import Attempt, RunFolder
+from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score_items
+from orchestrator.spec import EngineSpec, targets_of
+from orchestrator.tokens import TokenisedSplit
+from orchestrator.train import LanePlan, LaneStep, train_lanes
+from orchestrator.volatility import loss_volatility
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """All that a trainer needs: paths on storage that every node sees, and the pack."""
+
+    folder: str
+    base_path: str
+    base_fingerprint: str
+    data: dict[str, str]
+    engine: EngineSpec
+    pack: Pack
+
+
+@dataclass
+class _Lane:
+    """A run while it trains; only rank 0 keeps an attempt."""
+
+    run: PlannedRun
+    attempt: Attempt | None
+    log: TextIO | None
+    losses: list[float] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def base_file(folder: Path, data: str, base_fingerprint: str) -> Path:
+    """Return where the untrained base's scores on the test items of a prepared file are kept."""
+    return folder / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}.json"
+
+
+def train_pack(job: PackJob, device: torch.device) -> int:
+    """Train and commit every run of the pack that has not ended; return how many there were.
+
+    A run that diverges is ended as such and its neighbours go on; anything else raises and loses only what was not
+    committed.
+    """
+    return _Trainer(job, device).train()
+
+
+class _Trainer:
+    """One rank of one pack."""
+
+    def __init__(self, job: PackJob, device: torch.device) -> None:
+        self.job, self.device = job, device
+        self.folder = Path(job.folder)
+        self.runs = [run for run in job.pack.runs if not self._run_folder(run).ended()]
+        self.splits: dict[str, dict[str, TokenisedSplit]] = {}
+
+    def train(self) -> int:
+        if not self.runs:
+            return 0
+        tasks = {run.spec.task.name for run in self.runs}
+        self.splits = {task: load_prepared(Path(self.job.data[task])) for task in tasks}
+        self.engine = self._engine()
+        self.lanes = [self._open(run) for run in self.runs]
+        self._score_base(tasks)
+        optim = self.runs[0].spec.optim
+        plans = [
+            LanePlan.of(run.spec.task.name, self._split(run, "train"), run.spec.seed, run.spec.lr, optim)
+            for run in self.runs
+        ]
+        self.clock = time.monotonic()
+        train_lanes(self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end)
+        return len(self.runs)
+
+    def _engine(self) -> Engine:
+        spec = self.runs[0].spec
+        model = load_model(Path(self.job.base_path), pick_dtype(spec.model.dtype, self.device))
+        AnswerModel(model).check()
+        lanes = []
+        for run in self.runs:
+            config = d2lora.get_method(run.spec.method.name).Config(**run.spec.method.settings)
+            lanes.append(d2lora.Lane(run.spec.method.name, config, run.spec.seed))
+        d2lora.attach_lanes(model, lanes, targets_of(spec.method.targets))
+        if self.job.engine.gradient_checkpointing:
+            enable_checkpointing(model)
+        if self.job.engine.kind == "plain":
+            from orchestrator.engine.plain import PlainEngine
+
+            return PlainEngine(model, len(lanes), spec.optim, self.device)
+        from orchestrator.engine.zero import ZeroEngine
+
+        return ZeroEngine(model, len(lanes), spec.optim, self.device, self.job.engine.stage)
+
+    def _open(self, run: PlannedRun) -> _Lane:
+        if self.engine.rank:
+            return _Lane(run, None, None)
+        attempt = self._run_folder(run).begin(run.spec.model_dump())
+        return _Lane(run, attempt, (attempt.path / "metrics.jsonl").open("a"))
+
+    def _score_base(self, tasks: set[str]) -> None:
+        """Score the base itself on the tasks that are this pack's to score: every lane starts there."""
+        for task in self.job.pack.base_tasks:
+            if task not in tasks:
+                continue
+            lane = next(index for index, run in enumerate(self.runs) if run.spec.task.name == task)
+            scored = self._scores([lane], "test")[lane]
+            if self.engine.rank == 0:
+                write_json(
+                    base_file(self.folder, self.job.data[task], self.job.base_fingerprint),
+                    {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)},
+                )
+
+    def _on_step(self, done: dict[int, LaneStep]) -> None:
+        now = time.monotonic()
+        share, self.clock = (now - self.clock) / len(done), now
+        for index, one in done.items():
+            lane = self.lanes[index]
+            lane.losses.append(one.loss)
+            lane.tokens += one.tokens
+            lane.seconds += share
+            if lane.log:
+                numbers = {"train_loss": one.loss, "lr": one.rate, "grad_norm": one.grad_norm, "tokens": lane.tokens}
+                finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+                lane.log.write(json.dumps({"step": one.step, "time": round(time.time() * 1000), **finite}) + "\n")
+                lane.log.flush()
+
+    def _on_end(self, finished: list[int], diverged: list[int]) -> None:
+        for index in diverged:
+            self._diverge(self.lanes[index])
+        validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
+        for index in finished:
+            with self.engine.whole(index):
+                state = d2lora.adapter_state(self.engine.model, index)
+            if self.engine.rank == 0:
+                self._commit(index, state, validation[index], test[index])
+        self.clock = time.monotonic()  # scoring is not training
+
+    def _commit(
+        self, index: int, state: dict[str, torch.Tensor], validation: Sequence[Scored], test: Sequence[Scored]
+    ) -> None:
+        lane = self.lanes[index]
+        assert lane.attempt is not None  # noqa: S101 - rank 0 has opened one
+        assert lane.log is not None  # noqa: S101
+        lane.log.close()
+        described = d2lora.describe_adapter(self.engine.model, index)
+        origin = {"base": self.job.base_fingerprint, "targets": lane.run.spec.method.targets, "run_key": lane.run.key}
+        save_adapter(lane.attempt.path / "adapter", state, described | origin)
+        write_lines(lane.attempt.path / "predictions.jsonl", prediction_rows(test))
+        lane.attempt.commit(
+            self._row(lane, "committed")
+            | {
+                "accuracy": accuracy(test),
+                "accuracy_norm": accuracy_norm(test),
+                "validation_accuracy": accuracy(validation),
+                "eval_loss": mean_loss(test),
+                "train_loss": lane.losses[-1],
+                "train_loss_volatility": loss_volatility(lane.losses),
+                "trainable_parameters": sum(tensor.numel() for tensor in state.values()),
+            }
+        )
+
+    def _diverge(self, lane: _Lane) -> None:
+        if lane.attempt is None or lane.log is None:
+            return
+        lane.log.close()
+        error = f"The loss or its gradient stopped being finite at step {len(lane.losses)}; try a lower rate."
+        lane.attempt.diverge(self._row(lane, "diverged") | {"error": error})
+
+    def _row(self, lane: _Lane, status: str) -> dict[str, Any]:
+        spec = lane.run.spec
+        return {
+            "run_key": lane.run.key,
+            "task": spec.task.name,
+            "method": spec.method.label,
+            "settings": {"name": spec.method.name, **spec.method.settings, "targets": spec.method.targets},
+            "lr": spec.lr,
+            "seed": spec.seed,
+            "status": status,
+            **dict.fromkeys(METRICS),
+            "steps": len(lane.losses),
+            "tokens": lane.tokens,
+            "train_seconds": round(lane.seconds, 3),
+        }
+
+    def _scores(self, lanes: Sequence[int], split: str) -> dict[int, list[Scored]]:
+        items = {index: self._split(self.runs[index], split) for index in lanes}
+        return score_items(self.engine, items, len(self.runs)) if items else {}
+
+    def _split(self, run: PlannedRun, split: str) -> TokenisedSplit:
+        return self.splits[run.spec.task.name][split]
+
+    def _run_folder(self, run: PlannedRun) -> RunFolder:
+        return RunFolder(self.folder / "runs" / run.key)
+
+
+METRICS = (
+    "accuracy",
+    "accuracy_norm",
+    "validation_accuracy",
+    "eval_loss",
+    "train_loss",
+    "train_loss_volatility",
+    "trainable_parameters",
+)
+
+
+def prediction_rows(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """Return the rows of a predictions file: one an evaluation item."""
+    return [
+        {"index": index, "answer": one.answer, "predicted": one.predicted, "scores": list(one.scores)}
+        for index, one in enumerate(scored)
+    ]

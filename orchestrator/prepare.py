@@ -1,0 +1,107 @@
+"""Everything that a sweep needs before its first trial: base, targets, ranks and data, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from d2lora import get_method
+from orchestrator.data import Prepared, Splits, load_prepared, prepare, split_examples
+from orchestrator.errors import InputError
+from orchestrator.model import Base, check_targets, load_tokenizer, resolve_base
+from orchestrator.places import resolve
+from orchestrator.spec import SweepSpec, TaskSpec
+from orchestrator.tasks import make_task
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checked sweep: its base, its tasks' tokens, and figures about them."""
+
+    base: Base
+    data: dict[str, Prepared]
+    train_rows: dict[str, int]
+    test_rows: dict[str, int]
+    chance: dict[str, float]
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Return each task's data fingerprint."""
+        return {task: prepared.fingerprint for task, prepared in self.data.items()}
+
+
+def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
+    """Fetch, make and check all that the trainers will read; InputError before anything is started."""
+    last = [0]
+
+    def progress(step: int, steps: int, loss: float) -> None:
+        if step == steps or step * 4 // steps > last[0]:
+            last[0] = step * 4 // steps
+            say(f"pre-training the tiny base (once): step {step} of {steps}, loss {loss:.2f}")
+
+    data = {task.name: _examples(task, sweep) for task in sweep.tasks}
+    base = resolve_base(sweep.model, cache / "models", progress)
+    _check_methods(sweep, base.path)
+    tokenizer = load_tokenizer(base.path)
+    prepared = {}
+    for name, splits in data.items():
+        prepared[name] = prepare(splits, tokenizer, max_length=sweep.data.max_length, cache_dir=cache / "data")
+        say(_describe(prepared[name]))
+    loaded = {name: load_prepared(one.path) for name, one in prepared.items()}
+    return Ready(
+        base=base,
+        data=prepared,
+        train_rows={name: len(splits["train"]) for name, splits in loaded.items()},
+        test_rows={name: len(splits["test"]) for name, splits in loaded.items()},
+        chance={
+            name: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for name, splits in loaded.items()
+        },
+    )
+
+
+def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
+    settings = sweep.data
+    made = make_task(**task.model_dump())
+    return split_examples(
+        made,
+        mirror=resolve(settings.mirror) if settings.mirror else None,
+        train_samples=settings.train_samples,
+        validation_samples=settings.validation_samples,
+        eval_samples=settings.eval_samples,
+        split_seed=settings.split_seed,
+    )
+
+
+def _check_methods(sweep: SweepSpec, base: Path) -> None:
+    """Refuse targets that match nothing and ranks that do not fit, with the layer and the numbers."""
+    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {
+        targets: check_targets(base, targets) for targets in {method.targets for method in sweep.methods}
+    }
+    for method in sweep.methods:
+        module = get_method(method.name)
+        config = module.Config(**method.settings)
+        for layer, (out_features, in_features) in layers[method.targets].items():
+            try:
+                module.shapes(out_features, in_features, config)
+            except ValueError as error:
+                raise InputError(f"method {method.label!r}, layer {layer}: {error}") from None
+
+
+def _describe(prepared: Prepared) -> str:
+    report = prepared.report
+    cut = sum(prepared.truncated.values())
+    notes = [
+        f"{report.duplicates} duplicates left out" if report.duplicates else "",
+        f"{report.leaked} train rows that are in test left out" if report.leaked else "",
+        f"{cut} prompts cut to data.max_length" if cut else "",
+    ]
+    told = "; ".join(note for note in notes if note)
+    return (
+        f"{prepared.task}: {report.train} train, {report.validation} validation, {report.test} test rows"
+        + (f" ({told})" if told else "")
+    )

@@ -1,0 +1,100 @@
+"""How far a sweep is: a bar in a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from orchestrator.results import RunFolder
+
+POLL_SECONDS = 1.0
+LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Count:
+    """Runs by state, and steps done of those planned for runs that are not ended when the sweep starts."""
+
+    done: int
+    running: int
+    failed: int
+    runs: int
+    steps: int
+    planned_steps: int
+
+    def text(self, seconds: float) -> str:
+        """Return the state in words; ``seconds`` have passed since the first step."""
+        left = "?"
+        if self.steps and seconds > 0:
+            left = _clock((self.planned_steps - self.steps) * seconds / self.steps)
+        return f"{self.done}/{self.runs} runs done, {self.running} running, {self.failed} failed, {left} left"
+
+
+def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Count:
+    """Return the state of the runs in ``steps`` (run key -> planned steps); ``missing`` were not ended at the start."""
+    ended = {key: RunFolder(folder / "runs" / key).ended() for key in steps}
+    logged = {key: len(RunFolder(folder / "runs" / key).metrics()) for key in missing}
+    return Count(
+        done=sum(end == "committed" for end in ended.values()),
+        running=sum(not ended[key] and logged[key] > 0 for key in missing),
+        failed=sum(end == "diverged" for end in ended.values()),
+        runs=len(steps),
+        steps=sum(steps[key] if ended[key] else min(logged[key], steps[key]) for key in missing),
+        planned_steps=sum(steps[key] for key in missing),
+    )
+
+
+@contextmanager
+def watched(
+    folder: Path, steps: Mapping[str, int], missing: frozenset[str], console: Console, on_poll: Callable[[], None]
+) -> Iterator[None]:
+    """Within: show progress and call ``on_poll`` about every second, from a thread of its own."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_watch, args=(folder, steps, missing, console, on_poll, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _watch(
+    folder: Path,
+    steps: Mapping[str, int],
+    missing: frozenset[str],
+    console: Console,
+    on_poll: Callable[[], None],
+    stop: threading.Event,
+) -> None:
+    bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
+    task = bar.add_task("starting trainers", total=max(1, sum(steps[key] for key in missing)))
+    first, spoken, said = 0.0, 0.0, ""
+    with bar if console.is_terminal else _silence():
+        while not stop.wait(POLL_SECONDS):
+            now, state = time.monotonic(), count(folder, steps, missing)
+            first = first or (now if state.steps else 0.0)
+            text = state.text(now - first) if state.steps else "starting trainers"
+            bar.update(task, completed=state.steps, description=text)
+            if not console.is_terminal and text != said and now - spoken >= LINE_SECONDS:
+                console.print(text)
+                spoken, said = now, text
+            on_poll()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    yield
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

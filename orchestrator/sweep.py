@@ -1,0 +1,344 @@
+"""One sweep from recipe to champions: prepare, train what is missing, summarise, report, merge."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.batches import count_steps
+from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
+from orchestrator.cluster.cluster import Cluster
+from orchestrator.cluster.local import LocalCluster
+from orchestrator.errors import RunError
+from orchestrator.files import read_json, read_lines, write_bytes, write_json, write_lines
+from orchestrator.lease import hold
+from orchestrator.pack import METRICS, PackJob, base_file
+from orchestrator.places import resolve, resolve_uri
+from orchestrator.plan import PlannedRun, expand, keyed, pack_runs, pack_width
+from orchestrator.prepare import Ready, make_ready
+from orchestrator.progress import watched
+from orchestrator.report import write_report
+from orchestrator.results import DamagedRunError, RunFolder
+from orchestrator.spec import SweepSpec
+from orchestrator.tracking.memory import MemoryTracker
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.variance import summarise
+
+LIBRARIES = ("torch", "transformers", "ray", "deepspeed", "mlflow")
+
+
+@dataclass
+class Sweep:
+    """A sweep at work; the run folders are the truth, this only drives them."""
+
+    spec: SweepSpec
+    command: str
+    console: Console
+    folder: Path = field(init=False)
+    ready: Ready = field(init=False)
+    runs: list[PlannedRun] = field(init=False)
+    tracker: Tracker = field(init=False)
+    _cluster: Cluster | None = None
+
+    def __post_init__(self) -> None:
+        self.folder = resolve(self.spec.storage) / self.spec.name
+        self.tracker = make_tracker(self.spec, self.command)
+
+    def run(self, train: bool = True) -> int:
+        """Do what is not done yet; return the exit code: 0 all done, 1 something failed."""
+        with hold(self.folder), self._closing():
+            self._prepare()
+            errors = self._train() if train else {}
+            rows, summary = self._conclude(errors)
+            champions, broken = self._champions(rows, summary)
+            complete = not broken and all(row["status"] == "committed" for row in rows)
+            self._finish(rows, summary, champions, complete)
+            self._tell(rows, summary, champions, broken)
+        return 0 if complete else 1
+
+    def _prepare(self) -> None:
+        say = self.console.print
+        say(f"[bold]{self.spec.name}[/]: preparing", highlight=False)
+        self.ready = make_ready(self.spec, self.folder.parent / ".cache", lambda text: say(text, highlight=False))
+        self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
+        write_json(self.folder / "sweep.json", self._description())
+        self.tracker.connect()
+
+    def _train(self) -> dict[str, str]:
+        """Train every run that has not ended; return run key -> error of those that could not be."""
+        missing = [run for run in self.runs if not self._ended(run)]
+        self.console.print(
+            f"{len(self.runs)} runs planned, {len(self.runs) - len(missing)} done already, {len(missing)} to train",
+            highlight=False,
+        )
+        errors: dict[str, str] = {}
+        if not missing:
+            return errors
+        steps = {run.key: self._steps(run) for run in self.runs}
+        keys = frozenset(run.key for run in missing)
+        with watched(self.folder, steps, keys, self.console, self._sync_sometimes()):
+            for attempt in range(1, self.spec.cluster.retries + 2):
+                errors = self._attempt(missing, attempt)
+                missing = [run for run in missing if not self._folder_of(run).ended()]
+                if not missing:
+                    break
+        return {run.key: errors.get(run.key, "The trainer ended without a result.") for run in missing}
+
+    def _attempt(self, missing: Sequence[PlannedRun], attempt: int) -> dict[str, str]:
+        """Run the missing as packs, the second time each alone, so that a bad run fails by itself."""
+        width = pack_width(self.spec.cluster.pack) if attempt == 1 else 1
+        unscored = [task for task in self.ready.data if not self._base_file(task).exists()]
+        cluster = self._open_cluster()
+        packs = pack_runs(missing, width=width, concurrent=cluster.concurrent, base_tasks=unscored, attempt=attempt)
+        data = {task: str(one.path) for task, one in self.ready.data.items()}
+        base = self.ready.base
+        jobs = [
+            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack) for pack in packs
+        ]
+        failures = cluster.run_packs(jobs)
+        return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
+
+    def _conclude(self, errors: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Collect results and predictions from the run folders and write the summary."""
+        self._sync()
+        rows = [self._row(run, errors) for run in self.runs]
+        predictions = {}
+        for row in rows:
+            if row["status"] == "committed":
+                source = self._folder_of_key(row["run_key"]).path / "predictions.jsonl"
+                target = self.folder / "predictions" / f"{row['run_key']}.jsonl"
+                if not target.exists():
+                    write_bytes(target, source.read_bytes())
+                predictions[row["run_key"]] = read_lines(source)
+        for run in self.runs:
+            if run.key in errors:
+                self.tracker.fail(run, errors[run.key])
+        write_lines(self.folder / "results.jsonl", rows)
+        summary: dict[str, Any] = {**summarise(rows, predictions)}
+        write_json(self.folder / "summary.json", summary)
+        return rows, summary
+
+    def _champions(
+        self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """Merge and evaluate the best run of each task; return the evaluations, and the errors by task."""
+        found: dict[str, dict[str, Any]] = {}
+        broken: dict[str, str] = {}
+        if not self.spec.champions:
+            return found, broken
+        for task, row in choose(rows, summary).items():
+            place = self.folder / "champions" / task
+            evaluation = up_to_date(place, row["run_key"])
+            if evaluation is None:
+                self.console.print(f"merging the champion of {task}: {_name(row)}", highlight=False)
+                try:
+                    evaluation = self._make_champion(row, place)
+                except Exception as error:  # one task's champion must not cost the others theirs
+                    broken[task] = str(error)
+                    continue
+            found[task] = evaluation
+            self.tracker.register(task, evaluation, place)
+        return found, broken
+
+    def _make_champion(self, row: Mapping[str, Any], place: Path) -> dict[str, Any]:
+        job = ChampionJob(
+            row=dict(row),
+            folder=str(self.folder),
+            base_path=str(self.ready.base.path),
+            base_fingerprint=self.ready.base.fingerprint,
+            base_accuracy=row["base_accuracy"],
+            data=str(self.ready.data[row["task"]].path),
+            dtype=self.spec.model.dtype,
+        )
+        place.parent.mkdir(parents=True, exist_ok=True)
+        result: dict[str, Any] = self._open_cluster().call(_Merge(job), place)
+        return result
+
+    def _finish(
+        self,
+        rows: Sequence[dict[str, Any]],
+        summary: dict[str, Any],
+        champions: dict[str, dict[str, Any]],
+        complete: bool,
+    ) -> None:
+        """Write the report and put statistics and files on the tracker's parents."""
+        report = self.folder / "report.html"
+        write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
+        files = [report, *(self.folder / name for name in ("summary.json", "results.jsonl", "sweep.json"))]
+        self.tracker.summarise(summary, files, complete)
+
+    def _tell(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        summary: Mapping[str, Any],
+        champions: Mapping[str, Mapping[str, Any]],
+        broken: Mapping[str, str],
+    ) -> None:
+        say = self.console.print
+        say(f"\n{summary['headline']}", highlight=False)
+        for task, one in champions.items():
+            say(
+                f"  {task}: {_name(one)}: {one['accuracy_merged']:.3f} merged (base {one['base_accuracy']:.3f}), "
+                f"gap {one['gap_points']:+.2f} points, {one['item_flips']} flips -> {one['path']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        for row in rows:
+            if row["status"] != "committed":
+                reason = (str(row.get("error", "")).strip().splitlines() or [""])[-1]
+                say(
+                    f"  [red]{row['status']}[/]: {_name(row)} on {row['task']}: {reason} "
+                    f"(details: {self._folder_of_key(row['run_key']).path})",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+        for task, error in broken.items():
+            say(f"  [red]no champion[/] for {task}: {error}", highlight=False, soft_wrap=True)
+        say(f"report: {self.folder / 'report.html'}", highlight=False, soft_wrap=True)
+        if self.spec.tracking.uri != "none":
+            uri = resolve_uri(self.spec.tracking.uri)
+            say(f"runs:   mlflow ui --backend-store-uri {uri}", highlight=False, soft_wrap=True)
+
+    def _row(self, run: PlannedRun, errors: Mapping[str, str]) -> dict[str, Any]:
+        folder, spec = self._folder_of(run), run.spec
+        base = read_json(self._base_file(spec.task.name))
+        extra = {
+            "mlflow_run_id": self.tracker.run_id(run.key),
+            "base_accuracy": base["accuracy"] if isinstance(base, dict) else None,
+        }
+        if folder.ended():
+            return folder.row() | {"method": spec.method.label} | extra
+        row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
+        row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": "failed"}
+        nothing = dict.fromkeys((*METRICS, "steps", "tokens", "train_seconds"))
+        return row | nothing | extra | {"error": errors.get(run.key, "not trained yet")}
+
+    def _ended(self, run: PlannedRun) -> bool:
+        """Tell whether the run needs no training; a damaged commit is taken back, and said."""
+        folder = self._folder_of(run)
+        if folder.ended() != "committed":
+            return folder.ended() is not None
+        try:
+            folder.verify()
+        except DamagedRunError as error:
+            self.console.print(f"[yellow]damaged[/]: {error} It is trained again.", highlight=False, soft_wrap=True)
+            folder.discard()
+            (self.folder / "predictions" / f"{run.key}.jsonl").unlink(missing_ok=True)
+            return False
+        return True
+
+    def _sync(self) -> None:
+        self.tracker.sync(self.runs, self.folder)
+
+    def _sync_sometimes(self) -> Callable[[], None]:
+        """Return a function that syncs every few seconds, and says once if the tracker is out of reach."""
+        last, silent = [time.monotonic()], [False]
+
+        def sync() -> None:
+            if time.monotonic() - last[0] < SYNC_SECONDS:
+                return
+            try:
+                self._sync()
+                silent[0] = False
+            except RunError as error:
+                if not silent[0]:
+                    self.console.print(f"[yellow]tracking waits[/]: {error} Training goes on.", highlight=False)
+                silent[0] = True
+            last[0] = time.monotonic()
+
+        return sync
+
+    def _steps(self, run: PlannedRun) -> int:
+        optim = run.spec.optim
+        return count_steps(self.ready.train_rows[run.spec.task.name], optim.global_batch, optim.epochs)
+
+    def _folder_of(self, run: PlannedRun) -> RunFolder:
+        return self._folder_of_key(run.key)
+
+    def _folder_of_key(self, key: str) -> RunFolder:
+        return RunFolder(self.folder / "runs" / key)
+
+    def _base_file(self, task: str) -> Path:
+        return base_file(self.folder, str(self.ready.data[task].path), self.ready.base.fingerprint)
+
+    def _open_cluster(self) -> Cluster:
+        """Return the cluster, opened on first use: a sweep with nothing to do starts none."""
+        if self._cluster is None:
+            if self.spec.cluster.kind == "local":
+                self._cluster = LocalCluster()
+            else:
+                from orchestrator.cluster.ray_tune import RayCluster
+
+                self.console.print("starting or joining Ray", highlight=False)
+                self._cluster = RayCluster(self.spec.cluster, self.folder / ".ray")
+        return self._cluster
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._cluster is not None:
+                self._cluster.close()
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "name": self.spec.name,
+            "command": self.command,
+            "recipe": self.spec.model_dump(),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+            "commit": _commit(),
+            "base": self.ready.base.fingerprint,
+            "data": {
+                task: {"fingerprint": one.fingerprint, **asdict(one.report)} for task, one in self.ready.data.items()
+            },
+            "chance": self.ready.chance,
+            "runs": [run.key for run in self.runs],
+        }
+
+
+SYNC_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """The final job of one task as a function of its place, so that it can travel."""
+
+    job: ChampionJob
+
+    def __call__(self, place: Path) -> dict[str, Any]:
+        return make_champion(self.job, place)
+
+
+def make_tracker(spec: SweepSpec, command: str) -> Tracker:
+    """Return the tracker that the recipe names."""
+    if spec.tracking.uri == "none":
+        return MemoryTracker()
+    from orchestrator.tracking.mlflow import MlflowTracker
+
+    return MlflowTracker(spec, resolve_uri(spec.tracking.uri), command)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['method']}, lr {row['lr']:g}, seed {row['seed']}"
+
+
+def _commit() -> str | None:
+    """Return the checkout's commit, with a mark where it has been changed; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + (" with changes" if changed.strip() else "")

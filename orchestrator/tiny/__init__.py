@@ -1,0 +1,8 @@
+"""A base model and tasks that need nothing from outside: both are made from one small invented world."""
+
+from __future__ import annotations
+
+from orchestrator.tiny.base import ensure_tiny_base
+from orchestrator.tiny.pretrain import TinySettings
+
+__all__ = ["TinySettings", "ensure_tiny_base"]

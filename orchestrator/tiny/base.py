@@ -1,0 +1,81 @@
+"""The tiny base on disk: made once for its settings and text, found again by their hash.
+
+`orchestrator.model` is the door through which models are loaded; this package makes one, so it uses transformers too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+from orchestrator.files import read_json, sha256_of, sync_folder, write_json
+from orchestrator.tiny.corpus import documents, words
+from orchestrator.tiny.pretrain import Progress, TinySettings, pretrain
+
+# Raise it when the code of pre-training changes what it makes; text and settings are in the hash by themselves.
+VERSION = 1
+MANIFEST = "manifest.json"
+
+
+def ensure_tiny_base(cache_dir: Path, progress: Progress | None = None, settings: TinySettings | None = None) -> Path:
+    """Return the base's Hugging Face directory below ``cache_dir``, pre-training it first if it is not there.
+
+    A base counts when every file has the sha256 in the manifest, which is written last. Two processes may make the same
+    one at once: each works in a folder of its own, the first to finish renames it, the other takes that one.
+    """
+    settings = settings or TinySettings()
+    place = cache_dir / f"tiny-{content_hash(settings)}"
+    if is_complete(place):
+        return place
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".tiny-"))
+    try:
+        _make(made, settings, progress)
+        _publish(made, place)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return place
+
+
+def content_hash(settings: TinySettings) -> str:
+    """Return a hash of all that decides the base: version, settings, words and the documents that it begins with."""
+    sample = list(islice(documents(settings.seed), 2000))
+    content = json.dumps([VERSION, asdict(settings), words(), sample], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def is_complete(place: Path) -> bool:
+    """Return whether ``place`` holds a base whose files are those of its manifest, unharmed."""
+    manifest = read_json(place / MANIFEST)
+    if not isinstance(manifest, dict) or not manifest.get("files"):
+        return False
+    files: dict[str, str] = manifest["files"]
+    return all((place / name).is_file() and sha256_of(place / name) == digest for name, digest in files.items())
+
+
+def _make(folder: Path, settings: TinySettings, progress: Progress | None) -> None:
+    from orchestrator.tiny.tokenizer import build_tokenizer
+
+    tokenizer = build_tokenizer()
+    pretrain(tokenizer, settings, progress).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    folder.chmod(0o755)
+    files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
+    write_json(folder / MANIFEST, {"version": VERSION, "settings": asdict(settings), "files": files})
+
+
+def _publish(made: Path, place: Path) -> None:
+    """Rename the finished folder; give way to a complete one, replace a damaged one."""
+    if place.exists() and not is_complete(place):
+        shutil.rmtree(place, ignore_errors=True)
+    try:
+        made.rename(place)
+    except OSError:
+        if not is_complete(place):
+            raise
+    sync_folder(place.parent)

@@ -1,0 +1,113 @@
+"""Three generated tasks about the invented world: the base knows the facts but answers at random until it is tuned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.tiny.exam import AGES, ask_above, ask_older, ask_value, prompt
+from orchestrator.tiny.world import RELATIONS, Person, people
+
+if TYPE_CHECKING:
+    from orchestrator.tasks.example import Example
+
+Row = dict[str, Any]
+# Questions by split where they are pairs of people; the other tasks ask once for every fact.
+PAIRS = {"train": 640, "validation": 192, "test": 384}
+
+
+@dataclass(frozen=True)
+class TinyTask:
+    """A generated task: ``rows(split)`` for train, validation and test; ``fingerprint`` is the sha256 over them all."""
+
+    rows: Callable[[str], list[Row]]
+    example: Callable[[Mapping[str, Any]], Example]
+    fingerprint: str
+
+
+def example(row: Mapping[str, Any]) -> Example:
+    """Return the prompt and choices of a row."""
+    from orchestrator.tasks.example import Example
+
+    choices = tuple(f" {choice}" for choice in row["choices"])
+    return Example(prompt(row["question"]), choices, int(row["answer"]))
+
+
+def recall_rows(split: str) -> list[Row]:
+    """Return four-choice questions for every fact about the people of a split."""
+    rng = _rng("recall", split)
+    rows = []
+    for index, (kind, person) in enumerate(_facts(split, rng)):
+        right = person.facts[kind]
+        choices = rng.sample(_others(kind, right), 3)
+        choices.insert(index % 4, right)
+        rows.append({"question": ask_value(kind, person), "choices": choices, "answer": index % 4})
+    return rows
+
+
+def above_rows(split: str) -> list[Row]:
+    """Return yes-or-no questions whether a person is older than an age; every age has as many of either answer."""
+    rng = _rng("above", split)
+    rows = []
+    for age in AGES[:-1]:
+        above = [person for person in people(split) if person.facts["age"] > age]
+        below = [person for person in people(split) if person.facts["age"] <= age]
+        count = min(len(above), len(below))
+        for answer, fitting in enumerate((above, below)):
+            asked = rng.sample(fitting, count)
+            rows += [
+                {"question": ask_above(person, age), "choices": ["yes", "no"], "answer": answer} for person in asked
+            ]
+    return rng.sample(rows, len(rows))
+
+
+def older_rows(split: str) -> list[Row]:
+    """Return two-choice questions which of two people of a split is older: two facts must be combined."""
+    rng = _rng("older", split)
+    rows: list[Row] = []
+    asked: set[frozenset[str]] = set()
+    while len(rows) < PAIRS[split]:
+        pair = rng.sample(people(split), 2)
+        names = frozenset(person.name for person in pair)
+        younger, older = sorted(pair, key=lambda person: int(person.facts["age"]))
+        if younger.facts["age"] == older.facts["age"] or names in asked:
+            continue
+        asked.add(names)
+        answer = len(rows) % 2
+        first, second = (younger, older) if answer else (older, younger)
+        rows.append({"question": ask_older(first, second), "choices": [first.name, second.name], "answer": answer})
+    return rows
+
+
+def _facts(split: str, rng: random.Random) -> list[tuple[str, Person]]:
+    facts = [(kind, person) for kind in RELATIONS for person in people(split)]
+    return rng.sample(facts, len(facts))
+
+
+def _others(kind: str, right: str) -> list[str]:
+    return [value for value in RELATIONS[kind].values if value != right]
+
+
+def _rng(task: str, split: str) -> random.Random:
+    return random.Random(f"{task}/{split}")  # noqa: S311 - questions, no secret
+
+
+def _asked(row: Row) -> list[Any]:
+    """Return all that decides what is asked in a row, for the fingerprint."""
+    return [prompt(row["question"]), row["choices"], row["answer"]]
+
+
+def _task(rows: Callable[[str], list[Row]]) -> TinyTask:
+    content = json.dumps([_asked(row) for split in PAIRS for row in rows(split)])
+    return TinyTask(rows, example, hashlib.sha256(content.encode()).hexdigest())
+
+
+TINY_TASKS: dict[str, TinyTask] = {
+    "tiny_above": _task(above_rows),
+    "tiny_older": _task(older_rows),
+    "tiny_recall": _task(recall_rows),
+}
