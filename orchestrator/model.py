@@ -87,6 +87,13 @@ def _fingerprint(files: list[Path], cache_dir: Path) -> str:
     return digest.hexdigest()
 
 
+def quiet() -> None:
+    """Switch off transformers' own progress bars: a sweep has one of its own."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def load_tokenizer(path: Path) -> Any:
     """Return the model's tokenizer."""
     from transformers import AutoTokenizer
@@ -123,6 +130,7 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Return the causal language model at ``path``, on the CPU."""
     from transformers import AutoModelForCausalLM
 
+    quiet()
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
     assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker: the door has no types
     return model
@@ -130,6 +138,7 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 def save_model(model: nn.Module, base: Path, place: Path) -> None:
     """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
+    quiet()
     model.save_pretrained(place)  # type: ignore[operator]
     load_tokenizer(base).save_pretrained(place)
 

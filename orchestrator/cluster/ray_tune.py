@@ -14,7 +14,9 @@ from orchestrator.errors import InputError
 from orchestrator.pack import PackJob
 from orchestrator.spec import ClusterSpec
 
-DRIVER_CPU = 0.01  # a trial's own function only waits; its workers' resources are Train's
+# A trial's own function only waits for Train's workers. It takes no CPU from them (0.01 of one would keep the last
+# worker of a full machine waiting) but a sliver of the head node, which is never a preemptible one.
+DRIVER = {"CPU": 0.0, "node:__internal_head__": 0.0001}
 
 
 class RayCluster:
@@ -31,7 +33,7 @@ class RayCluster:
 
         stamp = f"{time.time_ns():x}"  # Tune and Train must not find an earlier one of the same name
         tuner = tune.Tuner(
-            tune.with_resources(_trial, {"cpu": DRIVER_CPU}),
+            tune.with_resources(_trial, tune.PlacementGroupFactory([DRIVER])),
             param_space={
                 "job": tune.grid_search(list(jobs)),
                 "cluster": self.spec,
@@ -55,7 +57,7 @@ class RayCluster:
         import ray
 
         options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker, "max_retries": 0}
-        return ray.get(ray.remote(function).options(**options).remote(argument))
+        return ray.get(ray.remote(_call).options(**options).remote(function, argument))
 
     def close(self) -> None:
         """Leave the cluster, or end it if it was started for this sweep."""
@@ -75,6 +77,10 @@ class RayCluster:
                 f"not fit into {int(there.get('CPU', 0))} CPUs and {int(there.get('GPU', 0))} GPUs."
             )
         return fits if spec.max_concurrent == "auto" else min(fits, int(spec.max_concurrent))
+
+
+def _call(function: Callable[[Path], Any], argument: Path) -> Any:
+    return function(argument)
 
 
 def _dirname(trial: Any) -> str:
