@@ -13,6 +13,7 @@ from orchestrator.tasks.source import Task
 
 VALIDATION_SHARE = 0.1
 VALIDATION_LIMIT = 500
+VALIDATION_LEAST = 50  # fewer cannot tell methods apart; more than a tenth of what is trained on costs too much
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def split_examples(
     """Read a task and return its splits: the same for every method, seed and machine.
 
     Rows of the train split that repeat an earlier one, or that occur in the test, are left out and counted. Validation
-    is cut from what remains: ``validation_samples`` rows, by default a tenth and at most 500. ``train_samples`` and
+    is cut from what remains: ``validation_samples`` rows, by default a tenth, no more
+    than 500 and than the larger of 50 and a tenth of ``train_samples``. ``train_samples`` and
     ``eval_samples`` are the most rows to train and test on. Every choice of rows follows a hash of ``split_seed`` and
     the row's content: not the head of the file, the same whatever the order of its lines, and a smaller
     ``train_samples`` takes a part of what a larger one takes.
@@ -67,10 +69,10 @@ def split_examples(
     unique, duplicates = pool.without_repeats()
     clean, leaked = unique.without(test)
     history = f"{len(pool)} read, {duplicates} repeated, {leaked} also in test"
-    held_out = _validation_size(task, clean, validation_samples, history)
+    held_out = _validation_size(task, clean, validation_samples or _default_size(len(clean), train_samples), history)
     ranked = clean.ranked(split_seed)
-    validation = clean.take(ranked[:held_out])
-    train = clean.take(ranked[held_out:][:train_samples])
+    validation = clean.take(ranked[len(ranked) - held_out :])
+    train = clean.take(ranked[: len(ranked) - held_out][:train_samples])
     chosen = test.take(test.ranked(split_seed)[:eval_samples])
     report = SplitReport(len(pool), len(test), duplicates, leaked, len(train), len(validation), len(chosen))
     places = {"train": train.places, "validation": validation.places, "test": chosen.places}
@@ -129,14 +131,18 @@ def _check_counts(**counts: int | None) -> None:
             raise InputError(f"data.{key}={count} leaves nothing to work on: use at least 1, or null for all.")
 
 
-def _validation_size(task: Task, pool: _Pool, wanted: int | None, history: str) -> int:
+def _default_size(rows: int, train_samples: int | None) -> int:
+    least = max(VALIDATION_LEAST, (train_samples or rows) // 10)
+    return max(1, min(int(rows * VALIDATION_SHARE), VALIDATION_LIMIT, least))
+
+
+def _validation_size(task: Task, pool: _Pool, size: int, history: str) -> int:
     rows = len(pool)
     if rows < 2:
         raise InputError(
             f"Task {task.name!r}: {rows} row(s) of {task.train!r} remain to train and validate on ({history}); "
             "at least 2 are needed."
         )
-    size = max(1, min(int(rows * VALIDATION_SHARE), VALIDATION_LIMIT)) if wanted is None else wanted
     if size >= rows:
         raise InputError(
             f"Task {task.name!r}: data.validation_samples={size} leaves none of {rows} rows of {task.train!r} to "

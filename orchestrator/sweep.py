@@ -69,7 +69,9 @@ class Sweep:
     def _prepare(self) -> None:
         say = self.console.print
         say(f"[bold]{self.spec.name}[/]: preparing", highlight=False)
-        self.ready = make_ready(self.spec, self.folder.parent / ".cache", lambda text: say(text, highlight=False))
+        self.ready = make_ready(
+            self.spec, self.folder.parent / ".cache", lambda text: say(text, highlight=False, soft_wrap=True)
+        )
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
         write_json(self.folder / "sweep.json", self._description())
         self.tracker.connect()
@@ -185,7 +187,7 @@ class Sweep:
         broken: Mapping[str, str],
     ) -> None:
         say = self.console.print
-        say(f"\n{summary['headline']}", highlight=False)
+        say(f"\n{summary['headline']}", highlight=False, soft_wrap=True)
         for task, one in champions.items():
             say(
                 f"  {task}: {_name(one)}: {one['accuracy_merged']:.3f} merged (base {one['base_accuracy']:.3f}), "
