@@ -7,10 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
 
-from rich.console import Console  # noqa: E402
+from rich.console import Console
 
-from orchestrator.job import run_job  # noqa: E402
-from orchestrator.spec import SweepSpec  # noqa: E402
+from orchestrator.job import run_job
+from orchestrator.spec import SweepSpec
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:

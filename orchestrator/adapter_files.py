@@ -38,7 +38,9 @@ def save_adapter(folder: Path, state: Mapping[str, Tensor], description: Mapping
     write_bytes(folder / TENSORS, save(tensors))
     write_json(folder / DESCRIPTION, dict(description))
     again = load_adapter(folder, str(description["base"]))
-    if again.state.keys() != tensors.keys() or any(not torch.equal(again.state[name], tensors[name]) for name in tensors):
+    if again.state.keys() != tensors.keys() or any(
+        not torch.equal(again.state[name], tensors[name]) for name in tensors
+    ):
         raise RunError(f"{folder / TENSORS} reads back differently from what was written.")
 
 

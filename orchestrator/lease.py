@@ -23,7 +23,9 @@ def hold(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise HeldError(f"{folder} is in use by {file.read().strip() or 'another process'}. Wait, or end it.") from None
+            raise HeldError(
+                f"{folder} is in use by {file.read().strip() or 'another process'}. Wait, or end it."
+            ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

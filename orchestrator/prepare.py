@@ -74,6 +74,7 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
         validation_samples=settings.validation_samples,
         eval_samples=settings.eval_samples,
         split_seed=settings.split_seed,
+        skip_bad_rows=settings.bad_rows == "skip",
     )
 
 
@@ -98,10 +99,10 @@ def _describe(prepared: Prepared) -> str:
     notes = [
         f"{report.duplicates} duplicates left out" if report.duplicates else "",
         f"{report.leaked} train rows that are in test left out" if report.leaked else "",
+        f"{report.skipped} bad rows left out" if report.skipped else "",
         f"{cut} prompts cut to data.max_length" if cut else "",
     ]
     told = "; ".join(note for note in notes if note)
-    return (
-        f"{prepared.task}: {report.train} train, {report.validation} validation, {report.test} test rows"
-        + (f" ({told})" if told else "")
+    return f"{prepared.task}: {report.train} train, {report.validation} validation, {report.test} test rows" + (
+        f" ({told})" if told else ""
     )

@@ -76,17 +76,23 @@ def _watch(
 ) -> None:
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
     task = bar.add_task("starting trainers", total=max(1, sum(steps[key] for key in missing)))
-    first, spoken, said = 0.0, 0.0, ""
+    start, first, spoken, said = time.monotonic(), 0.0, 0.0, ""
     with bar if console.is_terminal else _silence():
         while not stop.wait(POLL_SECONDS):
             now, state = time.monotonic(), count(folder, steps, missing)
             first = first or (now if state.steps else 0.0)
-            text = state.text(now - first) if state.steps else "starting trainers"
+            text = state.text(now - first) if state.steps else _before_steps(folder, missing, now - start)
             bar.update(task, completed=state.steps, description=text)
             if not console.is_terminal and text != said and now - spoken >= LINE_SECONDS:
                 console.print(text)
                 spoken, said = now, text
             on_poll()
+
+
+def _before_steps(folder: Path, missing: frozenset[str], seconds: float) -> str:
+    """Return what is going on before the first step: trainers start, then load the model and score the base."""
+    loaded = any(RunFolder(folder / "runs" / key).attempted() for key in missing)
+    return f"{'scoring the base' if loaded else 'starting trainers'}, {_clock(seconds)} so far"
 
 
 @contextmanager

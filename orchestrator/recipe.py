@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from d2lora import available_methods, get_method
@@ -64,7 +63,9 @@ def _check_keys(data: Mapping[str, Any], places: Places) -> None:
 def _check_level(data: Mapping[str, Any], kind: type[Frozen], prefix: tuple[str, ...], places: Places) -> None:
     for key in data:
         if key not in kind.model_fields:
-            raise InputError(f"{places.at((*prefix, key))}: {unknown('key', '.'.join((*prefix, key)), _keys(kind, prefix))}")
+            raise InputError(
+                f"{places.at((*prefix, key))}: {unknown('key', '.'.join((*prefix, key)), _keys(kind, prefix))}"
+            )
 
 
 def _keys(kind: type[Frozen], prefix: tuple[str, ...]) -> list[str]:
@@ -93,7 +94,9 @@ def _task(entry: Any, place: Place) -> dict[str, Any]:
     if not isinstance(task, dict) or not isinstance(task.get("name"), str):
         raise InputError(f"{place}: a task is a name or a mapping with a name, not {entry!r}.")
     if "path" not in task and task["name"] not in available_tasks():
-        raise InputError(f"{place}: {unknown('task', task['name'], available_tasks())} Your own: {{name: mine, path: mine.jsonl}}.")
+        raise InputError(
+            f"{place}: {unknown('task', task['name'], available_tasks())} Your own: {{name: mine, path: mine.jsonl}}."
+        )
     return task
 
 
@@ -187,4 +190,9 @@ def _lines(error: ValidationError, place: Place | Places, what: str) -> list[str
 
 def _is_branch(part: str) -> bool:
     """Tell whether pydantic put this word into the location for the branch of a union, not for a key."""
-    return part.startswith(("constrained-", "list[", "literal[", "function-")) or part in ("int", "float", "str", "none")
+    return part.startswith(("constrained-", "list[", "literal[", "function-")) or part in (
+        "int",
+        "float",
+        "str",
+        "none",
+    )

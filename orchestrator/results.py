@@ -77,6 +77,10 @@ class RunFolder:
         (self.path / COMMITTED).unlink(missing_ok=True)
         sync_folder(self.path)
 
+    def attempted(self) -> bool:
+        """Tell whether an attempt is open."""
+        return bool(self._attempts())
+
     def metrics(self) -> list[dict[str, Any]]:
         """Return the steps logged so far: those committed, or those of the newest attempt."""
         if (self.path / COMMITTED).exists():

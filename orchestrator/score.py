@@ -82,7 +82,9 @@ def score_items(engine: Scorer, items: Mapping[int, Sequence[Item]], lanes: int)
         assert isinstance(other, dict)  # noqa: S101 - what each rank put in
         for lane, values in other.items():
             found[lane].update(values)
-    return {lane: [_scored(item, found[lane], index) for index, item in enumerate(each)] for lane, each in items.items()}
+    return {
+        lane: [_scored(item, found[lane], index) for index, item in enumerate(each)] for lane, each in items.items()
+    }
 
 
 def accuracy(scored: Sequence[Scored]) -> float:

@@ -63,13 +63,14 @@ class MethodSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """How many rows, how long, from where; ``split_seed`` alone decides which rows, so all runs of a task share them."""
+    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them."""
 
     train_samples: Positive | None = 5000
     validation_samples: Positive | None = None
     eval_samples: Positive | None = None
     max_length: Annotated[int, Field(ge=8)] = 512
     mirror: str | None = None
+    bad_rows: Literal["error", "skip"] = "error"
     split_seed: int = 0
 
 

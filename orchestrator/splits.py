@@ -24,6 +24,7 @@ class SplitReport:
     read_test: int
     duplicates: int
     leaked: int
+    skipped: int
     train: int
     validation: int
     test: int
@@ -53,6 +54,7 @@ def split_examples(
     validation_samples: int | None = None,
     eval_samples: int | None = None,
     split_seed: int = 0,
+    skip_bad_rows: bool = False,
 ) -> Splits:
     """Read a task and return its splits: the same for every method, seed and machine.
 
@@ -61,11 +63,13 @@ def split_examples(
     than 500 and than the larger of 50 and a tenth of ``train_samples``. ``train_samples`` and
     ``eval_samples`` are the most rows to train and test on. Every choice of rows follows a hash of ``split_seed`` and
     the row's content: not the head of the file, the same whatever the order of its lines, and a smaller
-    ``train_samples`` takes a part of what a larger one takes.
+    ``train_samples`` takes a part of what a larger one takes. A row that is no question is an error, unless
+    ``skip_bad_rows``: then it is left out and counted.
     """
     _check_counts(train_samples=train_samples, validation_samples=validation_samples, eval_samples=eval_samples)
-    test = _Pool.read(task, task.test, mirror)
-    pool = _Pool.read(task, task.train, mirror)
+    skipped: list[str] | None = [] if skip_bad_rows else None
+    test = _Pool.read(task, task.test, mirror, skipped)
+    pool = _Pool.read(task, task.train, mirror, skipped)
     unique, duplicates = pool.without_repeats()
     clean, leaked = unique.without(test)
     history = f"{len(pool)} read, {duplicates} repeated, {leaked} also in test"
@@ -74,7 +78,8 @@ def split_examples(
     validation = clean.take(ranked[len(ranked) - held_out :])
     train = clean.take(ranked[: len(ranked) - held_out][:train_samples])
     chosen = test.take(test.ranked(split_seed)[:eval_samples])
-    report = SplitReport(len(pool), len(test), duplicates, leaked, len(train), len(validation), len(chosen))
+    sizes = (len(train), len(validation), len(chosen))
+    report = SplitReport(len(pool), len(test), duplicates, leaked, len(set(skipped or ())), *sizes)
     places = {"train": train.places, "validation": validation.places, "test": chosen.places}
     return Splits(task.name, train.examples, validation.examples, chosen.examples, places, report)
 
@@ -94,8 +99,8 @@ class _Pool:
     identities: list[str]
 
     @classmethod
-    def read(cls, task: Task, split: str, mirror: Path | None) -> _Pool:
-        placed = list(task.examples(split, mirror))
+    def read(cls, task: Task, split: str, mirror: Path | None, skipped: list[str] | None) -> _Pool:
+        placed = list(task.examples(split, mirror, skipped))
         if not placed:
             raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
         examples = [example for _, example in placed]

@@ -18,7 +18,6 @@ from orchestrator.score import pack_rows
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
 
-
 Row = tuple[tuple[int, ...], int]  # the ids of prompt and right answer, and where the answer starts
 
 

@@ -11,7 +11,8 @@ import yaml
 
 from orchestrator.errors import InputError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000  # parsed in 2 seconds; a recipe has a few thousand
+MAX_DIGITS = 100
 Key = tuple[str | int, ...]
 
 
@@ -47,15 +48,25 @@ class Places:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with the booleans and numbers of YAML 1.2, and no aliases (which can grow without bound)."""
+    """Safe YAML with the booleans and numbers of YAML 1.2, no tags, and no aliases (which can grow without bound)."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are not used in recipes", problem_mark=mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not used in recipes", problem_mark=event.start_mark)
+        if event.tag is not None:
+            raise yaml.MarkedYAMLError(
+                problem=f"tags like {event.tag} are not used in recipes", problem_mark=event.start_mark
+            )
         return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        return int(self.construct_scalar(node))  # type: ignore[no-untyped-call]  # 010 is ten, as in YAML 1.2
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
@@ -71,12 +82,14 @@ for _tag, _pattern, _first in (
 def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
     """Return the mapping in ``path`` and the line of each of its values; InputError with file and line if it is none."""
     places = Places(str(path))
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path}: {path.stat().st_size} bytes are no recipe (limit {MAX_BYTES}).")
+    content = path.read_bytes()
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: {len(content)} bytes are no recipe (limit {MAX_BYTES}).")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}).") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text ({error.reason} at byte {error.start}).") from None
     data = _parse(text, str(path), places)
     if not isinstance(data, dict):
         raise InputError(f"{path}:1: a recipe is a mapping of keys, not {type(data).__name__}.")
@@ -89,26 +102,29 @@ def parse_word(text: str, word: str) -> Any:
 
 
 def _parse(text: str, source: str, places: Places) -> Any:
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         _walk(node, (), places, source)
         return loader.construct_document(node)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(f"{source}:{line}: not text: character {error.character:#x}.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{source}:{line}: not valid YAML: {error.problem or error.context}.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{source}: not valid YAML: {error}.") from None
-    finally:
-        loader.dispose()
+    except RecursionError:
+        raise InputError(f"{source}: not valid YAML: nested too deep.") from None
 
 
 def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
     """Remember the line of every value below ``node``; refuse duplicate keys and keys that are not words."""
     places.known.setdefault(key, Place(f"{source}:{node.start_mark.line + 1}"))
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, yaml.ScalarNode):
+        _check_scalar(node, source)
+    elif isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             _walk(child, (*key, index), places, source)
     elif isinstance(node, yaml.MappingNode):
@@ -122,3 +138,12 @@ def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
             seen[name.value] = line
             places.known[(*key, name.value)] = Place(f"{source}:{line}")
             _walk(child, (*key, name.value), places, source)
+
+
+def _check_scalar(node: yaml.ScalarNode, source: str) -> None:
+    """Refuse what hides in logs or breaks paths: NUL, line ends, half surrogates, signs that turn the writing around."""
+    line = node.start_mark.line + 1
+    if not node.value.isprintable():
+        raise InputError(f"{source}:{line}: {node.value!r} is not one line of printable text.")
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+        raise InputError(f"{source}:{line}: a number of {len(node.value)} digits (limit {MAX_DIGITS}).")

@@ -12,7 +12,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from tests.sweeps import recipe, small_base  # noqa: E402, F401 - fixtures, after the environment is set
+from tests.sweeps import recipe, small_base  # noqa: F401 - fixtures, after the environment is set
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -24,7 +24,7 @@ class RayCluster:
 
     def __init__(self, spec: ClusterSpec, storage: Path) -> None:
         self.spec, self.storage = spec, storage
-        self._session = open_session()
+        self._session = open_session(spec.cpus_per_worker)
         self.concurrent = self._concurrent()
 
     def run_packs(self, jobs: Sequence[PackJob]) -> Failures:

@@ -12,7 +12,6 @@ from typing import Any
 from orchestrator.errors import InputError
 
 WORKER_ENV = {
-    "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_OFFLINE": "1",  # data and models are fetched by the driver, before any trial
@@ -36,11 +35,11 @@ class Session:
             shutil.rmtree(self.temp, ignore_errors=True)
 
 
-def open_session() -> Session:
+def open_session(threads: int) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster with a dashboard.
 
     The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
-    without it the next trials wait for ever.
+    without it the next trials wait for ever. ``threads`` is what each worker computes with.
     """
     quiet()
     import ray
@@ -48,14 +47,16 @@ def open_session() -> Session:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            ray.init(address="auto" if address == "auto" else address, log_to_driver=False, **_environment(address))
+            ray.init(
+                address="auto" if address == "auto" else address, log_to_driver=False, **_environment(address, threads)
+            )
         except (ConnectionError, RuntimeError) as error:
             raise InputError(
                 f"RAY_ADDRESS={address} does not answer ({error}). Start it with `ray start --head`, or unset "
                 "RAY_ADDRESS to use a local one."
             ) from error
         return Session(None)
-    temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # noqa: S108 - sockets below it must have short names
+    temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # local: it listens on this machine's loopback only
     started = ray.init(
         address="local",
@@ -64,7 +65,7 @@ def open_session() -> Session:
         dashboard_port=_free_port(),
         _temp_dir=temp,
         log_to_driver=False,
-        **_environment(None),
+        **_environment(None, threads),
     )
     os.environ["RAY_ADDRESS"] = started.address_info["gcs_address"]
     return Session(temp)
@@ -78,9 +79,9 @@ def quiet() -> None:
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
 
 
-def _environment(address: str | None) -> dict[str, Any]:
+def _environment(address: str | None, threads: int) -> dict[str, Any]:
     """Return the arguments that give workers our environment; a submitted job has a runtime environment of its own."""
-    variables = dict(WORKER_ENV)
+    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)}
     if address is None:
         variables["DS_ACCELERATOR"] = os.environ.get("DS_ACCELERATOR", "cpu")
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}

@@ -35,7 +35,7 @@ class LaneAdamW(Optimizer):
         self.sharded = sharded
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002 - torch's signature
         """Update every lane whose ``lr`` is set; a lane's ``norm`` is that of its gradient before clipping."""
         for group in self.param_groups:
             tensors = [tensor for tensor in group["params"] if tensor.grad is not None]

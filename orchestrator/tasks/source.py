@@ -153,13 +153,21 @@ class Task:
         """Yield the rows of a split as they are."""
         return self.source.load(split, mirror)
 
-    def examples(self, split: str, mirror: Path | None = None) -> Iterator[tuple[str, Example]]:
-        """Yield place and example of every row; a row that cannot be one is an `InputError` ``path:line: reason``."""
+    def examples(
+        self, split: str, mirror: Path | None = None, skipped: list[str] | None = None
+    ) -> Iterator[tuple[str, Example]]:
+        """Yield place and example of every row; a row that cannot be one is an `InputError` ``path:line: reason``.
+
+        With a list ``skipped`` such a row is left out and its reason goes there instead.
+        """
         for placed in self.load(split, mirror):
             try:
                 yield placed.place, self.example(placed.row)
             except RowError as error:
-                raise InputError(f"{placed.place}: {error}") from None
+                reason = f"{placed.place}: {error}"
+                if skipped is None:
+                    raise InputError(f"{reason} (data.bad_rows=skip leaves such rows out and counts them.)") from None
+                skipped.append(reason)
 
 
 def _sliced(rows: Sequence[PlacedRow], split: Split) -> Iterator[PlacedRow]:

@@ -389,3 +389,16 @@ def test_neither_tasks_nor_data_need_torch() -> None:
     code = "import sys, orchestrator.data as _; print({'torch', 'transformers', 'datasets'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_bad_rows_are_an_error_that_names_the_way_out_or_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [{"question": f"q{i}", "choices": [f"a{i}", f"b{i}"], "answer": i % 2} for i in range(20)]
+    rows[7]["answer"] = 5
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = make_task("mine", path=path)
+    with pytest.raises(InputError, match=r"mine\.jsonl:8: .*data\.bad_rows=skip"):
+        split_examples(task)
+    splits = split_examples(task, skip_bad_rows=True)
+    assert splits.report.skipped == 1
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 19

@@ -17,14 +17,34 @@ from tests.sweeps import RUNS, rows_of, run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(mlflow|alembic|sqlalchemy|pydantic|starlette).*")
 
-ROW_KEYS = (
-    "run_key task method settings lr seed status accuracy accuracy_norm eval_loss train_loss train_loss_volatility "
-    "steps tokens train_seconds trainable_parameters mlflow_run_id"
-).split()
-EVALUATION_KEYS = (
-    "accuracy_merged accuracy_unmerged gap_points item_flips largest_logit_difference examples_per_second_merged "
-    "examples_per_second_unmerged"
-).split()
+ROW_KEYS = [
+    "run_key",
+    "task",
+    "method",
+    "settings",
+    "lr",
+    "seed",
+    "status",
+    "accuracy",
+    "accuracy_norm",
+    "eval_loss",
+    "train_loss",
+    "train_loss_volatility",
+    "steps",
+    "tokens",
+    "train_seconds",
+    "trainable_parameters",
+    "mlflow_run_id",
+]
+EVALUATION_KEYS = [
+    "accuracy_merged",
+    "accuracy_unmerged",
+    "gap_points",
+    "item_flips",
+    "largest_logit_difference",
+    "examples_per_second_merged",
+    "examples_per_second_unmerged",
+]
 
 
 def adapters(folder: Path) -> dict[str, str]:
@@ -92,7 +112,9 @@ def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe:
     words = ("methods=[{name: lora, rank: 4, alpha: 8}, {name: d2lora, rank: 2, alpha: 1.0e+38}]", "cluster.pack=8")
     code, told, folder = run(recipe, *words)
     assert code == 1
-    by_status = {status: [row for row in rows_of(folder) if row["status"] == status] for status in ("committed", "diverged")}
+    by_status = {
+        status: [row for row in rows_of(folder) if row["status"] == status] for status in ("committed", "diverged")
+    }
     assert {row["method"] for row in by_status["committed"]} == {"lora"}
     assert len(by_status["committed"]) == len(by_status["diverged"]) == 4
     for row in by_status["diverged"]:
@@ -100,7 +122,9 @@ def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe:
         assert "stopped being finite at step" in row["error"]
         assert not (folder / "runs" / row["run_key"] / "adapter").exists()
     assert "diverged" in told
-    assert json.loads((folder / "summary.json").read_text())["tasks"]["tiny_recall"]["methods"]["d2lora"]["diverged"] == 2
+    assert (
+        json.loads((folder / "summary.json").read_text())["tasks"]["tiny_recall"]["methods"]["d2lora"]["diverged"] == 2
+    )
     code, told, _ = run(recipe, *words)
     assert code == 1
     assert "0 to train" in told

@@ -12,14 +12,14 @@ from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"
 
-import torch  # noqa: E402
+import torch
 
-import d2lora  # noqa: E402
-from orchestrator.engine.zero import ZeroEngine  # noqa: E402
-from orchestrator.score import score_items  # noqa: E402
-from orchestrator.train import LanePlan, LaneStep, train_lanes  # noqa: E402
-from tests.orchestrator.test_train import DATA, LANES, OPTIM  # noqa: E402
-from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama  # noqa: E402
+import d2lora
+from orchestrator.engine.zero import ZeroEngine
+from orchestrator.score import score_items
+from orchestrator.train import LanePlan, LaneStep, train_lanes
+from tests.orchestrator.test_train import DATA, LANES, OPTIM
+from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
 
 def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -> None:

@@ -1,0 +1,50 @@
+"""Print what a recipe would run, on what, for how long and at what cost; start nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+
+from rich.console import Console
+
+from orchestrator.estimate import as_json, estimate
+from orchestrator.job import run_job
+from orchestrator.plan_table import print_plan
+from orchestrator.shapes import shape_of
+from orchestrator.spec import SweepSpec
+
+
+def main(
+    spec: SweepSpec, command: str, console: Console, *, as_data: bool, tflops: float | None, price: float | None
+) -> int:
+    """Estimate and print."""
+    del command
+    found = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
+    if as_data:
+        print(json.dumps(as_json(found), indent=1))
+    else:
+        print_plan(found, console)
+    return 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a plan may be told."""
+    parser.add_argument("--json", action="store_true", dest="as_data", help="print one JSON object, for scripts")
+    parser.add_argument("--tflops", type=_positive, help="what one worker does, in 10^12 operations a second")
+    parser.add_argument("--price", type=_positive, help="what one worker costs an hour")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("plan", str(__doc__), main, add_options=add_options))

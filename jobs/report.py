@@ -1,0 +1,27 @@
+"""Write the report again, alone, from what is committed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+
+from rich.console import Console
+
+from orchestrator.job import run_job
+from orchestrator.places import resolve
+from orchestrator.report_files import report_again
+from orchestrator.spec import SweepSpec
+
+
+def main(spec: SweepSpec, command: str, console: Console) -> int:
+    """Write the page and say where it is."""
+    first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
+    page = report_again(resolve(spec.storage) / spec.name, first)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("report", str(__doc__), main))

@@ -1,0 +1,157 @@
+"""Pure: what a sweep would be: its runs and packs, and roughly its memory, arithmetic, time and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from d2lora import get_method
+from orchestrator.batches import count_steps
+from orchestrator.costs import TFLOPS_CPU, TFLOPS_GPU, Costs, Duration, Memory, Rate, Work
+from orchestrator.errors import InputError
+from orchestrator.plan import PlannedRun, expand, pack_runs, pack_width
+from orchestrator.shapes import ModelShape
+from orchestrator.spec import MethodSpec, SweepSpec, targets_of
+from orchestrator.task_sizes import TaskRows, rows_of
+
+SPREADS = (0.01, 0.02)  # standard deviations of a paired difference of accuracies, as shares
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """What a run of one task meets at most."""
+
+    name: str
+    rows: TaskRows
+    steps: int
+
+
+@dataclass(frozen=True)
+class MethodPlan:
+    """A method of the sweep and the parameters that a run of it trains; None where the shape is unknown."""
+
+    label: str
+    name: str
+    targets: str
+    trainable_parameters: int | None
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """The smallest difference that the seeds detect with power 0.8, both as shares; None for a single seed."""
+
+    sd: float
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All that `plan` says; what needs the model's shape is None where that is unknown."""
+
+    name: str
+    base: str
+    shape: ModelShape | None
+    shape_from: str
+    runs: int
+    rates: int
+    seeds: int
+    tasks: list[TaskPlan]
+    methods: list[MethodPlan]
+    packs: int
+    pack_width: int
+    largest_pack: int
+    trainers: int
+    workers: int
+    rate: Rate
+    memory: Memory | None
+    work: Work | None
+    work_at_most: Work | None
+    duration: Duration | None
+    duration_at_most: Duration | None
+    detectable: list[Detectable]
+
+
+def estimate(
+    sweep: SweepSpec,
+    shape: ModelShape | None,
+    shape_from: str,
+    *,
+    tflops: float | None = None,
+    price: float | None = None,
+) -> Estimate:
+    """Return the estimate of a sweep on a base of ``shape``; InputError for targets or ranks that do not fit it."""
+    cluster = sweep.cluster
+    rate = Rate(tflops or (TFLOPS_GPU if cluster.gpus_per_worker else TFLOPS_CPU), tflops is not None, price)
+    trainers = 1 if cluster.max_concurrent == "auto" or cluster.kind == "local" else int(cluster.max_concurrent)
+    runs = [PlannedRun(str(index), run) for index, run in enumerate(expand(sweep))]
+    width = pack_width(cluster.pack)
+    packs = pack_runs(runs, width=width, concurrent=trainers, base_tasks=[task.name for task in sweep.tasks])
+    methods = [_method(method, shape) for method in sweep.methods]
+    tasks = [_task(sweep, index) for index in range(len(sweep.tasks))]
+    trained = {method.label: method.trainable_parameters or 0 for method in methods}
+    costs = Costs(sweep, shape, {task.name: task.rows for task in tasks}, trained) if shape else None
+    return Estimate(
+        name=sweep.name,
+        base=sweep.model.source,
+        shape=shape,
+        shape_from=shape_from,
+        runs=len(runs),
+        rates=len(sweep.optim.rates),
+        seeds=len(sweep.seeds),
+        tasks=tasks,
+        methods=methods,
+        packs=len(packs),
+        pack_width=width,
+        largest_pack=max(len(pack.runs) for pack in packs),
+        trainers=min(trainers, len(packs)),
+        workers=cluster.workers,
+        rate=rate,
+        memory=costs.memory(packs) if costs else None,
+        work=costs.total(full=False) if costs else None,
+        work_at_most=costs.total(full=True) if costs else None,
+        duration=costs.duration(packs, trainers, rate, full=False) if costs else None,
+        duration_at_most=costs.duration(packs, trainers, rate, full=True) if costs else None,
+        detectable=_detectable(len(sweep.seeds)),
+    )
+
+
+def _task(sweep: SweepSpec, index: int) -> TaskPlan:
+    rows = rows_of(sweep.tasks[index], sweep.data)
+    return TaskPlan(
+        sweep.tasks[index].name, rows, count_steps(rows.train, sweep.optim.global_batch, sweep.optim.epochs)
+    )
+
+
+def _method(method: MethodSpec, shape: ModelShape | None) -> MethodPlan:
+    """Count the trained parameters as the method itself declares them, layer by layer."""
+    if shape is None:
+        return MethodPlan(method.label, method.name, method.targets, None)
+    module = get_method(method.name)
+    config = module.Config(**method.settings)
+    count = 0
+    for layer, (out_features, in_features) in shape.targets(targets_of(method.targets)).items():
+        try:
+            shapes = module.shapes(out_features, in_features, config)
+        except ValueError as error:
+            raise InputError(f"method {method.label!r}, layer {layer}: {error}") from None
+        count += sum(_product(one) for one in shapes.values())
+    return MethodPlan(method.label, method.name, method.targets, count)
+
+
+def _product(sizes: Sequence[int]) -> int:
+    product = 1
+    for size in sizes:
+        product *= size
+    return product
+
+
+def _detectable(seeds: int) -> list[Detectable]:
+    from orchestrator.intervals import smallest_detectable_difference
+
+    return [Detectable(sd, smallest_detectable_difference(seeds, sd) if seeds > 1 else None) for sd in SPREADS]
+
+
+def as_json(found: Estimate) -> dict[str, Any]:
+    """Return the estimate for scripts: keys as the fields are called, plain values."""
+    return {**asdict(found), "parameters": found.shape.parameters() if found.shape else None}
