@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,7 @@ class AdapterFile:
 def save_adapter(folder: Path, state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write the adapter and read it back; RunError if it is empty, not finite, or not what was meant."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    for name, tensor in tensors.items():
-        if not tensor.numel():
-            raise RunError(f"{name} is empty: it was read while ZeRO-3 had it scattered.")
-        if not tensor.isfinite().all():
-            raise RunError(f"{name} is not finite.")
+    _check(tensors, folder)
     write_bytes(folder / TENSORS, save(tensors))
     write_json(folder / DESCRIPTION, dict(description))
     again = load_adapter(folder, str(description["base"]))
@@ -58,4 +53,15 @@ def load_adapter(folder: Path, base: str) -> AdapterFile:
         state = load((folder / TENSORS).read_bytes())
     except (OSError, SafetensorError) as error:
         raise RunError(f"{folder / TENSORS} cannot be read: {error}.") from error
-    return AdapterFile(state, json.loads(json.dumps(description)))
+    _check(state, folder)
+    return AdapterFile(state, description)
+
+
+def _check(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    if not tensors:
+        raise RunError(f"{folder}: an adapter without tensors.")
+    for name, tensor in tensors.items():
+        if not tensor.numel():
+            raise RunError(f"{folder}: {name} is empty, as one read while ZeRO-3 had it scattered.")
+        if not tensor.isfinite().all():
+            raise RunError(f"{folder}: {name} is not finite.")

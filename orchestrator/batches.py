@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 BUCKET_BATCHES = 8  # batches of similar length that share their rows; fewer pad less, more mix better
 
 
 def count_steps(rows: int, global_batch: int, epochs: float) -> int:
     """Return the optimizer steps of a run: every row once an epoch, the last batch of an epoch may be smaller."""
-    whole = math.floor(epochs) * math.ceil(rows / global_batch)
-    return whole + math.ceil((epochs - math.floor(epochs)) * rows / global_batch)
+    whole, part = divmod(Fraction(str(epochs)), 1)  # 1.1 is eleven tenths, not the float above it
+    return whole * math.ceil(rows / global_batch) + math.ceil(part * rows / global_batch)
 
 
 def draw_batches(

@@ -17,11 +17,11 @@ import d2lora
 from orchestrator.adapter_files import load_adapter
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import OneProcess
-from orchestrator.errors import RunError
 from orchestrator.files import read_json, sha256_of, write_json
-from orchestrator.model import load_model, pick_dtype, save_model
+from orchestrator.model import AnswerModel, load_model, pick_dtype, save_model
+from orchestrator.packed import pack_rows
 from orchestrator.results import RunFolder
-from orchestrator.score import Scored, accuracy, pack_rows, score_items
+from orchestrator.score import Scored, accuracy, score_items
 from orchestrator.tokens import Item, TokenisedSplit
 
 EVALUATION = "evaluation.json"
@@ -83,9 +83,6 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     model = load_model(Path(job.base_path), dtype)
     d2lora.attach_lanes(model, [d2lora.lane_of(adapter.description)], list(adapter.description["layers"]))
     d2lora.load_adapter_state(model, adapter.state)
-    for name, value in adapter.state.items():
-        if not value.isfinite().all():
-            raise RunError(f"{run.path}: {name} is not finite; it is not merged.")
     draft = place.with_name(f".tmp-{place.name}")
     shutil.rmtree(draft, ignore_errors=True)
     save_model(d2lora.merge(model), Path(job.base_path), draft)
@@ -106,8 +103,9 @@ def _identity(job: ChampionJob) -> dict[str, Any]:
 
 def _compare(adapted: nn.Module, merged: nn.Module, items: TokenisedSplit, device: torch.device) -> dict[str, Any]:
     """Return accuracy, flips, logits and speed of the adapted and of the merged model on the test items."""
-    unmerged, unmerged_rate = _scored(OneProcess(adapted.eval(), device), items, lanes=1)
-    plain, merged_rate = _scored(OneProcess(merged.eval(), device), items, lanes=0)
+    share = AnswerModel(merged).check()
+    unmerged, unmerged_rate = _scored(OneProcess(adapted.eval(), device), items, lanes=1, share=share)
+    plain, merged_rate = _scored(OneProcess(merged.eval(), device), items, lanes=0, share=share)
     difference = _largest_difference(adapted, merged, items[:COMPARED_ITEMS])
     return {
         "items": len(items),
@@ -121,11 +119,11 @@ def _compare(adapted: nn.Module, merged: nn.Module, items: TokenisedSplit, devic
     }
 
 
-def _scored(scorer: OneProcess, items: TokenisedSplit, lanes: int) -> tuple[list[Scored], float]:
+def _scored(scorer: OneProcess, items: TokenisedSplit, lanes: int, share: bool) -> tuple[list[Scored], float]:
     """Return the scores and the items a second, after a short warm-up."""
-    score_items(scorer, {0: items[:4]}, lanes)
+    score_items(scorer, {0: items[:4]}, lanes, share)
     start = time.perf_counter()
-    scored = score_items(scorer, {0: items}, lanes)[0]
+    scored = score_items(scorer, {0: items}, lanes, share)[0]
     return scored, len(items) / (time.perf_counter() - start)
 
 
@@ -136,10 +134,7 @@ def _largest_difference(adapted: nn.Module, merged: nn.Module, items: Sequence[I
     for item in items:
         packed = pack_rows([(item.choices[item.answer], item.starts[item.answer])])
         with torch.no_grad():
-            pair = [
-                OneProcess(model, device).logits(packed.ids_BT.to(device), packed.where_A.to(device))
-                for model in (adapted, merged)
-            ]
+            pair = [OneProcess(model, device).logits(packed) for model in (adapted, merged)]
         largest = max(largest, float((pair[0] - pair[1]).abs().max()))
     return largest
 

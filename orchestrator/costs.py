@@ -11,7 +11,7 @@ from orchestrator.shapes import ModelShape
 from orchestrator.spec import SweepSpec
 from orchestrator.task_sizes import TaskRows
 
-TFLOPS_CPU = 0.03  # one core of a common server, float32, in matrices of hidden size 500 and more
+TFLOPS_CPU = 0.03  # one core, float32: about half of what its matrix products alone reach
 TFLOPS_GPU = 30.0  # about 40 % of the bfloat16 peak of an NVIDIA A10G; an H100 does ten times that
 START_SECONDS = 20.0  # a trial of Ray with its trainer, before it trains
 PROCESS_BYTES = 460_000_000  # imports of a worker

@@ -12,7 +12,7 @@ from typing import Any
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` so that a reader, or a crash at any instant, sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
         try:
             file.write(content)
@@ -57,6 +57,14 @@ def sha256_of(path: Path) -> str:
     """Return the file's sha256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder``, and what is missing above it, so that a crash does not take it away again."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

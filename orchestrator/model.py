@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from d2lora import match_targets
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
+from orchestrator.packed import pack_choices, pack_items, segment_mask
 from orchestrator.spec import ModelSpec, targets_of
+from orchestrator.tokens import Item
 
 WEIGHT_PATTERNS = ("*.safetensors",)
 Progress = Callable[[int, int, float], None]
@@ -153,19 +155,28 @@ class AnswerModel(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
+    def forward(
+        self, ids_BT: Tensor, where_A: Tensor, segments_BT: Tensor | None = None, positions_BT: Tensor | None = None
+    ) -> Tensor:
         """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``.
 
-        Rows are padded on the right, so that no real token attends to padding and no mask is needed.
+        Rows are padded on the right, so that no real token attends to padding and no mask is needed, unless choices
+        share a prompt (see `Packed`).
         """
         decoder: Any = self.model.base_model
-        hidden_BTH = decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
+        mask = None if segments_BT is None else segment_mask(segments_BT)
+        hidden_BTH = decoder(
+            input_ids=ids_BT, attention_mask=mask, position_ids=positions_BT, use_cache=False
+        ).last_hidden_state
         head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
         logits_AV: Tensor = head(hidden_BTH.flatten(0, 1).index_select(0, where_A))
         return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV
 
-    def check(self) -> None:
-        """Refuse an architecture that does more than apply its head (a logit scale or cap), by comparing once."""
+    def check(self) -> bool:
+        """Refuse an architecture that does more than apply its head (a logit scale or cap), by comparing once.
+
+        Return whether choices may share a prompt: whether the architecture takes a mask and positions.
+        """
         ids_BT = torch.arange(6, device=next(self.parameters()).device).reshape(2, 3)
         with torch.no_grad():
             whole = self.model(input_ids=ids_BT, use_cache=False).logits.flatten(0, 1).float()
@@ -175,6 +186,11 @@ class AnswerModel(nn.Module):
                 f"{type(self.model).__name__} changes its logits after the head (by up to "
                 f"{float((whole - ours).abs().max()):.3g}); this is not supported."
             )
+        item = Item(((0, 1, 2, 3), (0, 1, 4, 5)), (2, 2), 0, (1, 1))
+        device = ids_BT.device
+        with torch.no_grad():
+            apart, shared = (self(*pack([item]).inputs(device)) for pack in (pack_choices, pack_items))
+        return torch.allclose(apart, shared, rtol=1e-3, atol=1e-3)
 
 
 def enable_checkpointing(model: nn.Module) -> None:

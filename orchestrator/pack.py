@@ -94,7 +94,7 @@ class _Trainer:
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
         model = load_model(Path(self.job.base_path), pick_dtype(spec.model.dtype, self.device))
-        AnswerModel(model).check()
+        self.share = AnswerModel(model).check()
         lanes = []
         for run in self.runs:
             config = d2lora.get_method(run.spec.method.name).Config(**run.spec.method.settings)
@@ -203,7 +203,7 @@ class _Trainer:
 
     def _scores(self, lanes: Sequence[int], split: str) -> dict[int, list[Scored]]:
         items = {index: self._split(self.runs[index], split) for index in lanes}
-        return score_items(self.engine, items, len(self.runs)) if items else {}
+        return score_items(self.engine, items, len(self.runs), self.share) if items else {}
 
     def _split(self, run: PlannedRun, split: str) -> TokenisedSplit:
         return self.splits[run.spec.task.name][split]

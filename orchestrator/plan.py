@@ -43,7 +43,6 @@ def expand(sweep: SweepSpec) -> list[RunSpec]:
         RunSpec(
             task=task,
             method=method,
-            lr=lr,
             seed=seed,
             model=sweep.model,
             data=sweep.data,

@@ -112,7 +112,7 @@ def _seeds(found: Estimate) -> RenderableType:
     table = _table(title, "sd of the differences", "smallest difference detected")
     for one in found.detectable:
         difference = "none" if one.difference is None else f"{points(one.difference)} points"
-        table.add_row(f"{100 * one.sd:g} points", difference)
+        table.add_row(points(one.sd).removeprefix("+") + " points", difference)
     return table
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,17 @@ from pydantic import TypeAdapter, ValidationError
 from d2lora import available_methods, get_method
 from d2lora.names import unknown
 from orchestrator.errors import InputError
-from orchestrator.spec import Frozen, SweepSpec
+from orchestrator.spec import Frozen, SweepSpec, TaskSpec, joined
 from orchestrator.tasks import available_tasks
-from orchestrator.yaml_places import Place, Places, load_yaml, parse_word
+from orchestrator.yaml_places import Key, Place, Places, load_yaml, parse_word
 
 METHOD_WORDS = ("name", "targets", "label")
+MAX_METHODS = 1000  # points of all methods' grids: beyond is a slip, and would take minutes to refuse
 
 
 def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
     """Return the sweep that ``path`` with the overrides ``words`` describes; InputError if there is none."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
         near = sorted(other.name for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise InputError(f"There is no recipe {path}." + (f" Beside it: {', '.join(near)}." if near else ""))
     data, places = load_yaml(path)
@@ -41,12 +44,15 @@ def _override(data: dict[str, Any], places: Places, word: str) -> None:
         raise InputError(f"{word!r} is not key=value, for example optim.lr=1e-4 or seeds='[0,1]'.")
     parts = key.strip().split(".")
     node: Any = data
-    for part in parts[:-1]:
+    new = 0
+    for depth, part in enumerate(parts[:-1], start=1):
+        if isinstance(node, dict) and part not in node:
+            new = new or depth
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        raise InputError(f"{word!r}: {'.'.join(parts[:-1])} holds no keys.")
+        raise InputError(f"argument {word!r}: {'.'.join(parts[:-1])} holds no keys.")
     node[parts[-1]] = parse_word(text, word)
-    places.set(tuple(parts), Place(f"argument {word!r}"))
+    places.set(tuple(parts[: new or len(parts)]), Place(f"argument {word!r}"))
 
 
 def _check_keys(data: Mapping[str, Any], places: Places) -> None:
@@ -60,16 +66,15 @@ def _check_keys(data: Mapping[str, Any], places: Places) -> None:
             _check_level(data[name], kind, (name,), places)
 
 
-def _check_level(data: Mapping[str, Any], kind: type[Frozen], prefix: tuple[str, ...], places: Places) -> None:
+def _check_level(data: Mapping[str, Any], kind: type[Frozen], prefix: Key, places: Places) -> None:
     for key in data:
         if key not in kind.model_fields:
-            raise InputError(
-                f"{places.at((*prefix, key))}: {unknown('key', '.'.join((*prefix, key)), _keys(kind, prefix))}"
-            )
+            known = [_dotted((*prefix, name)) for name in kind.model_fields]
+            raise InputError(f"{places.at((*prefix, key))}: {unknown('key', _dotted((*prefix, key)), known)}")
 
 
-def _keys(kind: type[Frozen], prefix: tuple[str, ...]) -> list[str]:
-    return [".".join((*prefix, name)) for name in kind.model_fields]
+def _dotted(key: Key) -> str:
+    return ".".join(map(str, key))
 
 
 def _resolve(data: dict[str, Any], places: Places) -> None:
@@ -78,48 +83,54 @@ def _resolve(data: dict[str, Any], places: Places) -> None:
         if not isinstance(data.get(name), list) or not data[name]:
             found = f"is {data[name]!r}" if name in data else "is missing"
             raise InputError(f"{places.at((name,))}: {name} {found}; it is a list, for example {_EXAMPLES[name]}.")
-    data["tasks"] = [_task(entry, places.at(("tasks", index))) for index, entry in enumerate(data["tasks"])]
-    model = data.get("model") or {}
-    entries = [_method(entry, places.at(("methods", index))) for index, entry in enumerate(data["methods"])]
+    data["tasks"] = [_task(entry, ("tasks", index), places) for index, entry in enumerate(data["tasks"])]
+    entries = [_method(entry, ("methods", index), places) for index, entry in enumerate(data["methods"])]
+    points = sum(math.prod(len(value) for value in entry.values() if isinstance(value, list)) for entry in entries)
+    if points > MAX_METHODS:
+        raise InputError(f"{places.at(('methods',))}: the grids have {points} points (limit {MAX_METHODS}).")
     expanded = [one for entry in entries for one in _grid(entry)]
-    targets = model.get("targets", "attention")
+    targets = joined(data.get("model", {}).get("targets", "attention"))
     data["methods"] = _labelled(expanded, targets, places)
 
 
 _EXAMPLES = {"tasks": "[arc_easy, boolq]", "methods": "[d2lora, lora]", "seeds": "[0, 1, 2]"}
 
 
-def _task(entry: Any, place: Place) -> dict[str, Any]:
-    task = {"name": entry} if isinstance(entry, str) else entry
+def _task(entry: Any, key: Key, places: Places) -> dict[str, Any]:
+    task, place = {"name": entry} if isinstance(entry, str) else entry, places.at(key)
     if not isinstance(task, dict) or not isinstance(task.get("name"), str):
         raise InputError(f"{place}: a task is a name or a mapping with a name, not {entry!r}.")
-    if "path" not in task and task["name"] not in available_tasks():
+    _check_level(task, TaskSpec, key, places)
+    if task.get("path") is None and task["name"] not in available_tasks():
         raise InputError(
             f"{place}: {unknown('task', task['name'], available_tasks())} Your own: {{name: mine, path: mine.jsonl}}."
         )
     return task
 
 
-def _method(entry: Any, place: Place) -> dict[str, Any]:
+def _method(entry: Any, key: Key, places: Places) -> dict[str, Any]:
     """Return a method entry with its name and every key checked; values may still be grid axes."""
-    method = {"name": entry} if isinstance(entry, str) else entry
+    method, place = {"name": entry} if isinstance(entry, str) else entry, places.at(key)
     if not isinstance(method, dict) or not isinstance(method.get("name"), str):
         raise InputError(f"{place}: a method is a name or a mapping with a name, not {entry!r}.")
     if method["name"] not in available_methods():
         raise InputError(f"{place}: {unknown('method', method['name'], available_methods())}")
     fields = {field.name for field in dataclasses.fields(get_method(method["name"]).Config)}
-    for key in method:
-        if key not in fields and key not in METHOD_WORDS:
-            raise InputError(f"{place}: {unknown('setting', key, fields | {*METHOD_WORDS})}")
-    return {**method, "__place__": place}
+    for name, value in method.items():
+        where = places.at((*key, name))
+        if name not in fields and name not in METHOD_WORDS:
+            raise InputError(f"{where}: {unknown('setting', name, fields | {*METHOD_WORDS})}")
+        if value == []:
+            raise InputError(f"{where}: {name} is an empty list.")
+        words = value if name == "targets" and isinstance(value, list) else [value]
+        if name in METHOD_WORDS and not all(isinstance(word, str) for word in words):
+            raise InputError(f"{where}: the {name} of method {method['name']} is a word, not {value!r}.")
+    return {**method, "__key__": key}
 
 
 def _grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one entry a point of the grid that the entry's list values span."""
     axes = {key: value if isinstance(value, list) else [value] for key, value in entry.items()}
-    for key, values in axes.items():
-        if not values:
-            raise InputError(f"{entry['__place__']}: {key} is an empty list.")
     axis_names = [key for key, values in axes.items() if len(values) > 1]
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
     return [{**point, "__axes__": axis_names} for point in points]
@@ -127,7 +138,7 @@ def _grid(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _labelled(entries: list[dict[str, Any]], targets: str, places: Places) -> list[dict[str, Any]]:
     """Return MethodSpec data: settings resolved against the method's defaults, labels that tell entries apart."""
-    methods = [_resolved(entry, targets) for entry in entries]
+    methods = [_resolved(entry, targets, places) for entry in entries]
     names = [entry["name"] for entry in entries]
     for method, entry in zip(methods, entries, strict=True):
         given = entry.get("label")
@@ -138,7 +149,7 @@ def _labelled(entries: list[dict[str, Any]], targets: str, places: Places) -> li
             inside = ",".join(f"{key}={entry[key]}" for key in differs)
             method["label"] = entry["name"] + (f"({inside})" if inside else "")
         else:
-            method["label"] = str(given) + "".join(f",{key}={entry[key]}" for key in entry["__axes__"])
+            method["label"] = given + "".join(f",{key}={entry[key]}" for key in entry["__axes__"])
     labels = [method["label"] for method in methods]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     if repeated:
@@ -149,15 +160,17 @@ def _labelled(entries: list[dict[str, Any]], targets: str, places: Places) -> li
     return methods
 
 
-def _resolved(entry: dict[str, Any], targets: str) -> dict[str, Any]:
+def _resolved(entry: dict[str, Any], targets: str, places: Places) -> dict[str, Any]:
     """Return the method's full settings, checked by the method's own config."""
     config = get_method(entry["name"]).Config
     given = {key: value for key, value in entry.items() if key not in METHOD_WORDS and not key.startswith("__")}
-    place = entry["__place__"]
+    for key, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{places.at((*entry['__key__'], key))}: method {entry['name']} {key} is {value}.")
     try:
         checked = TypeAdapter(config).validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
-        raise InputError("\n".join(_lines(error, place, f"method {entry['name']}"))) from None
+        raise InputError("\n".join(_lines(error, places, entry["__key__"], f"method {entry['name']}"))) from None
     return {
         "name": entry["name"],
         "settings": dataclasses.asdict(checked),
@@ -169,16 +182,15 @@ def _validated(data: dict[str, Any], places: Places) -> SweepSpec:
     try:
         return SweepSpec.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise InputError("\n".join(_lines(error, places, ""))) from None
+        raise InputError("\n".join(_lines(error, places, (), ""))) from None
 
 
-def _lines(error: ValidationError, place: Place | Places, what: str) -> list[str]:
-    """Return one line an error: place, key, what is wrong, what was found."""
+def _lines(error: ValidationError, places: Places, prefix: Key, what: str) -> list[str]:
+    """Return one line an error: place, key below ``prefix``, what is wrong, what was found."""
     lines: list[str] = []
     for one in error.errors():
         location = tuple(part for part in one["loc"] if not (isinstance(part, str) and _is_branch(part)))
-        where = place.at(location) if isinstance(place, Places) else place
-        key = ".".join(str(part) for part in location)
+        where, key = places.at((*prefix, *location)), _dotted(location)
         message = one["msg"].removeprefix("Value error, ")
         subject = " ".join(word for word in (what, key) if word)
         found = "" if one["type"] in ("value_error", "missing") else f" (found {one['input']!r})"

@@ -7,16 +7,19 @@ loss stopped being a number: the same seed would only diverge again.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RunError
-from orchestrator.files import read_json, read_lines, sha256_of, sync_folder, write_json
+from orchestrator.files import make_folder, read_json, read_lines, sha256_of, sync_folder, write_json
 
 COMMITTED, DIVERGED = "COMMITTED.json", "DIVERGED.json"
 ARTEFACTS = ("adapter", "metrics.jsonl", "predictions.jsonl")
@@ -34,11 +37,12 @@ class RunFolder:
 
     def begin(self, spec: Mapping[str, Any]) -> Attempt:
         """Open the next attempt; every earlier one is thereby fenced off and cannot commit."""
+        make_folder(self.path)
         number = max(self._attempts(), default=0) + 1
         while True:
             folder = self.path / f"attempt-{number}"
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 break
             except FileExistsError:  # another trainer took this number a moment ago
                 number += 1
@@ -53,16 +57,12 @@ class RunFolder:
 
     def row(self) -> dict[str, Any]:
         """Return the result of a run that has ended; DamagedRunError where it cannot be read."""
-        for name in (COMMITTED, DIVERGED):
-            manifest = read_json(self.path / name)
-            if isinstance(manifest, dict) and isinstance(manifest.get("row"), dict):
-                return dict(manifest["row"])
-        raise DamagedRunError(f"{self.path}: {COMMITTED} cannot be read. Delete the folder to train the run again.")
+        name = COMMITTED if (self.path / COMMITTED).exists() else DIVERGED
+        return dict(_unsealed(self.path / name)["row"])
 
     def verify(self) -> None:
         """Compare every committed file with its sha256; DamagedRunError names the first that differs."""
-        manifest = read_json(self.path / COMMITTED)
-        files = manifest.get("files") if isinstance(manifest, dict) else None
+        files = _unsealed(self.path / COMMITTED).get("files")
         if not isinstance(files, dict) or not files:
             raise DamagedRunError(f"{self.path / COMMITTED} is no manifest.")
         for name, digest in files.items():
@@ -107,22 +107,30 @@ class Attempt:
 
     def commit(self, row: Mapping[str, Any]) -> None:
         """Make this attempt's artefacts the run's, for good; RunError if a later attempt or another commit is there."""
-        self._hold()
+        with _alone(self.run.path):
+            self._hold()
+            files = self._durable()
+            for name in ARTEFACTS:
+                _replace(self.path / name, self.run.path / name)
+            sync_folder(self.run.path)
+            self._end(COMMITTED, {"attempt": self.number, "row": dict(row), "files": files})
+        for number in self.run._attempts():  # this one, and what earlier ones left when they were killed
+            shutil.rmtree(self.run.path / f"attempt-{number}", ignore_errors=True)
+
+    def diverge(self, row: Mapping[str, Any]) -> None:
+        """End the run as diverged: no adapter, no retry."""
+        with _alone(self.run.path):
+            self._hold()
+            self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
+
+    def _durable(self) -> dict[str, str]:
+        """Write every artefact through to the disk; return the sha256 of each by its name."""
         files: dict[str, str] = {}
         for name in ARTEFACTS:
             for file in sorted(path for path in [self.path / name, *(self.path / name).rglob("*")] if path.is_file()):
                 _sync(file)
                 files[str(file.relative_to(self.path))] = sha256_of(file)
-        for name in ARTEFACTS:
-            _replace(self.path / name, self.run.path / name)
-        sync_folder(self.run.path)
-        self._end(COMMITTED, {"attempt": self.number, "row": dict(row), "files": files})
-        shutil.rmtree(self.path)
-
-    def diverge(self, row: Mapping[str, Any]) -> None:
-        """End the run as diverged: no adapter, no retry."""
-        self._hold()
-        self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
+        return files
 
     def _hold(self) -> None:
         newest = max(self.run._attempts(), default=0)
@@ -135,7 +143,7 @@ class Attempt:
     def _end(self, name: str, manifest: Mapping[str, Any]) -> None:
         """Create the file that ends the run; a hard link fails where it exists, so there is one commit."""
         draft = self.path / name
-        write_json(draft, dict(manifest))
+        write_json(draft, dict(manifest) | {"seal": _seal(canonical(manifest))})
         try:
             os.link(draft, self.run.path / name)
         except FileExistsError:
@@ -146,6 +154,32 @@ class Attempt:
 def canonical(value: Any) -> Any:
     """Return ``value`` as JSON gives it back: what is compared must have made the same journey."""
     return json.loads(json.dumps(value, allow_nan=False))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within: no other process commits in ``folder``, not even one that was stopped between its look and its leap."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """Return the sha256 of a manifest's content, without the seal itself."""
+    content = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _unsealed(path: Path) -> dict[str, Any]:
+    """Return the manifest in ``path``; DamagedRunError if it is not what was written."""
+    manifest = read_json(path)
+    whole = isinstance(manifest, dict) and isinstance(manifest.get("row"), dict)
+    if not whole or manifest.get("seal", _seal(manifest)) != _seal(manifest):
+        raise DamagedRunError(f"{path} is not what was written. Delete {path.parent} to train the run again.")
+    return dict(manifest)
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from d2lora.names import unknown
 from orchestrator.errors import InputError
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
@@ -34,6 +36,12 @@ class ModelSpec(Frozen):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     targets: str = "attention"
     trust_remote_code: str | None = None
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _joined(cls, targets: Any) -> Any:
+        """Take a list of patterns as well as a set's name."""
+        return joined(targets)
 
     @property
     def source(self) -> str:
@@ -61,6 +69,10 @@ class MethodSpec(Frozen):
     label: str
     targets: str
 
+    def decides(self) -> str:
+        """Return all that decides what is trained, in one spelling; the label does not."""
+        return json.dumps([self.name, self.settings, targets_of(self.targets)], sort_keys=True)
+
 
 class DataSpec(Frozen):
     """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them."""
@@ -78,7 +90,7 @@ class OptimSpec(Frozen):
     """AdamW, warm-up, decay, clipping (per lane) and accumulation; ``lr`` may be a list in a recipe, not in a run."""
 
     lr: Rate | Annotated[list[Rate], Field(min_length=1)] = 2.0e-4
-    epochs: Annotated[float, Field(gt=0)] = 2
+    epochs: Annotated[float, Field(gt=0)] = 2.0
     micro_batch: Positive = 8
     global_batch: Positive = 32
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
@@ -92,6 +104,13 @@ class OptimSpec(Frozen):
     def rates(self) -> list[float]:
         """The learning rates of the grid."""
         return list(self.lr) if isinstance(self.lr, list) else [self.lr]
+
+    @field_validator("lr")
+    @classmethod
+    def _each_rate_once(cls, lr: float | list[float]) -> float | list[float]:
+        if isinstance(lr, list) and len(set(lr)) < len(lr):
+            raise ValueError(f"lr={lr} repeats a rate: each rate is one run.")
+        return lr
 
 
 class EngineSpec(Frozen):
@@ -128,7 +147,7 @@ class SweepSpec(Frozen):
     model: ModelSpec = ModelSpec()
     tasks: Annotated[list[TaskSpec], Field(min_length=1)]
     methods: Annotated[list[MethodSpec], Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]  # what torch can be seeded with
     data: DataSpec = DataSpec()
     optim: OptimSpec = OptimSpec()
     engine: EngineSpec = EngineSpec()
@@ -141,17 +160,28 @@ class SweepSpec(Frozen):
     @classmethod
     def _distinct(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError(f"seeds={seeds} repeats a seed: each seed is one run.")
+            twice = next(seed for seed, times in Counter(seeds).items() if times > 1)
+            raise ValueError(f"seed {twice} stands here twice: each seed is one run.")
         return seeds
 
     @field_validator("tasks")
     @classmethod
     def _each_task_once(cls, tasks: list[TaskSpec]) -> list[TaskSpec]:
-        names = [task.name for task in tasks]
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = [name for name, times in Counter(task.name for task in tasks).items() if times > 1]
         if repeated:
             raise ValueError(f"task {repeated[0]!r} stands here twice: give each a name of its own.")
         return tasks
+
+    @field_validator("methods")
+    @classmethod
+    def _each_method_once(cls, methods: list[MethodSpec]) -> list[MethodSpec]:
+        labels: dict[str, str] = {}
+        for method in methods:
+            same = labels.get(method.decides())
+            if same is not None:
+                raise ValueError(f"{method.label!r} has the same settings as {same!r}: both would be the same runs.")
+            labels[method.decides()] = method.label
+        return methods
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
@@ -180,11 +210,16 @@ class RunSpec(Frozen):
 
     task: TaskSpec
     method: MethodSpec
-    lr: float
     seed: int
     model: ModelSpec
     data: DataSpec
     optim: OptimSpec
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate: a run has one."""
+        (rate,) = self.optim.rates
+        return rate
 
     def key(self, base_fingerprint: str, data_fingerprint: str) -> str:
         """Return the run key: 16 hexadecimal digits over this spec and the content of base and data.
@@ -207,6 +242,13 @@ class RunSpec(Frozen):
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def joined(targets: Any) -> Any:
+    """Return a list of patterns as one comma-separated text, anything else as it is."""
+    if isinstance(targets, list) and targets and all(isinstance(one, str) for one in targets):
+        return ",".join(targets)
+    return targets
+
+
 def targets_of(targets: str) -> list[str]:
     """Return the name patterns of a target set ("attention", "attention+mlp") or of a comma-separated list."""
     found: list[str] = []
@@ -227,6 +269,12 @@ def with_values(spec: S, values: Mapping[str, Any]) -> S:
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or last not in place:
-            raise InputError(f"{type(spec).__name__} has no value {dotted!r}.")
+            raise InputError(unknown("value", dotted, _dotted(spec.model_dump())))
         place[last] = value
     return type(spec).model_validate(data)
+
+
+def _dotted(data: Mapping[str, Any]) -> list[str]:
+    """Return the dotted names of all values in ``data``."""
+    inner = {key: value for key, value in data.items() if isinstance(value, dict)}
+    return [*data, *(f"{key}.{name}" for key, value in inner.items() for name in _dotted(value))]

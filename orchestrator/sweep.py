@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +23,16 @@ from orchestrator.places import resolve, resolve_uri
 from orchestrator.plan import PlannedRun, expand, keyed, pack_runs, pack_width
 from orchestrator.prepare import Ready, make_ready
 from orchestrator.progress import watched
+from orchestrator.provenance import describe
 from orchestrator.report import write_report
 from orchestrator.results import DamagedRunError, RunFolder
 from orchestrator.spec import SweepSpec
+from orchestrator.tell import run_name, tell
 from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.variance import summarise
 
-LIBRARIES = ("torch", "transformers", "ray", "deepspeed", "mlflow")
+SYNC_SECONDS = 5.0
 
 
 @dataclass
@@ -62,7 +61,7 @@ class Sweep:
             champions, broken = self._champions(rows, summary)
             complete = not broken and all(row["status"] == "committed" for row in rows)
             self._finish(rows, summary, champions, complete)
-            self._tell(rows, summary, champions, broken)
+            tell(self.spec, self.folder, rows, summary, champions, broken, console=self.console)
         return 0 if complete else 1
 
     def _prepare(self) -> None:
@@ -72,7 +71,7 @@ class Sweep:
             self.spec, self.folder.parent / ".cache", lambda text: say(text, highlight=False, soft_wrap=True)
         )
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
-        write_json(self.folder / "sweep.json", self._description())
+        write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.connect()
 
     def _train(self) -> dict[str, str]:
@@ -141,7 +140,7 @@ class Sweep:
             place = self.folder / "champions" / task
             evaluation = up_to_date(place, row["run_key"])
             if evaluation is None:
-                self.console.print(f"merging the champion of {task}: {_name(row)}", highlight=False)
+                self.console.print(f"merging the champion of {task}: {run_name(row)}", highlight=False)
                 try:
                     evaluation = self._make_champion(row, place)
                 except Exception as error:  # one task's champion must not cost the others theirs
@@ -177,38 +176,6 @@ class Sweep:
         write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
         files = [report, *(self.folder / name for name in ("summary.json", "results.jsonl", "sweep.json"))]
         self.tracker.summarise(summary, files, complete)
-
-    def _tell(
-        self,
-        rows: Sequence[Mapping[str, Any]],
-        summary: Mapping[str, Any],
-        champions: Mapping[str, Mapping[str, Any]],
-        broken: Mapping[str, str],
-    ) -> None:
-        say = self.console.print
-        say(f"\n{summary['headline']}", highlight=False, soft_wrap=True)
-        for task, one in champions.items():
-            say(
-                f"  {task}: {_name(one)}: {one['accuracy_merged']:.3f} merged (base {one['base_accuracy']:.3f}), "
-                f"gap {one['gap_points']:+.2f} points, {one['item_flips']} flips -> {one['path']}",
-                highlight=False,
-                soft_wrap=True,
-            )
-        for row in rows:
-            if row["status"] != "committed":
-                reason = (str(row.get("error", "")).strip().splitlines() or [""])[-1]
-                say(
-                    f"  [red]{row['status']}[/]: {_name(row)} on {row['task']}: {reason} "
-                    f"(details: {self._folder_of_key(row['run_key']).path})",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-        for task, error in broken.items():
-            say(f"  [red]no champion[/] for {task}: {error}", highlight=False, soft_wrap=True)
-        say(f"report: {self.folder / 'report.html'}", highlight=False, soft_wrap=True)
-        if self.spec.tracking.uri != "none":
-            uri = resolve_uri(self.spec.tracking.uri)
-            say(f"runs:   mlflow ui --backend-store-uri {uri}", highlight=False, soft_wrap=True)
 
     def _row(self, run: PlannedRun, errors: Mapping[str, str]) -> dict[str, Any]:
         folder, spec = self._folder_of(run), run.spec
@@ -292,24 +259,6 @@ class Sweep:
             if self._cluster is not None:
                 self._cluster.close()
 
-    def _description(self) -> dict[str, Any]:
-        return {
-            "name": self.spec.name,
-            "command": self.command,
-            "recipe": self.spec.model_dump(),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-            "commit": _commit(),
-            "base": self.ready.base.fingerprint,
-            "data": {
-                task: {"fingerprint": one.fingerprint, **asdict(one.report)} for task, one in self.ready.data.items()
-            },
-            "chance": self.ready.chance,
-            "runs": [run.key for run in self.runs],
-        }
-
-
-SYNC_SECONDS = 5.0
-
 
 @dataclass(frozen=True)
 class _Merge:
@@ -328,18 +277,3 @@ def make_tracker(spec: SweepSpec, command: str) -> Tracker:
     from orchestrator.tracking.mlflow import MlflowTracker
 
     return MlflowTracker(spec, resolve_uri(spec.tracking.uri), command)
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    return f"{row['method']}, lr {row['lr']:g}, seed {row['seed']}"
-
-
-def _commit() -> str | None:
-    """Return the checkout's commit, with a mark where it has been changed; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + (" with changes" if changed.strip() else "")

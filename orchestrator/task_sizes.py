@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.spec import DataSpec, TaskSpec
-from orchestrator.splits import VALIDATION_LIMIT, VALIDATION_SHARE
+from orchestrator.splits import VALIDATION_LEAST, VALIDATION_LIMIT, VALIDATION_SHARE
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def rows_of(task: TaskSpec, data: DataSpec) -> TaskRows:
     known = task.name in SIZES and task.path is None and task.train is None and task.test is None
     size = SIZES.get(task.name, UNKNOWN) if task.path is None else UNKNOWN
     there = size.train if known else max(size.train, _needed(data))
-    validation = data.validation_samples or max(1, min(int(there * VALIDATION_SHARE), VALIDATION_LIMIT))
+    validation = data.validation_samples or _validation(there, data.train_samples)
     left = max(1, there - validation)
     return TaskRows(
         train=min(left, data.train_samples or left),
@@ -71,6 +71,12 @@ def rows_of(task: TaskSpec, data: DataSpec) -> TaskRows:
         answer=size.answer,
         known=known,
     )
+
+
+def _validation(rows: int, train_samples: int | None) -> int:
+    """Return how many rows `split_examples` holds out of ``rows`` by default."""
+    least = max(VALIDATION_LEAST, (train_samples or rows) // 10)
+    return max(1, min(int(rows * VALIDATION_SHARE), VALIDATION_LIMIT, least))
 
 
 def _needed(data: DataSpec) -> int:

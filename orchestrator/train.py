@@ -13,12 +13,10 @@ from torch.nn.functional import cross_entropy
 from d2lora import lane_rows
 from orchestrator.batches import count_steps, draw_batches, share
 from orchestrator.engine.engine import Engine
+from orchestrator.packed import Row, pack_rows
 from orchestrator.schedule import rate_at
-from orchestrator.score import pack_rows
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
-
-Row = tuple[tuple[int, ...], int]  # the ids of prompt and right answer, and where the answer starts
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def train_lanes(
 
 
 def _lane(plan: LanePlan, optim: OptimSpec) -> _Lane:
-    rows = [(item.choices[item.answer], item.starts[item.answer]) for item in plan.items]
+    rows: list[Row] = [(item.choices[item.answer], item.starts[item.answer]) for item in plan.items]
     lengths = [len(ids) for ids, _ in rows]
     batches = draw_batches(
         lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
@@ -141,10 +139,10 @@ def _losses(engine: Engine, shares: Sequence[Sequence[Row]]) -> Tensor:
     """Return the summed loss of each lane's answer tokens, of shape (L,)."""
     packed = pack_rows([row for rows in shares for row in rows])
     device = engine.device
-    logits_AV = engine.logits(packed.ids_BT.to(device), packed.where_A.to(device))
+    logits_AV = engine.logits(packed)
     losses_A = cross_entropy(logits_AV, packed.wanted_A.to(device), reduction="none")
     lane_B = torch.tensor([lane for lane, rows in enumerate(shares) for _ in rows], device=device)
-    return losses_A.new_zeros(len(shares)).index_add(0, lane_B[packed.row_A.to(device)], losses_A)
+    return losses_A.new_zeros(len(shares)).index_add(0, lane_B[packed.owner_A.to(device)], losses_A)
 
 
 def _share(engine: Engine, lane: _Lane, optim: OptimSpec, micro: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""YAML read so that every value knows its line: no duplicate keys, ``1e-4`` is a number, ``off`` and ``no`` are words."""
+"""YAML in which every value knows its line: no duplicate keys, ``1e-4`` is a number, ``off`` and ``no`` are words."""
 
 from __future__ import annotations
 
@@ -50,25 +50,25 @@ class Places:
 class _Loader(yaml.SafeLoader):
     """Safe YAML with the booleans and numbers of YAML 1.2, no tags, and no aliases (which can grow without bound)."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases are not used in recipes", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="an alias; recipes have none (quote a pattern: '*.q_proj')", problem_mark=event.start_mark
+            )
         if event.tag is not None:
             raise yaml.MarkedYAMLError(
                 problem=f"tags like {event.tag} are not used in recipes", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
 
-    def construct_yaml_int(self, node: Any) -> int:
-        return int(self.construct_scalar(node))  # type: ignore[no-untyped-call]  # 010 is ten, as in YAML 1.2
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        return int(self.construct_scalar(node))  # 010 is ten, not eight
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
 for _tag, _pattern, _first in (
     ("bool", r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),
@@ -80,7 +80,7 @@ for _tag, _pattern, _first in (
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
-    """Return the mapping in ``path`` and the line of each of its values; InputError with file and line if it is none."""
+    """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is none."""
     places = Places(str(path))
     content = path.read_bytes()
     if len(content) > MAX_BYTES:
@@ -97,7 +97,9 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
 
 
 def parse_word(text: str, word: str) -> Any:
-    """Return the value of a command-line word ``key=text``, read as YAML."""
+    """Return the value of a command-line word ``key=text``, read as YAML; a name pattern needs no quotes there."""
+    if text.startswith("*"):
+        return text
     return _parse(text, f"argument {word!r}", Places(word))
 
 
@@ -115,8 +117,12 @@ def _parse(text: str, source: str, places: Places) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{source}:{line}: not valid YAML: {error.problem or error.context}.") from None
+    except InputError:
+        raise
     except RecursionError:
         raise InputError(f"{source}: not valid YAML: nested too deep.") from None
+    except (ValueError, OverflowError) as error:  # an escape like "\UFFFFFFFF"
+        raise InputError(f"{source}: not valid YAML: {error}.") from None
 
 
 def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
@@ -141,7 +147,7 @@ def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
 
 
 def _check_scalar(node: yaml.ScalarNode, source: str) -> None:
-    """Refuse what hides in logs or breaks paths: NUL, line ends, half surrogates, signs that turn the writing around."""
+    """Refuse what hides in logs or breaks paths: NUL, line ends, half surrogates, signs that turn writing around."""
     line = node.start_mark.line + 1
     if not node.value.isprintable():
         raise InputError(f"{source}:{line}: {node.value!r} is not one line of printable text.")

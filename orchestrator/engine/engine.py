@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from orchestrator.packed import Packed
+
 
 class Scorer(Protocol):
     """Computes logits, on one rank of a world."""
@@ -19,8 +21,8 @@ class Scorer(Protocol):
     model: nn.Module
     """The causal language model inside."""
 
-    def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
-        """Return float32 logits (A, V) at flat positions, with gradient where gradients are on."""
+    def logits(self, packed: Packed) -> Tensor:
+        """Return float32 logits (A, V) of the answers, with gradient where gradients are on."""
 
     def gather(self, value: object) -> list[object]:
         """Return the ranks' values, in rank order, on every rank."""

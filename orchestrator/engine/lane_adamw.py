@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from d2lora.norms import at_least_float32
 from orchestrator.spec import OptimSpec
 
 
@@ -51,8 +52,8 @@ class LaneAdamW(Optimizer):
                 self._update(tensor, factor, group)
 
     def _norm(self, tensors: Sequence[Tensor]) -> float:
-        squares = [tensor.grad.float().square().sum() for tensor in tensors if tensor.grad is not None]
-        total = torch.stack(squares).sum() if squares else torch.zeros(())
+        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
+        total = torch.stack([at_least_float32(gradient).square().sum() for gradient in gradients]).sum()
         if self.sharded:
             torch.distributed.all_reduce(total)
         return float(total.sqrt())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from d2lora import adapter_parameters
 from orchestrator.engine.lane_adamw import LaneAdamW
 from orchestrator.model import AnswerModel
+from orchestrator.packed import Packed
 from orchestrator.spec import OptimSpec
 
 
@@ -24,9 +25,9 @@ class OneProcess:
         self.model = model.to(device)
         self._answers = AnswerModel(self.model)
 
-    def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
-        """Return logits at flat positions."""
-        found: Tensor = self._answers(ids_BT, where_A)
+    def logits(self, packed: Packed) -> Tensor:
+        """Return the logits of the answers."""
+        found: Tensor = self._answers(*packed.inputs(self.device))
         return found
 
     def total(self, values: Tensor) -> Tensor:

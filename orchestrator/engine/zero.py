@@ -14,6 +14,7 @@ from d2lora import adapter_parameters
 from orchestrator.engine.lane_adamw import LaneAdamW
 from orchestrator.engine.plain import step_lanes
 from orchestrator.model import AnswerModel
+from orchestrator.packed import Packed
 from orchestrator.spec import OptimSpec
 
 
@@ -40,9 +41,9 @@ class ZeroEngine:
         self._gathered = deepspeed.zero.GatheredParameters
         self.model = model
 
-    def logits(self, ids_BT: Tensor, where_A: Tensor) -> Tensor:
-        """Return logits at flat positions."""
-        return cast(Tensor, self._engine(ids_BT, where_A))
+    def logits(self, packed: Packed) -> Tensor:
+        """Return the logits of the answers."""
+        return cast(Tensor, self._engine(*packed.inputs(self.device)))
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add to the gradients; DeepSpeed averages over the ranks and, at the last one, reduces."""

@@ -11,6 +11,7 @@ import d2lora
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import accuracy, score_items
 from orchestrator.spec import OptimSpec
+from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
@@ -131,10 +132,15 @@ def test_accumulation_changes_nothing_but_rounding(solos, monkeypatch: pytest.Mo
         torch.testing.assert_close(value, solos[0][0][name], rtol=1e-8, atol=1e-10)
 
 
-def test_scores_are_those_of_the_whole_model_one_choice_at_a_time() -> None:
+UNEVEN = Item(((1, 2, 3, 4, 5), (1, 2, 6, 7), (1, 2, 3, 8, 9, 9)), (3, 2, 4), 1, (3, 6, 6))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_scores_are_those_of_the_whole_model_one_choice_at_a_time(share: bool) -> None:
+    """Also where a token spans the border, so that choices share less than their prompts."""
     engine, _ = train([0, 1])
-    items = questions(9, seed=5)
-    found = score_items(engine, {0: items, 1: items[:4]}, lanes=2)
+    items = [UNEVEN, *questions(8, seed=5)]
+    found = score_items(engine, {0: items, 1: items[:4]}, lanes=2, share=share)
     for index in range(2):
         plain = d2lora.merge(engine.model, index).eval()
         assert len(found[index]) == (9, 4)[index]
@@ -144,7 +150,7 @@ def test_scores_are_those_of_the_whole_model_one_choice_at_a_time() -> None:
                 with torch.no_grad():
                     logits_TV = plain(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
                 wanted.append(sum(float(logits_TV[t - 1, ids[t]]) for t in range(start, len(ids))))
-            assert scored.scores == pytest.approx(wanted, rel=1e-6)
+            assert scored.scores == pytest.approx(wanted, rel=1e-9)
             assert scored.predicted == max(range(3), key=wanted.__getitem__)
             norm = [value / length for value, length in zip(wanted, item.lengths, strict=True)]
             assert scored.predicted_norm == max(range(3), key=norm.__getitem__)

@@ -1,0 +1,110 @@
+"""Rows of questions as the tensors of one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orchestrator.tokens import Item
+
+Row = tuple[Sequence[int], int]
+"""The ids of prompt and answer, and where the answer starts."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows padded on the right.
+
+    ``where_A`` are flat positions in ``ids_BT`` whose logits predict ``wanted_A``; ``owner_A`` numbers the answer that
+    each of them belongs to. ``segments_BT`` and ``positions_BT`` are there where choices share a prompt: 0 is the
+    prompt, k the k-th choice, -1 padding; a token sees its own segment and the prompt, as if it stood right after it.
+    """
+
+    ids_BT: Tensor
+    where_A: Tensor
+    wanted_A: Tensor
+    owner_A: Tensor
+    segments_BT: Tensor | None = None
+    positions_BT: Tensor | None = None
+
+    def inputs(self, device: torch.device) -> tuple[Tensor | None, ...]:
+        """Return ids, places, segments and positions on ``device``: what a model is called with."""
+        tensors = (self.ids_BT, self.where_A, self.segments_BT, self.positions_BT)
+        return tuple(None if tensor is None else tensor.to(device) for tensor in tensors)
+
+
+def pack_rows(rows: Sequence[Row]) -> Packed:
+    """Return one row an answer, numbered in order; the logits before a token predict it."""
+    longest = max(len(ids) for ids, _ in rows)
+    ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+    where: list[int] = []
+    wanted: list[int] = []
+    owner: list[int] = []
+    for row, (ids, start) in enumerate(rows):
+        ids_BT[row, : len(ids)] = torch.tensor(ids)
+        where += range(row * longest + start - 1, row * longest + len(ids) - 1)
+        wanted += ids[start:]
+        owner += [row] * (len(ids) - start)
+    return Packed(ids_BT, torch.tensor(where), torch.tensor(wanted), torch.tensor(owner))
+
+
+def pack_choices(items: Sequence[Item]) -> Packed:
+    """Return every choice of every item as a row of its own."""
+    return pack_rows([row for item in items for row in zip(item.choices, item.starts, strict=True)])
+
+
+def pack_items(items: Sequence[Item]) -> Packed:
+    """Return one row an item: its prompt once, then all its choices. Answers are numbered as in `pack_choices`.
+
+    C choices of Lc tokens after a prompt of Lp cost Lp + C Lc tokens instead of C (Lp + Lc).
+    """
+    longest = max(shared_length(item) for item in items)
+    ids_BT = torch.zeros(len(items), longest, dtype=torch.long)
+    segments_BT, positions_BT = torch.full_like(ids_BT, -1), torch.zeros_like(ids_BT)
+    where: list[int] = []
+    wanted: list[int] = []
+    owner: list[int] = []
+    answers = 0
+    for row, item in enumerate(items):
+        prompt = prefix_length(item)
+        ids, segments, positions = list(item.choices[0][:prompt]), [0] * prompt, list(range(prompt))
+        for choice, start in zip(item.choices, item.starts, strict=True):
+            begin = len(ids)
+            for place in range(start, len(choice)):  # the first answer token may follow the prompt itself
+                where.append(row * longest + (begin + place - 1 - prompt if place > prompt else prompt - 1))
+            wanted += choice[start:]
+            owner += [answers] * (len(choice) - start)
+            ids += choice[prompt:]
+            segments += [answers + 1] * (len(choice) - prompt)
+            positions += range(prompt, len(choice))
+            answers += 1
+        for tensor_BT, values in ((ids_BT, ids), (segments_BT, segments), (positions_BT, positions)):
+            tensor_BT[row, : len(values)] = torch.tensor(values)
+    places = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
+    return Packed(ids_BT, *places, segments_BT, positions_BT)
+
+
+def prefix_length(item: Item) -> int:
+    """Return how many tokens all choices share; at least one, and none of an answer."""
+    shared = min(item.starts)
+    for other in item.choices[1:]:
+        differs = (i for i in range(min(shared, len(other))) if other[i] != item.choices[0][i])
+        shared = next(differs, min(shared, len(other)))
+    return shared
+
+
+def shared_length(item: Item) -> int:
+    """Return the tokens of an item whose choices share their prompt."""
+    prompt = prefix_length(item)
+    return prompt + sum(len(choice) - prompt for choice in item.choices)
+
+
+def segment_mask(segments_BT: Tensor) -> Tensor:
+    """Return who sees whom, of shape (B, 1, T, T): earlier tokens of the own segment and of the prompt."""
+    length = segments_BT.shape[1]
+    causal_TT = torch.ones(length, length, dtype=torch.bool, device=segments_BT.device).tril()
+    key_B1T, query_BT1 = segments_BT[:, None, :], segments_BT[:, :, None]
+    return (causal_TT & ((key_B1T == query_BT1) | (key_B1T == 0)))[:, None]

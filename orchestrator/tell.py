@@ -1,0 +1,58 @@
+"""What a sweep says when it ends: the headline, the champions, what failed and where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.places import resolve_uri
+from orchestrator.spec import SweepSpec
+
+Row = Mapping[str, Any]
+
+
+def tell(
+    spec: SweepSpec,
+    folder: Path,
+    rows: Sequence[Row],
+    summary: Row,
+    champions: Mapping[str, Row],
+    broken: Mapping[str, str],
+    *,
+    console: Console,
+) -> None:
+    """Print it, a line a fact."""
+    lines = ["", str(summary["headline"])]
+    lines += [_champion(task, one) for task, one in champions.items()]
+    lines += [_failure(row, folder) for row in rows if row["status"] != "committed"]
+    lines += [f"  [red]no champion[/] for {task}: {escape(error)}" for task, error in broken.items()]
+    lines.append(f"report: {folder / 'report.html'}")
+    if spec.tracking.uri != "none":
+        lines.append(f"runs:   mlflow ui --backend-store-uri {resolve_uri(spec.tracking.uri)}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def run_name(row: Row) -> str:
+    """Return a run's name for people."""
+    return f"{row['method']}, lr {row['lr']:g}, seed {row['seed']}"
+
+
+def _champion(task: str, one: Row) -> str:
+    before = "" if one["base_accuracy"] is None else f" (base {one['base_accuracy']:.3f})"
+    return (
+        f"  {task}: {run_name(one)}: {one['accuracy_merged']:.3f} merged{before}, "
+        f"gap {one['gap_points']:+.2f} points, {one['item_flips']} flips -> {one['path']}"
+    )
+
+
+def _failure(row: Row, folder: Path) -> str:
+    reason = (str(row.get("error", "")).strip().splitlines() or [""])[-1]
+    return (
+        f"  [red]{row['status']}[/]: {run_name(row)} on {row['task']}: {escape(reason)} "
+        f"(details: {folder / 'runs' / row['run_key']})"
+    )

@@ -1,0 +1,138 @@
+"""`plan` says what would run; it starts nothing, loads nothing heavy, and its JSON is for scripts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jobs.plan
+from orchestrator.job import run_job
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy")
+KEYS = {
+    "": {
+        "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "tasks", "methods", "packs",
+        "pack_width", "largest_pack", "trainers", "workers", "rate", "memory", "work", "work_at_most", "duration",
+        "duration_at_most", "detectable",
+    },
+    "shape": {
+        "hidden", "intermediate", "layers", "heads", "kv_heads", "head_dim", "vocab", "tied", "block_extra",
+    },
+    "rate": {"tflops", "given", "price"},
+    "memory": {"base", "adapters", "activations", "process", "total", "total_at_most"},
+    "work": {"train_tokens", "score_tokens", "operations"},
+    "work_at_most": {"train_tokens", "score_tokens", "operations"},
+    "duration": {"worker_hours", "hours", "cost"},
+    "duration_at_most": {"worker_hours", "hours", "cost"},
+}  # fmt: skip
+
+
+def plan(*words: str) -> int:
+    return run_job("plan", "", jobs.plan.main, list(words), jobs.plan.add_options)
+
+
+def planned(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert plan(*words, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_every_recipe_is_planned(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(str(recipe)) == 0
+    told = capsys.readouterr().out
+    for word in ("Runs", "Methods", "Tasks", "memory of a worker", "worker-hours", "ASSUMED", "smallest difference"):
+        assert word in told
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_the_keys_of_the_json_are_stable(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = planned(capsys, str(recipe))
+    for place, keys in KEYS.items():
+        assert set(found[place] if place else found) == keys, place
+    grid = len(found["tasks"]) * len(found["methods"]) * found["rates"] * found["seeds"]
+    assert found["runs"] == grid
+    assert set(found["tasks"][0]) == {"name", "rows", "steps"}
+    assert set(found["methods"][0]) == {"label", "name", "targets", "trainable_parameters"}
+    assert set(found["detectable"][0]) == {"sd", "difference"}
+
+
+def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(ROOT / "recipes/quickstart.yaml")
+    words = (recipe, "seeds=[0,1]", "--tflops", "2", "--price", "0.5", "optim.lr=[1e-3,1e-2]")
+    found = planned(capsys, *words)
+    assert (found["seeds"], found["rates"]) == (2, 2)
+    assert found["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
+    assert found["duration"]["cost"] == pytest.approx(found["duration"]["worker_hours"] / 2)
+    assert plan(*words) == 0
+    told = capsys.readouterr().out
+    assert "as given by --tflops" in told
+    assert "ASSUMED" not in told
+
+
+def test_a_model_that_is_not_known_is_planned_as_far_as_possible(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(str(ROOT / "recipes/smollm2.yaml"), "model.name=somebody/new", "seeds=[0]") == 0
+    told = capsys.readouterr().out
+    assert "The shape of somebody/new is unknown until it is fetched" in told
+    assert "One seed has no spread" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nam=x"], "Unknown key 'nam'. Did you mean 'name'?"),
+        (["methods=[{name: lora, rank: 48}]"], "rank=48 is larger than the smaller side of a 32 x 64 weight"),
+        (["model.targets=*.c_attn"], "'*.c_attn' matches no linear layer of the model"),
+        (["model.path=/nowhere"], "model.path=/nowhere is not a directory with a model."),
+    ],
+)
+def test_a_bad_recipe_exits_with_2_and_one_message(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(str(ROOT / "recipes/quickstart.yaml"), *words) == 2
+    told = capsys.readouterr()
+    assert message in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("words", [["--tflops", "0"], ["--price", "-1"], ["--tflops", "fast"], ["--tflops", "inf"]])
+def test_a_bad_option_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        plan(str(ROOT / "recipes/quickstart.yaml"), *words)
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_nothing_heavy_is_loaded_and_it_takes_no_time() -> None:
+    code = (
+        "import json, sys, time, jobs.plan; from orchestrator.job import run_job; "
+        "code = run_job('plan', '', jobs.plan.main, ['recipes/paper.yaml'], jobs.plan.add_options); "
+        f"print(json.dumps([code, time.process_time(), [name for name in {HEAVY} if name in sys.modules]]))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    exit_code, seconds, loaded = json.loads(ran.stdout.splitlines()[-1])
+    assert exit_code == 0
+    assert loaded == []
+    assert seconds < 2  # of CPU, so that a busy machine does not fail it; 0.5 was measured
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "jobs/plan.py"), str(ROOT / "recipes/quickstart.yaml")]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "quickstart" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "jobs.plan", "recipes/quickstart.yaml", "--json"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout)["name"] == "quickstart"
