@@ -115,12 +115,12 @@ class Costs:
         """
         rows, trained = self.rows[task], self.trained[label]
         trains, recomputed = rows.train * self.sweep.optim.epochs, 2 * self.sweep.engine.gradient_checkpointing
-        scores = rows.scored * rows.choices
         length = self._length(rows, full)
-        body = trains * ((4 + recomputed) * self.shape.body + (6 + recomputed) * trained)
-        body += scores * 2 * (self.shape.body + trained)
-        head = (4 * trains + 2 * scores) * rows.answer * self.shape.head
-        return Work(trains * length, scores * length, body * length + head)
+        asked = rows.scored * (length + (rows.choices - 1) * rows.answer)  # the choices share their prompt
+        body = trains * length * ((4 + recomputed) * self.shape.body + (6 + recomputed) * trained)
+        body += asked * 2 * (self.shape.body + trained)
+        head = (4 * trains + 2 * rows.scored * rows.choices) * rows.answer * self.shape.head
+        return Work(trains * length, asked, body + head)
 
     def _length(self, rows: TaskRows, full: bool) -> int:
         longest = self.sweep.data.max_length

@@ -34,7 +34,21 @@ class TinySettings:
 
 
 def pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None = None) -> Any:
-    """Return a `LlamaForCausalLM` that has read ``steps * rows`` documents; ``progress(step, steps, loss)`` watches."""
+    """Return a `LlamaForCausalLM` that has read ``steps * rows`` documents; ``progress(step, steps, loss)`` watches.
+
+    On one thread: how many there are decides the order of additions, and so another base.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _pretrain(tokenizer, settings, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None) -> Any:
     import torch
 
     model = _fresh_model(tokenizer, settings)

@@ -88,11 +88,11 @@ def test_work_is_four_operations_a_base_parameter_and_token_and_six_a_trained_on
     found = planned(tasks=[{"name": "tiny_above"}], seeds=[0], optim={"lr": 1e-3, "epochs": 2, "global_batch": 8})
     assert found.work is not None
     trained = [method.trainable_parameters or 0 for method in found.methods]
-    rows, questions = 2 * 64, 2 * (20 + 100)
+    rows, questions = 2 * 64, 20 + 100
     assert found.work.train_tokens == 2 * rows * 11  # two methods, prompts of 10 tokens with one for the answer
-    assert found.work.score_tokens == 2 * questions * 11
-    body = sum(rows * 11 * (4 * SHAPE.body + 6 * one) + questions * 11 * 2 * (SHAPE.body + one) for one in trained)
-    head = 2 * (4 * rows + 2 * questions) * SHAPE.head
+    assert found.work.score_tokens == 2 * questions * 12  # the two choices share the prompt
+    body = sum(rows * 11 * (4 * SHAPE.body + 6 * one) + questions * 12 * 2 * (SHAPE.body + one) for one in trained)
+    head = 2 * (4 * rows + 2 * 2 * questions) * SHAPE.head
     assert found.work.operations == body + head
 
 

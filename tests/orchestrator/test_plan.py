@@ -33,7 +33,10 @@ def keys(packs: Sequence[Pack]) -> list[str]:
 
 
 def test_a_sweep_is_every_task_with_every_method_rate_and_seed_in_the_recipes_order() -> None:
-    runs = [(run.spec.task.name, run.spec.method.label, run.spec.lr, run.spec.seed) for run in planned("ab", ("x", "y"), 2, 2)]
+    runs = [
+        (run.spec.task.name, run.spec.method.label, run.spec.lr, run.spec.seed)
+        for run in planned("ab", ("x", "y"), 2, 2)
+    ]
     assert len(set(runs)) == 16
     assert runs == sorted(runs)
 
@@ -84,7 +87,11 @@ def test_every_unscored_task_is_scored_by_exactly_one_pack_that_trains_on_it() -
 
 def test_pack_names_differ_also_between_attempts() -> None:
     runs = planned(seeds=9)
-    names = [pack.name for attempt in (1, 2) for pack in pack_runs(runs, width=2, concurrent=1, base_tasks=[], attempt=attempt)]
+    names = [
+        pack.name
+        for attempt in (1, 2)
+        for pack in pack_runs(runs, width=2, concurrent=1, base_tasks=[], attempt=attempt)
+    ]
     assert len(names) == len(set(names)) == 10
 
 

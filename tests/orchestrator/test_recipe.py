@@ -68,9 +68,7 @@ def typo(key: str) -> str:
 # -- what a recipe means
 
 
-@pytest.mark.parametrize(
-    ("name", "runs"), [("ablation", 360), ("paper", 640), ("quickstart", 18), ("smollm2", 27)]
-)
+@pytest.mark.parametrize(("name", "runs"), [("ablation", 360), ("paper", 640), ("quickstart", 18), ("smollm2", 27)])
 def test_every_recipe_of_the_project_loads_and_plans_its_runs_once_each(name: str, runs: int) -> None:
     planned = expand(read_recipe(ROOT / "recipes" / f"{name}.yaml"))
     assert len(planned) == runs
@@ -103,7 +101,9 @@ def test_a_number_with_a_leading_zero_is_decimal(tmp_path: Path) -> None:
     assert read_text(tmp_path, "data: {split_seed: 08}").data.split_seed == 8
 
 
-@pytest.mark.parametrize("word", ["off", "no", "on", "yes", "y", "n", "0x10", "1_000", "12:30", "2020-01-01", "<<", "="])
+@pytest.mark.parametrize(
+    "word", ["off", "no", "on", "yes", "y", "n", "0x10", "1_000", "12:30", "2020-01-01", "<<", "="]
+)
 def test_words_that_older_yaml_reads_as_something_else_stay_words(tmp_path: Path, word: str) -> None:
     assert read_text(tmp_path, f"storage: {word}").storage == word
 
@@ -142,7 +142,9 @@ def test_a_label_is_kept_and_completed_by_the_axes_of_its_grid(tmp_path: Path) -
 
 
 def test_targets_are_a_setting_and_may_be_an_axis(tmp_path: Path) -> None:
-    sweep = read(tmp_path, methods=[{"name": "lora", "targets": ["attention", "mlp"]}, "dora"], model={"targets": "mlp"})
+    sweep = read(
+        tmp_path, methods=[{"name": "lora", "targets": ["attention", "mlp"]}, "dora"], model={"targets": "mlp"}
+    )
     assert [method.targets for method in sweep.methods] == ["attention", "mlp", "mlp"]
 
 
@@ -157,7 +159,9 @@ def test_a_method_is_resolved_to_every_one_of_its_settings(tmp_path: Path, name:
 
 
 def test_an_override_changes_a_value_adds_a_key_and_may_replace_a_section(tmp_path: Path) -> None:
-    sweep = read(tmp_path, "seeds=[3, 4]", "optim.lr=1e-3", "data.mirror=/rows", "cluster={workers: 2}", optim={"lr": 0.5})
+    sweep = read(
+        tmp_path, "seeds=[3, 4]", "optim.lr=1e-3", "data.mirror=/rows", "cluster={workers: 2}", optim={"lr": 0.5}
+    )
     assert (sweep.seeds, sweep.optim.lr, sweep.data.mirror, sweep.cluster.workers) == ([3, 4], 1e-3, "/rows", 2)
 
 
@@ -215,7 +219,9 @@ def test_a_typo_of_any_key_of_a_section_is_refused_with_line_and_nearest_name(
 
 @pytest.mark.parametrize("key", [*TaskSpec.model_fields])
 def test_a_typo_of_any_key_of_a_task_is_refused_with_line_and_nearest_name(tmp_path: Path, key: str) -> None:
-    path = write(tmp_path, f"tasks:\n- boolq\n- name: own\n  path: own.jsonl\n  {typo(key)}: x\nmethods: [lora]\nseeds: [0]\n")
+    path = write(
+        tmp_path, f"tasks:\n- boolq\n- name: own\n  path: own.jsonl\n  {typo(key)}: x\nmethods: [lora]\nseeds: [0]\n"
+    )
     with pytest.raises(InputError) as caught:
         read_recipe(path)
     near = f"Unknown key 'tasks.1.{typo(key)}'. Did you mean 'tasks.1.{key}'?"

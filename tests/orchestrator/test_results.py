@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ ROW = {"run_key": "k", "accuracy": 0.7512, "lr": 1e-5, "settings": {"rank": 8, "
 OPERATIONS = ("fsync", "link", "rename", "replace", "unlink", "rmdir", "mkdir")
 
 
-class Killed(BaseException):  # noqa: N818 - no error: the end of the process
+class Killed(BaseException):
     """The process is gone: nothing after it happens either."""
 
 
@@ -230,18 +231,12 @@ def test_every_flipped_byte_of_what_is_committed_is_detected(tmp_path: Path) -> 
         content = file.read_bytes()
         where = draw.randrange(len(content))
         file.write_bytes(content[:where] + bytes([content[where] ^ 1 << draw.randrange(8)]) + content[where + 1 :])
-        damaged = file.name != COMMITTED or read_json(file) is None or read_json(file) != _parsed(content)
+        damaged = file.name != COMMITTED or read_json(file) is None or read_json(file) != json.loads(content)
         if damaged:
             with pytest.raises(DamagedRunError):
                 run.verify()
         file.write_bytes(content)
         run.verify()
-
-
-def _parsed(content: bytes) -> Any:
-    import json
-
-    return json.loads(content)
 
 
 def test_a_changed_figure_in_a_manifest_is_no_result(tmp_path: Path) -> None:
@@ -253,7 +248,9 @@ def test_a_changed_figure_in_a_manifest_is_no_result(tmp_path: Path) -> None:
             read()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null", b'{"row": {}, "files": {}}', b'{"row": {}}', b"\0" * 99])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"null", b'{"row": {}, "files": {}}', b'{"row": {}}', b"\0" * 99]
+)
 def test_an_empty_or_damaged_manifest_is_told(tmp_path: Path, content: bytes) -> None:
     run = committed(tmp_path)
     (run.path / COMMITTED).write_bytes(content)
