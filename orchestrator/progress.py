@@ -31,10 +31,12 @@ class Count:
 
     def text(self, seconds: float) -> str:
         """Return the state in words; ``seconds`` have passed since the first step."""
-        left = "?"
-        if self.steps and seconds > 0:
-            left = _clock((self.planned_steps - self.steps) * seconds / self.steps)
-        return f"{self.done}/{self.runs} runs done, {self.running} running, {self.failed} failed, {left} left"
+        left = "? left"
+        if self.running and self.steps >= self.planned_steps:
+            left = "scoring"
+        elif self.steps and seconds > 0:
+            left = f"{_clock((self.planned_steps - self.steps) * seconds / self.steps)} left to train"
+        return f"{self.done}/{self.runs} runs done, {self.running} running, {self.failed} failed, {left}"
 
 
 def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Count:

@@ -44,8 +44,8 @@ def test_as_many_batches_are_drawn_as_steps_are_counted(rows: int, epochs: float
 
 @pytest.mark.parametrize(
     ("rows", "size", "epochs", "steps"),
-    [(320, 32, 1.1, 11), (320, 32, 2, 20), (321, 32, 2, 22), (320, 32, 0.5, 5), (320, 32, 0.51, 6), (1000, 10, 1.1, 110),
-     (1000, 10, 2.3, 230), (1, 32, 0.01, 1), (320, 32, 1e-5, 1)],
+    [(320, 32, 1.1, 11), (320, 32, 2, 20), (321, 32, 2, 22), (320, 32, 0.5, 5), (320, 32, 0.51, 6),
+     (1000, 10, 1.1, 110), (1000, 10, 2.3, 230), (1, 32, 0.01, 1), (320, 32, 1e-5, 1)],
 )  # fmt: skip
 def test_steps_are_counted_in_decimal_as_a_person_would(rows: int, size: int, epochs: float, steps: int) -> None:
     assert count_steps(rows, size, epochs) == steps

@@ -104,9 +104,9 @@ def test_the_width_of_a_pack_is_the_recipes_or_the_default() -> None:
 
 
 def test_a_hundred_thousand_runs_are_packed_in_seconds() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     one = planned(seeds=1)[0].spec
     runs = [PlannedRun(f"{index:016x}", one) for index in range(100_000)]
     packs = pack_runs(runs, width=8, concurrent=3, base_tasks=["a"])
     assert keys(packs) == [run.key for run in runs]
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10

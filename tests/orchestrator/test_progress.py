@@ -67,20 +67,20 @@ def test_an_opened_run_without_a_step_is_not_running_yet(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("steps", "seconds", "left"),
     [
-        (0, 0.0, "?"),
-        (0, 5.0, "?"),
-        (10, 0.0, "?"),
-        (10, 10.0, "1 min 30 s"),
-        (50, 25.0, "0 min 25 s"),
-        (100, 25.0, "0 min 00 s"),
-        (1, 60.0, "1 h 39 min"),
-        (10, 400.0, "1 h 00 min"),
-        (110, 25.0, "0 min 00 s"),
+        (0, 0.0, "? left"),
+        (0, 5.0, "? left"),
+        (10, 0.0, "? left"),
+        (10, 10.0, "1 min 30 s left to train"),
+        (50, 25.0, "0 min 25 s left to train"),
+        (1, 60.0, "1 h 39 min left to train"),
+        (10, 400.0, "1 h 00 min left to train"),
+        (100, 25.0, "scoring"),
+        (110, 25.0, "scoring"),
     ],
 )
 def test_the_time_left_is_what_the_steps_so_far_took(steps: int, seconds: float, left: str) -> None:
     text = Count(done=1, running=2, failed=0, runs=9, steps=steps, planned_steps=100).text(seconds)
-    assert text == f"1/9 runs done, 2 running, 0 failed, {left} left"
+    assert text == f"1/9 runs done, 2 running, 0 failed, {left}"
 
 
 def test_a_log_gets_plain_lines_and_the_poll_is_called_until_the_end(

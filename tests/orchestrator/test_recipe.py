@@ -379,7 +379,7 @@ def test_what_would_be_the_same_run_twice_is_refused(tmp_path: Path, changes: di
 UNSAFE = [
     "", ".", "..", "../x", "../../escaped", "a/b", "/etc", "/", "a/../b", "~", "~/x", "a\\b", "..\\x", "C:\\x",
     "a\0b", "a\nb", "a\n", "\ta", " a", "a ", "a b", "%2e%2e", "%2e", "-rf", "--help", "_a", "CON", "NUL", "aux.txt",
-    "a.b", "a:b", "a;b", "a|b", "a&b", "$(id)", "`id`", "$HOME", "a*", "a?", "a'b", 'a"b', "\u202eabc", "ａｂｃ",
+    "a.b", "a:b", "a;b", "a|b", "a&b", "$(id)", "`id`", "$HOME", "a*", "a?", "a'b", 'a"b', "\u202eabc", "\uff41\uff42",
     "é", "a\u200bb", "A", "a" * 65, "a\r", "{}", "!x", "#a", "a\ud800",
 ]  # fmt: skip
 
@@ -473,13 +473,13 @@ def test_what_is_no_recipe_at_all_is_refused(tmp_path: Path, content: bytes, wan
 
 def test_a_bomb_of_aliases_and_a_bomb_of_grids_are_refused_at_once(tmp_path: Path) -> None:
     layers = ["a0: &a0 [lol, lol]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
-    start = time.monotonic()
+    start = time.process_time()
     assert "an alias" in refused_text(tmp_path, "\n".join(layers))
     axis = str(list(range(1, 201)))
     word = f"methods=[{{name: lora, rank: {axis}, alpha: {axis}, dropout: {axis}}}]"
     message = refusal(tmp_path, word)
     assert message.endswith("the grids have 8000000 points (limit 1000).")
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "a" * 300, "a\0b", "folder"])

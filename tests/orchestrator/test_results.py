@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -73,10 +74,8 @@ def test_a_kill_at_any_instant_leaves_a_whole_commit_or_none_and_the_next_attemp
         folder = tmp_path / str(moment)
         with pytest.MonkeyPatch.context() as patch:
             done = kill_at(patch, moment)
-            try:
+            with contextlib.suppress(Killed):
                 committed(folder)
-            except Killed:
-                pass
             clean = len(done) < moment
         run = RunFolder(folder / "run")
         if run.ended():
@@ -96,32 +95,58 @@ def test_a_kill_at_any_instant_leaves_a_whole_commit_or_none_and_the_next_attemp
     assert survived > 3
 
 
+def fail_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[int]:
+    """Let the ``moment``-th operation on the disk fail, once; return how many are left before it."""
+    left = [moment]
+
+    def counted(real: Any) -> Any:
+        def call(*arguments: Any, **more: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(5, "Input/output error")
+            return real(*arguments, **more)
+
+        return call
+
+    for name in ("fsync", "link", "rename", "replace"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    return left
+
+
 def test_a_disk_error_at_any_instant_of_a_commit_is_the_same(tmp_path: Path) -> None:
     for moment in range(1, 200):
         run = RunFolder(tmp_path / str(moment) / "run")
         attempt = run.begin({})
         work(attempt)
-        left = [moment]
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("fsync", "link", "rename", "replace"):
-
-                def call(*arguments: Any, real: Any = getattr(os, name), **more: Any) -> Any:
-                    left[0] -= 1
-                    if left[0] == 0:
-                        raise OSError(5, "Input/output error")
-                    return real(*arguments, **more)
-
-                patch.setattr(os, name, call)
-            try:
+            left = fail_at(patch, moment)
+            with contextlib.suppress(OSError):
                 attempt.commit(ROW)
-            except OSError:
-                assert left[0] <= 0
         if not run.ended():
             committed(tmp_path / str(moment), "second")
         run.verify()
         if left[0] > 0:
             return
     pytest.fail("no commit came through")
+
+
+def test_a_commit_that_another_machine_made_meanwhile_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On storage whose locks do not reach other machines the manifest itself is the last fence."""
+    run = RunFolder(tmp_path / "run")
+    attempt = run.begin({})
+    work(attempt)
+    real = os.rename
+
+    def rename(*arguments: Any) -> None:
+        (run.path / COMMITTED).write_bytes(b"theirs")
+        real(*arguments)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(RunError, match="has been committed by another trainer"):
+        attempt.commit(ROW)
+    assert (run.path / COMMITTED).read_bytes() == b"theirs"
 
 
 def test_an_older_attempt_cannot_commit_or_diverge_after_a_newer_has_begun(tmp_path: Path) -> None:
