@@ -18,17 +18,18 @@ def apply_factored(x_LNI: Tensor, weight_OI: Tensor, thin: Factored, adapter_x_L
     """
     dtype = x_LNI.dtype
     up_LRO, down_LIR = thin.up_LOR.mT.to(dtype), thin.down_LRI.mT.to(dtype)
+    readd = thin.readd if isinstance(thin.readd, float | int) else thin.readd.to(dtype)
     if thin.in_scale_LI is None:
         update_LNO = torch.bmm(torch.bmm(adapter_x_LNI, down_LIR), up_LRO)
         base_LNO = x_LNI @ weight_OI.mT
         if thin.out_scale_LO is None:
-            return base_LNO + (update_LNO if _is_zero(thin.readd) else (1 + thin.readd) * update_LNO)
+            return base_LNO + (update_LNO if _is_zero(readd) else (1 + readd) * update_LNO)
         out_scale_L1O = thin.out_scale_LO[:, None].to(dtype)
-        return base_LNO * out_scale_L1O + update_LNO * (out_scale_L1O + thin.readd)
+        return base_LNO * out_scale_L1O + update_LNO * (out_scale_L1O + readd)
     in_scale_L1I = thin.in_scale_LI[:, None].to(dtype)
     base_LNO = (x_LNI * in_scale_L1I) @ weight_OI.mT
     scaled_LNR = torch.bmm(adapter_x_LNI * in_scale_L1I, down_LIR)
-    added_LNR = thin.readd * torch.bmm(adapter_x_LNI, down_LIR)
+    added_LNR = readd * torch.bmm(adapter_x_LNI, down_LIR)
     if thin.out_scale_LO is None:
         return torch.baddbmm(base_LNO, scaled_LNR + added_LNR, up_LRO)
     acted_LNO = torch.baddbmm(base_LNO, scaled_LNR, up_LRO) * thin.out_scale_LO[:, None].to(dtype)

@@ -23,9 +23,28 @@ class BaseWeight:
         """Return |W|^2 a unit of ``axis``, in float32 or better: shape (O,) for "out", (I,) for "in"."""
         found = self._norms2.get(axis)
         if found is None or found.device != self.weight_OI.device:
-            wide_OI = at_least_float32(self.weight_OI.detach())
-            found = self._norms2[axis] = wide_OI.square().sum(1 if axis == "out" else 0)
+            weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
+            if weight_OI.element_size() < 4:
+                from d2lora.wide import wide_norms2
+
+                found = wide_norms2(weight_OI, dim)
+            else:
+                found = weight_OI.square().sum(dim)
+            self._norms2[axis] = found
         return found
+
+    def product(self, thin: Tensor, axis: Axis) -> Tensor:
+        """Return ``thin_LRI @ W.mT`` for "out", ``thin_LRO @ W`` for "in", in the type of ``thin``, float32 or better.
+
+        A half-precision weight is widened a bounded slice at a time, so its product is as exact as one in float32.
+        """
+        weight_OI, (lanes, rank, _) = self.weight_OI, thin.shape
+        if weight_OI.element_size() < 4:
+            from d2lora.wide import wide_product
+
+            return wide_product(thin.reshape(lanes * rank, -1), weight_OI, axis == "out").view(lanes, rank, -1)
+        flat = thin.to(weight_OI.dtype).reshape(lanes * rank, -1)
+        return (flat @ (weight_OI.mT if axis == "out" else weight_OI)).view(lanes, rank, -1).to(thin.dtype)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -37,15 +56,14 @@ def updated_norms2(base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axi
     """Return the squared norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
 
     With P = W down^T: n2 = |W|^2 + sum_R up * (2 P + up (down down^T)); "in" is the same with the sides exchanged.
-    Costs 2 O I R operations a lane whatever the number of tokens. Differentiable in ``up`` and ``down``.
+    Costs 2 O I R operations a lane whatever the number of tokens. Differentiable in ``up`` and ``down``. Computed in
+    float32 or better whatever the types of the weight and of the thin factors.
     """
-    weight, lanes, rank = base.weight_OI, up_LOR.shape[0], up_LOR.shape[2]
+    up_LOR, down_LRI = at_least_float32(up_LOR), at_least_float32(down_LRI)
     if axis == "out":
-        product_LRO = (down_LRI.to(weight.dtype).reshape(lanes * rank, -1) @ weight.mT).view(lanes, rank, -1)
-        inner_LOR = 2 * product_LRO.mT.to(up_LOR.dtype) + up_LOR @ (down_LRI @ down_LRI.mT)
+        inner_LOR = 2 * base.product(down_LRI, axis).mT + up_LOR @ (down_LRI @ down_LRI.mT)
         return base.norms2(axis) + (up_LOR * inner_LOR).sum(2)
-    product_LRI = (up_LOR.mT.to(weight.dtype).reshape(lanes * rank, -1) @ weight).view(lanes, rank, -1)
-    inner_LRI = 2 * product_LRI.to(down_LRI.dtype) + (up_LOR.mT @ up_LOR) @ down_LRI
+    inner_LRI = 2 * base.product(up_LOR.mT, axis) + (up_LOR.mT @ up_LOR) @ down_LRI
     return base.norms2(axis) + (down_LRI * inner_LRI).sum(1)
 
 

@@ -18,7 +18,7 @@ from orchestrator.adapter_files import load_adapter
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import OneProcess
 from orchestrator.files import read_json, sha256_of, write_json
-from orchestrator.model import AnswerModel, load_model, pick_dtype, save_model
+from orchestrator.model import DTYPES, AnswerModel, load_model, save_model
 from orchestrator.packed import pack_rows
 from orchestrator.results import RunFolder
 from orchestrator.score import Scored, accuracy, score_items
@@ -44,20 +44,26 @@ class ChampionJob:
 def choose(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the champion's row for each task that has a committed run.
 
-    On validation alone: the method whose mean is best at the rate chosen for it, then the seed that is best. Ties go
-    to the smaller standard error's stand-in, more seeds, then to the recipe's order, so that the choice is stable.
+    The method with the most committed seeds at the rate chosen for it, so that none wins by a lucky few; among equals
+    the best validation mean, then the recipe's order, so that the choice is stable. Then that method's best seed on
+    validation. A method without a validation score loses to any with one; test accuracy has no say.
     """
     found: dict[str, dict[str, Any]] = {}
     for task, content in summary["tasks"].items():
         usable = {label: one for label, one in content["methods"].items() if one["n"]}
         if not usable:
             continue
-        label = max(usable, key=lambda name: (_score(usable[name]["validation_mean"]), usable[name]["n"]))
+        label = max(usable, key=lambda name: _standing(usable[name]))
         lr = usable[label]["lr"]
         cell = [row for row in rows if (row["task"], row["method"], row["lr"]) == (task, label, lr)]
         committed = [row for row in cell if row["status"] == "committed"]
         found[task] = dict(max(committed, key=lambda row: (_score(row["validation_accuracy"]), -int(row["seed"]))))
     return found
+
+
+def _standing(found: Mapping[str, Any]) -> tuple[bool, int, float]:
+    validation = found["validation_mean"]
+    return validation is not None, found["n"], _score(validation)
 
 
 def up_to_date(place: Path, run_key: str) -> dict[str, Any] | None:
@@ -79,7 +85,7 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     run.verify()
     adapter = load_adapter(run.path / "adapter", job.base_fingerprint)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = pick_dtype(job.dtype, device)
+    dtype = DTYPES[job.dtype]
     model = load_model(Path(job.base_path), dtype)
     d2lora.attach_lanes(model, [d2lora.lane_of(adapter.description)], list(adapter.description["layers"]))
     d2lora.load_adapter_state(model, adapter.state)

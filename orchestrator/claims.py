@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.intervals import seeds_needed
+from orchestrator.intervals import MOST_SEEDS, seeds_needed
 from orchestrator.summary import Difference, Macro, MethodSummary, Row, TaskSummary
 from orchestrator.wording import between, between_points, count, listed, number, p_value, percent, points, rate
 
@@ -120,11 +120,14 @@ def _resolution(reference: str, macro: Macro) -> str:
         f"A tie is not equality: against {widest['second']}, {count(widest['n'], 'seed')} with this spread would miss "
         f"a true difference of {missed} points one time in five, and more often after correction."
     )
-    needed = seeds_needed(widest["mean"], widest["sd"]) if widest["mean"] else 0
-    if needed <= widest["n"]:
+    if not widest["mean"]:
         return sentence
-    seen = number(100 * abs(widest["mean"] or 0.0), 2)
-    return f"{sentence} If the {seen} points seen are true, about {count(needed, 'seed')} would show them."
+    needed = seeds_needed(widest["mean"], widest["sd"])
+    if needed is not None and needed <= widest["n"]:
+        return sentence
+    seeds = f"more than {count(MOST_SEEDS, 'seed')}" if needed is None else f"about {count(needed, 'seed')}"
+    seen = number(100 * abs(widest["mean"]), 2)
+    return f"{sentence} If the {seen} points seen are true, it would take {seeds} to show them."
 
 
 def _family(tasks: Mapping[str, TaskSummary]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -10,7 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.intervals import holm, mcnemar_p, paired_p, smallest_detectable_difference, spread, t_interval
+from orchestrator.intervals import (
+    holm,
+    mcnemar_p,
+    mean_difference,
+    paired_p,
+    smallest_detectable_difference,
+    spread,
+    t_interval,
+)
 from orchestrator.summary import Difference, Discordance, Predictions, Verdict
 
 SIGNIFICANT = 0.05
@@ -53,7 +60,7 @@ def difference(names: tuple[str, str], first: Mapping[int, float], second: Mappi
         "seeds": seeds,
         "values": values,
         "unpaired": sorted(first.keys() ^ second.keys()),
-        "mean": statistics.fmean(values) if values else None,
+        "mean": mean_difference(values) if values else None,
         "sd": sd,
         "interval": t_interval(values),
         "p": paired_p(values),

@@ -10,7 +10,9 @@ from scipy import optimize, stats
 
 Interval = list[float]
 ROUNDING = 1e-12
-"""Accuracies are counts over items, so a spread below this is the rounding of their differences, not a spread."""
+"""Accuracies are counts over items, so a spread or a mean difference below this is rounding, not a finding."""
+MOST_SEEDS = 10_000
+"""Nobody trains more seeds than this: beyond it, how many more is no help."""
 
 
 def spread(values: Sequence[float]) -> float | None:
@@ -19,6 +21,12 @@ def spread(values: Sequence[float]) -> float | None:
         return None
     sd = statistics.stdev(values)
     return 0.0 if sd <= ROUNDING else sd
+
+
+def mean_difference(differences: Sequence[float]) -> float:
+    """Return the mean of one or more paired differences, exactly 0 where only their rounding is left of it."""
+    mean = statistics.fmean(differences)
+    return 0.0 if abs(mean) <= ROUNDING else mean
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
@@ -45,9 +53,9 @@ def paired_p(differences: Sequence[float]) -> float | None:
     sd = spread(differences)
     if sd is None:
         return None
-    mean, n = statistics.fmean(differences), len(differences)
+    mean, n = mean_difference(differences), len(differences)
     if sd == 0:
-        return 1.0 if abs(mean) <= ROUNDING else 2.0 ** (1 - n)
+        return 1.0 if mean == 0 else 2.0 ** (1 - n)
     return float(2 * stats.t.sf(abs(mean) * math.sqrt(n) / sd, n - 1))
 
 
@@ -89,8 +97,11 @@ def smallest_detectable_difference(n: int, sd: float, power: float = 0.8) -> flo
     return sd * float(optimize.brentq(lambda effect: paired_power(n, effect) - power, 0.0, high, xtol=1e-13))
 
 
-def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int:
-    """Return the fewest paired seeds (2 or more) that detect ``difference`` with the given power (two-sided 5 %)."""
+def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int | None:
+    """Return the fewest paired seeds (2 or more) that detect ``difference`` with the given power (two-sided 5 %).
+
+    None where ``MOST_SEEDS`` are not enough.
+    """
     _check(sd, power)
     if difference == 0:
         raise ValueError("difference=0: no number of seeds detects a difference that is not there.")
@@ -99,7 +110,9 @@ def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int:
     effect = abs(difference) / sd
     few, enough = 1, 2
     while not _detects(enough, effect, power):
-        few, enough = enough, 2 * enough
+        if enough == MOST_SEEDS:
+            return None
+        few, enough = enough, min(2 * enough, MOST_SEEDS)
     while enough - few > 1:
         middle = (few + enough) // 2
         few, enough = (few, middle) if _detects(middle, effect, power) else (middle, enough)

@@ -47,3 +47,9 @@ def run_job(
     except RunError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
+    except OSError as error:
+        print(f"{error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted. Committed runs are kept; the same command goes on.", file=sys.stderr)  # noqa: T201
+        return 1

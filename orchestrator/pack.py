@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -17,14 +18,16 @@ from orchestrator.adapter_files import save_adapter
 from orchestrator.data import load_prepared
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
-from orchestrator.model import AnswerModel, enable_checkpointing, load_model, pick_dtype
+from orchestrator.model import DTYPES, AnswerModel, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
-from orchestrator.results import Attempt, RunFolder
+from orchestrator.results import Attempt, FencedError, RunFolder
 from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score_items
 from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from orchestrator.volatility import loss_volatility
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class _Lane:
     seconds: float = 0.0
 
 
-def base_file(folder: Path, data: str, base_fingerprint: str) -> Path:
+def base_file(folder: Path, data: str, base_fingerprint: str, dtype: str) -> Path:
     """Return where the untrained base's scores on the test items of a prepared file are kept."""
-    return folder / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}.json"
+    return folder / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}-{dtype}.json"
 
 
 def train_pack(job: PackJob, device: torch.device) -> int:
-    """Train and commit every run of the pack that has not ended; return how many there were.
+    """Train and commit every run of the pack; return how many there were.
 
     A run that diverges is ended as such and its neighbours go on; anything else raises and loses only what was not
     committed.
@@ -71,12 +74,10 @@ class _Trainer:
     def __init__(self, job: PackJob, device: torch.device) -> None:
         self.job, self.device = job, device
         self.folder = Path(job.folder)
-        self.runs = [run for run in job.pack.runs if not self._run_folder(run).ended()]
+        self.runs = list(job.pack.runs)  # the driver has left out what had ended; ranks must not look for themselves
         self.splits: dict[str, dict[str, TokenisedSplit]] = {}
 
     def train(self) -> int:
-        if not self.runs:
-            return 0
         tasks = {run.spec.task.name for run in self.runs}
         self.splits = {task: load_prepared(Path(self.job.data[task])) for task in tasks}
         self.engine = self._engine()
@@ -93,7 +94,7 @@ class _Trainer:
 
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
-        model = load_model(Path(self.job.base_path), pick_dtype(spec.model.dtype, self.device))
+        model = load_model(Path(self.job.base_path), DTYPES[spec.model.dtype])
         self.share = AnswerModel(model).check()
         lanes = []
         for run in self.runs:
@@ -113,7 +114,11 @@ class _Trainer:
     def _open(self, run: PlannedRun) -> _Lane:
         if self.engine.rank:
             return _Lane(run, None, None)
-        attempt = self._run_folder(run).begin(run.spec.model_dump())
+        try:
+            attempt = self._run_folder(run).begin(run.spec.model_dump())
+        except FencedError as error:  # it trains on, for the ranks go together, and is not committed a second time
+            _log.warning("%s", error)
+            return _Lane(run, None, None)
         return _Lane(run, attempt, (attempt.path / "metrics.jsonl").open("a"))
 
     def _score_base(self, tasks: set[str]) -> None:
@@ -125,7 +130,9 @@ class _Trainer:
             scored = self._scores([lane], "test")[lane]
             if self.engine.rank == 0:
                 write_json(
-                    base_file(self.folder, self.job.data[task], self.job.base_fingerprint),
+                    base_file(
+                        self.folder, self.job.data[task], self.job.base_fingerprint, self.runs[0].spec.model.dtype
+                    ),
                     {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)},
                 )
 
@@ -145,13 +152,19 @@ class _Trainer:
 
     def _on_end(self, finished: list[int], diverged: list[int]) -> None:
         for index in diverged:
-            self._diverge(self.lanes[index])
+            try:
+                self._diverge(self.lanes[index])
+            except FencedError as error:
+                _log.warning("%s", error)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
         for index in finished:
             with self.engine.whole(index):
                 state = d2lora.adapter_state(self.engine.model, index)
-            if self.engine.rank == 0:
-                self._commit(index, state, validation[index], test[index])
+            if self.lanes[index].attempt:
+                try:
+                    self._commit(index, state, validation[index], test[index])
+                except FencedError as error:  # its neighbours have nothing to do with it
+                    _log.warning("%s", error)
         self.clock = time.monotonic()  # scoring is not training
 
     def _commit(

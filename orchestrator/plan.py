@@ -44,7 +44,7 @@ def expand(sweep: SweepSpec) -> list[RunSpec]:
             task=task,
             method=method,
             seed=seed,
-            model=sweep.model,
+            model=sweep.model.model_copy(update={"dtype": sweep.dtype}),
             data=sweep.data,
             optim=sweep.optim.model_copy(update={"lr": lr}),
         )

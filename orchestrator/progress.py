@@ -42,7 +42,7 @@ class Count:
 def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Count:
     """Return the state of the runs in ``steps`` (run key -> planned steps); ``missing`` were not ended at the start."""
     ended = {key: RunFolder(folder / "runs" / key).ended() for key in steps}
-    logged = {key: len(RunFolder(folder / "runs" / key).metrics()) for key in missing}
+    logged = {key: 0 if ended[key] else RunFolder(folder / "runs" / key).logged() for key in missing}
     return Count(
         done=sum(end == "committed" for end in ended.values()),
         running=sum(not ended[key] and logged[key] > 0 for key in missing),

@@ -25,6 +25,10 @@ COMMITTED, DIVERGED = "COMMITTED.json", "DIVERGED.json"
 ARTEFACTS = ("adapter", "metrics.jsonl", "predictions.jsonl")
 
 
+class FencedError(RunError):
+    """Another trainer has taken this run over, or ended it."""
+
+
 class DamagedRunError(RunError):
     """A committed run whose files are not what was committed."""
 
@@ -36,17 +40,14 @@ class RunFolder:
     path: Path
 
     def begin(self, spec: Mapping[str, Any]) -> Attempt:
-        """Open the next attempt; every earlier one is thereby fenced off and cannot commit."""
+        """Open the next attempt; every earlier one is thereby fenced off. FencedError if the run has ended."""
         make_folder(self.path)
-        number = max(self._attempts(), default=0) + 1
-        while True:
-            folder = self.path / f"attempt-{number}"
-            try:
-                folder.mkdir()
-                break
-            except FileExistsError:  # another trainer took this number a moment ago
-                number += 1
-        write_json(self.path / "run.json", dict(spec))
+        with _alone(self.path):
+            if self.ended():
+                raise FencedError(f"{self.path} is {self.ended()} already.")
+            number = max(self._attempts(), default=0) + 1
+            (self.path / f"attempt-{number}").mkdir()
+            write_json(self.path / "run.json", dict(spec))
         return Attempt(self, number)
 
     def ended(self) -> str | None:
@@ -59,6 +60,18 @@ class RunFolder:
         """Return the result of a run that has ended; DamagedRunError where it cannot be read."""
         name = COMMITTED if (self.path / COMMITTED).exists() else DIVERGED
         return dict(_unsealed(self.path / name)["row"])
+
+    @property
+    def error(self) -> Path:
+        """Where the error of the last failed attempt is written."""
+        return self.path.with_name(f"{self.path.name}.error.txt")
+
+    def check(self) -> None:
+        """Make sure that a run that has ended is what it was: DamagedRunError if not."""
+        if self.ended() == "committed":
+            self.verify()
+        elif self.ended():
+            self.row()
 
     def verify(self) -> None:
         """Compare every committed file with its sha256; DamagedRunError names the first that differs."""
@@ -73,8 +86,9 @@ class RunFolder:
                 raise DamagedRunError(f"{file} is not what was committed.")
 
     def discard(self) -> None:
-        """Take back a damaged commit, so that the run is trained again; its files stay until they are replaced."""
-        (self.path / COMMITTED).unlink(missing_ok=True)
+        """Take back a damaged end, so that the run is trained again; its files stay until they are replaced."""
+        for name in (COMMITTED, DIVERGED):
+            (self.path / name).unlink(missing_ok=True)
         sync_folder(self.path)
 
     def attempted(self) -> bool:
@@ -87,6 +101,12 @@ class RunFolder:
             return read_lines(self.path / "metrics.jsonl")
         number = max(self._attempts(), default=0)
         return read_lines(self.path / f"attempt-{number}" / "metrics.jsonl") if number else []
+
+    def logged(self) -> int:
+        """Return how many steps the newest attempt has logged, without reading what they say."""
+        number = max(self._attempts(), default=0)
+        log = self.path / f"attempt-{number}" / "metrics.jsonl"
+        return log.read_bytes().count(b"\n") if log.is_file() else 0
 
     def _attempts(self) -> list[int]:
         found = (path.name.removeprefix("attempt-") for path in self.path.glob("attempt-*"))
@@ -106,7 +126,7 @@ class Attempt:
         return self.run.path / f"attempt-{self.number}"
 
     def commit(self, row: Mapping[str, Any]) -> None:
-        """Make this attempt's artefacts the run's, for good; RunError if a later attempt or another commit is there."""
+        """Make this attempt's artefacts the run's, for good; FencedError if another trainer has taken over."""
         with _alone(self.run.path):
             self._hold()
             files = self._durable()
@@ -114,8 +134,8 @@ class Attempt:
                 _replace(self.path / name, self.run.path / name)
             sync_folder(self.run.path)
             self._end(COMMITTED, {"attempt": self.number, "row": dict(row), "files": files})
-        for number in self.run._attempts():  # this one, and what earlier ones left when they were killed
-            shutil.rmtree(self.run.path / f"attempt-{number}", ignore_errors=True)
+            for number in range(1, self.number + 1):  # this one, and what earlier ones left when they were killed
+                shutil.rmtree(self.run.path / f"attempt-{number}", ignore_errors=True)
 
     def diverge(self, row: Mapping[str, Any]) -> None:
         """End the run as diverged: no adapter, no retry."""
@@ -135,7 +155,7 @@ class Attempt:
     def _hold(self) -> None:
         newest = max(self.run._attempts(), default=0)
         if newest > self.number or self.run.ended():
-            raise RunError(
+            raise FencedError(
                 f"{self.run.path}: attempt {self.number} must not commit: "
                 + (f"the run is {self.run.ended()}." if self.run.ended() else f"attempt {newest} has begun.")
             )
@@ -147,7 +167,7 @@ class Attempt:
         try:
             os.link(draft, self.run.path / name)
         except FileExistsError:
-            raise RunError(f"{self.run.path} has been committed by another trainer.") from None
+            raise FencedError(f"{self.run.path} has been ended by another trainer.") from None
         sync_folder(self.run.path)
 
 

@@ -35,7 +35,6 @@ class ModelSpec(Frozen):
     path: str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     targets: str = "attention"
-    trust_remote_code: str | None = None
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -194,6 +193,16 @@ class SweepSpec(Frozen):
         if self.engine.kind == "plain" and workers > 1:
             raise ValueError(f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero.")
         return self
+
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16"]:
+        """The type to compute in: "auto" is bfloat16 on GPUs and float32 on CPUs, most of which are slow in bfloat16.
+
+        Resolved from the recipe, not from the machine, because it decides results and so belongs in the run's key.
+        """
+        if self.model.dtype == "auto":
+            return "bfloat16" if self.cluster.gpus_per_worker else "float32"
+        return self.model.dtype
 
     @property
     def experiment(self) -> str:

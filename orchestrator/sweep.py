@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,7 @@ from orchestrator.batches import count_steps
 from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
-from orchestrator.errors import RunError
-from orchestrator.files import read_json, read_lines, write_bytes, write_json, write_lines
+from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.lease import hold
 from orchestrator.pack import METRICS, PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -29,6 +29,7 @@ from orchestrator.results import DamagedRunError, RunFolder
 from orchestrator.spec import SweepSpec
 from orchestrator.tell import run_name, tell
 from orchestrator.tracking.memory import MemoryTracker
+from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.variance import summarise
 
@@ -45,41 +46,46 @@ class Sweep:
     folder: Path = field(init=False)
     ready: Ready = field(init=False)
     runs: list[PlannedRun] = field(init=False)
-    tracker: Tracker = field(init=False)
+    tracker: PatientTracker = field(init=False)
     _cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         self.folder = resolve(self.spec.storage) / self.spec.name
-        self.tracker = make_tracker(self.spec, self.command)
+        self.tracker = PatientTracker(make_tracker(self.spec, self.command), self._say)
 
     def run(self, train: bool = True) -> int:
         """Do what is not done yet; return the exit code: 0 all done, 1 something failed."""
         with hold(self.folder), self._closing():
-            self._prepare()
+            self._prepare(train)
             errors = self._train() if train else {}
             rows, summary = self._conclude(errors)
             champions, broken = self._champions(rows, summary)
             complete = not broken and all(row["status"] == "committed" for row in rows)
             self._finish(rows, summary, champions, complete)
-            tell(self.spec, self.folder, rows, summary, champions, broken, console=self.console)
+            complete = complete and self.tracker.behind is None
+            problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
+            if self.tracker.behind:
+                problems.append(f"tracking is behind: {self.tracker.behind} The same command sends the rest.")
+            tell(self.spec, self.folder, rows, summary, champions, problems, console=self.console)
         return 0 if complete else 1
 
-    def _prepare(self) -> None:
-        say = self.console.print
-        say(f"[bold]{self.spec.name}[/]: preparing", highlight=False)
-        self.ready = make_ready(
-            self.spec, self.folder.parent / ".cache", lambda text: say(text, highlight=False, soft_wrap=True)
-        )
+    def _say(self, text: str) -> None:
+        """Print a line as it is."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def _prepare(self, train: bool) -> None:
+        self._say(f"{self.spec.name}: preparing")
+        self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
-        write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
+        if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
+            write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.connect()
 
     def _train(self) -> dict[str, str]:
         """Train every run that has not ended; return run key -> error of those that could not be."""
         missing = [run for run in self.runs if not self._ended(run)]
-        self.console.print(
-            f"{len(self.runs)} runs planned, {len(self.runs) - len(missing)} done already, {len(missing)} to train",
-            highlight=False,
+        self._say(
+            f"{len(self.runs)} runs planned, {len(self.runs) - len(missing)} done already, {len(missing)} to train"
         )
         errors: dict[str, str] = {}
         if not missing:
@@ -112,21 +118,23 @@ class Sweep:
         """Collect results and predictions from the run folders and write the summary."""
         self._sync()
         rows = [self._row(run, errors) for run in self.runs]
-        predictions = {}
-        for row in rows:
-            if row["status"] == "committed":
-                source = self._folder_of_key(row["run_key"]).path / "predictions.jsonl"
-                target = self.folder / "predictions" / f"{row['run_key']}.jsonl"
-                if not target.exists():
-                    write_bytes(target, source.read_bytes())
-                predictions[row["run_key"]] = read_lines(source)
+        predictions = {row["run_key"]: self._predictions(row) for row in rows if row["status"] == "committed"}
         for run in self.runs:
             if run.key in errors:
+                write_bytes(self._folder_of(run).error, errors[run.key].encode())
                 self.tracker.fail(run, errors[run.key])
+            else:
+                self._folder_of(run).error.unlink(missing_ok=True)
         write_lines(self.folder / "results.jsonl", rows)
         summary: dict[str, Any] = {**summarise(rows, predictions)}
         write_json(self.folder / "summary.json", summary)
         return rows, summary
+
+    def _predictions(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Copy a run's predictions to where the interface has them, and return them."""
+        content = (self._folder_of_key(row["run_key"]).path / "predictions.jsonl").read_bytes()
+        write_bytes(self.folder / "predictions" / f"{row['run_key']}.jsonl", content)
+        return [json.loads(line) for line in content.splitlines()]
 
     def _champions(
         self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
@@ -140,14 +148,13 @@ class Sweep:
             place = self.folder / "champions" / task
             evaluation = up_to_date(place, row["run_key"])
             if evaluation is None:
-                self.console.print(f"merging the champion of {task}: {run_name(row)}", highlight=False)
+                self._say(f"merging the champion of {task}: {run_name(row)}")
                 try:
                     evaluation = self._make_champion(row, place)
                 except Exception as error:  # one task's champion must not cost the others theirs
                     broken[task] = str(error)
                     continue
             found[task] = evaluation
-            self.tracker.register(task, evaluation, place)
         return found, broken
 
     def _make_champion(self, row: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -158,7 +165,7 @@ class Sweep:
             base_fingerprint=self.ready.base.fingerprint,
             base_accuracy=row["base_accuracy"],
             data=str(self.ready.data[row["task"]].path),
-            dtype=self.spec.model.dtype,
+            dtype=self.spec.dtype,
         )
         place.parent.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = self._open_cluster().call(_Merge(job), place)
@@ -174,6 +181,8 @@ class Sweep:
         """Write the report and put statistics and files on the tracker's parents."""
         report = self.folder / "report.html"
         write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
+        for task, evaluation in champions.items():
+            self.tracker.register(task, evaluation, self.folder / "champions" / task)
         files = [report, *(self.folder / name for name in ("summary.json", "results.jsonl", "sweep.json"))]
         self.tracker.summarise(summary, files, complete)
 
@@ -184,45 +193,39 @@ class Sweep:
             "mlflow_run_id": self.tracker.run_id(run.key),
             "base_accuracy": base["accuracy"] if isinstance(base, dict) else None,
         }
-        if folder.ended():
-            return folder.row() | {"method": spec.method.label} | extra
+        error = errors.get(run.key, "not trained yet")
+        try:
+            folder.check()
+            if folder.ended():
+                return folder.row() | {"method": spec.method.label} | extra
+        except DamagedRunError as damaged:
+            error = str(damaged)
         row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
         row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": "failed"}
         nothing = dict.fromkeys((*METRICS, "steps", "tokens", "train_seconds"))
-        return row | nothing | extra | {"error": errors.get(run.key, "not trained yet")}
+        return row | nothing | extra | {"error": error}
 
     def _ended(self, run: PlannedRun) -> bool:
-        """Tell whether the run needs no training; a damaged commit is taken back, and said."""
+        """Tell whether the run needs no training; a damaged end is taken back, and said."""
         folder = self._folder_of(run)
-        if folder.ended() != "committed":
-            return folder.ended() is not None
         try:
-            folder.verify()
+            folder.check()
         except DamagedRunError as error:
-            self.console.print(f"[yellow]damaged[/]: {error} It is trained again.", highlight=False, soft_wrap=True)
+            self._say(f"damaged: {error} It is trained again.")
             folder.discard()
-            (self.folder / "predictions" / f"{run.key}.jsonl").unlink(missing_ok=True)
-            return False
-        return True
+        return folder.ended() is not None
 
     def _sync(self) -> None:
         self.tracker.sync(self.runs, self.folder)
 
     def _sync_sometimes(self) -> Callable[[], None]:
-        """Return a function that syncs every few seconds, and says once if the tracker is out of reach."""
-        last, silent = [time.monotonic()], [False]
+        """Return a function that syncs every few seconds, however often it is called."""
+        last = [time.monotonic()]
 
         def sync() -> None:
-            if time.monotonic() - last[0] < SYNC_SECONDS:
-                return
-            try:
+            if time.monotonic() - last[0] >= SYNC_SECONDS:
                 self._sync()
-                silent[0] = False
-            except RunError as error:
-                if not silent[0]:
-                    self.console.print(f"[yellow]tracking waits[/]: {error} Training goes on.", highlight=False)
-                silent[0] = True
-            last[0] = time.monotonic()
+                last[0] = time.monotonic()
 
         return sync
 
@@ -237,7 +240,7 @@ class Sweep:
         return RunFolder(self.folder / "runs" / key)
 
     def _base_file(self, task: str) -> Path:
-        return base_file(self.folder, str(self.ready.data[task].path), self.ready.base.fingerprint)
+        return base_file(self.folder, str(self.ready.data[task].path), self.ready.base.fingerprint, self.spec.dtype)
 
     def _open_cluster(self) -> Cluster:
         """Return the cluster, opened on first use: a sweep with nothing to do starts none."""
@@ -247,7 +250,7 @@ class Sweep:
             else:
                 from orchestrator.cluster.ray_tune import RayCluster
 
-                self.console.print("starting or joining Ray", highlight=False)
+                self._say("starting or joining Ray")
                 self._cluster = RayCluster(self.spec.cluster, self.folder / ".ray")
         return self._cluster
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator.places import resolve_uri
+from orchestrator.results import RunFolder
 from orchestrator.spec import SweepSpec
 
 Row = Mapping[str, Any]
@@ -21,7 +21,7 @@ def tell(
     rows: Sequence[Row],
     summary: Row,
     champions: Mapping[str, Row],
-    broken: Mapping[str, str],
+    problems: Sequence[str],
     *,
     console: Console,
 ) -> None:
@@ -29,12 +29,12 @@ def tell(
     lines = ["", str(summary["headline"])]
     lines += [_champion(task, one) for task, one in champions.items()]
     lines += [_failure(row, folder) for row in rows if row["status"] != "committed"]
-    lines += [f"  [red]no champion[/] for {task}: {escape(error)}" for task, error in broken.items()]
+    lines += [f"  {problem}" for problem in problems]
     lines.append(f"report: {folder / 'report.html'}")
     if spec.tracking.uri != "none":
         lines.append(f"runs:   mlflow ui --backend-store-uri {resolve_uri(spec.tracking.uri)}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def run_name(row: Row) -> str:
@@ -53,6 +53,6 @@ def _champion(task: str, one: Row) -> str:
 def _failure(row: Row, folder: Path) -> str:
     reason = (str(row.get("error", "")).strip().splitlines() or [""])[-1]
     return (
-        f"  [red]{row['status']}[/]: {run_name(row)} on {row['task']}: {escape(reason)} "
-        f"(details: {folder / 'runs' / row['run_key']})"
+        f"  {row['status']}: {run_name(row)} on {row['task']}: {reason} "
+        f"(details: {RunFolder(folder / 'runs' / row['run_key']).error if row['status'] == 'failed' else folder})"
     )

@@ -95,15 +95,17 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
 
 
 def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
-    """Return the learning rate to report: the highest mean validation accuracy, never the test accuracy.
+    """Return the learning rate to report: the fewest lost runs, then the best mean validation, never the test accuracy.
 
-    A rate with diverged runs loses to one with none (and one with more of them to one with fewer), however well its
-    surviving seeds did. A rate without a committed run loses to any with one. Ties go to the smaller rate.
+    A run is lost if it diverged or failed: a mean over the seeds that are left may be luck, so however well they did,
+    their rate loses to one that lost fewer. A rate without a committed run loses to any with one. Ties go to the
+    smaller rate.
     """
 
     def merit(found: RateSummary) -> tuple[bool, int, float, float]:
         validation = found["validation_mean"]
-        return found["n"] == 0, found["diverged"], -validation if validation is not None else float("inf"), found["lr"]
+        lost = found["diverged"] + found["failed"]
+        return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
 
     return min(by_lr, key=merit)
 

@@ -17,7 +17,6 @@ from tests.sweeps import RUNS, rows_of, run
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:(mlflow|alembic|sqlalchemy|pydantic|starlette).*"),
 ]
 ROOT = Path(__file__).resolve().parents[1]
 

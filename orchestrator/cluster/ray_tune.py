@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,11 @@ class RayCluster:
     def __init__(self, spec: ClusterSpec, storage: Path) -> None:
         self.spec, self.storage = spec, storage
         self._session = open_session(spec.cpus_per_worker)
-        self.concurrent = self._concurrent()
+        try:
+            self.concurrent = self._concurrent()
+        except InputError:
+            self._session.close()
+            raise
 
     def run_packs(self, jobs: Sequence[PackJob]) -> Failures:
         """Run the packs as trials of one Tuner."""
@@ -50,6 +55,8 @@ class RayCluster:
         for result in results:
             if result.error is not None:
                 failures[result.config["job"].pack.name] = str(result.error)
+        if not failures:  # what Tune and Train have kept of it is never read again
+            shutil.rmtree(self.storage, ignore_errors=True)
         return failures
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:

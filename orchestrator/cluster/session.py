@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError
@@ -47,9 +48,7 @@ def open_session(threads: int) -> Session:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            ray.init(
-                address="auto" if address == "auto" else address, log_to_driver=False, **_environment(address, threads)
-            )
+            ray.init(address="auto" if address == "auto" else address, log_to_driver=False, **_environment(threads))
         except (ConnectionError, RuntimeError) as error:
             raise InputError(
                 f"RAY_ADDRESS={address} does not answer ({error}). Start it with `ray start --head`, or unset "
@@ -57,7 +56,7 @@ def open_session(threads: int) -> Session:
             ) from error
         return Session(None)
     temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # local: it listens on this machine's loopback only
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # some of its ports listen on all addresses
     started = ray.init(
         address="local",
         include_dashboard=True,
@@ -65,8 +64,9 @@ def open_session(threads: int) -> Session:
         dashboard_port=_free_port(),
         _temp_dir=temp,
         log_to_driver=False,
-        **_environment(None, threads),
+        **_environment(threads),
     )
+    _keep_secret(Path.home() / ".ray" / "auth_token")
     os.environ["RAY_ADDRESS"] = started.address_info["gcs_address"]
     return Session(temp)
 
@@ -76,15 +76,19 @@ def quiet() -> None:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would swallow Ctrl-C, and the sweep would go on
 
 
-def _environment(address: str | None, threads: int) -> dict[str, Any]:
+def _environment(threads: int) -> dict[str, Any]:
     """Return the arguments that give workers our environment; a submitted job has a runtime environment of its own."""
     variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)}
-    if address is None:
-        variables["DS_ACCELERATOR"] = os.environ.get("DS_ACCELERATOR", "cpu")
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
+
+
+def _keep_secret(token: Path) -> None:
+    """Let nobody else read the token, which Ray creates readable by all."""
+    if token.is_file():
+        token.chmod(0o600)
 
 
 def _free_port() -> int:

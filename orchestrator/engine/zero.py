@@ -61,8 +61,9 @@ class ZeroEngine:
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum over the ranks."""
-        torch.distributed.all_reduce(values)
-        return values
+        there = values.to(self.device)  # nccl reduces no CPU tensors
+        torch.distributed.all_reduce(there)
+        return there.to(values.device)
 
     def gather(self, value: object) -> list[object]:
         """Return the ranks' values on every rank."""

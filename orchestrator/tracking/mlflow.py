@@ -15,6 +15,8 @@ from orchestrator.results import RunFolder
 from orchestrator.spec import SweepSpec
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 BATCH = 900  # metrics a request; MLflow takes 1,000
 STATISTICS = ("mean", "sd", "worst", "n", "diverged", "failed", "volatility", "base_accuracy", "validation_mean", "lr")
 
@@ -26,6 +28,7 @@ class _Known:
     id: str
     step: int = -1
     ended: bool = False
+    described: bool = False
 
 
 class MlflowTracker:
@@ -37,6 +40,7 @@ class MlflowTracker:
 
     def __init__(self, sweep: SweepSpec, uri: str, command: str) -> None:
         self.sweep, self.uri, self.command = sweep, uri, command
+        self._mine = f"tags.sweep = '{sweep.name}'"
         self._known: dict[str, _Known] = {}
         self._groups: dict[tuple[str, str], str] = {}
 
@@ -48,25 +52,23 @@ class MlflowTracker:
 
         mlflow.set_tracking_uri(self.uri)
         self._client = MlflowClient(tracking_uri=self.uri)
-        self._error: type[Exception] = MlflowException
         try:
             found = self._client.get_experiment_by_name(self.sweep.experiment)
             self._experiment = found.experiment_id if found else self._create_experiment()
             self._remember()
             self._parent = self._parent_run()
         except MlflowException as error:
+            reason = str(error).splitlines()[0]
+            if self.uri.startswith(("http://", "https://")):  # a server may come back
+                raise RunError(f"MLflow at {self.uri} does not answer: {reason}") from error
             raise InputError(
-                f"tracking.uri={self.uri} cannot be used: {str(error).splitlines()[0]} "
-                "Start the server, correct the address, or use tracking.uri=sqlite:///mlflow.db."
+                f"tracking.uri={self.uri} cannot be used: {reason} Correct it, or use sqlite:///mlflow.db."
             ) from error
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
-        """Send new steps, then ends; RunError if MLflow is out of reach, with nothing lost: call it again."""
-        try:
-            for run in runs:
-                self._sync(run, RunFolder(folder / "runs" / run.key))
-        except self._error as error:
-            raise RunError(f"MLflow at {self.uri} does not answer: {str(error).splitlines()[0]}") from error
+        """Send new steps, then ends; whatever it raises, nothing is lost: call it again."""
+        for run in runs:
+            self._sync(run, RunFolder(folder / "runs" / run.key))
 
     def fail(self, run: PlannedRun, error: str) -> None:
         """End the run as FAILED with the error's last line; it is taken up again when it is trained again."""
@@ -132,9 +134,7 @@ class MlflowTracker:
     def _search(self) -> Iterator[Any]:
         token = None
         while True:
-            page = self._client.search_runs(
-                [self._experiment], f"tags.sweep = '{self.sweep.name}'", max_results=1000, page_token=token
-            )
+            page = self._client.search_runs([self._experiment], self._mine, max_results=1000, page_token=token)
             yield from page
             token = page.token
             if not token:
@@ -155,8 +155,19 @@ class MlflowTracker:
 
     def _open(self, run: PlannedRun) -> _Known:
         """Return the run in MLflow, created with its group if it is new."""
-        if run.key in self._known:
-            return self._known[run.key]
+        known = self._known.get(run.key)
+        if known is None:
+            known = self._known[run.key] = _Known(self._made(run))
+        if not known.described:  # parameters may be sent again: they never change
+            self._client.log_batch(known.id, params=self._params(run))
+            known.described = True
+        return known
+
+    def _made(self, run: PlannedRun) -> str:
+        """Return the run's id in MLflow, creating it unless it is there: an answer may have been lost on its way."""
+        there = self._client.search_runs([self._experiment], f"tags.run_key = '{run.key}' and {self._mine}")
+        if there:
+            return str(there[0].info.run_id)
         spec = run.spec
         group = (spec.task.name, spec.method.label)
         if group not in self._groups:
@@ -165,10 +176,7 @@ class MlflowTracker:
         tags = {"kind": "run", "run_key": run.key, "task": group[0], "method": group[1]}
         tags |= {"seed": str(spec.seed), "lr": repr(spec.lr)}
         name = f"{group[0]} · {group[1]} · lr {spec.lr:g} · seed {spec.seed}"
-        known = _Known(self._create(name, tags, self._groups[group]))
-        self._client.log_batch(known.id, params=self._params(run))
-        self._known[run.key] = known
-        return known
+        return self._create(name, tags, self._groups[group])
 
     def _params(self, run: PlannedRun) -> list[Any]:
         from mlflow.entities import Param
@@ -194,6 +202,8 @@ class MlflowTracker:
             scores = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility")
             self._log(known.id, {name: row[name] for name in (*scores, "train_seconds") if row.get(name) is not None})
             self._client.set_tag(known.id, "status", ended)
+            if "error" in self._client.get_run(known.id).data.tags:  # of an earlier try
+                self._client.delete_tag(known.id, "error")
             self._client.set_terminated(known.id, "FINISHED" if ended == "committed" else "FAILED")
             known.ended = True
 

@@ -141,6 +141,49 @@ def test_lanes_are_separate_runs(method: str, settings: dict[str, Any], x_NI: to
             torch.testing.assert_close(packed[name], value, rtol=1e-9, atol=1e-12)
 
 
+READDS: tuple[str, dict[str, Any]] = ("d2lora", {"readd": 1, "norm_axis": "out"})
+INPUT_NORMS: tuple[str, dict[str, Any]] = ("d2lora", {"readd": 0, "norm_axis": "in"})
+UNPROJECTED: list[tuple[str, dict[str, Any]]] = [("d2lora", {"readd": r, "projection": "off"}) for r in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [[READDS, INPUT_NORMS, ("lora", {}), ("dora", {})], [READDS, ("lora", {}), ("dora", {})], UNPROJECTED],
+    ids=["both scales", "an output scale", "no scale"],
+)
+def test_a_bfloat16_model_with_mixed_lanes_computes_in_bfloat16_and_trains_in_float32(
+    mixed: list[tuple[str, dict[str, Any]]],
+) -> None:
+    lanes = [d2lora.Lane(method, config_of(method, settings), seed) for seed, (method, settings) in enumerate(mixed)]
+    width, rows = 16, 3 * len(lanes)
+
+    def run(dtype: torch.dtype) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
+        model = model.to(torch.bfloat16).to(dtype)  # the same weights in both types
+        d2lora.attach_lanes(model, lanes, ["*"])
+        generator = torch.Generator().manual_seed(9)
+        adapters = [p for lane in range(len(lanes)) for p in d2lora.adapter_parameters(model, lane).values()]
+        with torch.no_grad():
+            for parameter in adapters:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float32))
+        x = torch.randn(rows, width, generator=torch.Generator().manual_seed(2)).to(torch.bfloat16).to(dtype)
+        y = model(x)
+        y.float().square().sum().backward()
+        assert all(p.grad is not None and p.grad.dtype == p.dtype == torch.float32 for p in adapters)
+        grads = {f"{i}": p.grad for i, p in enumerate(adapters)}
+        assert all(grad.isfinite().all() for grad in grads.values())
+        return y, grads
+
+    (half, half_grads), (single, single_grads) = run(torch.bfloat16), run(torch.float32)
+    assert half.dtype == torch.bfloat16
+    assert half.isfinite().all()
+    # bfloat16 keeps 8 bits: each of about ten roundings on the way is off by at most 2**-8 of what it rounds
+    assert (half.float() - single).norm() <= 10 * 2**-8 * single.norm()
+    for name, grad in single_grads.items():
+        assert (half_grads[name] - grad).norm() <= 20 * 2**-8 * grad.norm(), name
+
+
 @all_methods
 def test_a_state_round_trips_bit_for_bit(method: str, settings: dict[str, Any]) -> None:
     def fresh(seed: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The champion: chosen on validation alone, the same one whoever asks."""
+"""The champion: chosen on validation among the methods with the most seeds, the same one whoever asks."""
 
 from __future__ import annotations
 
@@ -62,6 +62,18 @@ def test_a_run_without_a_result_is_never_champion(status: str) -> None:
     assert chosen(rows) == {"a": "a/lora/0.0001/1"}
 
 
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_a_method_that_lost_seeds_does_not_win_by_the_one_that_was_lucky(status: str) -> None:
+    lucky = [row("d2lora", 0, 0.99), *(row("d2lora", seed, None, status=status) for seed in range(1, 5))]
+    whole = [row("lora", seed, 0.70 + seed / 100) for seed in range(5)]
+    assert chosen(lucky + whole) == {"a": "a/lora/0.0001/4"}
+
+
+def test_a_rate_that_lost_seeds_is_no_way_to_be_champion() -> None:
+    lucky = [row("lora", 0, 0.99, lr=1e-3), row("lora", 1, None, lr=1e-3, status="failed")]
+    assert chosen([*lucky, row("lora", 0, 0.5), row("lora", 1, 0.6)]) == {"a": "a/lora/0.0001/1"}
+
+
 def test_a_task_in_which_nothing_finished_has_no_champion() -> None:
     rows = [row("lora", 0, None, status="failed"), row("lora", 0, 0.5, task="b")]
     assert chosen(rows) == {"b": "b/lora/0.0001/0"}
@@ -73,7 +85,7 @@ def test_a_method_that_never_finished_loses_to_any_that_did() -> None:
     assert chosen(rows) == {"a": "a/lora/0.0001/0"}
 
 
-def test_equal_means_go_to_more_seeds_then_to_the_recipes_order() -> None:
+def test_more_seeds_come_first_and_equal_means_go_to_the_recipes_order() -> None:
     more = [row("d2lora", 0, 0.5), row("lora", 0, 0.5), row("lora", 1, 0.5)]
     assert chosen(more)["a"].startswith("a/lora/")
     equal = [row("dora", 0, 0.5), row("d2lora", 0, 0.5)]
@@ -86,7 +98,7 @@ def test_equal_seeds_go_to_the_smallest_whatever_the_order_of_rows() -> None:
 
 
 def test_without_validation_there_is_still_one_champion_a_task() -> None:
-    rows = [row("lora", 0, None), row("lora", 1, None), row("dora", 0, 0.1)]
+    rows = [row("lora", 0, None), row("lora", 1, None), row("dora", 0, 0.1)]  # more seeds, but nothing to choose by
     assert chosen(rows) == {"a": "a/dora/0.0001/0"}
     assert chosen(rows[:2]) == {"a": "a/lora/0.0001/0"}
 

@@ -12,8 +12,10 @@ import pytest
 from scipy import integrate, ndimage, stats
 
 from orchestrator.intervals import (
+    MOST_SEEDS,
     holm,
     mcnemar_p,
+    mean_difference,
     paired_p,
     paired_power,
     seeds_needed,
@@ -116,8 +118,22 @@ def test_power_rises_with_the_effect_and_is_a_number_everywhere(n: int) -> None:
 def test_extremes_of_effect_are_decided_without_overflow() -> None:
     assert seeds_needed(1.0, 1e-9) == 2
     assert seeds_needed(0.3, 0.0) == 2
-    assert seeds_needed(1e-5, 0.01) > 1_000_000
     assert smallest_detectable_difference(5, 0.0) == 0.0
+
+
+def test_beyond_ten_thousand_seeds_no_number_is_given_and_none_overflows() -> None:
+    lightest = smallest_detectable_difference(MOST_SEEDS, 1.0)
+    assert seeds_needed(lightest * 1.00001, 1.0) == MOST_SEEDS
+    assert seeds_needed(lightest * 0.99999, 1.0) is None
+    assert seeds_needed(1e-5, 0.01) is None
+    assert seeds_needed(3.7e-17, 0.1) is None
+
+
+def test_a_mean_that_is_only_rounding_is_zero_and_any_count_over_items_is_not() -> None:
+    differences = [0.8 - 0.7, 0.6 - 0.7, 0.7 - 0.7]
+    assert statistics.fmean(differences) != 0
+    assert mean_difference(differences) == 0.0
+    assert mean_difference([1e-9, 0.0]) == 5e-10
 
 
 def test_impossible_questions_are_refused_with_their_numbers() -> None:

@@ -217,6 +217,14 @@ def test_a_sweep_with_nothing_but_rows_still_gives_a_page(tmp_path: Path) -> Non
     assert "Champions" not in words
 
 
+def test_a_tie_of_nothing_but_rounding_still_gives_a_page(tmp_path: Path) -> None:
+    rows = [run("boolq", "d2lora", seed, value) for seed, value in enumerate((0.8, 0.6, 0.7))]
+    rows += [run("boolq", "lora", seed, 0.7) for seed in range(3)]
+    words = Page(written(tmp_path, rows)[0]).text
+    assert "d2lora is not distinguishable from lora (0.0 points" in words
+    assert "A tie is not equality" in words
+
+
 def test_an_empty_sweep_and_one_that_wholly_failed_give_a_page(tmp_path: Path) -> None:
     assert "No run finished" in Page(written(tmp_path, [])[0]).text
     failed = Page(written(tmp_path, [run("arc_easy", "d2lora", 0, None, status="failed")])[0]).text

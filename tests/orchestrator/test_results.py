@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.errors import RunError
 from orchestrator.files import read_json, write_bytes, write_lines
-from orchestrator.results import COMMITTED, DIVERGED, Attempt, DamagedRunError, RunFolder, canonical
+from orchestrator.results import COMMITTED, DIVERGED, Attempt, DamagedRunError, FencedError, RunFolder, canonical
 
 ROW = {"run_key": "k", "accuracy": 0.7512, "lr": 1e-5, "settings": {"rank": 8, "tau": None}}
 OPERATIONS = ("fsync", "link", "rename", "replace", "unlink", "rmdir", "mkdir")
@@ -144,7 +144,7 @@ def test_a_commit_that_another_machine_made_meanwhile_is_not_written_over(
         real(*arguments)
 
     monkeypatch.setattr(os, "rename", rename)
-    with pytest.raises(RunError, match="has been committed by another trainer"):
+    with pytest.raises(RunError, match="has been ended by another trainer"):
         attempt.commit(ROW)
     assert (run.path / COMMITTED).read_bytes() == b"theirs"
 
@@ -187,12 +187,12 @@ def test_an_attempt_stopped_in_its_commit_cannot_spoil_the_commit_of_a_newer_one
     real, said = os.rename, []
 
     def newer() -> None:
-        attempt = run.begin({})
-        work(attempt, "newer")
         try:
+            attempt = run.begin({})
+            work(attempt, "newer")
             attempt.commit({**ROW, "text": "newer"})
             said.append("committed")
-        except RunError as error:
+        except FencedError as error:
             said.append(str(error))
 
     other = threading.Thread(target=newer)
@@ -209,7 +209,7 @@ def test_an_attempt_stopped_in_its_commit_cannot_spoil_the_commit_of_a_newer_one
     run.verify()
     assert run.row()["text"] == "older"
     assert len(said) == 1
-    assert "the run is committed" in said[0]
+    assert "is committed already" in said[0]
 
 
 def test_two_trainers_that_begin_at_once_get_attempts_of_their_own(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_run_that_diverged_has_ended_and_has_a_row_and_no_adapter(tmp_path: Pa
     attempt = run.begin({})
     attempt.diverge({**ROW, "status": "diverged"})
     assert (run.ended(), run.row()["status"]) == ("diverged", "diverged")
-    with pytest.raises(RunError, match="the run is diverged"):
+    with pytest.raises(RunError, match="is diverged"):
         run.begin({}).commit(ROW)
     (run.path / DIVERGED).write_bytes(b"{")
     with pytest.raises(DamagedRunError, match=DIVERGED):
@@ -341,3 +341,13 @@ def test_what_is_compared_has_made_the_journey_through_json() -> None:
     assert canonical({"a": (1, 2)}) == {"a": [1, 2]}
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical({"a": float("inf")})
+
+
+def test_a_run_that_has_ended_opens_no_attempt(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    attempt = run.begin({})
+    work(attempt)
+    attempt.commit(ROW)
+    with pytest.raises(FencedError, match="is committed already"):
+        run.begin({})
+    assert not run.attempted()

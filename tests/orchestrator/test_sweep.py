@@ -15,8 +15,6 @@ from orchestrator.results import RunFolder
 from orchestrator.sweep import Sweep
 from tests.sweeps import RUNS, rows_of, run
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(mlflow|alembic|sqlalchemy|pydantic|starlette).*")
-
 ROW_KEYS = [
     "run_key",
     "task",

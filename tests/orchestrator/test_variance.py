@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -88,6 +89,28 @@ def test_a_rate_that_diverged_loses_to_one_that_did_not_however_good_its_survivo
     wild = summarise_rate([row(lr=1e-3, seed=0, validation=0.99), row(lr=1e-3, seed=1, status="diverged")])
     calm = summarise_rate([row(lr=1e-4, seed=0, validation=0.50), row(lr=1e-4, seed=1, validation=0.50)])
     assert choose_rate([wild, calm])["lr"] == 1e-4
+
+
+def test_failed_seeds_count_as_diverged_ones_do_so_that_one_lucky_seed_chooses_no_rate() -> None:
+    lucky = [row(lr=1e-3, validation=0.99), *(row(lr=1e-3, seed=seed, status="failed") for seed in range(1, 5))]
+    whole = runs("d2lora", OURS, lr=1e-4, validation=0.50)
+    assert choose_rate([summarise_rate(lucky), summarise_rate(whole)])["lr"] == 1e-4
+    assert summarise(lucky + whole, {})["tasks"]["arc_easy"]["methods"]["d2lora"]["lr"] == 1e-4
+
+
+def test_lost_runs_are_summed_whatever_lost_them_and_equal_losses_go_to_validation() -> None:
+    one_each = [
+        row(lr=1e-4, validation=0.9),
+        row(lr=1e-4, seed=1, status="diverged"),
+        row(lr=1e-4, seed=2, status="failed"),
+    ]
+    diverged = [
+        row(lr=3e-4, validation=0.7),
+        row(lr=3e-4, seed=1, validation=0.7),
+        row(lr=3e-4, seed=2, status="diverged"),
+    ]
+    failed = [row(lr=1e-3, validation=0.6), row(lr=1e-3, seed=1, validation=0.6), row(lr=1e-3, seed=2, status="failed")]
+    assert choose_rate([summarise_rate(rows) for rows in (one_each, diverged, failed)])["lr"] == 3e-4
 
 
 def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
@@ -228,6 +251,37 @@ def test_a_tie_says_what_it_could_have_missed() -> None:
     noisy = [0.70, 0.72, 0.69, 0.73, 0.715]
     text = " ".join(summarise(runs("d2lora", noisy) + runs("lora", OURS), {})["claims"])
     assert "A tie is not equality: against lora, 5 seeds with this spread would miss" in text
+
+
+def test_a_tie_says_how_many_seeds_would_settle_it() -> None:
+    text = " ".join(summarise(runs("d2lora", [0.70, 0.72, 0.69]) + runs("lora", [0.70, 0.70, 0.70]), {})["claims"])
+    assert "If the 0.33 points seen are true, it would take about 167 seeds to show them." in text
+
+
+def test_a_tie_that_no_sensible_number_of_seeds_would_settle_says_so() -> None:
+    text = " ".join(summarise(runs("d2lora", [0.8, 0.6, 0.7003]) + runs("lora", [0.7] * 3), {})["claims"])
+    assert "If the 0.01 points seen are true, it would take more than 10,000 seeds to show them." in text
+
+
+def test_a_tie_whose_mean_is_only_rounding_is_a_tie_of_zero() -> None:
+    summary = summarise(runs("d2lora", [0.8, 0.6, 0.7]) + runs("lora", [0.7, 0.7, 0.7]), {})
+    (found,) = summary["tasks"]["arc_easy"]["differences"]
+    assert (found["mean"], found["verdict"]) == (0.0, "tie")
+    assert "A tie is not equality" in " ".join(summary["claims"])
+    assert "points seen are true" not in " ".join(summary["claims"])
+
+
+def test_no_counts_of_right_answers_break_a_summary() -> None:
+    generator = random.Random(0)
+    ties = 0
+    for _ in range(300):
+        pair = [[generator.randint(250, 260) / 384 for _ in range(3)] for _ in range(2)]
+        summary = summarise(runs("d2lora", pair[0]) + runs("lora", pair[1]), {})
+        (found,) = summary["tasks"]["arc_easy"]["differences"]
+        balanced = sum(round(384 * share) for share in pair[0]) == sum(round(384 * share) for share in pair[1])
+        assert (found["mean"] == 0) == balanced
+        ties += balanced
+    assert ties > 10
 
 
 def test_a_headline_over_many_methods_stays_one_sentence() -> None:

@@ -1,0 +1,64 @@
+"""A tracker that may be out of reach: the sweep goes on, and knows at the end whether everything has arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InputError
+from orchestrator.plan import PlannedRun
+from orchestrator.tracking.tracker import Tracker
+
+
+class PatientTracker:
+    """Passes every call on; what fails is said once and tried again with the next call.
+
+    ``behind`` is why the last call failed, or None. All calls may be repeated, so nothing is lost: the run folders have
+    it, and the next call, or the next driver, sends it.
+    """
+
+    def __init__(self, inner: Tracker, say: Callable[[str], None]) -> None:
+        self.inner, self.say = inner, say
+        self.behind: str | None = None
+        self._connected = False
+
+    def connect(self) -> None:
+        """Connect, or try again with the next call; InputError if the address itself is wrong."""
+        self._try(lambda: None)
+
+    def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
+        """Send what is new."""
+        self._try(lambda: self.inner.sync(runs, folder))
+
+    def fail(self, run: PlannedRun, error: str) -> None:
+        """Show a failure."""
+        self._try(lambda: self.inner.fail(run, error))
+
+    def run_id(self, key: str) -> str | None:
+        """Return the tracker's name for a run."""
+        return self.inner.run_id(key)
+
+    def summarise(self, summary: Mapping[str, Any], files: Sequence[Path], complete: bool) -> None:
+        """Put statistics and files on the parents."""
+        self._try(lambda: self.inner.summarise(summary, files, complete))
+
+    def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
+        """Register a champion."""
+        self._try(lambda: self.inner.register(task, evaluation, place))
+
+    def _try(self, call: Callable[[], None]) -> None:
+        try:
+            if not self._connected:
+                self.inner.connect()
+                self._connected = True
+            call()
+        except InputError:
+            raise
+        except Exception as error:  # whatever a server or a network does, it must not cost a run
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if self.behind is None:
+                self.say(f"tracking waits: {reason} The sweep goes on.")
+            self.behind = reason
+            return
+        self.behind = None

@@ -1,0 +1,49 @@
+"""A tracker that is out of reach costs no run and no result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.tracking.memory import MemoryTracker
+from orchestrator.tracking.patient import PatientTracker
+from tests.sweeps import RUNS, rows_of, run
+
+
+class Flaky(MemoryTracker):
+    """Refuses the first ``refusals`` calls."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals = refusals
+
+    def connect(self) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise ConnectionError("no route to the server")
+
+
+def test_what_fails_is_said_once_and_tried_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    tracker = PatientTracker(Flaky(2), said.append)
+    tracker.connect()
+    assert tracker.behind == "no route to the server"
+    tracker.sync([], tmp_path)
+    assert tracker.behind
+    tracker.sync([], tmp_path)
+    assert tracker.behind is None
+    assert said == ["tracking waits: no route to the server The sweep goes on."]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_down_all_the_time_costs_nothing_but_the_exit_code(recipe: Path, tmp_path: Path) -> None:
+    code, told, folder = run(recipe, "tracking.uri=http://127.0.0.1:9", "champions=false")
+    assert code == 1
+    assert "tracking is behind" in told
+    assert [row["status"] for row in rows_of(folder)] == ["committed"] * RUNS
+    assert (folder / "report.html").exists()
+    code, told, _ = run(recipe, "champions=false")
+    assert code == 0, told
+    assert "0 to train" in told
+    assert all(row["mlflow_run_id"] for row in rows_of(folder))
