@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -32,43 +33,59 @@ class Session:
 
         ray.shutdown()
         if self.temp:
-            os.environ.pop("RAY_ADDRESS", None)
+            for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+                os.environ.pop(name, None)
             shutil.rmtree(self.temp, ignore_errors=True)
 
 
 def open_session(threads: int) -> Session:
-    """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster with a dashboard.
+    """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
-    The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
-    without it the next trials wait for ever. ``threads`` is what each worker computes with.
+    ``threads`` is what each worker computes with.
     """
     quiet()
+    address = os.environ.get("RAY_ADDRESS")
+    return _join(address, threads) if address else _start(threads)
+
+
+def _join(address: str, threads: int) -> Session:
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        try:
-            ray.init(address="auto" if address == "auto" else address, log_to_driver=False, **_environment(threads))
-        except (ConnectionError, RuntimeError) as error:
-            raise InputError(
-                f"RAY_ADDRESS={address} does not answer ({error}). Start it with `ray start --head`, or unset "
-                "RAY_ADDRESS to use a local one."
-            ) from error
-        return Session(None)
-    temp = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # some of its ports listen on all addresses
-    started = ray.init(
-        address="local",
-        include_dashboard=True,
-        dashboard_host="127.0.0.1",
-        dashboard_port=_free_port(),
-        _temp_dir=temp,
-        log_to_driver=False,
-        **_environment(threads),
-    )
-    _keep_secret(Path.home() / ".ray" / "auth_token")
+    try:
+        ray.init(address=address, log_to_driver=False, **_environment(threads))
+    except (ConnectionError, RuntimeError) as error:
+        raise InputError(
+            f"RAY_ADDRESS={address} does not answer ({error}). Start it with `ray start --head`, or unset "
+            "RAY_ADDRESS to use a local one."
+        ) from error
+    return Session(None)
+
+
+def _start(threads: int) -> Session:
+    """Start a cluster in a folder of its own, with a dashboard.
+
+    The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
+    without it the next trials wait for ever.
+    """
+    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets below it must have short names
+    _lock(Path(str(session.temp)))
+    import ray  # now: it reads how to authenticate when it is imported
+
+    try:
+        started = ray.init(
+            address="local",
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=_free_port(),
+            _temp_dir=session.temp,
+            log_to_driver=False,
+            **_environment(threads),
+        )
+    except BaseException:
+        session.close()
+        raise
     os.environ["RAY_ADDRESS"] = started.address_info["gcs_address"]
-    return Session(temp)
+    return session
 
 
 def quiet() -> None:
@@ -85,10 +102,13 @@ def _environment(threads: int) -> dict[str, Any]:
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
 
 
-def _keep_secret(token: Path) -> None:
-    """Let nobody else read the token, which Ray creates readable by all."""
-    if token.is_file():
-        token.chmod(0o600)
+def _lock(temp: Path) -> None:
+    """Let only this user's processes in, by a token of this session: some of Ray's ports listen on all addresses."""
+    if "RAY_AUTH_MODE" not in os.environ:
+        token = temp / "auth_token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
 
 
 def _free_port() -> int:
