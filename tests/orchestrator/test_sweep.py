@@ -95,6 +95,7 @@ def test_a_champion_opens_with_transformers_alone(recipe: Path) -> None:
     assert model(ids).logits.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_same_sweep_elsewhere_gives_the_same_adapters_however_it_is_packed(recipe: Path, tmp_path: Path) -> None:
     _, _, first = run(recipe, "champions=false")
     _, _, again = run(recipe, "champions=false", f"storage={tmp_path}/again")
@@ -106,6 +107,7 @@ def test_the_same_sweep_elsewhere_gives_the_same_adapters_however_it_is_packed(r
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe: Path) -> None:
     words = ("methods=[{name: lora, rank: 4, alpha: 8}, {name: d2lora, rank: 2, alpha: 1.0e+38}]", "cluster.pack=8")
     code, told, folder = run(recipe, *words)
@@ -128,6 +130,7 @@ def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe:
     assert "0 to train" in told
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_trained_fails_by_itself_and_is_trained_when_the_cause_is_gone(recipe: Path) -> None:
     spec = read_recipe(recipe)
     _, _, folder = run(recipe, "champions=false")
@@ -149,6 +152,7 @@ def test_a_run_that_cannot_be_trained_fails_by_itself_and_is_trained_when_the_ca
     assert spec.seeds == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_damaged_commit_is_noticed_said_and_trained_again(recipe: Path) -> None:
     _, _, folder = run(recipe, "champions=false")
     before = adapters(folder)
@@ -163,6 +167,7 @@ def test_a_damaged_commit_is_noticed_said_and_trained_again(recipe: Path) -> Non
     assert adapters(folder) == before
 
 
+@pytest.mark.slow
 def test_mlflow_shows_sweep_groups_and_runs_once(recipe: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
@@ -201,6 +206,7 @@ def test_mlflow_shows_sweep_groups_and_runs_once(recipe: Path, tmp_path: Path) -
         assert Path(champion.source.removeprefix("file://")).is_dir()
 
 
+@pytest.mark.slow
 def test_the_zero_engine_in_one_process_agrees_with_the_plain_one(recipe: Path, tmp_path: Path) -> None:
     words = ("champions=false", "tasks=[tiny_recall]", "tracking.uri=none")
     _, _, plain = run(recipe, *words)
