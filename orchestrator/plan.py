@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.spec import EngineSpec, OptimSpec, RunSpec, SweepSpec
+from orchestrator.spec import RunSpec, SweepSpec
 
 DEFAULT_PACK = 8  # a lane costs least at 4 to 8 lanes of short rows; a measured cost model will choose
 
@@ -26,15 +26,6 @@ class Pack:
     name: str
     runs: tuple[PlannedRun, ...]
     base_tasks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all runs of a pack share, beside the base: their targets, and how they step."""
-
-    targets: str
-    optim: OptimSpec
-    engine: EngineSpec
 
 
 def expand(sweep: SweepSpec) -> list[RunSpec]:

@@ -172,10 +172,11 @@ class MlflowTracker:
         group = (spec.task.name, spec.method.label)
         if group not in self._groups:
             tags = {"kind": "group", "task": group[0], "method": group[1]}
-            self._groups[group] = self._create(f"{group[0]} · {group[1]}", tags, self._parent)
+            self._groups[group] = self._create(f"{group[1]} · {group[0]}", tags, self._parent)
         tags = {"kind": "run", "run_key": run.key, "task": group[0], "method": group[1]}
         tags |= {"seed": str(spec.seed), "lr": repr(spec.lr)}
-        name = f"{group[0]} · {group[1]} · lr {spec.lr:g} · seed {spec.seed}"
+        # what differs comes first: the column is narrow
+        name = f"seed {spec.seed} · lr {spec.lr:g} · {group[1]} · {group[0]}"
         return self._create(name, tags, self._groups[group])
 
     def _params(self, run: PlannedRun) -> list[Any]:

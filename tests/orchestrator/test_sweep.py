@@ -181,6 +181,7 @@ def test_mlflow_shows_sweep_groups_and_runs_once(recipe: Path, tmp_path: Path) -
     assert all(one.info.status == "FINISHED" and one.info.end_time for one in runs)
     parents = {one.info.run_id for one in kinds["group"]}
     assert {one.data.tags["mlflow.parentRunId"] for one in kinds["run"]} == parents
+    assert {one.info.run_name for one in kinds["group"]} >= {"d2lora · tiny_recall", "lora · tiny_above"}
     assert {one.data.tags["mlflow.parentRunId"] for one in kinds["group"]} == {kinds["sweep"][0].info.run_id}
     rows = {row["run_key"]: row for row in rows_of(folder)}
     for one in kinds["run"]:
