@@ -59,7 +59,11 @@ def is_complete(place: Path) -> bool:
 
 
 def _make(folder: Path, settings: TinySettings, progress: Progress | None) -> None:
+    from transformers.utils import logging
+
     from orchestrator.tiny.tokenizer import build_tokenizer
+
+    logging.disable_progress_bar()
 
     tokenizer = build_tokenizer()
     pretrain(tokenizer, settings, progress).save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ class MlflowTracker:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every migration of a new database
         mlflow.set_tracking_uri(self.uri)
         self._client = MlflowClient(tracking_uri=self.uri)
         try:
