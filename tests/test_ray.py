@@ -45,6 +45,15 @@ def committed(folder: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("runs/*/COMMITTED.json")}
 
 
+def wait_for(driver: subprocess.Popen[str], folder: Path, runs: int) -> None:
+    """Wait until this many runs are committed."""
+    deadline = time.monotonic() + 300
+    while len(committed(folder)) < runs:
+        assert driver.poll() is None, driver.communicate()[0][-5000:]
+        assert time.monotonic() < deadline, f"not {runs} runs committed in 300 s"
+        time.sleep(0.1)
+
+
 def test_two_zero_workers_on_ray_give_what_one_process_gives(recipe: Path, tmp_path: Path) -> None:
     _, _, plain = run(recipe, "champions=false", "tracking.uri=none")
     zero = ("engine.kind=zero", "engine.stage=2", "cluster.workers=2", "cluster.pack=8", f"storage={tmp_path}/zero")
@@ -64,11 +73,7 @@ def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(re
     folder = tmp_path / "sweeps" / "small"
     words = ("engine.kind=zero", "cluster.pack=2", "cluster.max_concurrent=1", "champions=false")
     driver = start(recipe, *words)
-    deadline = time.monotonic() + 300
-    while len(committed(folder)) < 2:
-        assert driver.poll() is None, driver.communicate()[0][-5000:]
-        assert time.monotonic() < deadline, "no run was committed in 300 s"
-        time.sleep(0.1)
+    wait_for(driver, folder, runs=2)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     before = committed(folder)
@@ -90,3 +95,21 @@ def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(re
         wanted = [row["step"] for row in read_lines(folder / "runs" / one.data.tags["run_key"] / "metrics.jsonl")]
         assert sorted(steps) == wanted
     assert {row["status"] for row in rows_of(folder)} == {"committed"}
+
+
+def test_control_c_stops_the_sweep_says_so_and_leaves_no_process(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sweeps" / "small"
+    words = ("engine.kind=zero", "cluster.pack=2", "cluster.max_concurrent=1", "champions=false", "tracking.uri=none")
+    driver = start(recipe, *words)
+    wait_for(driver, folder, runs=1)
+    children = [int(one) for one in subprocess.check_output(["pgrep", "-P", str(driver.pid)], text=True).split()]
+    assert children
+    driver.send_signal(signal.SIGINT)
+    told, _ = driver.communicate(timeout=90)
+    assert driver.returncode == 1
+    assert "Interrupted. Committed runs are kept; the same command goes on." in told
+    assert 0 < len(committed(folder)) < RUNS
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
