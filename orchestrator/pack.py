@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -59,13 +60,13 @@ def base_file(folder: Path, data: str, base_fingerprint: str, dtype: str) -> Pat
     return folder / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}-{dtype}.json"
 
 
-def train_pack(job: PackJob, device: torch.device) -> int:
-    """Train and commit every run of the pack; return how many there were.
+def train_pack(job: PackJob, device: torch.device) -> None:
+    """Train and commit every run of the pack.
 
     A run that diverges is ended as such and its neighbours go on; anything else raises and loses only what was not
     committed.
     """
-    return _Trainer(job, device).train()
+    _Trainer(job, device).train()
 
 
 class _Trainer:
@@ -77,12 +78,12 @@ class _Trainer:
         self.runs = list(job.pack.runs)  # the driver has left out what had ended; ranks must not look for themselves
         self.splits: dict[str, dict[str, TokenisedSplit]] = {}
 
-    def train(self) -> int:
+    def train(self) -> None:
         tasks = {run.spec.task.name for run in self.runs}
         self.splits = {task: load_prepared(Path(self.job.data[task])) for task in tasks}
         self.engine = self._engine()
         self.lanes = [self._open(run) for run in self.runs]
-        self._score_base(tasks)
+        self._score_base()
         optim = self.runs[0].spec.optim
         plans = [
             LanePlan.of(run.spec.task.name, self._split(run, "train"), run.spec.seed, run.spec.lr, optim)
@@ -90,7 +91,6 @@ class _Trainer:
         ]
         self.clock = time.monotonic()
         train_lanes(self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end)
-        return len(self.runs)
 
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
@@ -121,11 +121,9 @@ class _Trainer:
             return _Lane(run, None, None)
         return _Lane(run, attempt, (attempt.path / "metrics.jsonl").open("a"))
 
-    def _score_base(self, tasks: set[str]) -> None:
+    def _score_base(self) -> None:
         """Score the base itself on the tasks that are this pack's to score: every lane starts there."""
         for task in self.job.pack.base_tasks:
-            if task not in tasks:
-                continue
             lane = next(index for index, run in enumerate(self.runs) if run.spec.task.name == task)
             scored = self._scores([lane], "test")[lane]
             if self.engine.rank == 0:
@@ -152,19 +150,15 @@ class _Trainer:
 
     def _on_end(self, finished: list[int], diverged: list[int]) -> None:
         for index in diverged:
-            try:
+            with _given_up_if_fenced():
                 self._diverge(self.lanes[index])
-            except FencedError as error:
-                _log.warning("%s", error)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
         for index in finished:
             with self.engine.whole(index):
                 state = d2lora.adapter_state(self.engine.model, index)
             if self.lanes[index].attempt:
-                try:
+                with _given_up_if_fenced():
                     self._commit(index, state, validation[index], test[index])
-                except FencedError as error:  # its neighbours have nothing to do with it
-                    _log.warning("%s", error)
         self.clock = time.monotonic()  # scoring is not training
 
     def _commit(
@@ -223,6 +217,15 @@ class _Trainer:
 
     def _run_folder(self, run: PlannedRun) -> RunFolder:
         return RunFolder(self.folder / "runs" / run.key)
+
+
+@contextmanager
+def _given_up_if_fenced() -> Iterator[None]:
+    """Within: a run that another trainer has taken over is given up, and its neighbours go on."""
+    try:
+        yield
+    except FencedError as error:
+        _log.warning("%s", error)
 
 
 METRICS = (

@@ -26,7 +26,6 @@ class Ready:
     base: Base
     data: dict[str, Prepared]
     train_rows: dict[str, int]
-    test_rows: dict[str, int]
     chance: dict[str, float]
 
     @property
@@ -57,7 +56,6 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
         base=base,
         data=prepared,
         train_rows={name: len(splits["train"]) for name, splits in loaded.items()},
-        test_rows={name: len(splits["test"]) for name, splits in loaded.items()},
         chance={
             name: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for name, splits in loaded.items()
         },

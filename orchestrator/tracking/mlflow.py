@@ -73,7 +73,7 @@ class MlflowTracker:
             self._sync(run, RunFolder(folder / "runs" / run.key))
 
     def fail(self, run: PlannedRun, error: str) -> None:
-        """End the run as FAILED with the error's last line; it is taken up again when it is trained again."""
+        """End the run as FAILED with the end of its error; it is taken up again when it is trained again."""
         known = self._open(run)
         self._client.set_tag(known.id, "error", error[-4000:])
         self._client.set_terminated(known.id, "FAILED")
