@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 
 from torch import Generator, nn
 
-from d2lora.layer import AdaptedLinear, Lane, LaneRows
+from d2lora.held import HeldFactors
+from d2lora.layer import AdaptedLinear, Lane, Pass
 from d2lora.method import LowRankConfig
 from d2lora.registry import get_method
 
@@ -47,13 +48,13 @@ def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]
         get_method(lane.method)
     names = match_targets(model, targets)
     model.requires_grad_(False)
-    rows, generators = LaneRows(), [Generator().manual_seed(lane.seed) for lane in lanes]
+    current, generators = Pass(), [Generator().manual_seed(lane.seed) for lane in lanes]
     for name in names:
         parent, _, child = name.rpartition(".")
         linear = model.get_submodule(name)
         assert isinstance(linear, nn.Linear)  # noqa: S101 - match_targets returns linear layers only
         try:
-            layer = AdaptedLinear(linear, lanes, rows, generators, salt=zlib.crc32(name.encode()))
+            layer = AdaptedLinear(linear, lanes, current, generators, salt=zlib.crc32(name.encode()))
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         setattr(model.get_submodule(parent), child, layer)
@@ -88,13 +89,31 @@ def lane_rows(model: nn.Module, counts: Sequence[int] | None, draw: int = 0) -> 
     layers = adapted_layers(model)
     if not layers:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
-    rows = next(iter(layers.values())).rows
-    before = (rows.counts, rows.draw)
-    rows.counts, rows.draw = (None if counts is None else tuple(counts)), draw
+    current = next(iter(layers.values())).current
+    before = (current.counts, current.draw)
+    current.counts, current.draw = (None if counts is None else tuple(counts)), draw
     try:
         yield
     finally:
-        rows.counts, rows.draw = before
+        current.counts, current.draw = before
+
+
+@contextmanager
+def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
+    """Within: every adapted layer computes its thin factors, and so its norms, once for all passes.
+
+    Parameters must not change within. In training call ``backward()`` of what this yields after the last pass: until
+    then the parameters have no gradient. A model without adapters has nothing to hold.
+    """
+    held = HeldFactors()
+    layers = list(adapted_layers(model).values())
+    for layer in layers[:1]:  # the pass is one object, shared by all
+        layer.current.held = held
+    try:
+        yield held
+    finally:
+        for layer in layers[:1]:
+            layer.current.held = None
 
 
 def merge(model: nn.Module, lane: int = 0) -> nn.Module:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from d2lora.apply import apply_factored, stack_factored
+from d2lora.held import HeldFactors
 from d2lora.method import Factored, LowRankConfig, Params
 from d2lora.norms import BaseWeight, at_least_float32
 from d2lora.registry import get_method
@@ -25,16 +25,17 @@ class Lane:
 
 
 @dataclass
-class LaneRows:
-    """How the rows of the batch that is running belong to lanes; one object shared by a model's adapted layers.
+class Pass:
+    """What the adapted layers of a model share about the pass that is running.
 
-    ``counts[l]`` rows belong to lane l, in lane order; None means equal groups. ``draw`` numbers the forward pass:
-    dropout masks depend on it and on the lane's seed alone, so a recomputed forward draws the same ones and a lane's
-    masks do not depend on its neighbours.
+    ``counts[l]`` rows of the batch belong to lane l, in lane order; None means equal groups. ``draw`` numbers the
+    pass: dropout masks depend on it and on the lane's seed alone, so a recomputed forward draws the same ones and a
+    lane's masks do not depend on its neighbours. ``held`` keeps the thin factors over passes, if they are to be kept.
     """
 
     counts: tuple[int, ...] | None = None
     draw: int = 0
+    held: HeldFactors | None = None
 
     def of(self, lanes: int, rows: int) -> tuple[int, ...]:
         """Return how many of a batch's ``rows`` belong to each of ``lanes``; ValueError with the numbers if unclear."""
@@ -71,7 +72,7 @@ class AdaptedLinear(nn.Module):
     """
 
     def __init__(
-        self, linear: nn.Linear, lanes: Sequence[Lane], rows: LaneRows, generators: Sequence[Generator], salt: int = 0
+        self, linear: nn.Linear, lanes: Sequence[Lane], current: Pass, generators: Sequence[Generator], salt: int = 0
     ) -> None:
         """Adapt ``linear``; ``generators[l]`` draws lane l's start, ``salt`` names this layer in dropout."""
         super().__init__()
@@ -80,7 +81,7 @@ class AdaptedLinear(nn.Module):
             if parameter is not None:
                 parameter.requires_grad_(False)
         self.out_features, self.in_features = linear.out_features, linear.in_features
-        self.lanes, self.rows, self.salt = tuple(lanes), rows, salt
+        self.lanes, self.current, self.salt = tuple(lanes), current, salt
         self._base = BaseWeight(self.weight)
         self._names: list[tuple[str, ...]] = []
         self._groups: list[_Group] = []
@@ -111,27 +112,19 @@ class AdaptedLinear(nn.Module):
         return linear
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the adapted product for ``x`` of shape (rows, ..., I); rows belong to lanes as ``self.rows`` says."""
-        counts = self.rows.of(len(self.lanes), x.shape[0])
-        active = [lane for lane, count in enumerate(counts) if count]
-        sizes = [counts[lane] for lane in active]
-        thin = stack_factored([self._factored(group, active) for group in self._groups if group.among(active)])
-        adapter_x = self._dropped(x, active, sizes)
-        if len(set(sizes)) == 1:
-            y = self._through(x, adapter_x, len(active), thin)
-        else:
-            longest = max(sizes)
-            padded, adapter_padded = (
-                pad_sequence(list(torch.split(one, sizes)), batch_first=True) for one in (x, adapter_x)
-            )
-            y_padded = self._through(padded.flatten(0, 1), adapter_padded.flatten(0, 1), len(active), thin)
-            y = torch.cat([part[:size] for part, size in zip(torch.split(y_padded, longest), sizes, strict=True)])
-        return y if self.bias is None else y + self.bias
-
-    def _through(self, x: Tensor, adapter_x: Tensor, lanes: int, thin: Factored) -> Tensor:
-        x_LNI = x.reshape(lanes, -1, self.in_features)
-        adapter_x_LNI = x_LNI if adapter_x is x else adapter_x.reshape(lanes, -1, self.in_features)
-        return apply_factored(x_LNI, self.weight, thin, adapter_x_LNI).reshape(*x.shape[:-1], self.out_features)
+        """Return the adapted product for ``x`` of shape (rows, ..., I); rows belong to lanes as the pass says."""
+        counts = self.current.of(len(self.lanes), x.shape[0])
+        active = tuple(lane for lane, count in enumerate(counts) if count)
+        each = x.shape[:-1].numel() // x.shape[0]
+        y_MO = apply_factored(
+            x.reshape(-1, self.in_features),
+            self.weight,
+            self._factors(active),
+            [counts[lane] * each for lane in active],
+            bias_O=self.bias,
+            adapter_x_MI=self._dropped(x, active, [counts[lane] for lane in active]),
+        )
+        return y_MO.view(*x.shape[:-1], self.out_features)
 
     def _add(self, lane: Lane, start: Params) -> None:
         index = len(self._names)
@@ -144,6 +137,14 @@ class AdaptedLinear(nn.Module):
                 return
         self._groups.append(_Group(lane.method, lane.config, [index]))
 
+    def _factors(self, active: tuple[int, ...]) -> Factored:
+        """Return the thin factors of the active lanes: held ones if the passes hold them, else new ones."""
+        held = self.current.held
+        return self._built(active) if held is None else held.of((id(self), active), lambda: self._built(active))
+
+    def _built(self, active: tuple[int, ...]) -> Factored:
+        return stack_factored([self._factored(group, active) for group in self._groups if group.among(active)])
+
     def _factored(self, group: _Group, active: Sequence[int]) -> tuple[list[int], Factored]:
         """Return the group's active lanes and their thin factors."""
         lanes = group.among(active)
@@ -151,18 +152,18 @@ class AdaptedLinear(nn.Module):
         stacked = {name: torch.stack([params[name] for params in each]) for name in each[0]}
         return lanes, get_method(group.method).factored(self._base, stacked, group.config)
 
-    def _dropped(self, x: Tensor, active: Sequence[int], sizes: Sequence[int]) -> Tensor:
-        """Return what the adapters read: ``x``, after each lane's own dropout while training.
+    def _dropped(self, x: Tensor, active: Sequence[int], sizes: Sequence[int]) -> Tensor | None:
+        """Return ``x`` after each lane's own dropout, of shape (M, I), or None where nothing is dropped.
 
         A row draws its mask from a generator of its own, so padding at the end of a row changes nothing before it.
         """
         if not self.training or all(self.lanes[lane].config.dropout == 0 for lane in active):
-            return x
+            return None
         parts = []
         for lane, part in zip(active, torch.split(x, list(sizes)), strict=True):
             spec, rate = self.lanes[lane], self.lanes[lane].config.dropout
             for index, row in enumerate(part):
-                generator = Generator().manual_seed(hash((spec.seed, self.salt, self.rows.draw, index)) % 2**63)
+                generator = Generator().manual_seed(hash((spec.seed, self.salt, self.current.draw, index)) % 2**63)
                 keep = torch.rand(row.shape, generator=generator) >= rate
                 parts.append(row * keep.to(row.device) / (1 - rate))
-        return torch.stack(parts)
+        return torch.stack(parts).reshape(-1, self.in_features)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from d2lora import lane_rows
+from d2lora import held_factors, lane_rows
 from orchestrator.engine.engine import Scorer
 from orchestrator.packed import pack_choices, pack_items, shared_length
 from orchestrator.tokens import Item
@@ -42,7 +42,7 @@ def score_items(
     batches = list(_batches(items, share))
     training = engine.model.training
     engine.model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), held_factors(engine.model):
         for begin in range(0, len(batches), engine.world):
             batch = batches[min(begin + engine.rank, len(batches) - 1)]
             for lane, index, values in _score(engine, batch, lanes, share):

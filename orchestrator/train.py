@@ -119,18 +119,19 @@ def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: 
     micros = optim.global_batch // (optim.micro_batch * engine.world)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64)
     answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
-    for micro in range(micros):
-        shares = [_share(engine, lane, optim, micro) for lane in lanes]
-        idle = not any(shares)
-        if idle:  # the batch is short and this rank has no rows, but ZeRO's ranks must compute in step
-            first = next(index for index, lane in enumerate(lanes) if lane.living)
-            shares[first] = [lanes[first].rows[lanes[first].batch[0]]]
-        draw = (step * micros + micro) * engine.world + engine.rank
-        with lane_rows(engine.model, [len(rows) for rows in shares], draw=draw):
-            losses_L = _losses(engine, shares) * (0.0 if idle else 1.0)
-            weight_L = (engine.world / answers_L).to(losses_L)
-            engine.backward((losses_L * weight_L).sum(), last=micro == micros - 1)
-        sums_L += losses_L.detach().double().cpu()
+    with engine.accumulating():
+        for micro in range(micros):
+            shares = [_share(engine, lane, optim, micro) for lane in lanes]
+            idle = not any(shares)
+            if idle:  # the batch is short and this rank has no rows, but ZeRO's ranks must compute in step
+                first = next(index for index, lane in enumerate(lanes) if lane.living)
+                shares[first] = [lanes[first].rows[lanes[first].batch[0]]]
+            draw = (step * micros + micro) * engine.world + engine.rank
+            with lane_rows(engine.model, [len(rows) for rows in shares], draw=draw):
+                losses_L = _losses(engine, shares) * (0.0 if idle else 1.0)
+                weight_L = (engine.world / answers_L).to(losses_L)
+                engine.backward((losses_L * weight_L).sum(), last=micro == micros - 1)
+            sums_L += losses_L.detach().double().cpu()
     means_L = engine.total(sums_L) / answers_L
     return [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
 

@@ -99,11 +99,11 @@ def factored(base: BaseWeight, params: Params, config: D2LoraConfig) -> Factored
     ups, downs = zip(*_pairs(params, config), strict=True)
     up_LOR, down_LRI = torch.cat(ups, -1), torch.cat(downs, -2)
     if config.projection == "off":
-        return Factored(up_LOR, down_LRI, readd=config.readd)
+        return Factored((1 + config.readd) * up_LOR, down_LRI)
     scale = _scale(base, updated_norms2(base, up_LOR, down_LRI, config.norm_axis), config)
     if config.norm_axis == "out":
-        return Factored(up_LOR, down_LRI, out_scale_LO=scale, readd=config.readd)
-    return Factored(up_LOR, down_LRI, in_scale_LI=scale, readd=config.readd)
+        return Factored(up_LOR * (scale + config.readd)[:, :, None], down_LRI, out_scale_LO=scale)
+    return Factored(up_LOR, down_LRI * (scale + config.readd)[:, None], in_scale_LI=scale)
 
 
 def _shapes_of(weight_OI: Tensor, config: D2LoraConfig) -> Shapes:

@@ -44,7 +44,8 @@ def factored(base: BaseWeight, params: Params, config: DoraConfig) -> Factored:
     """Return LoRA's factors with ``magnitude / |V|`` on the output, the norm from thin products."""
     thin = lora.factored(base, params, config)
     norm_LO = _norm(updated_norms2(base, thin.up_LOR, thin.down_LRI, "out"), config)
-    return Factored(thin.up_LOR, thin.down_LRI, out_scale_LO=params["magnitude"] / norm_LO)
+    scale_LO = params["magnitude"] / norm_LO
+    return Factored(thin.up_LOR * scale_LO[:, :, None], thin.down_LRI, out_scale_LO=scale_LO)
 
 
 def _norm(norm2: Tensor, config: DoraConfig) -> Tensor:

@@ -31,8 +31,11 @@ class Scorer(Protocol):
 class Engine(Scorer, Protocol):
     """Computes gradients and steps the lanes as well."""
 
+    def accumulating(self) -> AbstractContextManager[None]:
+        """Within: the passes of one optimizer step; the parameters' gradients are whole after it."""
+
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add the gradient of ``loss``, averaged over the ranks; ``last`` says that `step` comes next."""
+        """Add the gradient of ``loss``, averaged over the ranks; ``last`` says that no other pass follows."""
 
     def step(self, rates: Sequence[float | None]) -> list[float]:
         """Step each lane at its rate (None: it has left) and return each lane's gradient norm before clipping.

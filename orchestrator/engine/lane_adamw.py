@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.adamw import adamw
 
 from d2lora.norms import at_least_float32
 from orchestrator.spec import OptimSpec
@@ -30,7 +31,6 @@ class LaneAdamW(Optimizer):
             "weight_decay": optim.weight_decay,
             "clip": optim.clip,
             "norm": 0.0,
-            "updates": 0,
         }
         super().__init__(groups, defaults)
         self.sharded = sharded
@@ -43,31 +43,46 @@ class LaneAdamW(Optimizer):
             if group["lr"] is None or not tensors:  # ZeRO-3 steps one lane at a time, with the other groups empty
                 continue
             group["norm"] = self._norm(tensors)
-            if group["norm"] != group["norm"] or group["norm"] == float("inf"):
+            if not group["norm"] < float("inf"):
                 continue
-            group["updates"] += 1
-            clip = group["clip"]
-            factor = 1.0 if clip is None else min(1.0, clip / (group["norm"] + 1e-6))
-            for tensor in tensors:
-                self._update(tensor, factor, group)
+            self._update(tensors, self._clipped(tensors, group), group)
 
     def _norm(self, tensors: Sequence[Tensor]) -> float:
-        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
-        total = torch.stack([at_least_float32(gradient).square().sum() for gradient in gradients]).sum()
+        norms = [at_least_float32(tensor.grad).norm() for tensor in tensors if tensor.grad is not None]
+        total = torch.stack(norms).square().sum()
         if self.sharded:
             torch.distributed.all_reduce(total)
         return float(total.sqrt())
 
-    def _update(self, tensor: Tensor, factor: float, group: dict[str, Any]) -> None:
-        assert tensor.grad is not None  # noqa: S101 - chosen by the caller
-        state, gradient = self.state[tensor], tensor.grad * factor
-        if not state:
-            state["mean"], state["square"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
-        (beta1, beta2), updates, lr = group["betas"], group["updates"], group["lr"]
-        mean, square = state["mean"], state["square"]
-        mean.lerp_(gradient, 1 - beta1)
-        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        if group["weight_decay"]:
-            tensor.mul_(1 - lr * group["weight_decay"])
-        root = (square / (1 - beta2**updates)).sqrt_().add_(group["eps"])
-        tensor.addcdiv_(mean, root, value=-lr / (1 - beta1**updates))
+    def _clipped(self, tensors: Sequence[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """Return the gradients, scaled in place if the lane's norm is beyond its limit."""
+        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
+        if group["clip"] is not None and group["norm"] + 1e-6 > group["clip"]:
+            for gradient in gradients:
+                gradient.mul_(group["clip"] / (group["norm"] + 1e-6))
+        return gradients
+
+    def _update(self, tensors: Sequence[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
+        """Let torch's fused kernel update the lane: one pass over its parameters, gradients and moments."""
+        for tensor in tensors:
+            if not self.state[tensor]:
+                self.state[tensor] |= {"exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
+                self.state[tensor]["step"] = torch.zeros((), dtype=torch.float32, device=tensor.device)
+        states = [self.state[tensor] for tensor in tensors]
+        beta1, beta2 = group["betas"]
+        adamw(
+            list(tensors),
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from d2lora import adapter_parameters
+from d2lora import adapter_parameters, held_factors
 from orchestrator.engine.lane_adamw import LaneAdamW
 from orchestrator.model import AnswerModel
 from orchestrator.packed import Packed
@@ -51,8 +51,15 @@ class PlainEngine(OneProcess):
         flat = [_flatten(list(adapter_parameters(model, lane).values())) for lane in range(lanes)]
         self._optimizer = LaneAdamW([[vector] for vector in flat], optim, sharded=False)
 
+    @contextmanager
+    def accumulating(self) -> Iterator[None]:
+        """Compute norms once for all passes, and carry their gradients on to the lanes at the end."""
+        with held_factors(self.model) as held:
+            yield
+            held.backward()
+
     def backward(self, loss: Tensor, last: bool) -> None:  # noqa: ARG002 - nothing is reduced here
-        """Add to the gradients."""
+        """Add to the gradients of the held factors."""
         loss.backward()  # type: ignore[no-untyped-call]
 
     def step(self, rates: Sequence[float | None]) -> list[float]:

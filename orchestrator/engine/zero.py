@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from d2lora import adapter_parameters
+from d2lora import adapter_parameters, held_factors
 from orchestrator.engine.lane_adamw import LaneAdamW
 from orchestrator.engine.plain import step_lanes
 from orchestrator.model import AnswerModel
@@ -25,7 +25,7 @@ class ZeroEngine:
         deepspeed = _deepspeed(device)
         _join()
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.device, self.stage = device, stage
+        self.device, self._scatters = device, stage == 3
         tensors = [list(adapter_parameters(model, lane).values()) for lane in range(lanes)]
         self._tensors = tensors
         self._broken_L = torch.zeros(lanes, device=device)
@@ -33,20 +33,42 @@ class ZeroEngine:
             for parameter in parameters:
                 parameter.register_hook(self._guard(lane))  # type: ignore[no-untyped-call]
         self._optimizer = LaneAdamW(tensors, optim, sharded=stage > 0)
-        answers = AnswerModel(model).to(device)
+        self._answers = AnswerModel(model).to(device)
         config = deepspeed_config(stage, optim, self.world, next(model.parameters()).dtype)
         self._engine, *_ = deepspeed.initialize(
-            model=answers, optimizer=self._optimizer, config=config, dist_init_required=False
+            model=self._answers, optimizer=self._optimizer, config=config, dist_init_required=False
         )
         self._gathered = deepspeed.zero.GatheredParameters
         self.model = model
 
     def logits(self, packed: Packed) -> Tensor:
         """Return the logits of the answers."""
-        return cast(Tensor, self._engine(*packed.inputs(self.device)))
+        model = self._engine if self._scatters else self._answers
+        return cast(Tensor, model(*packed.inputs(self.device)))
+
+    @contextmanager
+    def accumulating(self) -> Iterator[None]:
+        """Compute norms once for all passes; DeepSpeed then sees one backward, from the factors to the adapters.
+
+        Stage 3 holds nothing: a layer's parameters are whole only while it runs.
+        """
+        if self._scatters:
+            yield
+            return
+        with held_factors(self.model) as held:
+            yield
+            pending = [(built * gradient).sum() for built, gradient in held.pending()]
+            self._reduce(torch.stack(pending).sum(), last=True)  # its gradient is theirs
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add to the gradients; DeepSpeed averages over the ranks and, at the last one, reduces."""
+        """Add to the gradients, of the held factors or, at stage 3, of the parameters."""
+        if self._scatters:
+            self._reduce(loss, last)
+        else:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def _reduce(self, loss: Tensor, last: bool) -> None:
+        """Let DeepSpeed carry the gradient to the parameters; it averages over the ranks and, at the last, reduces."""
         self._engine.set_gradient_accumulation_boundary(last)
         self._engine.backward(loss, scale_wrt_gas=False)
 
@@ -73,7 +95,7 @@ class ZeroEngine:
 
     def whole(self, lane: int) -> AbstractContextManager[None]:
         """Gather the lane's parameters, which stage 3 scatters; without this they would read as empty."""
-        return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self.stage == 3))
+        return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self._scatters))
 
     def _guard(self, lane: int) -> Any:
         """Return a hook that keeps a lane's bad gradient to itself: ZeRO would skip the step of every lane."""

@@ -76,7 +76,8 @@ def test_the_fast_path_is_the_definition_in_value_and_gradient(
     dy_LNO = torch.randn(lanes, ROWS, OUT, generator=torch.Generator().manual_seed(3))
 
     stacked = {name: torch.stack([params[name] for params in each]) for name in each[0]}
-    fast_LNO = apply_factored(x_LNI, weight_OI, module.factored(BaseWeight(weight_OI), stacked, config), x_LNI)
+    thin = module.factored(BaseWeight(weight_OI), stacked, config)
+    fast_LNO = apply_factored(x_LNI.flatten(0, 1), weight_OI, thin, [ROWS] * lanes).view(lanes, ROWS, OUT)
     leaves = [x_LNI, *(value for params in each for value in params.values())]
     fast = torch.autograd.grad((fast_LNO * dy_LNO).sum(), leaves, allow_unused=True, materialize_grads=True)
 
@@ -237,6 +238,6 @@ def test_golden_values_and_gradients_of_d2lora(shared: Path) -> None:
         )
         lanes = {name: value[None] for name, value in params.items()}
         thin = module.factored(BaseWeight(weight_OI), lanes, config)
-        (apply_factored(x_NI[None], weight_OI, thin, x_NI[None])[0] * dy_NO).sum().backward()
+        (apply_factored(x_NI, weight_OI, thin, [len(x_NI)]) * dy_NO).sum().backward()
         for name, value in (params | {"x": x_NI}).items():
             torch.testing.assert_close(value.grad, torch.tensor(case["grads"][name]), rtol=1e-10, atol=1e-10)

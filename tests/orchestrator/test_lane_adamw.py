@@ -88,7 +88,7 @@ def test_a_lane_that_has_left_is_not_touched() -> None:
     assert same(values(left), before)
     assert states(optimizer, left) == []
     assert not same(values(staying), values(lane(0)))
-    assert [group["updates"] for group in optimizer.param_groups] == [3, 0]
+    assert {float(optimizer.state[tensor]["step"]) for tensor in staying} == {3.0}
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -118,7 +118,6 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_no_neighbour(bad: flo
     assert not math.isfinite(norm)
     assert same(values(broken), before)
     assert same(states(optimizer, broken), states_before)
-    assert optimizer.param_groups[0]["updates"] == (0 if first else 2)
     assert same(values(neighbour), values(reference))
 
 
@@ -128,7 +127,7 @@ def test_a_lane_without_gradients_waits() -> None:
     optimizer.param_groups[0]["lr"] = 1e-2
     optimizer.step()
     assert same(values(tensors), values(lane(0)))
-    assert optimizer.param_groups[0]["updates"] == 0
+    assert states(optimizer, tensors) == []
 
 
 def test_half_precision_gradients_do_not_overflow_their_norm() -> None:

@@ -1,0 +1,67 @@
+"""Products of rows with a thin matrix a lane: lane l owns ``sizes[l]`` consecutive rows.
+
+Lanes of equal size go through one batched product; others through one product each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Sizes = Sequence[int]
+
+
+def times_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Tensor:
+    """Return each row times its lane's matrix, of shape (M, J)."""
+    if _equal(sizes):
+        return torch.bmm(_by_lane(rows_MK, sizes), matrices_LKJ).flatten(0, 1)
+    return torch.cat(
+        [part @ matrix for part, matrix in zip(torch.split(rows_MK, list(sizes)), matrices_LKJ, strict=True)]
+    )
+
+
+def add_outer_lanes(into_MJ: Tensor, rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> None:
+    """Add each row times its lane's matrix to ``into_MJ``, in place."""
+    if _equal(sizes):
+        _by_lane(into_MJ, sizes).baddbmm_(_by_lane(rows_MK, sizes), matrices_LKJ)
+        return
+    parts = zip(torch.split(into_MJ, list(sizes)), torch.split(rows_MK, list(sizes)), matrices_LKJ, strict=True)
+    for into, rows, matrix in parts:
+        into.addmm_(rows, matrix)
+
+
+def outer_lanes(left_MK: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
+    """Return ``left^T right`` over each lane's rows, of shape (L, K, J)."""
+    if _equal(sizes):
+        return torch.bmm(_by_lane(left_MK, sizes).mT, _by_lane(right_MJ, sizes))
+    parts = zip(torch.split(left_MK, list(sizes)), torch.split(right_MJ, list(sizes)), strict=True)
+    return torch.stack([left.mT @ right for left, right in parts])
+
+
+def scale_lanes(rows_MK: Tensor, scale_LK: Tensor, sizes: Sizes, plus: Tensor | None = None) -> Tensor:
+    """Return each row times its lane's scale, plus ``plus_K`` if given: a new tensor of shape (M, K)."""
+    if _equal(sizes):
+        rows_LNK, scale_L1K = _by_lane(rows_MK, sizes), scale_LK[:, None]
+        scaled = rows_LNK * scale_L1K if plus is None else torch.addcmul(plus, rows_LNK, scale_L1K)
+        return scaled.flatten(0, 1)
+    parts = zip(torch.split(rows_MK, list(sizes)), scale_LK, strict=True)
+    scaled = torch.cat([part * scale for part, scale in parts])
+    return scaled if plus is None else scaled.add_(plus)
+
+
+def lane_sums(left_MK: Tensor, right_MK: Tensor, sizes: Sizes) -> Tensor:
+    """Return the sum of ``left * right`` over each lane's rows, of shape (L, K)."""
+    product_MK = left_MK * right_MK
+    if _equal(sizes):
+        return _by_lane(product_MK, sizes).sum(1)
+    return torch.stack([part.sum(0) for part in torch.split(product_MK, list(sizes))])
+
+
+def _equal(sizes: Sizes) -> bool:
+    return min(sizes) == max(sizes)
+
+
+def _by_lane(rows_MK: Tensor, sizes: Sizes) -> Tensor:
+    return rows_MK.view(len(sizes), sizes[0], rows_MK.shape[1])
