@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from d2lora.registry import available_methods, get_method
 
 if TYPE_CHECKING:
-    from d2lora.attachment import attach, attach_lanes, held_factors, lane_rows, match_targets, merge
+    from d2lora.attachment import attach, attach_lanes, detach, held_factors, lane_rows, match_targets, merge
     from d2lora.export import LoraExport, to_lora
     from d2lora.layer import Lane
     from d2lora.state import adapter_parameters, adapter_state, describe_adapter, lane_of, load_adapter_state
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "attach": "attachment",
     "attach_lanes": "attachment",
+    "detach": "attachment",
     "held_factors": "attachment",
     "lane_rows": "attachment",
     "match_targets": "attachment",
@@ -42,6 +43,7 @@ __all__ = [
     "attach_lanes",
     "available_methods",
     "describe_adapter",
+    "detach",
     "get_method",
     "held_factors",
     "lane_of",

@@ -61,6 +61,14 @@ def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]
     return model
 
 
+def detach(model: nn.Module) -> nn.Module:
+    """Take all adapters away, in place: every adapted layer is the frozen ``nn.Linear`` again. Returns ``model``."""
+    for name, layer in adapted_layers(model).items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.plain())
+    return model
+
+
 def match_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
     """Return the names of the linear layers that any pattern matches, in model order; every pattern must match one."""
     linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]

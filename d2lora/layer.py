@@ -100,6 +100,12 @@ class AdaptedLinear(nn.Module):
             wide_OI = at_least_float32(self.weight)
             return get_method(spec.method).effective_weight(wide_OI, self.params(lane), spec.config)
 
+    def plain(self) -> nn.Linear:
+        """Return a plain ``nn.Linear`` that shares the frozen weight and bias."""
+        linear = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        linear.weight, linear.bias = self.weight, self.bias
+        return linear
+
     def merged(self, lane: int) -> nn.Linear:
         """Return a new plain ``nn.Linear`` that computes what this layer computes for ``lane``."""
         has_bias = self.bias is not None

@@ -55,16 +55,14 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def updated_norms2(base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis) -> Tensor:
     """Return the squared norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
 
-    With P = W down^T: n2 = |W|^2 + sum_R up * (2 P + up (down down^T)); "in" is the same with the sides exchanged.
-    Costs 2 O I R operations a lane whatever the number of tokens. Differentiable in ``up`` and ``down``. Computed in
-    float32 or better whatever the types of the weight and of the thin factors.
+    Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
+    ``down``. Computed in float32 or better whatever the types of the weight and of the thin factors.
     """
+    from d2lora.thin_norms import thin_norms2
+
     up_LOR, down_LRI = at_least_float32(up_LOR), at_least_float32(down_LRI)
-    if axis == "out":
-        inner_LOR = 2 * base.product(down_LRI, axis).mT + up_LOR @ (down_LRI @ down_LRI.mT)
-        return base.norms2(axis) + (up_LOR * inner_LOR).sum(2)
-    inner_LRI = 2 * base.product(up_LOR.mT, axis) + (up_LOR.mT @ up_LOR) @ down_LRI
-    return base.norms2(axis) + (down_LRI * inner_LRI).sum(1)
+    sides = (up_LOR, down_LRI) if axis == "out" else (down_LRI.mT, up_LOR.mT)
+    return thin_norms2(base, *sides, axis)
 
 
 def restoring_scale(norms2: Tensor, updated2: Tensor) -> Tensor:

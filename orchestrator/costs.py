@@ -13,7 +13,7 @@ from orchestrator.task_sizes import TaskRows
 
 TFLOPS_CPU = 0.03  # one core, float32: about half of what its matrix products alone reach
 TFLOPS_GPU = 30.0  # about 40 % of the bfloat16 peak of an NVIDIA A10G; an H100 does ten times that
-START_SECONDS = 20.0  # a trial of Ray with its trainer, before it trains
+START_SECONDS = 20.0  # a trainer on Ray, before it takes its first pack
 PROCESS_BYTES = 460_000_000  # imports of a worker
 TRAINED_BYTES = 16  # float32: the parameter, its gradient and Adam's two moments
 
@@ -100,11 +100,11 @@ class Costs:
         """Return the time of all packs, the longest first, each on the trainer that is free first."""
         start = START_SECONDS if self.sweep.cluster.kind == "ray" else 0.0
         workers = self.sweep.cluster.workers
-        seconds = [start + self._operations(pack, full) / (rate.tflops * 1e12 * workers) for pack in packs]
-        free = [0.0] * trainers
+        seconds = [self._operations(pack, full) / (rate.tflops * 1e12 * workers) for pack in packs]
+        free = [start] * min(trainers, len(packs))
         for one in sorted(seconds, reverse=True):
             heapq.heapreplace(free, free[0] + one)
-        worker_hours = sum(seconds) * workers / 3600
+        worker_hours = (start * len(free) + sum(seconds)) * workers / 3600
         return Duration(worker_hours, max(free) / 3600, None if rate.price is None else rate.price * worker_hours)
 
     def _run(self, task: str, label: str, full: bool) -> Work:

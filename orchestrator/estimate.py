@@ -10,10 +10,11 @@ from d2lora import get_method
 from orchestrator.batches import count_steps
 from orchestrator.costs import TFLOPS_CPU, TFLOPS_GPU, Costs, Duration, Memory, Rate, Work
 from orchestrator.errors import InputError
-from orchestrator.plan import PlannedRun, expand, pack_runs, pack_width
+from orchestrator.plan import PlannedRun, expand, pack_runs
 from orchestrator.shapes import ModelShape
 from orchestrator.spec import MethodSpec, SweepSpec, targets_of
 from orchestrator.task_sizes import TaskRows, rows_of
+from orchestrator.widths import assumed_width
 
 SPREADS = (0.01, 0.02)  # standard deviations of a paired difference of accuracies, as shares
 # smallest_detectable_difference(n, 1.0) for n = 2, 3, ...: scipy, which computes it, takes longer to load than a plan.
@@ -62,6 +63,7 @@ class Estimate:
     methods: list[MethodPlan]
     packs: int
     pack_width: int
+    pack_width_assumed: bool
     largest_pack: int
     trainers: int
     workers: int
@@ -87,10 +89,10 @@ def estimate(
     rate = Rate(tflops or (TFLOPS_GPU if cluster.gpus_per_worker else TFLOPS_CPU), tflops is not None, price)
     trainers = 1 if cluster.max_concurrent == "auto" or cluster.kind == "local" else int(cluster.max_concurrent)
     runs = [PlannedRun(str(index), run) for index, run in enumerate(expand(sweep))]
-    width = pack_width(cluster.pack)
-    packs = pack_runs(runs, width=width, concurrent=trainers, base_tasks=[task.name for task in sweep.tasks])
     methods = [_method(method, shape) for method in sweep.methods]
     tasks = [_task(sweep, index) for index in range(len(sweep.tasks))]
+    widths = {task.name: _width(sweep, task) for task in tasks}
+    packs = pack_runs(runs, widths=widths, concurrent=trainers, base_tasks=list(widths))
     trained = {method.label: method.trainable_parameters or 0 for method in methods}
     costs = Costs(sweep, shape, {task.name: task.rows for task in tasks}, trained) if shape else None
     return Estimate(
@@ -104,7 +106,8 @@ def estimate(
         tasks=tasks,
         methods=methods,
         packs=len(packs),
-        pack_width=width,
+        pack_width=max(widths.values()),
+        pack_width_assumed=cluster.pack == "auto",
         largest_pack=max(len(pack.runs) for pack in packs),
         trainers=min(trainers, len(packs)),
         workers=cluster.workers,
@@ -123,6 +126,13 @@ def _task(sweep: SweepSpec, index: int) -> TaskPlan:
     return TaskPlan(
         sweep.tasks[index].name, rows, count_steps(rows.train, sweep.optim.global_batch, sweep.optim.epochs)
     )
+
+
+def _width(sweep: SweepSpec, task: TaskPlan) -> int:
+    """Return the recipe's width; where it says auto, the sweep measures it, and here it is assumed."""
+    if sweep.cluster.pack != "auto":
+        return int(sweep.cluster.pack)
+    return assumed_width(sweep.optim.micro_batch * (task.rows.prompt + task.rows.answer))
 
 
 def _method(method: MethodSpec, shape: ModelShape | None) -> MethodPlan:

@@ -146,6 +146,19 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
     return model
 
 
+def shorten_model(model: nn.Module, layers: int) -> float:
+    """Leave out all blocks but the first ``layers``, in place; return how many times more there were.
+
+    A model whose blocks are not in ``base_model.layers`` stays as it is: 1.
+    """
+    decoder: Any = model.base_model
+    blocks = getattr(decoder, "layers", None)
+    if not isinstance(blocks, nn.ModuleList) or len(blocks) <= layers:
+        return 1.0
+    decoder.layers = blocks[:layers]
+    return len(blocks) / layers
+
+
 def save_model(model: nn.Module, base: Path, place: Path) -> None:
     """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
     quiet()

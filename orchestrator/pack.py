@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from torch import nn
 
 import d2lora
 from orchestrator.adapter_files import save_adapter
 from orchestrator.data import load_prepared
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
+from orchestrator.lanes import lane_of_run
 from orchestrator.model import DTYPES, AnswerModel, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
@@ -29,6 +31,7 @@ from orchestrator.train import LanePlan, LaneStep, train_lanes
 from orchestrator.volatility import loss_volatility
 
 _log = logging.getLogger(__name__)
+_bases: dict[tuple[str, str, EngineSpec], nn.Module] = {}  # the base of the last pack, for a trainer that takes another
 
 
 @dataclass(frozen=True)
@@ -94,22 +97,29 @@ class _Trainer:
 
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
-        model = load_model(Path(self.job.base_path), DTYPES[spec.model.dtype])
+        model = self._model()
         self.share = AnswerModel(model).check()
-        lanes = []
-        for run in self.runs:
-            config = d2lora.get_method(run.spec.method.name).Config(**run.spec.method.settings)
-            lanes.append(d2lora.Lane(run.spec.method.name, config, run.spec.seed))
-        d2lora.attach_lanes(model, lanes, targets_of(spec.method.targets))
+        d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)
         if self.job.engine.kind == "plain":
             from orchestrator.engine.plain import PlainEngine
 
-            return PlainEngine(model, len(lanes), spec.optim, self.device)
+            return PlainEngine(model, len(self.runs), spec.optim, self.device)
         from orchestrator.engine.zero import ZeroEngine
 
-        return ZeroEngine(model, len(lanes), spec.optim, self.device, self.job.engine.stage)
+        return ZeroEngine(model, len(self.runs), spec.optim, self.device, self.job.engine.stage)
+
+    def _model(self) -> nn.Module:
+        """Return the base without adapters: that of the last pack in this process, if it is the same and whole."""
+        dtype, engine = self.runs[0].spec.model.dtype, self.job.engine
+        if engine.kind == "zero" and engine.stage == 3:  # it scatters the base itself
+            return load_model(Path(self.job.base_path), DTYPES[dtype])
+        wanted = (self.job.base_fingerprint, dtype, engine)
+        if wanted not in _bases:
+            _bases.clear()
+            _bases[wanted] = load_model(Path(self.job.base_path), DTYPES[dtype])
+        return d2lora.detach(_bases[wanted]).eval()
 
     def _open(self, run: PlannedRun) -> _Lane:
         if self.engine.rank:
@@ -144,6 +154,7 @@ class _Trainer:
             lane.seconds += share
             if lane.log:
                 numbers = {"train_loss": one.loss, "lr": one.rate, "grad_norm": one.grad_norm, "tokens": lane.tokens}
+                numbers["token_utilisation"] = one.utilisation
                 finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
                 lane.log.write(json.dumps({"step": one.step, "time": round(time.time() * 1000), **finite}) + "\n")
                 lane.log.flush()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from orchestrator.spec import RunSpec, SweepSpec
-
-DEFAULT_PACK = 8  # a lane costs least at 4 to 8 lanes of short rows; a measured cost model will choose
 
 
 @dataclass(frozen=True)
@@ -29,56 +29,84 @@ class Pack:
 
 
 def expand(sweep: SweepSpec) -> list[RunSpec]:
-    """Return every run of the sweep: task x method x rate x seed, in the recipe's order."""
+    """Return every run of the sweep: task x method x rate x seed, in the recipe's order; they share their parts."""
+    model = sweep.model.model_copy(update={"dtype": sweep.dtype})
+    optims = [sweep.optim.model_copy(update={"lr": lr}) for lr in sweep.optim.rates]
     return [
-        RunSpec(
-            task=task,
-            method=method,
-            seed=seed,
-            model=sweep.model.model_copy(update={"dtype": sweep.dtype}),
-            data=sweep.data,
-            optim=sweep.optim.model_copy(update={"lr": lr}),
-        )
+        RunSpec(task=task, method=method, seed=seed, model=model, data=sweep.data, optim=optim)
         for task in sweep.tasks
         for method in sweep.methods
-        for lr in sweep.optim.rates
+        for optim in optims
         for seed in sweep.seeds
     ]
 
 
 def keyed(runs: Sequence[RunSpec], base: str, data: Mapping[str, str]) -> list[PlannedRun]:
     """Return the runs with their keys; ``base`` and ``data[task]`` are fingerprints."""
-    return [PlannedRun(run.key(base, data[run.task.name]), run) for run in runs]
+    planned: list[PlannedRun] = []
+    for _, group in groupby(runs, key=_parts):
+        alike = list(group)
+        key = alike[0].key_by_seed(base, data[alike[0].task.name])
+        planned += [PlannedRun(key(run.seed), run) for run in alike]
+    return planned
+
+
+def _parts(run: RunSpec) -> tuple[int, ...]:
+    """Return which objects the run is made of: where they are the same ones, runs differ in their seed alone."""
+    return id(run.task), id(run.method), id(run.model), id(run.optim)
 
 
 def pack_runs(
-    runs: Sequence[PlannedRun], *, width: int, concurrent: int, base_tasks: Sequence[str], attempt: int = 1
+    runs: Sequence[PlannedRun],
+    *,
+    widths: Mapping[str, int],
+    concurrent: int,
+    base_tasks: Sequence[str],
+    work: Mapping[str, float] | None = None,
+    attempt: int = 1,
 ) -> list[Pack]:
-    """Return packs of at most ``width`` runs that share their targets, and enough packs to keep all trainers busy.
+    """Return packs of at most ``widths[task]`` runs that share their targets, the longest first.
 
-    The runs of a task stay together (their rows have the same lengths), then those of a method (their adapters are
-    stacked). Sizes differ by one at most. The first pack with a task scores the base on it.
+    A task with enough runs fills packs of its own, for its rows have like lengths; small tasks of equal width are put
+    together. There are as many packs as keep ``concurrent`` trainers busy, and sizes differ by one at most where tasks
+    do not. ``work[task]`` is what one run of it costs, in any unit; the first pack with a task scores the base on it.
     """
-    unscored = list(base_tasks)
-    packs: list[Pack] = []
-    for targets in dict.fromkeys(run.spec.method.targets for run in runs):
-        group = [run for run in runs if run.spec.method.targets == targets]
-        for members in _shares(group, width, concurrent):
-            tasks = {run.spec.task.name for run in members}
-            mine = tuple(task for task in unscored if task in tasks)
-            unscored = [task for task in unscored if task not in mine]
-            packs.append(Pack(f"a{attempt}-p{len(packs):04d}", tuple(members), mine))
-    return packs
+    groups: dict[tuple[str, int, str], list[PlannedRun]] = {}
+    there = Counter((run.spec.method.targets, run.spec.task.name) for run in runs)
+    for run in runs:
+        targets, task = run.spec.method.targets, run.spec.task.name
+        own = task if there[targets, task] >= widths[task] else ""
+        groups.setdefault((targets, widths[task], own), []).append(run)
+    counts = _counts([(len(group), width) for (_, width, _), group in groups.items()], concurrent)
+    shares = [share for group, count in zip(groups.values(), counts, strict=True) for share in _shares(group, count)]
+    each = dict.fromkeys(widths, 1.0) if work is None else work
+    shares.sort(key=lambda share: -sum(each[run.spec.task.name] for run in share))
+    return _named(shares, base_tasks, attempt)
 
 
-def pack_width(wanted: int | str) -> int:
-    """Return how many runs a pack holds at most."""
-    return DEFAULT_PACK if wanted == "auto" else int(wanted)
+def _counts(groups: Sequence[tuple[int, int]], concurrent: int) -> list[int]:
+    """Return into how many packs each group of (runs, width) is cut.
+
+    As few as the widths allow, then more, where packs are largest, until all trainers are busy to the end.
+    """
+    counts = [math.ceil(runs / width) for runs, width in groups]
+    while sum(counts) % concurrent and sum(counts) < sum(runs for runs, _ in groups):
+        largest = max(range(len(groups)), key=lambda index: groups[index][0] / counts[index])
+        counts[largest] += 1
+    return counts
 
 
-def _shares(runs: Sequence[PlannedRun], width: int, concurrent: int) -> list[list[PlannedRun]]:
-    """Cut the runs into equal shares, a multiple of ``concurrent`` where there are that many runs."""
-    count = math.ceil(len(runs) / width)
-    count = min(len(runs), math.ceil(count / concurrent) * concurrent)
+def _shares(runs: Sequence[PlannedRun], count: int) -> list[list[PlannedRun]]:
     ends = [len(runs) * (index + 1) // count for index in range(count)]
     return [list(runs[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
+    unscored = list(base_tasks)
+    packs: list[Pack] = []
+    for share in shares:
+        tasks = {run.spec.task.name for run in share}
+        mine = tuple(task for task in unscored if task in tasks)
+        unscored = [task for task in unscored if task not in mine]
+        packs.append(Pack(f"a{attempt}-p{len(packs):04d}", tuple(share), mine))
+    return packs

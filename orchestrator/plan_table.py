@@ -58,9 +58,8 @@ def _runs(found: Estimate) -> RenderableType:
     table = _table("Runs", "what", "how many")
     grid = f"{count(len(found.tasks), 'task')} x {count(len(found.methods), 'method')}"
     table.add_row(f"runs: {grid} x {count(found.rates, 'rate')} x {count(found.seeds, 'seed')}", f"{found.runs:,}")
-    table.add_row(
-        f"packs of at most {found.pack_width} runs (the largest has {found.largest_pack})", f"{found.packs:,}"
-    )
+    width = f"{found.pack_width} runs" + (", assumed: the sweep measures it" if found.pack_width_assumed else "")
+    table.add_row(f"packs of at most {width} (the largest has {found.largest_pack})", f"{found.packs:,}")
     table.add_row("trainers at a time", str(found.trainers))
     table.add_row("workers a trainer", str(found.workers))
     return table
@@ -123,7 +122,7 @@ def _notes(found: Estimate) -> list[str]:
     notes = [f"Rate: {rate.tflops:g} x 10^12 operations a second and worker, {origin}."]
     if found.duration is not None:
         notes.append(
-            f"Time is arithmetic at that rate plus {START_SECONDS:g} s a pack to start on Ray; small models are slower "
+            f"Time is arithmetic at that rate plus {START_SECONDS:g} s a trainer to start on Ray; small models are slower "
             "than their arithmetic, and fetching, tokenising and merging are not in it."
         )
     notes.append(f"Trainers at a time: {found.trainers} (cluster.max_concurrent=auto counts as 1 here: give a number).")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from d2lora import get_method
-from orchestrator.data import Prepared, Splits, load_prepared, prepare, split_examples
+from orchestrator.data import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
 from orchestrator.errors import InputError
 from orchestrator.model import Base, check_targets, load_tokenizer, resolve_base
 from orchestrator.places import resolve
@@ -21,12 +21,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Ready:
-    """A checked sweep: its base, its tasks' tokens, and figures about them."""
+    """A checked sweep: its base, its tasks' tokens, and figures about them; ``work`` is a run's cost in tokens."""
 
     base: Base
     data: dict[str, Prepared]
     train_rows: dict[str, int]
     chance: dict[str, float]
+    work: dict[str, float]
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -59,7 +60,15 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
         chance={
             name: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for name, splits in loaded.items()
         },
+        work={name: _work(splits, sweep.optim.epochs) for name, splits in loaded.items()},
     )
+
+
+def _work(splits: Mapping[str, TokenisedSplit], epochs: float) -> float:
+    """Return about what a run costs: the tokens it scores, and twice those it trains on, forward and back."""
+    train = splits["train"]
+    trained = train.tokens.size / train.token_ends.size * len(train)
+    return float(2 * epochs * trained + sum(splits[name].tokens.size for name in ("validation", "test")))
 
 
 def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -235,20 +235,27 @@ class RunSpec(Frozen):
 
         Places (paths, mirror) and labels do not count; what they hold is in the fingerprints.
         """
-        decides = {
-            "format": 1,
-            "task": self.task.name,
-            "method": self.method.name,
-            "settings": self.method.settings,
-            "targets": targets_of(self.method.targets),
-            "lr": self.lr,
-            "seed": self.seed,
-            "dtype": self.model.dtype,
-            "optim": self.optim.model_dump(exclude={"lr", "micro_batch"}),
+        return self.key_by_seed(base_fingerprint, data_fingerprint)(self.seed)
+
+    def key_by_seed(self, base_fingerprint: str, data_fingerprint: str) -> Callable[[int], str]:
+        """Return the key of this run with any seed: all else is written out once, as JSON with sorted names."""
+        before = {
             "base": base_fingerprint,
             "data": data_fingerprint,
+            "dtype": self.model.dtype,
+            "format": 1,
+            "lr": self.lr,
+            "method": self.method.name,
+            "optim": self.optim.model_dump(exclude={"lr", "micro_batch"}),
         }
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+        after = {
+            "settings": self.method.settings,
+            "targets": targets_of(self.method.targets),
+            "task": self.task.name,
+        }
+        head, tail = (json.dumps(part, sort_keys=True) for part in (before, after))
+        head, tail = head.removesuffix("}"), tail.removeprefix("{")
+        return lambda seed: hashlib.sha256(f'{head}, "seed": {seed}, {tail}'.encode()).hexdigest()[:16]
 
 
 def joined(targets: Any) -> Any:

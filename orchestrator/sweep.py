@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Console
@@ -16,12 +16,14 @@ from orchestrator.batches import count_steps
 from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
+from orchestrator.collect import publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.lease import hold
-from orchestrator.pack import METRICS, PackJob, base_file
+from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
-from orchestrator.plan import PlannedRun, expand, keyed, pack_runs, pack_width
+from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
 from orchestrator.prepare import Ready, make_ready
+from orchestrator.probe import ProbeJob, probe_widths
 from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
@@ -102,10 +104,16 @@ class Sweep:
 
     def _attempt(self, missing: Sequence[PlannedRun], attempt: int) -> dict[str, str]:
         """Run the missing as packs, the second time each alone, so that a bad run fails by itself."""
-        width = pack_width(self.spec.cluster.pack) if attempt == 1 else 1
         unscored = [task for task in self.ready.data if not self._base_file(task).exists()]
         cluster = self._open_cluster()
-        packs = pack_runs(missing, width=width, concurrent=cluster.concurrent, base_tasks=unscored, attempt=attempt)
+        packs = pack_runs(
+            missing,
+            widths=self._widths(missing, cluster) if attempt == 1 else dict.fromkeys(self.ready.data, 1),
+            concurrent=cluster.concurrent,
+            base_tasks=unscored,
+            work=self.ready.work,
+            attempt=attempt,
+        )
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         base = self.ready.base
         jobs = [
@@ -114,11 +122,34 @@ class Sweep:
         failures = cluster.run_packs(jobs)
         return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
+    def _widths(self, missing: Sequence[PlannedRun], cluster: Cluster) -> dict[str, int]:
+        """Return how many runs of each task a pack holds at most: as the recipe says, or as measured."""
+        wanted = self.spec.cluster.pack
+        if wanted != "auto":
+            return dict.fromkeys(self.ready.data, wanted)
+        if len(missing) <= cluster.concurrent:
+            return dict.fromkeys(self.ready.data, 1)
+        self._say("measuring how many runs to train together")
+        data = {task: str(one.path) for task, one in self.ready.data.items()}
+        checkpointing = self.spec.engine.gradient_checkpointing
+        job = ProbeJob(str(self.ready.base.path), data, checkpointing, tuple(missing), cluster.concurrent)
+        try:
+            widths: dict[str, int] = cluster.call(_Probe(job), self.folder)
+        except Exception as error:  # it may have run out of memory: then packs would
+            self._say(f"measuring failed ({shorten(str(error), 200)}); every run is trained alone")
+            return dict.fromkeys(self.ready.data, 1)
+        self._say("runs to a pack, at most: " + ", ".join(f"{task} {width}" for task, width in widths.items()))
+        return dict.fromkeys(self.ready.data, 1) | widths
+
     def _conclude(self, errors: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Collect results and predictions from the run folders and write the summary."""
         self._sync()
         rows = [self._row(run, errors) for run in self.runs]
-        predictions = {row["run_key"]: self._predictions(row) for row in rows if row["status"] == "committed"}
+        committed = [run for run, row in zip(self.runs, rows, strict=True) if row["status"] == "committed"]
+        predictions = {
+            run.key: publish_predictions(self._folder_of(run), self.folder / "predictions" / f"{run.key}.jsonl")
+            for run in committed
+        }
         for run in self.runs:
             if run.key in errors:
                 write_bytes(self._folder_of(run).error, errors[run.key].encode())
@@ -129,12 +160,6 @@ class Sweep:
         summary: dict[str, Any] = {**summarise(rows, predictions)}
         write_json(self.folder / "summary.json", summary)
         return rows, summary
-
-    def _predictions(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Copy a run's predictions to where the interface has them, and return them."""
-        content = (self._folder_of_key(row["run_key"]).path / "predictions.jsonl").read_bytes()
-        write_bytes(self.folder / "predictions" / f"{row['run_key']}.jsonl", content)
-        return [json.loads(line) for line in content.splitlines()]
 
     def _champions(
         self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
@@ -187,23 +212,12 @@ class Sweep:
         self.tracker.summarise(summary, files, complete)
 
     def _row(self, run: PlannedRun, errors: Mapping[str, str]) -> dict[str, Any]:
-        folder, spec = self._folder_of(run), run.spec
-        base = read_json(self._base_file(spec.task.name))
+        base = read_json(self._base_file(run.spec.task.name))
         extra = {
             "mlflow_run_id": self.tracker.run_id(run.key),
             "base_accuracy": base["accuracy"] if isinstance(base, dict) else None,
         }
-        error = errors.get(run.key, "not trained yet")
-        try:
-            folder.check()
-            if folder.ended():
-                return folder.row() | {"method": spec.method.label} | extra
-        except DamagedRunError as damaged:
-            error = str(damaged)
-        row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
-        row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": "failed"}
-        nothing = dict.fromkeys((*METRICS, "steps", "tokens", "train_seconds"))
-        return row | nothing | extra | {"error": error}
+        return result_row(run, self._folder_of(run), errors.get(run.key, "not trained yet"), extra)
 
     def _ended(self, run: PlannedRun) -> bool:
         """Tell whether the run needs no training; a damaged end is taken back, and said."""
@@ -261,6 +275,18 @@ class Sweep:
         finally:
             if self._cluster is not None:
                 self._cluster.close()
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """The measurement as a function of a place, so that it can travel; it needs none."""
+
+    job: ProbeJob
+
+    def __call__(self, _place: Path) -> dict[str, int]:
+        import torch
+
+        return probe_widths(self.job, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,17 @@ from orchestrator.tokens import Item
 
 @dataclass(frozen=True)
 class LaneStep:
-    """What one optimizer step of one lane did; ``loss`` is the mean over the answer tokens of its global batch."""
+    """What one optimizer step of one lane did; ``loss`` is the mean over the answer tokens of its global batch.
+
+    ``utilisation`` is the share of tokens among all places, padding included, of the pack's step on this rank.
+    """
 
     step: int
     loss: float
     rate: float
     grad_norm: float
     tokens: int
+    utilisation: float
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,14 @@ def train_lanes(
     while living := [index for index, lane in enumerate(lanes) if lane.living]:
         for index in living:
             lanes[index].batch = next(lanes[index].batches)
-        losses_L = _accumulate(engine, lanes, optim, step)
+        losses_L, utilisation = _accumulate(engine, lanes, optim, step)
         rates = [_rate(lane, step, optim) if lane.living else None for lane in lanes]
         norms = engine.step(rates)
-        done = {index: _lane_step(lanes[index], step, losses_L[index], rates[index], norms[index]) for index in living}
+        done = {
+            index: LaneStep(step, losses_L[index], rates[index] or 0.0, norms[index], lane.tokens()[0], utilisation)
+            for index, lane in enumerate(lanes)
+            if lane.living
+        }
         on_step(done)
         step += 1
         diverged = [i for i, one in done.items() if not (math.isfinite(one.loss) and math.isfinite(one.grad_norm))]
@@ -106,12 +114,10 @@ def _rate(lane: _Lane, step: int, optim: OptimSpec) -> float:
     return rate_at(step, lane.plan.steps, peak=lane.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
 
 
-def _lane_step(lane: _Lane, step: int, loss: float, rate: float | None, norm: float) -> LaneStep:
-    return LaneStep(step=step, loss=loss, rate=rate or 0.0, grad_norm=norm, tokens=lane.tokens()[0])
+def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int) -> tuple[list[float], float]:
+    """Add up the gradients of one global batch of every living lane.
 
-
-def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int) -> list[float]:
-    """Add up the gradients of one global batch of every living lane; return each lane's loss, NaN for the others.
+    Return each lane's loss, NaN for the others, and the share of places of the passes that held a token.
 
     The total is the *sum* of the lanes' losses, so that their gradients never mix. Each loss is the sum over this
     rank's answer tokens over the number in the lane's whole batch, times the ranks, whose gradients are averaged.
@@ -119,6 +125,7 @@ def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: 
     micros = optim.global_batch // (optim.micro_batch * engine.world)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64)
     answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
+    lengths: list[list[int]] = []
     with engine.accumulating():
         for micro in range(micros):
             shares = [_share(engine, lane, optim, micro) for lane in lanes]
@@ -132,8 +139,10 @@ def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: 
                 weight_L = (engine.world / answers_L).to(losses_L)
                 engine.backward((losses_L * weight_L).sum(), last=micro == micros - 1)
             sums_L += losses_L.detach().double().cpu()
+            lengths.append([len(ids) for rows in shares for ids, _ in rows])
     means_L = engine.total(sums_L) / answers_L
-    return [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
+    losses = [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
+    return losses, sum(map(sum, lengths)) / sum(len(one) * max(one) for one in lengths)
 
 
 def _losses(engine: Engine, shares: Sequence[Sequence[Row]]) -> Tensor:

@@ -181,3 +181,80 @@ def test_peft_reads_an_export() -> None:
     assert not result.unexpected_keys
     x = torch.randn(3, 6, dtype=torch.float64)
     torch.testing.assert_close(wrapped(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+def held_model() -> tuple[nn.Module, torch.Tensor]:
+    """Lanes of all methods, out of order, so that stacking them must put them back."""
+    model = two_layers(
+        [lane("lora"), lane("d2lora"), lane("dora", norm_grad="through"), lane("d2lora", 1), lane("lora", 1)]
+    )
+    shake(model)
+    return model, torch.randn(10, 3, 6, dtype=torch.float64)
+
+
+def gradients_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    found = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def test_held_factors_give_the_gradients_of_passes_that_build_their_own() -> None:
+    model, x = held_model()
+    for part in x.split(5):
+        model(part).square().sum().backward()
+    wanted = gradients_of(model)
+    with d2lora.held_factors(model) as held:
+        for part in x.split(5):
+            model(part).square().sum().backward()
+        assert not gradients_of(model)
+        held.backward()
+    found = gradients_of(model)
+    assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_held_factors_are_built_once_and_forgotten_afterwards() -> None:
+    model, x = held_model()
+    with torch.no_grad():
+        with d2lora.held_factors(model):
+            y = model(x)
+            shake(model)
+            assert torch.equal(model(x), y)  # within, a changed parameter is not seen
+        assert not torch.allclose(model(x), y)
+
+
+def test_checkpointing_neither_builds_held_factors_again_nor_changes_gradients() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    model, x = held_model()
+    x.requires_grad_()
+    model(x).square().sum().backward()
+    wanted = gradients_of(model)
+    with d2lora.held_factors(model) as held:
+        checkpoint(model, x, use_reentrant=False).square().sum().backward()
+        held.backward()
+    for name, gradient in gradients_of(model).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-10, atol=1e-12)
+
+
+def test_a_model_without_adapters_holds_nothing() -> None:
+    with d2lora.held_factors(nn.Linear(2, 2)) as held:
+        held.backward()
+        assert held.pending() == []
+
+
+def test_a_detached_model_is_the_base_and_can_be_adapted_again() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), nn.GELU(), nn.Linear(6, 6, bias=False)).double()
+    x, weight = torch.randn(4, 6, dtype=torch.float64), model[0].weight
+    y = model(x)
+    d2lora.attach_lanes(model, [lane("d2lora"), lane("dora")], ["*"])
+    shake(model)
+    assert d2lora.detach(model) is model
+    assert type(model[0]) is nn.Linear
+    assert model[0].weight is weight
+    assert not adapted_layers(model)
+    assert torch.equal(model(x), y)
+    d2lora.attach_lanes(model, [lane("lora")], ["*"])
+    torch.testing.assert_close(model(x), y)

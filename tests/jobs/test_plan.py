@@ -19,7 +19,7 @@ HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "sci
 KEYS = {
     "": {
         "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "tasks", "methods", "packs",
-        "pack_width", "largest_pack", "trainers", "workers", "rate", "memory", "work", "work_at_most", "duration",
+        "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work", "work_at_most", "duration",
         "duration_at_most", "detectable",
     },
     "shape": {
@@ -136,3 +136,26 @@ def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "jobs.plan", "recipes/quickstart.yaml", "--json"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(ran.stdout)["name"] == "quickstart"
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_runs_are_planned_in_seconds_a_gigabyte_and_a_page(tmp_path: Path) -> None:
+    recipe = tmp_path / "large.yaml"
+    text = (ROOT / "recipes/paper.yaml").read_text()
+    recipe.write_text(
+        text.replace("seeds: [0, 1, 2, 3, 4]", f"seeds: {list(range(782))}")
+    )  # x 8 tasks, 4 methods, 4 lr
+    code = (
+        "import json, resource, sys, time, jobs.plan; from orchestrator.job import run_job; "
+        f"code = run_job('plan', '', jobs.plan.main, [{str(recipe)!r}], jobs.plan.add_options); "
+        "size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "  # in KiB
+        "print(json.dumps([code, time.process_time(), size]))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    *told, last = ran.stdout.splitlines()
+    exit_code, seconds, size = json.loads(last)
+    assert exit_code == 0
+    assert any("100,096" in line for line in told)
+    assert len(told) < 100
+    assert seconds < 10  # 4 were measured, of which scipy is 1
+    assert size < 2**20  # 250 MiB were measured

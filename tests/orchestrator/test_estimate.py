@@ -52,7 +52,7 @@ def planned(**changes: Any) -> Estimate:
 def test_runs_and_packs_are_counted() -> None:
     found = planned()
     assert (found.runs, found.rates, found.seeds) == (24, 2, 3)
-    assert (found.packs, found.largest_pack) == (6, 4)
+    assert (found.packs, found.largest_pack) == (8, 3)
     assert [task.steps for task in found.tasks] == [8, 8]
 
 
@@ -123,7 +123,7 @@ def test_memory_counts_the_base_by_its_type_and_sixteen_bytes_a_trained_paramete
     assert found is not None
     trained = [method.trainable_parameters or 0 for method in planned().methods]
     assert found.base == 4 * SHAPE.parameters()
-    assert found.adapters == 4 * 16 * max(trained)  # the largest pack is of the wide method alone
+    assert found.adapters == 3 * 16 * max(trained)  # the largest pack is of the wide method alone
     assert found.total == found.base + found.adapters + found.activations + PROCESS_BYTES
     assert found.total <= found.total_at_most
     half = planned(model={"dtype": "bfloat16"}).memory
@@ -152,7 +152,7 @@ def test_time_is_arithmetic_at_the_rate_and_trainers_share_it() -> None:
     assert found.duration is not None
     arithmetic = found.work.operations / 1e6
     assert found.trainers == 3
-    assert found.duration.worker_hours * 3600 == pytest.approx(arithmetic + 2 * 6 * START_SECONDS)
+    assert found.duration.worker_hours * 3600 == pytest.approx(arithmetic + 2 * 3 * START_SECONDS)
     assert found.duration.hours >= found.duration.worker_hours / (2 * 3)
     assert found.duration.cost == pytest.approx(2 * found.duration.worker_hours)
 
@@ -166,7 +166,7 @@ def test_rates_are_assumed_by_device_and_said_to_be() -> None:
 
 def test_an_unknown_shape_still_gives_runs_and_packs() -> None:
     found = estimate(sweep(), None, "unknown")
-    assert (found.runs, found.packs) == (24, 6)
+    assert (found.runs, found.packs) == (24, 8)
     assert (found.memory, found.work, found.duration) == (None, None, None)
     assert [method.trainable_parameters for method in found.methods] == [None, None]
     assert as_json(found)["parameters"] is None

@@ -1,0 +1,34 @@
+"""What the run folders hold, as rows of results.jsonl and as files of predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.files import write_bytes
+from orchestrator.pack import METRICS
+from orchestrator.plan import PlannedRun
+from orchestrator.results import DamagedRunError, RunFolder
+
+
+def result_row(run: PlannedRun, folder: RunFolder, error: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a run: its own if it has ended and is whole, else one that says ``error``, with ``extra``."""
+    spec = run.spec
+    try:
+        folder.check()
+        if folder.ended():
+            return {**folder.row(), "method": spec.method.label, **extra}
+    except DamagedRunError as damaged:
+        error = str(damaged)
+    row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
+    row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": "failed"}
+    return {**row, **dict.fromkeys((*METRICS, "steps", "tokens", "train_seconds")), **extra, "error": error}
+
+
+def publish_predictions(folder: RunFolder, place: Path) -> list[dict[str, Any]]:
+    """Copy a committed run's predictions to ``place``, and return them."""
+    content = (folder.path / "predictions.jsonl").read_bytes()
+    write_bytes(place, content)
+    return [json.loads(line) for line in content.splitlines()]

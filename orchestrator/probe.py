@@ -1,0 +1,118 @@
+"""Measure what a step of 1, 2, 4, ... lanes costs in time and memory, on the sweep's own base, methods and rows."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import d2lora
+from orchestrator.batches import draw_batches
+from orchestrator.data import load_prepared
+from orchestrator.engine.plain import PlainEngine
+from orchestrator.lanes import lane_of_run
+from orchestrator.memory import free_bytes, peak_bytes, reset_peak
+from orchestrator.model import DTYPES, enable_checkpointing, load_model, shorten_model
+from orchestrator.plan import PlannedRun
+from orchestrator.spec import OptimSpec, targets_of
+from orchestrator.tokens import Item
+from orchestrator.train import LanePlan, train_lanes
+from orchestrator.widths import Point, best_width, worth_doubling
+
+LAYERS = 4  # of the base that are measured: time and memory grow with layers on a line
+SHARE = 0.02  # of a sweep's time that its probe may take
+SECONDS = 3.0  # that a task's probe may take however short the sweep
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """What to measure: the runs of the sweep that are to be packed, how many trainers share this machine."""
+
+    base_path: str
+    data: dict[str, str]
+    checkpointing: bool
+    runs: tuple[PlannedRun, ...]
+    trainers: int
+
+
+def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
+    """Return how many runs a pack of each task should hold at most."""
+    dtype = DTYPES[job.runs[0].spec.model.dtype]
+    model = load_model(Path(job.base_path), dtype)
+    times = shorten_model(model, LAYERS)
+    if job.checkpointing:
+        enable_checkpointing(model)
+    widths = {}
+    for task in dict.fromkeys(run.spec.task.name for run in job.runs):
+        runs = [run for run in job.runs if run.spec.task.name == task]
+        items = load_prepared(Path(job.data[task]))["train"]
+        widths[task] = _Probe(model, times, runs, items, device).width(job.trainers)
+    return widths
+
+
+class _Probe:
+    """Steps of packs of one task, on a base of fewer layers whose cost is ``times`` as large in the whole one."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        times: float,
+        runs: Sequence[PlannedRun],
+        items: Sequence[Item],
+        device: torch.device,
+    ) -> None:
+        self.model, self.times, self.runs, self.device = model, times, runs, device
+        self.typical, self.longest = _batches(items, runs[0].spec.optim, runs[0].spec.task.name)
+        self.steps = LanePlan.of("", items, 0, 0.0, runs[0].spec.optim).steps
+        self.optim = runs[0].spec.optim.model_copy(update={"epochs": 1.0})
+        self.start_seconds = 0.0
+
+    def width(self, trainers: int) -> int:
+        """Measure widths until a wider pack cannot pay, does not fit, or would take too long to measure."""
+        gc.collect()
+        reset_peak(self.device)
+        idle, begin = peak_bytes(self.device), time.monotonic()
+        # on a GPU a trainer is alone; on CPUs it shares what there is, of which this process holds some already
+        limit = free_bytes(self.device) if self.device.type == "cuda" else (free_bytes(self.device) + idle) // trainers
+        points = [self._point(1, idle)]
+        most = max(1, -(-len(self.runs) // trainers))
+        allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * len(self.runs) / trainers)
+        while worth_doubling(points, most_lanes=most, most_bytes=limit, idle_bytes=idle):
+            if 3 * (time.monotonic() - begin) > allowed:  # the next takes twice as long as all before it
+                break
+            points.append(self._point(2 * points[-1].lanes, idle))
+        start = self.start_seconds * self.times
+        return best_width(points, runs=len(self.runs), trainers=trainers, start_seconds=start, steps=self.steps)
+
+    def _point(self, lanes: int, idle: int) -> Point:
+        begin = time.perf_counter()
+        chosen = [self.runs[index * len(self.runs) // lanes] for index in range(lanes)]
+        d2lora.attach_lanes(self.model, [lane_of_run(run) for run in chosen], targets_of(chosen[0].spec.method.targets))
+        engine = PlainEngine(self.model, lanes, self.optim, self.device)
+        self.start_seconds = time.perf_counter() - begin
+        reset_peak(self.device)
+        self._step(engine, lanes, self.longest)
+        held = peak_bytes(self.device) - idle
+        seconds = min(self._step(engine, lanes, self.typical) for _ in range(2))
+        d2lora.detach(self.model)
+        return Point(lanes, self.times * seconds, idle + round(self.times * held))
+
+    def _step(self, engine: PlainEngine, lanes: int, batch: Sequence[Item]) -> float:
+        """Return the seconds of one optimizer step in which every lane has this batch."""
+        plans = [LanePlan.of("probe", batch, 0, 1e-6, self.optim) for _ in range(lanes)]
+        begin = time.perf_counter()
+        train_lanes(engine, plans, self.optim, on_step=lambda _: None, on_end=lambda *_: None)
+        return time.perf_counter() - begin
+
+
+def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[Item], list[Item]]:
+    """Return the batch whose longest row is of median length, and the batch with the longest row."""
+    lengths = [len(item.choices[item.answer]) for item in items]
+    batches = list(draw_batches(lengths, global_batch=optim.global_batch, epochs=1, task=task, seed=0))
+    batches.sort(key=lambda rows: max(lengths[row] for row in rows))
+    typical, longest = batches[len(batches) // 2], batches[-1]
+    return [items[row] for row in typical], [items[row] for row in longest]

@@ -1,0 +1,77 @@
+"""Pure: how many runs a pack should hold, from what steps of some widths were measured to cost."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WORTH = 1.03  # a wider pack must save more than this: it loses more when it fails, and probes are noisy
+ASSUMED = 8  # what `plan`, which measures nothing, assumes for short rows
+SHORT_TOKENS = 256  # tokens a lane and micro step up to which packing pays on the processors that were measured
+
+
+@dataclass(frozen=True)
+class Point:
+    """A step of ``lanes`` lanes: its seconds, and the most bytes that its process held."""
+
+    lanes: int
+    seconds: float
+    bytes: int
+
+
+def best_width(points: Sequence[Point], *, runs: int, trainers: int, start_seconds: float, steps: int) -> int:
+    """Return the smallest measured width whose sweep of ``runs`` runs ends within 3 % of the soonest.
+
+    ``points`` are in ascending lanes, the first with one. A pack costs ``start_seconds`` and ``steps`` steps.
+    """
+    ends = {
+        point.lanes: makespan(points, point.lanes, runs=runs, trainers=trainers, fixed=start_seconds / steps)
+        for point in points
+        if point.lanes <= runs
+    }
+    soonest = min(ends.values())
+    return next(width for width, end in ends.items() if end <= WORTH * soonest)
+
+
+def makespan(points: Sequence[Point], width: int, *, runs: int, trainers: int, fixed: float) -> float:
+    """Return the seconds of one step of every run, in equal packs of at most ``width`` on ``trainers`` trainers.
+
+    ``fixed`` is what a pack costs beside its steps, for one of them.
+    """
+    packs = min(runs, math.ceil(math.ceil(runs / width) / trainers) * trainers)
+    return math.ceil(packs / trainers) * (step_seconds(points, math.ceil(runs / packs)) + fixed)
+
+
+def step_seconds(points: Sequence[Point], lanes: int) -> float:
+    """Return the seconds of a step of ``lanes`` lanes: measured, or on the line between its neighbours."""
+    after = bisect_left([point.lanes for point in points], lanes)
+    if after == len(points):
+        raise ValueError(f"{lanes} lanes were not measured: the widest are {points[-1].lanes}.")
+    high = points[after]
+    if high.lanes == lanes:
+        return high.seconds
+    low = points[after - 1]
+    return low.seconds + (high.seconds - low.seconds) * (lanes - low.lanes) / (high.lanes - low.lanes)
+
+
+def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int, idle_bytes: int) -> bool:
+    """Tell whether twice the lanes of the last point are worth a measurement: wanted, cheaper so far, and they fit.
+
+    ``idle_bytes`` is what the process held before the first step; memory grows with lanes on a line, and ``most_bytes``
+    is what there is for one trainer.
+    """
+    last = points[-1]
+    if 2 * last.lanes > most_lanes:
+        return False
+    before = points[-2] if len(points) > 1 else Point(0, 0.0, idle_bytes)
+    if before.lanes and last.seconds / last.lanes > before.seconds / before.lanes / WORTH:
+        return False
+    growth = max(0, last.bytes - before.bytes) / (last.lanes - before.lanes)
+    return last.bytes + growth * last.lanes <= most_bytes
+
+
+def assumed_width(tokens: int) -> int:
+    """Return the width to assume for ``tokens`` tokens a lane and micro step where nothing has been measured."""
+    return ASSUMED if tokens <= SHORT_TOKENS else 1

@@ -1,0 +1,64 @@
+"""How wide a pack should be: a table of measured steps in, a width out."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.widths import Point, assumed_width, best_width, makespan, step_seconds, worth_doubling
+
+SHORT = [Point(1, 1.0, 100), Point(2, 1.3, 110), Point(4, 2.1, 130), Point(8, 4.0, 170)]  # a lane costs half
+LONG = [Point(1, 1.0, 100), Point(2, 2.02, 200), Point(4, 4.2, 400)]  # nothing is saved
+
+
+def width(points: list[Point], runs: int = 16, trainers: int = 1, start: float = 0.0, steps: int = 10) -> int:
+    return best_width(points, runs=runs, trainers=trainers, start_seconds=start, steps=steps)
+
+
+def test_short_rows_are_packed_and_long_ones_are_not() -> None:
+    assert width(SHORT) == 8
+    assert width(LONG) == 1
+
+
+def test_a_wider_pack_must_save_more_than_three_percent() -> None:
+    almost = [Point(1, 1.0, 0), Point(2, 1.95, 0)]
+    assert width(almost) == 1
+    assert width([Point(1, 1.0, 0), Point(2, 1.9, 0)]) == 2
+
+
+def test_packs_are_not_so_wide_that_trainers_stand_idle() -> None:
+    assert makespan(SHORT, 8, runs=8, trainers=4, fixed=0) == makespan(SHORT, 2, runs=8, trainers=4, fixed=0) == 1.3
+    assert width(SHORT, runs=8, trainers=4) == 2
+    assert width(SHORT, runs=1) == 1
+
+
+def test_what_a_pack_costs_to_start_makes_packs_wider() -> None:
+    assert width(LONG, start=0.0) == 1
+    assert width(LONG, start=10.0, steps=10) == 4
+
+
+def test_steps_between_measured_ones_lie_on_a_line_and_none_are_guessed_beyond() -> None:
+    assert step_seconds(SHORT, 6) == pytest.approx((2.1 + 4.0) / 2)
+    assert step_seconds(SHORT, 2) == 1.3
+    with pytest.raises(ValueError, match="16 lanes were not measured: the widest are 8"):
+        step_seconds(SHORT, 16)
+
+
+@pytest.mark.parametrize(
+    ("points", "most_lanes", "most_bytes", "wanted"),
+    [
+        (SHORT[:1], 8, 1000, True),
+        (SHORT[:1], 1, 1000, False),  # there are no more runs
+        (SHORT[:3], 8, 1000, True),
+        (SHORT[:3], 8, 169, False),  # eight lanes would need 170 bytes
+        (SHORT[:3], 8, 170, True),
+        (LONG[:2], 8, 1000, False),  # the second lane saved nothing
+    ],
+)
+def test_a_width_is_measured_only_if_it_can_pay_and_fits(
+    points: list[Point], most_lanes: int, most_bytes: int, wanted: bool
+) -> None:
+    assert worth_doubling(points, most_lanes=most_lanes, most_bytes=most_bytes, idle_bytes=80) == wanted
+
+
+def test_the_plan_assumes_packs_for_short_rows_only() -> None:
+    assert (assumed_width(64), assumed_width(512)) == (8, 1)
