@@ -14,22 +14,28 @@ from orchestrator.errors import InputError, RunError
 from orchestrator.plan import PlannedRun
 from orchestrator.results import RunFolder
 from orchestrator.spec import SweepSpec
+from orchestrator.tracking import shown
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-BATCH = 900  # metrics a request; MLflow takes 1,000
-STATISTICS = ("mean", "sd", "worst", "n", "diverged", "failed", "volatility", "base_accuracy", "validation_mean", "lr")
+BATCH = 900  # metrics a request; MLflow takes 1,000 entries, and parameters and tags go with them
+LAST = "tokens"  # of the values of a step, the one that is sent last
 
 
 @dataclass
 class _Known:
-    """A run that MLflow has: the last step it was sent, and whether it has ended there."""
+    """A run that MLflow has, and what of it is there.
+
+    ``step`` is the last one there, or None where MLflow must be asked: for a run of an earlier driver, and when the
+    answer to a request was lost on its way.
+    """
 
     id: str
-    step: int = -1
+    step: int | None = None
     ended: bool = False
     described: bool = False
+    failed: bool = False
 
 
 class MlflowTracker:
@@ -37,13 +43,17 @@ class MlflowTracker:
 
     Tags: ``sweep``, ``kind`` (sweep, group, run), ``run_key``, ``task``, ``method``, ``seed``, ``lr``. They are how a
     second driver finds what the first has written, so that nothing is shown twice.
+
+    What is there is listed when it connects, and again when an answer to a creation was lost on its way; in between it
+    knows, and asks for nothing. Times come from the run folders, so a value that is sent again is the same value.
     """
 
     def __init__(self, sweep: SweepSpec, uri: str, command: str) -> None:
         self.sweep, self.uri, self.command = sweep, uri, command
         self._mine = f"tags.sweep = '{sweep.name}'"
         self._known: dict[str, _Known] = {}
-        self._groups: dict[tuple[str, str], str] = {}
+        self._parents: dict[tuple[str, ...], str] = {}  # () is the sweep, (task, method) a group
+        self._listed = False  # whether all that MLflow has of this sweep is in these two
 
     def connect(self) -> None:
         """Create database and experiment once, before anybody writes, and find what is there of this sweep."""
@@ -58,7 +68,7 @@ class MlflowTracker:
             found = self._client.get_experiment_by_name(self.sweep.experiment)
             self._experiment = found.experiment_id if found else self._create_experiment()
             self._remember()
-            self._parent = self._parent_run()
+            self._open_sweep()
         except MlflowException as error:
             reason = str(error).splitlines()[0]
             if self.uri.startswith(("http://", "https://")):  # a server may come back
@@ -69,13 +79,17 @@ class MlflowTracker:
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
         """Send new steps, then ends; whatever it raises, nothing is lost: call it again."""
+        begun = {path.name for path in (folder / "runs").glob("*")}
         for run in runs:
-            self._sync(run, RunFolder(folder / "runs" / run.key))
+            known = self._known.get(run.key)
+            if run.key in begun and not (known and known.ended):
+                self._sync(run, RunFolder(folder / "runs" / run.key))
 
     def fail(self, run: PlannedRun, error: str) -> None:
         """End the run as FAILED with the end of its error; it is taken up again when it is trained again."""
         known = self._open(run)
-        self._client.set_tag(known.id, "error", error[-4000:])
+        known.failed = True
+        self._send(run, known, [], {"error": error[-4000:]})
         self._client.set_terminated(known.id, "FAILED")
 
     def run_id(self, key: str) -> str | None:
@@ -84,17 +98,20 @@ class MlflowTracker:
 
     def summarise(self, summary: Mapping[str, Any], files: Sequence[Path], complete: bool) -> None:
         """Put statistics on groups and sweep, files on the sweep, and end them."""
+        now = round(time.time() * 1000)
         for task, content in summary["tasks"].items():
             for method, one in content["methods"].items():
-                if (task, method) in self._groups:
-                    self._log(self._groups[task, method], _statistics(one))
-                    self._client.set_terminated(self._groups[task, method], "FINISHED")
+                group = self._parents.get((task, method))
+                if group is not None:
+                    self._client.log_batch(group, _points(shown.statistics(one), now))
+                    self._client.set_terminated(group, "FINISHED")
         macro = {f"macro.{label}": one["mean"] for label, one in summary["macro"]["methods"].items()}
-        self._log(self._parent, {name: value for name, value in macro.items() if value is not None})
-        self._client.set_tag(self._parent, "mlflow.note.content", f"{summary['headline']}\n\n`{self.command}`")
+        values = {name: value for name, value in macro.items() if value is not None}
+        note = {"mlflow.note.content": f"{summary['headline']}\n\n`{self.command}`"}
+        self._client.log_batch(self._parents[()], _points(values, now), tags=_tags(note))
         for file in files:
-            self._client.log_artifact(self._parent, str(file))
-        self._client.set_terminated(self._parent, "FINISHED" if complete else "FAILED")
+            self._client.log_artifact(self._parents[()], str(file))
+        self._client.set_terminated(self._parents[()], "FINISHED" if complete else "FAILED")
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
         """Register the champion's directory under ``<sweep>-<task>``, unless this very champion is there."""
@@ -122,16 +139,18 @@ class MlflowTracker:
         return str(self._client.create_experiment(self.sweep.experiment, artifact_location=place, tags=tags))
 
     def _remember(self) -> None:
-        """Find the runs of this sweep that an earlier driver has written."""
+        """Find what MLflow has of this sweep that is not known yet."""
         for run in self._search():
             tags, status = run.data.tags, run.info.status
-            if tags.get("kind") == "group":
-                self._groups[tags["task"], tags["method"]] = run.info.run_id
+            if tags.get("kind") == "sweep":
+                self._parents[()] = run.info.run_id
+            elif tags.get("kind") == "group":
+                self._parents[tags["task"], tags["method"]] = run.info.run_id
             elif tags.get("kind") == "run":
-                history = self._client.get_metric_history(run.info.run_id, "train_loss")
-                step = max((point.step for point in history), default=-1)
-                ended = status == "FINISHED" or tags.get("status") == "diverged"
-                self._known[tags["run_key"]] = _Known(run.info.run_id, step, ended)
+                ended = status == "FINISHED" or (status == "FAILED" and tags.get("status") == "diverged")
+                found = _Known(run.info.run_id, ended=ended, failed="error" in tags)
+                self._known.setdefault(tags["run_key"], found)
+        self._listed = True
 
     def _search(self) -> Iterator[Any]:
         token = None
@@ -142,98 +161,88 @@ class MlflowTracker:
             if not token:
                 return
 
-    def _parent_run(self) -> str:
-        for run in self._search():
-            if run.data.tags.get("kind") == "sweep":
-                self._client.update_run(run.info.run_id, status="RUNNING")
-                return str(run.info.run_id)
-        return self._create(self.sweep.name, {"kind": "sweep", "mlflow.note.content": f"`{self.command}`"})
+    def _open_sweep(self) -> None:
+        """Take the sweep's own run up again, or create it."""
+        if () in self._parents:
+            self._client.update_run(self._parents[()], status="RUNNING")
+        else:
+            tags = {"kind": "sweep", "mlflow.note.content": f"`{self.command}`"}
+            self._parents[()] = self._create(self.sweep.name, tags)
 
     def _create(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
         nested = {"mlflow.parentRunId": parent} if parent else {}
         all_tags = {"sweep": self.sweep.name, "mlflow.source.name": self.command, **nested, **tags}
+        self._listed = False  # until the answer is there
         run = self._client.create_run(self._experiment, tags=all_tags, run_name=name)
+        self._listed = True
         return str(run.info.run_id)
 
     def _open(self, run: PlannedRun) -> _Known:
         """Return the run in MLflow, created with its group if it is new."""
-        known = self._known.get(run.key)
-        if known is None:
-            known = self._known[run.key] = _Known(self._made(run))
-        if not known.described:  # parameters may be sent again: they never change
-            self._client.log_batch(known.id, params=self._params(run))
-            known.described = True
-        return known
+        if not self._listed:
+            self._remember()
+        if run.key not in self._known:
+            self._known[run.key] = _Known(self._made(run), step=-1)
+        return self._known[run.key]
 
     def _made(self, run: PlannedRun) -> str:
-        """Return the run's id in MLflow, creating it unless it is there: an answer may have been lost on its way."""
-        there = self._client.search_runs([self._experiment], f"tags.run_key = '{run.key}' and {self._mine}")
-        if there:
-            return str(there[0].info.run_id)
-        spec = run.spec
-        group = (spec.task.name, spec.method.label)
-        if group not in self._groups:
-            tags = {"kind": "group", "task": group[0], "method": group[1]}
-            self._groups[group] = self._create(f"{group[1]} · {group[0]}", tags, self._parent)
-        tags = {"kind": "run", "run_key": run.key, "task": group[0], "method": group[1]}
-        tags |= {"seed": str(spec.seed), "lr": repr(spec.lr)}
-        # what differs comes first: the column is narrow
-        name = f"seed {spec.seed} · lr {spec.lr:g} · {group[1]} · {group[0]}"
-        return self._create(name, tags, self._groups[group])
-
-    def _params(self, run: PlannedRun) -> list[Any]:
-        from mlflow.entities import Param
-
-        spec = run.spec
-        values = {"task": spec.task.name, "method": spec.method.name, "lr": spec.lr, "seed": spec.seed}
-        values |= {f"method.{name}": value for name, value in spec.method.settings.items()}
-        values |= {"targets": spec.method.targets, "model": spec.model.source}
-        values |= {f"optim.{name}": value for name, value in spec.optim.model_dump(exclude={"lr"}).items()}
-        return [Param(name, str(value)) for name, value in values.items()]
+        task, method = group = (run.spec.task.name, run.spec.method.label)
+        if group not in self._parents:
+            tags = {"kind": "group", "task": task, "method": method}
+            self._parents[group] = self._create(f"{method} · {task}", tags, self._parents[()])
+        return self._create(shown.title(run), shown.tags(run), self._parents[group])
 
     def _sync(self, run: PlannedRun, place: RunFolder) -> None:
-        ended = place.ended()
-        if run.key in self._known and self._known[run.key].ended:
-            return
-        steps = place.metrics()
+        """Send what is new of a run, in one request, and its end when all the rest has arrived."""
+        ended, steps = place.ended(), place.metrics()
         if not steps and not ended:
             return
         known = self._open(run)
-        self._send_steps(known, [row for row in steps if row["step"] > known.step])
-        if ended:
-            row = place.row()
-            scores = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility")
-            self._log(known.id, {name: row[name] for name in (*scores, "train_seconds") if row.get(name) is not None})
-            self._client.set_tag(known.id, "status", ended)
-            if "error" in self._client.get_run(known.id).data.tags:  # of an earlier try
-                self._client.delete_tag(known.id, "error")
-            self._client.set_terminated(known.id, "FINISHED" if ended == "committed" else "FAILED")
-            known.ended = True
-
-    def _send_steps(self, known: _Known, rows: Sequence[Mapping[str, Any]]) -> None:
-        from mlflow.entities import Metric
-
+        step = self._last_step(known.id) if known.step is None else known.step
+        new = [row for row in steps if row["step"] > step]
         metrics = [
-            Metric(name, float(value), int(row["time"]), int(row["step"]))
-            for row in rows
-            for name, value in row.items()
-            if name not in ("step", "time")
+            point for row in new for point in _points(shown.step_values(row), int(row["time"]), int(row["step"]))
         ]
-        for begin in range(0, len(metrics), BATCH):
-            self._client.log_batch(known.id, metrics=metrics[begin : begin + BATCH])
-        if rows:
-            known.step = max(int(row["step"]) for row in rows)
+        if ended:
+            metrics += _points(shown.scores(place.row()), int(steps[-1]["time"]) if steps else 0)
+        known.step = None  # until the answer is there
+        self._send(run, known, metrics, {"status": ended} if ended else {})
+        known.step = max((int(row["step"]) for row in new), default=step)
+        if ended:
+            self._end(known, "FINISHED" if ended == "committed" else "FAILED")
 
-    def _log(self, run_id: str, values: Mapping[str, float]) -> None:
-        from mlflow.entities import Metric
+    def _last_step(self, run_id: str) -> int:
+        return max((point.step for point in self._client.get_metric_history(run_id, LAST)), default=-1)
 
-        now = round(time.time() * 1000)
-        self._client.log_batch(run_id, metrics=[Metric(name, float(value), now, 0) for name, value in values.items()])
+    def _send(self, run: PlannedRun, known: _Known, metrics: Sequence[Any], tags: Mapping[str, str]) -> None:
+        """Send in as few requests as MLflow takes, the tags last: they say that the rest is there."""
+        params = [] if known.described else _params(run)  # may be sent again: they never change
+        for begin in range(0, max(1, len(metrics)), BATCH):
+            last = begin + BATCH >= len(metrics)
+            self._client.log_batch(known.id, metrics[begin : begin + BATCH], params, _tags(tags) if last else [])
+            params = []
+        known.described = True
+
+    def _end(self, known: _Known, status: str) -> None:
+        if known.failed and "error" in self._client.get_run(known.id).data.tags:  # of an earlier try
+            self._client.delete_tag(known.id, "error")
+        self._client.set_terminated(known.id, status)
+        known.ended = True
 
 
-def _statistics(one: Mapping[str, Any]) -> dict[str, float]:
-    """Return a method's statistics as metrics that MLflow's compare and search views can use."""
-    found = {f"{name}_accuracy" if name in ("mean", "sd", "worst") else name: one.get(name) for name in STATISTICS}
-    low, high = one.get("interval") or (None, None)
-    found |= {"interval_low": low, "interval_high": high}
-    return {name: float(value) for name, value in found.items() if value is not None}
+def _points(values: Mapping[str, float], time_ms: int, step: int = 0) -> list[Any]:
+    from mlflow.entities import Metric
+
+    return [Metric(name, value, time_ms, step) for name, value in values.items()]
+
+
+def _params(run: PlannedRun) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(name, value) for name, value in shown.params(run).items()]
+
+
+def _tags(values: Mapping[str, str]) -> list[Any]:
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, value) for name, value in values.items()]

@@ -19,8 +19,8 @@ HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "sci
 KEYS = {
     "": {
         "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "tasks", "methods", "packs",
-        "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work", "work_at_most", "duration",
-        "duration_at_most", "detectable",
+        "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
+        "work_at_most", "duration", "duration_at_most", "detectable",
     },
     "shape": {
         "hidden", "intermediate", "layers", "heads", "kv_heads", "head_dim", "vocab", "tied", "block_extra",

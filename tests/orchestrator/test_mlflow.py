@@ -1,0 +1,239 @@
+"""MLflow on SQLite: few requests, and all is there once, whichever request or answer is lost and whoever goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from orchestrator.plan import PlannedRun, expand, keyed
+from orchestrator.spec import MethodSpec, SweepSpec, TaskSpec
+from orchestrator.tracking.mlflow import MlflowTracker
+from orchestrator.tracking.patient import PatientTracker
+
+LORA = MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="attention")
+SWEEP = SweepSpec(name="tracked", tasks=[TaskSpec(name="boolq")], methods=[LORA], seeds=[0, 1])
+RUNS = keyed(expand(SWEEP), "base", {"boolq": "data"})
+SCORES = {"accuracy": 0.5, "eval_loss": 1.5, "train_seconds": 3.0}
+CLIENT = mlflow.MlflowClient
+
+
+class Watched:
+    """A client that counts its requests and may lose one: on its way there, or its answer on the way back."""
+
+    def __init__(self, uri: str, lost: int | None = None, arrives: bool = True) -> None:
+        self.inner, self.lost, self.arrives = CLIENT(uri), lost, arrives
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def request(*args: Any, **kwargs: Any) -> Any:
+            lost = len(self.asked) == self.lost
+            self.asked.append(name)
+            if lost and not self.arrives:
+                raise ConnectionError("refused")
+            answer = getattr(self.inner, name)(*args, **kwargs)
+            if lost:
+                raise ConnectionError("no answer")
+            return answer
+
+        return request
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new database: making one takes seconds, copying it none."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    CLIENT(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def place(tmp_path: Path, empty: Path) -> Path:
+    """A folder with an empty database."""
+    shutil.copy(empty, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def watched(place: Path, monkeypatch: pytest.MonkeyPatch, **lost: Any) -> Watched:
+    """Return the client that the next tracker on ``place`` will use."""
+    client = Watched(f"sqlite:///{place}/mlflow.db", **lost)
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda **_: client)
+    return client
+
+
+def driver(place: Path) -> PatientTracker:
+    tracker = PatientTracker(MlflowTracker(SWEEP, f"sqlite:///{place}/mlflow.db", "a test"), lambda _: None)
+    tracker.connect()
+    return tracker
+
+
+def write(place: Path, run: PlannedRun, steps: int, *, attempt: int = 1, end: str | None = None) -> None:
+    """Write a run's folder as a trainer leaves it after ``steps`` steps."""
+    folder = place / "runs" / run.key
+    log = folder / f"attempt-{attempt}" / "metrics.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"step": step, "time": 1000 * attempt + step, "train_loss": 1 / (step + 1), "lr": 1e-4, "tokens": 8 * step}
+        for step in range(steps)
+    ]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if end == "COMMITTED":
+        log.rename(folder / "metrics.jsonl")
+    if end:
+        (folder / f"{end}.json").write_text(json.dumps({"row": SCORES, "files": {}}))
+
+
+def rows(place: Path, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(place / "mlflow.db") as database:
+        return sorted(database.execute(query).fetchall())
+
+
+def shown(place: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that MLflow has, without the ids and times that differ between databases."""
+    named = "from {} join runs on runs.run_uuid = {}.run_uuid"
+    return {
+        "runs": rows(place, "select name, status from runs"),
+        "metrics": rows(place, "select name, key, value, timestamp, step " + named.format("metrics", "metrics")),
+        "params": rows(place, "select name, key, value " + named.format("params", "params")),
+        "tags": rows(
+            place, f"select name, key, value {named.format('tags', 'tags')} where key != 'mlflow.parentRunId'"
+        ),
+        "parents": rows(
+            place, "select runs.name, up.name from tags join runs on runs.run_uuid = tags.run_uuid "
+            "join runs up on up.run_uuid = tags.value where key = 'mlflow.parentRunId'"
+        ),
+    }  # fmt: skip
+
+
+def test_a_run_costs_three_requests_and_nothing_is_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = watched(place, monkeypatch)
+    tracker = driver(place)
+    for run in RUNS:
+        write(place, run, 3, end="COMMITTED")
+    client.asked.clear()
+    tracker.sync(RUNS, place)
+    assert Counter(client.asked) == {"create_run": 3, "log_batch": 2, "set_terminated": 2}  # one run is their group
+    client.asked.clear()
+    tracker.sync(RUNS, place)
+    assert client.asked == []
+    assert [name for name, status in shown(place)["runs"] if status == "FINISHED"] == [
+        "seed 0 · lr 0.0002 · lora · boolq",
+        "seed 1 · lr 0.0002 · lora · boolq",
+    ]
+    assert len(shown(place)["metrics"]) == 2 * (3 * 3 + len(SCORES))
+
+
+def a_sweep(place: Path) -> int:
+    """Show a sweep whose runs end one after the other; return how often tracking was behind."""
+    tracker, behind = driver(place), 0
+    write(place, RUNS[0], 3)
+    tracker.sync(RUNS, place)
+    behind += tracker.behind is not None
+    tracker.fail(RUNS[1], "no memory")
+    behind += tracker.behind is not None
+    tracker.fail(RUNS[1], "no memory")
+    write(place, RUNS[0], 5, end="COMMITTED")
+    write(place, RUNS[1], 2, end="DIVERGED")
+    for _ in range(3):
+        tracker.sync(RUNS, place)
+        behind += tracker.behind is not None
+    assert tracker.behind is None
+    return behind
+
+
+@pytest.mark.slow
+def test_everything_is_there_once_whichever_request_or_answer_is_lost(
+    place: Path, tmp_path_factory: pytest.TempPathFactory, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = watched(place, monkeypatch)
+    assert a_sweep(place) == 0
+    wanted = shown(place)
+    assert [status for _, status in wanted["runs"]].count("RUNNING") == 2  # the sweep and its group are not over
+    for lost in range(len(client.asked)):
+        for arrives in (True, False):
+            other = tmp_path_factory.mktemp("other")
+            shutil.copy(empty, other / "mlflow.db")
+            watched(other, monkeypatch, lost=lost, arrives=arrives)
+            a_sweep(other)
+            assert shown(other) == wanted, (client.asked[lost], arrives)
+
+
+def test_an_answer_that_is_lost_creates_no_second_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = watched(place, monkeypatch)
+    tracker = driver(place)
+    write(place, RUNS[0], 3)
+    client.lost = len(client.asked) + 1  # the group is created, then the run
+    tracker.sync(RUNS, place)
+    assert client.asked[-1] == "create_run"
+    assert tracker.behind == "no answer"
+    tracker.sync(RUNS, place)
+    assert tracker.behind is None
+    assert client.asked[-3:] == ["search_runs", "get_metric_history", "log_batch"]
+    assert len(shown(place)["runs"]) == 3
+
+
+def test_steps_whose_answer_is_lost_are_not_sent_again_by_another_attempt(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = watched(place, monkeypatch)
+    tracker = driver(place)
+    write(place, RUNS[0], 3)
+    client.lost = len(client.asked) + 2  # after the group and the run
+    tracker.sync(RUNS, place)
+    assert client.asked[-1] == "log_batch"
+    assert tracker.behind == "no answer"
+    write(place, RUNS[0], 4, attempt=2)
+    tracker.sync(RUNS, place)
+    losses = [one[3:] for one in shown(place)["metrics"] if one[1] == "train_loss"]
+    assert sorted(losses) == [(1000, 0), (1001, 1), (1002, 2), (2003, 3)]
+
+
+def test_the_next_driver_sends_what_is_missing_and_asks_only_about_what_goes_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, RUNS[0], 4, end="COMMITTED")
+    write(place, RUNS[1], 3)
+    driver(place).sync(RUNS, place)
+    write(place, RUNS[1], 5, attempt=2)  # the first attempt was killed: its steps stand, those of the second go on
+    client = watched(place, monkeypatch)
+    tracker = driver(place)
+    tracker.sync(RUNS, place)
+    assert Counter(client.asked) == {
+        "get_experiment_by_name": 1, "search_runs": 1, "update_run": 1, "get_metric_history": 1, "log_batch": 1,
+    }  # fmt: skip
+    losses = [one[3:] for one in shown(place)["metrics"] if one[1] == "train_loss" and one[0].startswith("seed 1")]
+    assert sorted(losses) == [(1000, 0), (1001, 1), (1002, 2), (2003, 3), (2004, 4)]
+    assert tracker.run_id(RUNS[0].key) != tracker.run_id(RUNS[1].key)
+
+
+def test_an_error_goes_when_the_run_has_been_trained_and_a_diverged_run_stays_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(place).fail(RUNS[0], "no memory")
+    assert ("seed 0 · lr 0.0002 · lora · boolq", "FAILED") in shown(place)["runs"]
+    assert "no memory" in [value for _, key, value in shown(place)["tags"] if key == "error"]
+    write(place, RUNS[0], 3, attempt=2, end="COMMITTED")
+    write(place, RUNS[1], 2, end="DIVERGED")
+    driver(place).sync(RUNS, place)
+    assert "error" not in [key for _, key, _ in shown(place)["tags"]]
+    statuses = [value for _, key, value in shown(place)["tags"] if key == "status"]
+    assert statuses == ["committed", "diverged"]
+    client = watched(place, monkeypatch)
+    driver(place).sync(RUNS, place)
+    assert client.asked == ["get_experiment_by_name", "search_runs", "update_run"]
+
+
+def test_a_long_run_is_sent_in_requests_that_mlflow_takes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, RUNS[0], 700, end="COMMITTED")
+    client = watched(place, monkeypatch)
+    tracker = driver(place)
+    tracker.sync(RUNS, place)
+    assert tracker.behind is None
+    assert client.asked.count("log_batch") == 3
+    assert len(shown(place)["metrics"]) == 700 * 3 + len(SCORES)
