@@ -122,8 +122,8 @@ def _notes(found: Estimate) -> list[str]:
     notes = [f"Rate: {rate.tflops:g} x 10^12 operations a second and worker, {origin}."]
     if found.duration is not None:
         notes.append(
-            f"Time is arithmetic at that rate plus {START_SECONDS:g} s a trainer to start on Ray; small models are slower "
-            "than their arithmetic, and fetching, tokenising and merging are not in it."
+            f"Time is arithmetic at that rate plus {START_SECONDS:g} s a trainer to start on Ray; small models are "
+            "slower than their arithmetic, and fetching, tokenising and merging are not in it."
         )
     notes.append(f"Trainers at a time: {found.trainers} (cluster.max_concurrent=auto counts as 1 here: give a number).")
     notes.append("Rows are those published; repeated and leaked ones are left out later. Usual lengths are means.")

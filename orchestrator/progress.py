@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from orchestrator.results import RunFolder
 
 POLL_SECONDS = 1.0
+PAUSE = 20.0  # times what a look has cost is waited before the next: at most 5 % of a processor, however many runs
 LINE_SECONDS = 10.0
 
 
@@ -41,8 +42,10 @@ class Count:
 
 def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Count:
     """Return the state of the runs in ``steps`` (run key -> planned steps); ``missing`` were not ended at the start."""
-    ended = {key: RunFolder(folder / "runs" / key).ended() for key in steps}
-    logged = {key: 0 if ended[key] else RunFolder(folder / "runs" / key).logged() for key in missing}
+    place = folder / "runs"
+    there = {path.name for path in place.iterdir()} if place.exists() else set()
+    ended = {key: RunFolder(place / key).ended() if key in there else None for key in steps}
+    logged = {key: 0 if ended[key] or key not in there else RunFolder(place / key).logged() for key in missing}
     return Count(
         done=sum(end == "committed" for end in ended.values()),
         running=sum(not ended[key] and logged[key] > 0 for key in missing),
@@ -78,9 +81,9 @@ def _watch(
 ) -> None:
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
     task = bar.add_task("starting trainers", total=max(1, sum(steps[key] for key in missing)))
-    start, first, spoken, said = time.monotonic(), 0.0, 0.0, ""
+    start, first, spoken, said, wait = time.monotonic(), 0.0, 0.0, "", POLL_SECONDS
     with bar if console.is_terminal else _silence():
-        while not stop.wait(POLL_SECONDS):
+        while not stop.wait(wait):
             now, state = time.monotonic(), count(folder, steps, missing)
             first = first or (now if state.steps else 0.0)
             text = state.text(now - first) if state.steps else _before_steps(folder, missing, now - start)
@@ -89,6 +92,7 @@ def _watch(
                 console.print(text)
                 spoken, said = now, text
             on_poll()
+            wait = max(POLL_SECONDS, PAUSE * (time.monotonic() - now))
 
 
 def _before_steps(folder: Path, missing: frozenset[str], seconds: float) -> str:

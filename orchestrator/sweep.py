@@ -35,7 +35,7 @@ from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.variance import summarise
 
-SYNC_SECONDS = 5.0
+SYNC_SECONDS = 15.0  # a sync costs about 25 ms of a processor a run that is training
 
 
 @dataclass
