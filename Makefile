@@ -7,7 +7,7 @@ export DS_BUILD_OPS := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-fast lint format clean
+.PHONY: quickstart test test-fast lint format bench bench-quick clean
 
 quickstart: .venv/.installed
 	$(BIN)/python jobs/sweep.py recipes/quickstart.yaml
@@ -29,6 +29,13 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Against PEFT, lm-eval and others: tables and a picture in bench-results/. Wants a machine that does nothing else.
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks
+
+bench-quick: .venv/.bench
+	$(BIN)/python -m benchmarks --quick
+
 # DeepSpeed comes as source and reads torch while it builds, so torch is there first and its build sees this environment.
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -39,5 +46,9 @@ format: .venv/.installed
 	$(PIP) --no-build-isolation -e '.[dev]'
 	touch $@
 
+.venv/.bench: .venv/.installed
+	$(PIP) --no-build-isolation -e '.[bench]'
+	touch $@
+
 clean:
-	rm -rf .venv .cache sweeps mlflow.db mlruns build *.egg-info
+	rm -rf .venv .cache sweeps mlflow.db mlruns bench-results build *.egg-info

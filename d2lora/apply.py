@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from d2lora.lane_products import add_outer_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
+from d2lora.lane_products import add_times_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
 from d2lora.method import Factored
+from d2lora.scratch import scratch_like
 
 
 def apply_factored(
@@ -37,11 +38,11 @@ def apply_factored(
 
 
 class _Adapted(torch.autograd.Function):
-    """``y = out_scale * b + h up^T`` with ``b = (in_scale * x) W^T`` and ``h = x down^T``; keeps x, h, and b if needed.
+    """``y = out_scale * b + h up^T + bias`` with ``b = (in_scale * x) W^T`` and ``h = x down^T``; keeps x, h and y.
 
     Autograd's own composition would keep base product, update and scaled input of every adapted layer. Here ``x`` is
-    kept by reference, once for all layers that read it, ``h`` is thin, and ``b`` is needed only where the scale on the
-    output has a gradient.
+    kept by reference, once for all layers that read it, ``h`` is thin, and ``y``, which its reader often keeps too,
+    only where the scale on the output has a gradient: what that needs of ``b`` is in ``y``.
     """
 
     @staticmethod
@@ -57,55 +58,65 @@ class _Adapted(torch.autograd.Function):
         in_scale_LI: Tensor | None,
         adapter_x_MI: Tensor | None,
     ) -> Tensor:
-        scaled_MI = x_MI if in_scale_LI is None else scale_lanes(x_MI, in_scale_LI, sizes)
-        read_MI = x_MI if adapter_x_MI is None else adapter_x_MI
-        h_MR = times_lanes(read_MI, down_LRI.mT, sizes)
-        if out_scale_LO is None:
-            base_MO = None
-            y_MO = scaled_MI @ weight_OI.mT if bias_O is None else torch.addmm(bias_O, scaled_MI, weight_OI.mT)
-        else:
-            base_MO = scaled_MI @ weight_OI.mT
-            y_MO = scale_lanes(base_MO, out_scale_LO, sizes, plus=bias_O)
-        add_outer_lanes(y_MO, h_MR, up_LOR.mT, sizes)
-        keeps_base = ctx.needs_input_grad[6]
+        h_MR = times_lanes(x_MI if adapter_x_MI is None else adapter_x_MI, down_LRI.mT, sizes)
+        y_MO = (
+            x_MI if in_scale_LI is None else scale_lanes(x_MI, in_scale_LI, sizes, scratch_like(x_MI))
+        ) @ weight_OI.mT
+        if out_scale_LO is not None:
+            scale_lanes(y_MO, out_scale_LO, sizes, y_MO)
+        add_times_lanes(y_MO, h_MR, up_LOR.mT, sizes)
+        if bias_O is not None:
+            y_MO += bias_O
         ctx.sizes = sizes
+        kept_MO = y_MO if ctx.needs_input_grad[6] else None
         ctx.save_for_backward(
-            x_MI,
-            weight_OI,
-            up_LOR,
-            down_LRI,
-            out_scale_LO,
-            in_scale_LI,
-            adapter_x_MI,
-            h_MR,
-            base_MO if keeps_base else None,
+            x_MI, weight_OI, bias_O, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, kept_MO
         )
         return y_MO
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, base_MO = ctx.saved_tensors
+        x_MI, weight_OI, bias_O, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, y_MO = (
+            ctx.saved_tensors
+        )
         sizes, needs = ctx.sizes, ctx.needs_input_grad
         dy_MO = gradients[0].contiguous()
-        dup_LOR = outer_lanes(h_MR, dy_MO, sizes).mT
+        dup_LRO = outer_lanes(h_MR, dy_MO, sizes)
         dh_MR = times_lanes(dy_MO, up_LOR, sizes)
         ddown_LRI = outer_lanes(dh_MR, x_MI if adapter_x_MI is None else adapter_x_MI, sizes)
-        dout_LO = lane_sums(dy_MO, base_MO, sizes) if needs[6] else None
+        dout_LO = None
+        if needs[6]:
+            product_MO = torch.mul(dy_MO, y_MO, out=scratch_like(dy_MO))
+            dout_LO = _scale_gradient(lane_sums(product_MO, sizes), out_scale_LO, dup_LRO, up_LOR)
+            if bias_O is not None:
+                dout_LO -= bias_O * lane_sums(dy_MO, sizes) / out_scale_LO
         dx_MI = din_LI = None
         if needs[0] or needs[7]:
-            dx_MI = (dy_MO if out_scale_LO is None else scale_lanes(dy_MO, out_scale_LO, sizes)) @ weight_OI
+            scaled_MO = dy_MO
+            if out_scale_LO is not None:
+                scaled_MO = scale_lanes(dy_MO, out_scale_LO, sizes, scratch_like(dy_MO))
+            dx_MI = scaled_MO @ weight_OI
             if needs[7]:
-                din_LI = lane_sums(dx_MI, x_MI, sizes)
+                din_LI = lane_sums(torch.mul(dx_MI, x_MI, out=scratch_like(x_MI)), sizes)
             if in_scale_LI is not None:
-                dx_MI = scale_lanes(dx_MI, in_scale_LI, sizes)
+                scale_lanes(dx_MI, in_scale_LI, sizes, dx_MI)
         dadapter_MI = None
         if adapter_x_MI is not None:
             dadapter_MI = times_lanes(dh_MR, down_LRI, sizes) if needs[8] else None
         elif needs[0]:
             assert dx_MI is not None  # noqa: S101 - made above
-            add_outer_lanes(dx_MI, dh_MR, down_LRI, sizes)
-        return dx_MI, None, None, None, dup_LOR, ddown_LRI, dout_LO, din_LI, dadapter_MI
+            add_times_lanes(dx_MI, dh_MR, down_LRI, sizes)
+        return dx_MI, None, None, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
+
+
+def _scale_gradient(dy_y_LO: Tensor, out_scale_LO: Tensor, dup_LRO: Tensor, up_LOR: Tensor) -> Tensor:
+    """Return ``sum_N dy * b`` from ``sum_N dy * y``: what the update adds to it is known from its own gradient.
+
+    Zero where the scale is exactly zero, as it is for a row of W that is zero under DoRA: there b is zero as well.
+    """
+    update_LO = (dup_LRO.mT * up_LOR).sum(2)
+    return ((dy_y_LO - update_LO) / out_scale_LO).masked_fill_(out_scale_LO == 0, 0.0)
 
 
 def stack_factored(groups: Sequence[tuple[Sequence[int], Factored]]) -> Factored:

@@ -22,7 +22,7 @@ def times_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Tensor:
     )
 
 
-def add_outer_lanes(into_MJ: Tensor, rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> None:
+def add_times_lanes(into_MJ: Tensor, rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> None:
     """Add each row times its lane's matrix to ``into_MJ``, in place."""
     if _equal(sizes):
         _by_lane(into_MJ, sizes).baddbmm_(_by_lane(rows_MK, sizes), matrices_LKJ)
@@ -40,23 +40,22 @@ def outer_lanes(left_MK: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
     return torch.stack([left.mT @ right for left, right in parts])
 
 
-def scale_lanes(rows_MK: Tensor, scale_LK: Tensor, sizes: Sizes, plus: Tensor | None = None) -> Tensor:
-    """Return each row times its lane's scale, plus ``plus_K`` if given: a new tensor of shape (M, K)."""
+def scale_lanes(rows_MK: Tensor, scale_LK: Tensor, sizes: Sizes, into_MK: Tensor) -> Tensor:
+    """Write each row times its lane's scale into ``into_MK``, which may be the rows themselves, and return it."""
     if _equal(sizes):
-        rows_LNK, scale_L1K = _by_lane(rows_MK, sizes), scale_LK[:, None]
-        scaled = rows_LNK * scale_L1K if plus is None else torch.addcmul(plus, rows_LNK, scale_L1K)
-        return scaled.flatten(0, 1)
-    parts = zip(torch.split(rows_MK, list(sizes)), scale_LK, strict=True)
-    scaled = torch.cat([part * scale for part, scale in parts])
-    return scaled if plus is None else scaled.add_(plus)
+        torch.mul(_by_lane(rows_MK, sizes), scale_LK[:, None], out=_by_lane(into_MK, sizes))
+        return into_MK
+    parts = zip(torch.split(rows_MK, list(sizes)), torch.split(into_MK, list(sizes)), scale_LK, strict=True)
+    for rows, into, scale in parts:
+        torch.mul(rows, scale, out=into)
+    return into_MK
 
 
-def lane_sums(left_MK: Tensor, right_MK: Tensor, sizes: Sizes) -> Tensor:
-    """Return the sum of ``left * right`` over each lane's rows, of shape (L, K)."""
-    product_MK = left_MK * right_MK
+def lane_sums(rows_MK: Tensor, sizes: Sizes) -> Tensor:
+    """Return the sum of each lane's rows, of shape (L, K)."""
     if _equal(sizes):
-        return _by_lane(product_MK, sizes).sum(1)
-    return torch.stack([part.sum(0) for part in torch.split(product_MK, list(sizes))])
+        return _by_lane(rows_MK, sizes).sum(1)
+    return torch.stack([part.sum(0) for part in torch.split(rows_MK, list(sizes))])
 
 
 def _equal(sizes: Sizes) -> bool:

@@ -155,7 +155,7 @@ class AdaptedLinear(nn.Module):
         """Return the group's active lanes and their thin factors."""
         lanes = group.among(active)
         each = [self.params(lane) for lane in lanes]
-        stacked = {name: torch.stack([params[name] for params in each]) for name in each[0]}
+        stacked = {name: _stacked([params[name] for params in each]) for name in each[0]}
         return lanes, get_method(group.method).factored(self._base, stacked, group.config)
 
     def _dropped(self, x: Tensor, active: Sequence[int], sizes: Sequence[int]) -> Tensor | None:
@@ -173,3 +173,8 @@ class AdaptedLinear(nn.Module):
                 keep = torch.rand(row.shape, generator=generator) >= rate
                 parts.append(row * keep.to(row.device) / (1 - rate))
         return torch.stack(parts).reshape(-1, self.in_features)
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the tensors with a leading lane dimension; a single one is not copied."""
+    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0][None]

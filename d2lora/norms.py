@@ -13,25 +13,43 @@ EPS = 1e-12
 
 
 class BaseWeight:
-    """A frozen weight together with the squared norms of its columns, computed once an axis."""
+    """A frozen weight together with the norms of its columns, computed once an axis."""
 
     def __init__(self, weight_OI: Tensor) -> None:
         self.weight_OI = weight_OI
         self._norms2: dict[Axis, Tensor] = {}
+        self._norms: dict[Axis, Tensor] = {}
+        self._zeros: dict[Axis, Tensor | None] = {}
 
     def norms2(self, axis: Axis) -> Tensor:
         """Return |W|^2 a unit of ``axis``, in float32 or better: shape (O,) for "out", (I,) for "in"."""
-        found = self._norms2.get(axis)
-        if found is None or found.device != self.weight_OI.device:
-            weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
-            if weight_OI.element_size() < 4:
-                from d2lora.wide import wide_norms2
+        self._know(axis)
+        return self._norms2[axis]
 
-                found = wide_norms2(weight_OI, dim)
-            else:
-                found = weight_OI.square().sum(dim)
-            self._norms2[axis] = found
-        return found
+    def norms(self, axis: Axis) -> Tensor:
+        """Return |W| a unit of ``axis``."""
+        self._know(axis)
+        return self._norms[axis]
+
+    def zeros(self, axis: Axis) -> Tensor | None:
+        """Return where |W| is zero, or None if it is nowhere."""
+        self._know(axis)
+        return self._zeros[axis]
+
+    def _know(self, axis: Axis) -> None:
+        found = self._norms2.get(axis)
+        if found is not None and found.device == self.weight_OI.device:
+            return
+        weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
+        if weight_OI.element_size() < 4:
+            from d2lora.wide import wide_norms2
+
+            found = wide_norms2(weight_OI, dim)
+        else:
+            found = weight_OI.square().sum(dim)
+        zero = found == 0
+        self._norms2[axis], self._norms[axis] = found, found.sqrt()
+        self._zeros[axis] = zero if bool(zero.any()) else None
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
         """Return ``thin_LRI @ W.mT`` for "out", ``thin_LRO @ W`` for "in", in the type of ``thin``, float32 or better.
@@ -52,20 +70,24 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.element_size() < 4 else tensor
 
 
-def updated_norms2(base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis) -> Tensor:
-    """Return the squared norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
+def updated_norms(base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis) -> Tensor:
+    """Return the norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
 
     Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
     ``down``. Computed in float32 or better whatever the types of the weight and of the thin factors.
     """
-    from d2lora.thin_norms import thin_norms2
+    from d2lora.thin_norms import thin_norms
 
     up_LOR, down_LRI = at_least_float32(up_LOR), at_least_float32(down_LRI)
-    sides = (up_LOR, down_LRI) if axis == "out" else (down_LRI.mT, up_LOR.mT)
-    return thin_norms2(base, *sides, axis)
+    return thin_norms(base, *((up_LOR, down_LRI) if axis == "out" else (down_LRI.mT, up_LOR.mT)), axis)
 
 
-def restoring_scale(norms2: Tensor, updated2: Tensor) -> Tensor:
-    """Return the factor that gives every column its norm back: sqrt(|W|^2 / n2), and 1 where W has a zero column."""
-    scale = norms2.sqrt() * updated2.clamp_min(EPS).rsqrt()
-    return scale.where(norms2 > 0, scale.new_ones(()))
+def dense_norms(moved_OI: Tensor, axis: Axis) -> Tensor:
+    """Return the norms of a weight that is there: (O,) for "out", (I,) for "in", in float32 or better."""
+    return at_least_float32(moved_OI).square().sum(1 if axis == "out" else 0).clamp_min(EPS).sqrt()
+
+
+def restoring_scale(base: BaseWeight, updated: Tensor, axis: Axis) -> Tensor:
+    """Return the factor that gives every column its norm back: |W| / |W + dW|, and 1 where W has a zero column."""
+    scale, zeros = base.norms(axis) / updated, base.zeros(axis)
+    return scale if zeros is None else scale.masked_fill(zeros, 1.0)

@@ -85,6 +85,13 @@ class _Trainer:
         tasks = {run.spec.task.name for run in self.runs}
         self.splits = {task: load_prepared(Path(self.job.data[task])) for task in tasks}
         self.engine = self._engine()
+        try:
+            self._train_lanes()
+        finally:
+            self.engine.close()
+            d2lora.detach(self.engine.model)  # the next pack may take the base as it is
+
+    def _train_lanes(self) -> None:
         self.lanes = [self._open(run) for run in self.runs]
         self._score_base()
         optim = self.runs[0].spec.optim
@@ -93,7 +100,8 @@ class _Trainer:
             for run in self.runs
         ]
         self.clock = time.monotonic()
-        train_lanes(self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end)
+        most = self.job.engine.pass_tokens
+        train_lanes(self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end, tokens=most)
 
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
@@ -119,7 +127,7 @@ class _Trainer:
         if wanted not in _bases:
             _bases.clear()
             _bases[wanted] = load_model(Path(self.job.base_path), DTYPES[dtype])
-        return d2lora.detach(_bases[wanted]).eval()
+        return d2lora.detach(_bases[wanted]).eval()  # a pack that failed as it began has left its lanes
 
     def _open(self, run: PlannedRun) -> _Lane:
         if self.engine.rank:

@@ -18,7 +18,7 @@ from orchestrator.lanes import lane_of_run
 from orchestrator.memory import free_bytes, peak_bytes, reset_peak
 from orchestrator.model import DTYPES, enable_checkpointing, load_model, shorten_model
 from orchestrator.plan import PlannedRun
-from orchestrator.spec import OptimSpec, targets_of
+from orchestrator.spec import EngineSpec, OptimSpec, targets_of
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, train_lanes
 from orchestrator.widths import Point, best_width, worth_doubling
@@ -34,7 +34,7 @@ class ProbeJob:
 
     base_path: str
     data: dict[str, str]
-    checkpointing: bool
+    engine: EngineSpec
     runs: tuple[PlannedRun, ...]
     trainers: int
 
@@ -44,13 +44,13 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     dtype = DTYPES[job.runs[0].spec.model.dtype]
     model = load_model(Path(job.base_path), dtype)
     times = shorten_model(model, LAYERS)
-    if job.checkpointing:
+    if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}
     for task in dict.fromkeys(run.spec.task.name for run in job.runs):
         runs = [run for run in job.runs if run.spec.task.name == task]
         items = load_prepared(Path(job.data[task]))["train"]
-        widths[task] = _Probe(model, times, runs, items, device).width(job.trainers)
+        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job.trainers)
     return widths
 
 
@@ -63,9 +63,11 @@ class _Probe:
         times: float,
         runs: Sequence[PlannedRun],
         items: Sequence[Item],
+        engine: EngineSpec,
         device: torch.device,
     ) -> None:
         self.model, self.times, self.runs, self.device = model, times, runs, device
+        self.tokens = engine.pass_tokens
         self.typical, self.longest = _batches(items, runs[0].spec.optim, runs[0].spec.task.name)
         self.steps = LanePlan.of("", items, 0, 0.0, runs[0].spec.optim).steps
         self.optim = runs[0].spec.optim.model_copy(update={"epochs": 1.0})
@@ -105,7 +107,7 @@ class _Probe:
         """Return the seconds of one optimizer step in which every lane has this batch."""
         plans = [LanePlan.of("probe", batch, 0, 1e-6, self.optim) for _ in range(lanes)]
         begin = time.perf_counter()
-        train_lanes(engine, plans, self.optim, on_step=lambda _: None, on_end=lambda *_: None)
+        train_lanes(engine, plans, self.optim, on_step=lambda _: None, on_end=lambda *_: None, tokens=self.tokens)
         return time.perf_counter() - begin
 
 

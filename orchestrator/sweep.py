@@ -131,8 +131,7 @@ class Sweep:
             return dict.fromkeys(self.ready.data, 1)
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
-        checkpointing = self.spec.engine.gradient_checkpointing
-        job = ProbeJob(str(self.ready.base.path), data, checkpointing, tuple(missing), cluster.concurrent)
+        job = ProbeJob(str(self.ready.base.path), data, self.spec.engine, tuple(missing), cluster.concurrent)
         try:
             widths: dict[str, int] = cluster.call(_Probe(job), self.folder)
         except Exception as error:  # it may have run out of memory: then packs would

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from d2lora import lane_rows
 from orchestrator.batches import count_steps, draw_batches, share
 from orchestrator.engine.engine import Engine
 from orchestrator.packed import Row, pack_rows
+from orchestrator.passes import pass_tokens, split_into_passes
 from orchestrator.schedule import rate_at
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
@@ -71,19 +73,21 @@ def train_lanes(
     *,
     on_step: Callable[[dict[int, LaneStep]], None],
     on_end: Callable[[list[int], list[int]], None],
+    tokens: int | Literal["auto"] = "auto",
 ) -> None:
-    """Train every lane to its own end.
+    """Train every lane to its own end; a pass through the model holds about ``tokens`` tokens, whole lanes of them.
 
     After each step ``on_step`` gets what the lanes did. When lanes leave, ``on_end`` gets (finished, diverged): a lane
     diverges at the first loss or gradient that is not finite, steps no further, and its neighbours go on unchanged.
     """
     lanes = [_lane(plan, optim) for plan in plans]
+    most = pass_tokens(tokens, engine.device.type)
     engine.model.train()
     step = 0
     while living := [index for index, lane in enumerate(lanes) if lane.living]:
         for index in living:
             lanes[index].batch = next(lanes[index].batches)
-        losses_L, utilisation = _accumulate(engine, lanes, optim, step)
+        losses_L, utilisation = _accumulate(engine, lanes, optim, step, most)
         rates = [_rate(lane, step, optim) if lane.living else None for lane in lanes]
         norms = engine.step(rates)
         done = {
@@ -114,35 +118,49 @@ def _rate(lane: _Lane, step: int, optim: OptimSpec) -> float:
     return rate_at(step, lane.plan.steps, peak=lane.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
 
 
-def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int) -> tuple[list[float], float]:
+def _accumulate(
+    engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int, most: int
+) -> tuple[list[float], float]:
     """Add up the gradients of one global batch of every living lane.
 
     Return each lane's loss, NaN for the others, and the share of places of the passes that held a token.
-
     The total is the *sum* of the lanes' losses, so that their gradients never mix. Each loss is the sum over this
     rank's answer tokens over the number in the lane's whole batch, times the ranks, whose gradients are averaged.
     """
     micros = optim.global_batch // (optim.micro_batch * engine.world)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64)
     answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
-    lengths: list[list[int]] = []
+    passes = [(micro, members) for micro in range(micros) for members in _passes(lanes, optim.micro_batch, most)]
+    tokens = places = 0
     with engine.accumulating():
-        for micro in range(micros):
-            shares = [_share(engine, lane, optim, micro) for lane in lanes]
+        for number, (micro, members) in enumerate(passes):
+            shares = [_share(engine, lane, optim, micro) if i in members else [] for i, lane in enumerate(lanes)]
             idle = not any(shares)
             if idle:  # the batch is short and this rank has no rows, but ZeRO's ranks must compute in step
-                first = next(index for index, lane in enumerate(lanes) if lane.living)
-                shares[first] = [lanes[first].rows[lanes[first].batch[0]]]
+                shares[members[0]] = [lanes[members[0]].rows[lanes[members[0]].batch[0]]]
             draw = (step * micros + micro) * engine.world + engine.rank
             with lane_rows(engine.model, [len(rows) for rows in shares], draw=draw):
                 losses_L = _losses(engine, shares) * (0.0 if idle else 1.0)
                 weight_L = (engine.world / answers_L).to(losses_L)
-                engine.backward((losses_L * weight_L).sum(), last=micro == micros - 1)
+                engine.backward((losses_L * weight_L).sum(), last=number == len(passes) - 1)
             sums_L += losses_L.detach().double().cpu()
-            lengths.append([len(ids) for rows in shares for ids, _ in rows])
+            lengths = [len(ids) for rows in shares for ids, _ in rows]
+            tokens, places = tokens + sum(lengths), places + len(lengths) * max(lengths)
     means_L = engine.total(sums_L) / answers_L
     losses = [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
-    return losses, sum(map(sum, lengths)) / sum(len(one) * max(one) for one in lengths)
+    return losses, tokens / places
+
+
+def _passes(lanes: Sequence[_Lane], micro_batch: int, most: int) -> list[list[int]]:
+    """Return the living lanes in passes. Every rank finds the same ones: only whole batches are looked at."""
+    return split_into_passes(
+        {
+            index: min(micro_batch, len(lane.batch)) * max(len(lane.rows[row][0]) for row in lane.batch)
+            for index, lane in enumerate(lanes)
+            if lane.living
+        },
+        most,
+    )
 
 
 def _losses(engine: Engine, shares: Sequence[Sequence[Row]]) -> Tensor:

@@ -1,7 +1,8 @@
-"""The real thing: a Ray cluster with a dashboard, two ZeRO-2 workers, MLflow on SQLite, and a driver that is killed."""
+"""The real thing: a Ray cluster with a dashboard, ZeRO workers that stay up, MLflow on SQLite, and killed processes."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,11 +23,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def start(recipe: Path, *words: str) -> subprocess.Popen[str]:
-    """Start the job as a user does, in a process group of its own."""
+    """Start the job as a user does."""
+    return start_script(ROOT / "jobs" / "sweep.py", recipe.parent, str(recipe), "cluster.kind=ray", *words)
+
+
+def start_script(script: Path, folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a driver in a process of its own, which starts a Ray of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / "sweep.py"), str(recipe), "cluster.kind=ray", *words],
-        cwd=recipe.parent,
+        [sys.executable, str(script), *words],
+        cwd=folder,
         env=environment | {"PYTHONWARNINGS": "ignore"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -56,7 +62,7 @@ def wait_for(driver: subprocess.Popen[str], folder: Path, runs: int) -> None:
 
 def test_two_zero_workers_on_ray_give_what_one_process_gives(recipe: Path, tmp_path: Path) -> None:
     _, _, plain = run(recipe, "champions=false", "tracking.uri=none")
-    zero = ("engine.kind=zero", "engine.stage=2", "cluster.workers=2", "cluster.pack=8", f"storage={tmp_path}/zero")
+    zero = ("engine.kind=zero", "engine.stage=3", "cluster.workers=2", "cluster.pack=4", f"storage={tmp_path}/zero")
     finish(start(recipe, *zero))
     folder = tmp_path / "zero" / "small"
     for one, other in zip(rows_of(plain), rows_of(folder), strict=True):
@@ -65,6 +71,35 @@ def test_two_zero_workers_on_ray_give_what_one_process_gives(recipe: Path, tmp_p
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-5)
         assert one["accuracy"] == other["accuracy"]
     assert (folder / "champions" / "tiny_recall" / "model.safetensors").stat().st_size > 0
+
+
+def test_packs_on_one_warm_trainer_give_what_this_process_gives(recipe: Path, tmp_path: Path) -> None:
+    words = ("engine.kind=plain", "cluster.pack=1", "champions=false", "tracking.uri=none")
+    _, _, here = run(recipe, *words)
+    finish(start(recipe, *words, "cluster.max_concurrent=1", f"storage={tmp_path}/ray"))
+    there = rows_of(tmp_path / "ray" / "small")
+    assert len(there) == RUNS
+    for one, other in zip(rows_of(here), there, strict=True):
+        assert one["status"] == "committed"
+        assert one | {"train_seconds": 0} == other | {"train_seconds": 0}
+
+
+def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path) -> None:
+    packs = ["fine-0", "raises-1", "fine-2", "dies-3", "fine-4", "fine-5"]
+    finish(start_script(ROOT / "tests" / "drivers" / "packs.py", tmp_path, str(tmp_path), *packs))
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert sorted(out["failures"]) == ["dies-3", "raises-1"]
+    assert out["failures"]["raises-1"].strip().endswith("ValueError: raises-1 is bad")
+    assert "died" in out["failures"]["dies-3"]
+    assert set(out["groups"]) == {"REMOVED"}  # what trainers held is free as soon as the packs have ended
+    for rank in (0, 1):
+        seen = [line.split() for line in (tmp_path / f"rank{rank}.txt").read_text().splitlines()]
+        assert [pack for pack, _ in seen] == packs  # every pack once, in its order
+        process = dict(seen)
+        assert process["fine-0"] == process["raises-1"]
+        assert process["fine-2"] == process["dies-3"]
+        assert process["fine-4"] == process["fine-5"]
+        assert len(set(process.values())) == 3
 
 
 def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(recipe: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from d2lora.method import Axis, Factored, LowRankConfig, NormGrad, Params, Shapes, check_rank
 from d2lora.methods.lora import draw_kaiming, draw_normal
-from d2lora.norms import BaseWeight, at_least_float32, restoring_scale, updated_norms2
+from d2lora.norms import BaseWeight, dense_norms, restoring_scale, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -85,10 +85,8 @@ def effective_weight(weight_OI: Tensor, params: Params, config: D2LoraConfig) ->
     delta_OI = sum(up @ down for up, down in _pairs(params, config))
     moved_OI = weight_OI + delta_OI
     if config.projection == "on":
-        dim = 1 if config.norm_axis == "out" else 0
-        updated2 = at_least_float32(moved_OI).square().sum(dim)
-        scale = _scale(BaseWeight(weight_OI), updated2, config).to(moved_OI.dtype)
-        moved_OI = moved_OI * scale.unsqueeze(dim)
+        scale = _scale(BaseWeight(weight_OI), dense_norms(moved_OI, config.norm_axis), config).to(moved_OI.dtype)
+        moved_OI = moved_OI * scale.unsqueeze(1 if config.norm_axis == "out" else 0)
     return moved_OI + config.readd * delta_OI
 
 
@@ -100,7 +98,7 @@ def factored(base: BaseWeight, params: Params, config: D2LoraConfig) -> Factored
     up_LOR, down_LRI = torch.cat(ups, -1), torch.cat(downs, -2)
     if config.projection == "off":
         return Factored((1 + config.readd) * up_LOR, down_LRI)
-    scale = _scale(base, updated_norms2(base, up_LOR, down_LRI, config.norm_axis), config)
+    scale = _scale(base, updated_norms(base, up_LOR, down_LRI, config.norm_axis), config)
     if config.norm_axis == "out":
         return Factored(up_LOR * (scale + config.readd)[:, :, None], down_LRI, out_scale_LO=scale)
     return Factored(up_LOR, down_LRI * (scale + config.readd)[:, None], in_scale_LI=scale)
@@ -122,6 +120,5 @@ def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:
     return found
 
 
-def _scale(base: BaseWeight, updated2: Tensor, config: D2LoraConfig) -> Tensor:
-    scale = restoring_scale(base.norms2(config.norm_axis), updated2)
-    return scale.detach() if config.norm_grad == "detach" else scale
+def _scale(base: BaseWeight, updated: Tensor, config: D2LoraConfig) -> Tensor:
+    return restoring_scale(base, updated.detach() if config.norm_grad == "detach" else updated, config.norm_axis)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from d2lora.method import Factored, NormGrad, Params, Shapes
 from d2lora.methods import lora
-from d2lora.norms import EPS, BaseWeight, at_least_float32, updated_norms2
+from d2lora.norms import BaseWeight, dense_norms, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -30,24 +30,23 @@ def shapes(out_features: int, in_features: int, config: DoraConfig) -> Shapes:
 
 def init(weight_OI: Tensor, config: DoraConfig, generator: Generator) -> Params:
     """Return LoRA's start with every magnitude at the norm of its row of W."""
-    return lora.init(weight_OI, config, generator) | {"magnitude": BaseWeight(weight_OI).norms2("out").sqrt()}
+    return lora.init(weight_OI, config, generator) | {"magnitude": BaseWeight(weight_OI).norms("out").clone()}
 
 
 def effective_weight(weight_OI: Tensor, params: Params, config: DoraConfig) -> Tensor:
     """Return ``magnitude * V / |V|`` with ``V = W + scale * up @ down`` and the norm over each row."""
     moved_OI = lora.effective_weight(weight_OI, params, config)
-    norm_O = _norm(at_least_float32(moved_OI).square().sum(1), config)
+    norm_O = _held(dense_norms(moved_OI, "out"), config)
     return moved_OI * (params["magnitude"] / norm_O)[:, None].to(moved_OI.dtype)
 
 
 def factored(base: BaseWeight, params: Params, config: DoraConfig) -> Factored:
     """Return LoRA's factors with ``magnitude / |V|`` on the output, the norm from thin products."""
     thin = lora.factored(base, params, config)
-    norm_LO = _norm(updated_norms2(base, thin.up_LOR, thin.down_LRI, "out"), config)
+    norm_LO = _held(updated_norms(base, thin.up_LOR, thin.down_LRI, "out"), config)
     scale_LO = params["magnitude"] / norm_LO
     return Factored(thin.up_LOR * scale_LO[:, :, None], thin.down_LRI, out_scale_LO=scale_LO)
 
 
-def _norm(norm2: Tensor, config: DoraConfig) -> Tensor:
-    norm = norm2.clamp_min(EPS).sqrt()
+def _held(norm: Tensor, config: DoraConfig) -> Tensor:
     return norm.detach() if config.norm_grad == "detach" else norm

@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.pack import PackJob
+import torch
+
+from orchestrator.pack import PackJob, train_pack
+
+Train = Callable[[PackJob, torch.device], None]
+"""What a trainer does with a pack."""
 
 Failures = dict[str, str]
 """Pack name -> what went wrong; packs that ended well are not in it."""
@@ -19,7 +24,7 @@ class Cluster(Protocol):
     def concurrent(self) -> int:
         """How many packs run at the same time."""
 
-    def run_packs(self, jobs: Sequence[PackJob]) -> Failures:
+    def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
         """Run every pack to its end; one that fails never stops the others."""
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:

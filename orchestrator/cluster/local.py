@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.cluster import Failures
+import torch
+
+from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.pack import PackJob, train_pack
 
 
@@ -16,15 +18,13 @@ class LocalCluster:
 
     concurrent = 1
 
-    def run_packs(self, jobs: Sequence[PackJob]) -> Failures:
+    def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
         """Train pack after pack."""
-        import torch
-
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         failures: Failures = {}
         for job in jobs:
             try:
-                train_pack(job, device)
+                train(job, device)
             except Exception:  # whatever it is, the other packs go on and the sweep reports it
                 failures[job.pack.name] = traceback.format_exc()
         return failures

@@ -1,39 +1,105 @@
-"""One pack on Ray Train: a TorchTrainer whose workers are the ranks of one engine."""
+"""A trainer on Ray Train: a TorchTrainer whose workers are the ranks of an engine and take pack after pack."""
 
 from __future__ import annotations
 
-from typing import Any
+import gc
+import pickle
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.pack import PackJob, train_pack
-from orchestrator.spec import ClusterSpec
+from orchestrator.cluster.board import End
+
+if TYPE_CHECKING:
+    import torch
+
+    from orchestrator.spec import ClusterSpec
+
+_IMPORTING = threading.Lock()  # trainers start in threads at the same time, and torch does not like that
 
 
-def fit_pack(job: PackJob, cluster: ClusterSpec, name: str, storage: str) -> None:
-    """Train ``job`` with ``cluster.workers`` workers; raises what a worker raised.
+@dataclass(frozen=True)
+class Trainers:
+    """What all trainers of a hub share; ``train`` is the pickled function that a worker calls with each pack."""
 
-    ``name`` must be new: Train would resume a finished run of the same name and train nothing.
-    """
-    import ray.train
-    from ray.train.torch import TorchConfig, TorchTrainer
+    hub: str
+    train: bytes
+    cluster: ClusterSpec
+    storage: str
 
-    gpus = cluster.gpus_per_worker
-    TorchTrainer(
-        _worker,
-        train_loop_config={"job": job},
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=gpus > 0,
-            resources_per_worker={"CPU": cluster.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
-        ),
-        run_config=ray.train.RunConfig(
-            name=name, storage_path=storage, failure_config=ray.train.FailureConfig(max_failures=0)
-        ),
-    ).fit()
+    def fit(self, name: str) -> End:
+        """Run a trainer until the hub has nothing left for it, or one of its workers fails.
+
+        Train itself never starts workers again: one name is one set of processes, so the hub knows whom it talks to.
+        """
+        with _IMPORTING:
+            import ray.train
+            from ray.train.torch import TorchConfig, TorchTrainer
+
+        gpus = self.cluster.gpus_per_worker
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"hub": self.hub, "trainer": name, "train": self.train},
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=self.cluster.workers,
+                use_gpu=gpus > 0,
+                resources_per_worker={"CPU": self.cluster.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
+            ),
+            run_config=ray.train.RunConfig(
+                name=f"{self.hub}-{name}",
+                storage_path=self.storage,
+                failure_config=ray.train.FailureConfig(
+                    max_failures=0, controller_failure_limit=0, max_preemption_failures=0
+                ),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # whatever it is, the hub decides what becomes of the packs
+            return _end(error)
+        return End()
+
+
+def _end(error: Exception) -> End:
+    """Return what a trainer's error says; nodes that went away or never came are no fault of a pack."""
+    failures = dict(getattr(error, "worker_failures", {}))
+    causes = [getattr(failure, "health_check_failure", failure) for failure in failures.values()]
+    return End(
+        error=str(error) or repr(error),
+        failures={rank: str(failure) or repr(failure) for rank, failure in failures.items()},
+        preempted=_named(error, "PreemptionError") or any(getattr(cause, "preempted", False) for cause in causes),
+        unplaced=_named(getattr(error, "controller_failure", None), "WorkerGroupStartupTimeoutError"),
+    )
+
+
+def _named(error: object, name: str) -> bool:
+    """Tell an error by its name, which is less private than its place."""
+    return type(error).__name__ == name
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """Run on every worker: the process group is up, the device is chosen."""
+    """Run on every worker: the process group is up, the device is chosen; train what the hub gives."""
+    import ray
+    import ray.train
     from ray.train.torch import get_device
 
-    train_pack(config["job"], get_device())
+    hub, trainer, rank = ray.get_actor(config["hub"]), config["trainer"], ray.train.get_context().get_world_rank()
+    train, device = pickle.loads(config["train"]), get_device()  # noqa: S301 - the driver's own, through Ray
+    while (pack := ray.get(hub.take.remote(trainer, rank))) is not None:
+        try:
+            train(pickle.loads(pack), device)  # noqa: S301
+        except Exception:
+            ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
+            raise  # the ranks may be out of step: this trainer ends, and a fresh one goes on
+        _let_go(device)
+
+
+def _let_go(device: torch.device) -> None:
+    """Free what the last pack held, in circles too: the next one needs the room."""
+    gc.collect()
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()

@@ -8,16 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.cluster import Failures
-from orchestrator.cluster.ray_train import fit_pack
+from orchestrator.cluster.cluster import Failures, Train
+from orchestrator.cluster.hub import HEAD, Hub, PackError, trial
+from orchestrator.cluster.ray_train import Trainers
 from orchestrator.cluster.session import open_session
 from orchestrator.errors import InputError
-from orchestrator.pack import PackJob
+from orchestrator.pack import PackJob, train_pack
 from orchestrator.spec import ClusterSpec
-
-# A trial's own function only waits for Train's workers. It takes no CPU from them (0.01 of one would keep the last
-# worker of a full machine waiting) but a sliver of the head node, which is never a preemptible one.
-DRIVER = {"CPU": 0.0, "node:__internal_head__": 0.0001}
 
 
 class RayCluster:
@@ -32,29 +29,18 @@ class RayCluster:
             self._session.close()
             raise
 
-    def run_packs(self, jobs: Sequence[PackJob]) -> Failures:
-        """Run the packs as trials of one Tuner."""
-        from ray import tune
+    def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+        """Run the packs as trials of one Tuner, on trainers that stay up from the first pack to the last."""
+        if not jobs:
+            return {}
+        import ray
 
         stamp = f"{time.time_ns():x}"  # Tune and Train must not find an earlier one of the same name
-        tuner = tune.Tuner(
-            tune.with_resources(_trial, tune.PlacementGroupFactory([DRIVER])),
-            param_space={
-                "job": tune.grid_search(list(jobs)),
-                "cluster": self.spec,
-                "storage": str(self.storage),
-                "stamp": stamp,
-            },
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=self.concurrent, trial_dirname_creator=_dirname, trial_name_creator=_dirname
-            ),
-            run_config=tune.RunConfig(name=f"tune-{stamp}", storage_path=str(self.storage), verbose=0),
-        )
-        results = tuner.fit()
-        failures = {}
-        for result in results:
-            if result.error is not None:
-                failures[result.config["job"].pack.name] = str(result.error)
+        slots = min(self.concurrent, len(jobs))
+        hub = self._hub(f"hub-{stamp}", jobs, train, slots)
+        done = hub.run.remote(slots)
+        failures = self._trials(stamp, jobs, slots)
+        ray.wait([done])  # the trainers have left, and what they held is free for what comes next
         if not failures:  # what Tune and Train have kept of it is never read again
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures
@@ -69,6 +55,36 @@ class RayCluster:
     def close(self) -> None:
         """Leave the cluster, or end it if it was started for this sweep."""
         self._session.close()
+
+    def _hub(self, name: str, jobs: Sequence[PackJob], train: Train, slots: int) -> Any:
+        """Start the hub; it ends with the last handle to it."""
+        import ray
+        from ray import cloudpickle
+
+        trainers = Trainers(name, cloudpickle.dumps(train), self.spec, str(self.storage))
+        packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
+        waiting = slots * (self.spec.workers + 3)  # ranks that ask, trials that wait, and some air
+        actor = ray.remote(Hub).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=waiting + 10)
+        return actor.remote(packs, self.spec.workers, trainers.fit)
+
+    def _trials(self, stamp: str, jobs: Sequence[PackJob], slots: int) -> Failures:
+        """Run a trial for each pack, one more than trainers at a time: its pack waits for the first that is free."""
+        from ray import tune
+
+        packs = [{"name": job.pack.name, "runs": len(job.pack.runs)} for job in jobs]
+        tuner = tune.Tuner(
+            tune.with_resources(trial, tune.PlacementGroupFactory([{"CPU": 0.0} | HEAD])),
+            param_space={"hub": f"hub-{stamp}", "pack": tune.grid_search(packs)},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=slots + 1,
+                reuse_actors=True,
+                trial_dirname_creator=_dirname,
+                trial_name_creator=_dirname,
+            ),
+            run_config=tune.RunConfig(name=f"tune-{stamp}", storage_path=str(self.storage), verbose=0),
+        )
+        results = tuner.fit()
+        return {one.config["pack"]["name"]: _said(one.error) for one in results if one.error is not None}
 
     def _concurrent(self) -> int:
         """Return how many trainers fit: Train's workers are outside Tune's accounting."""
@@ -90,14 +106,11 @@ def _call(function: Callable[[Path], Any], argument: Path) -> Any:
     return function(argument)
 
 
-def _dirname(trial: Any) -> str:
-    return f"trial-{trial.trial_id}"
+def _said(error: Exception) -> str:
+    """Return what a trainer said, without the words that Ray and Tune put around it."""
+    cause = getattr(error, "cause", error)
+    return str(cause if isinstance(cause, PackError) else error)
 
 
-def _trial(config: dict[str, Any]) -> None:
-    from ray import tune
-
-    job: PackJob = config["job"]
-    trial = tune.get_context().get_trial_id()
-    fit_pack(job, config["cluster"], f"train-{config['stamp']}-{trial}", config["storage"])
-    tune.report({"pack": job.pack.name, "runs": len(job.pack.runs)})
+def _dirname(one: Any) -> str:
+    return f"trial-{one.trial_id}"

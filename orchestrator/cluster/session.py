@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ WORKER_ENV = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_OFFLINE": "1",  # data and models are fetched by the driver, before any trial
     "PYTHONWARNINGS": "ignore::FutureWarning",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train sees that a trainer has ended
 }
+LOCAL_ENV = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # this machine is not taken away; a process less a trainer
 
 
 @dataclass
@@ -79,7 +82,7 @@ def _start(threads: int) -> Session:
             dashboard_port=_free_port(),
             _temp_dir=session.temp,
             log_to_driver=False,
-            **_environment(threads),
+            **_environment(threads, LOCAL_ENV),
         )
     except BaseException:
         session.close()
@@ -94,11 +97,12 @@ def quiet() -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would swallow Ctrl-C, and the sweep would go on
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files that are never read
 
 
-def _environment(threads: int) -> dict[str, Any]:
+def _environment(threads: int, more: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the arguments that give workers our environment; a submitted job has a runtime environment of its own."""
-    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)}
+    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(more or {})
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
 
 

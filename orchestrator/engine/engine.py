@@ -46,5 +46,8 @@ class Engine(Scorer, Protocol):
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of ``values`` over the ranks."""
 
+    def close(self) -> None:
+        """Let go of the model: a trainer takes pack after pack."""
+
     def whole(self, lane: int) -> AbstractContextManager[None]:
         """Within: the parameters of ``lane`` are whole on this rank (ZeRO-3 scatters them)."""

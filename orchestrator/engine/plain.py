@@ -38,6 +38,9 @@ class OneProcess:
         """Return the value of the one rank."""
         return [value]
 
+    def close(self) -> None:
+        """Do nothing: what is no longer named is freed."""
+
     def whole(self, lane: int) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing is ever scattered here
         """Do nothing."""
         return nullcontext()

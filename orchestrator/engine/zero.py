@@ -97,6 +97,12 @@ class ZeroEngine:
         """Gather the lane's parameters, which stage 3 scatters; without this they would read as empty."""
         return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self._scatters))
 
+    def close(self) -> None:
+        """Let go of the model: hooks written in C++ hold DeepSpeed's engine, where no garbage collector sees them."""
+        self._engine.destroy()
+        if self._scatters:
+            _forget_modules()
+
     def _guard(self, lane: int) -> Any:
         """Return a hook that keeps a lane's bad gradient to itself: ZeRO would skip the step of every lane."""
 
@@ -121,6 +127,18 @@ def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtyp
         "bf16": {"enabled": dtype == torch.bfloat16},
         "steps_per_print": 1_000_000_000,
     }
+
+
+def _forget_modules() -> None:
+    """Empty what ZeRO-3 keeps of every module for the life of the process: a stack, and an unbounded cache."""
+    from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
+
+    FWD_MODULE_STACK.clear()
+    wrapped = PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
+    for cell in wrapped.__closure__ or ():
+        if hasattr(cell.cell_contents, "cache_clear"):
+            cell.cell_contents.cache_clear()
 
 
 def _deepspeed(device: torch.device) -> Any:

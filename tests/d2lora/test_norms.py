@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from d2lora import wide
-from d2lora.norms import BaseWeight, updated_norms2
+from d2lora.norms import BaseWeight, updated_norms
 from tests.d2lora.test_layer import CountAllocations
 
 OUT, IN, LANES, RANK = 96, 160, 2, 3
@@ -26,9 +26,9 @@ def half_precision(dtype: torch.dtype = torch.bfloat16) -> tuple[torch.Tensor, t
     return weight_OI, up_LOR, down_LRI
 
 
-def dense_norms2(weight_OI: torch.Tensor, up_LOR: torch.Tensor, down_LRI: torch.Tensor, axis: str) -> torch.Tensor:
+def dense_norms(weight_OI: torch.Tensor, up_LOR: torch.Tensor, down_LRI: torch.Tensor, axis: str) -> torch.Tensor:
     moved_LOI = weight_OI.to(up_LOR.dtype) + up_LOR @ down_LRI
-    return moved_LOI.square().sum(2 if axis == "out" else 1)
+    return moved_LOI.square().sum(2 if axis == "out" else 1).sqrt()
 
 
 @both_axes
@@ -38,10 +38,10 @@ def test_norms_of_a_half_precision_weight_are_those_in_float32(
     axis: str, half: torch.dtype, adapters: torch.dtype | None
 ) -> None:
     weight_OI, up_LOR, down_LRI = half_precision(half)
-    thin2 = updated_norms2(BaseWeight(weight_OI), up_LOR.to(adapters or half), down_LRI.to(adapters or half), axis)
-    assert thin2.dtype == torch.float32
-    dense2 = dense_norms2(weight_OI, up_LOR.float(), down_LRI.float(), axis)
-    torch.testing.assert_close(thin2.sqrt(), dense2.sqrt(), rtol=1e-5, atol=0)
+    thin_norms = updated_norms(BaseWeight(weight_OI), up_LOR.to(adapters or half), down_LRI.to(adapters or half), axis)
+    assert thin_norms.dtype == torch.float32
+    dense = dense_norms(weight_OI, up_LOR.float(), down_LRI.float(), axis)
+    torch.testing.assert_close(thin_norms, dense, rtol=1e-5, atol=0)
 
 
 @both_axes
@@ -50,8 +50,8 @@ def test_gradients_of_norms_reach_the_adapters_of_a_half_precision_weight(axis: 
     weight_OI, *rounded = half_precision()
     thin = [one.to(adapters).requires_grad_() for one in rounded]
     dense = [one.double().requires_grad_() for one in rounded]
-    found = torch.autograd.grad(updated_norms2(BaseWeight(weight_OI), *thin, axis).sqrt().sum(), thin)
-    wanted = torch.autograd.grad(dense_norms2(weight_OI, *dense, axis).sqrt().sum(), dense)
+    found = torch.autograd.grad(updated_norms(BaseWeight(weight_OI), *thin, axis).sum(), thin)
+    wanted = torch.autograd.grad(dense_norms(weight_OI, *dense, axis).sum(), dense)
     # the last rounding of a gradient to the type of its leaf; float64 leaves meet a float32 norm of the base
     tolerance = 2**-7 if adapters == torch.bfloat16 else 1e-5
     for one, other, leaf in zip(found, wanted, thin, strict=True):
@@ -76,7 +76,7 @@ def test_norms_of_a_half_precision_weight_widen_no_more_than_a_slice_of_it(axis:
     weight_OI, up_LOR, down_LRI = half_precision()
     thin = [one.float().requires_grad_() for one in (up_LOR, down_LRI)]
     with CountAllocations(OUT * IN // 8) as counter:
-        updated_norms2(BaseWeight(weight_OI), *thin, axis).sum().backward()
+        updated_norms(BaseWeight(weight_OI), *thin, axis).sum().backward()
     assert counter.found == 0
 
 
@@ -88,7 +88,7 @@ def test_a_wide_weight_is_used_as_it_is(axis: str, dtype: torch.dtype, monkeypat
     thin = [one.to(dtype).requires_grad_() for one in half_precision()[1:]]
     base.norms2(axis)
     with CountAllocations(OUT * IN) as counter:
-        found2 = updated_norms2(base, *thin, axis)
-        found2.sum().backward()
+        found = updated_norms(base, *thin, axis)
+        found.sum().backward()
     assert counter.found == 0
-    torch.testing.assert_close(found2, dense_norms2(base.weight_OI, *thin, axis), rtol=1e-5, atol=0)
+    torch.testing.assert_close(found, dense_norms(base.weight_OI, *thin, axis), rtol=1e-5, atol=0)

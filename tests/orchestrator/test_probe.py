@@ -24,7 +24,7 @@ def job_of(recipe: Path, *words: str) -> ProbeJob:
     ready = make_ready(sweep, recipe.parent / ".cache", lambda _: None)
     runs = keyed(expand(sweep), ready.base.fingerprint, ready.fingerprints)
     data = {task: str(one.path) for task, one in ready.data.items()}
-    return ProbeJob(str(ready.base.path), data, False, tuple(runs), 1)
+    return ProbeJob(str(ready.base.path), data, sweep.engine, tuple(runs), 1)
 
 
 def test_every_task_gets_a_width_between_one_and_its_runs(recipe: Path) -> None:

@@ -1,0 +1,37 @@
+"""Lanes of D2-LoRA in the product's own trainer: what memory and growth are measured on."""
+
+from typing import Any
+
+import torch
+
+import d2lora
+from benchmarks.models import RANK, TARGETS
+from benchmarks.questions import make_items
+from orchestrator.engine.plain import PlainEngine
+from orchestrator.spec import OptimSpec
+from orchestrator.train import LanePlan, train_lanes
+
+ANSWER = 4  # tokens of a row that are learned; the head is applied to these alone
+
+
+def lane_engine(model: Any, lanes: int, rows: int) -> tuple[PlainEngine, OptimSpec]:
+    """Put lanes of D2-LoRA on the model; a step is one micro batch of ``rows`` rows a lane."""
+    optim = OptimSpec(lr=1e-4, epochs=1, micro_batch=rows, global_batch=rows)
+    d2lora.attach(model, "d2lora", d2lora.get_method("d2lora").Config(rank=RANK), TARGETS, lanes=lanes)
+    return PlainEngine(model, lanes, optim, torch.device("cpu")), optim
+
+
+def train(engine: PlainEngine, optim: OptimSpec, *, lanes: int, steps: int, length: int, vocab: int) -> None:
+    """Train every lane ``steps`` steps on the same rows, each in its own order."""
+    items = make_items(steps * optim.global_batch, length=length, answer=ANSWER, vocab=vocab)
+    plans = [LanePlan.of("bench", items, seed=lane, peak=1e-4, optim=optim) for lane in range(lanes)]
+    left: list[int] = []
+
+    def on_end(finished: list[int], diverged: list[int]) -> None:
+        left.extend(finished)
+        if diverged:
+            raise AssertionError(f"lanes {diverged} diverged")
+
+    train_lanes(engine, plans, optim, on_step=lambda _: None, on_end=on_end)
+    if sorted(left) != list(range(lanes)):
+        raise AssertionError(f"of {lanes} lanes only {left} finished")

@@ -1,0 +1,120 @@
+"""A sweep of runs that do nothing, through Tune, Train and MLflow; the seconds of its parts, in a file.
+
+    python -m benchmarks.no_op_sweep FOLDER RUNS
+
+A run begins an attempt, logs three steps, commits a row: all that surrounds training, and none of it.
+"""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.pack import PackJob
+    from orchestrator.plan import PlannedRun
+    from orchestrator.spec import SweepSpec
+
+STEPS = 3
+PARTS = "parts.json"
+FINGERPRINT = "0" * 64  # neither base nor data are ever opened
+TASKS = ("tiny_recall", "tiny_above")
+
+
+def recipe(place: Path, runs: int) -> str:
+    """A recipe of that many runs: two tasks, one method, as many seeds as it takes."""
+    return f"""
+name: nothing
+tasks: [{", ".join(TASKS)}]
+methods: [{{name: d2lora, rank: 4, alpha: 8}}]
+seeds: {list(range(runs // len(TASKS)))}
+cluster: {{pack: 1}}
+tracking: {{uri: "sqlite:///{place}/mlflow.db"}}
+storage: {place}
+"""
+
+
+def planned(spec: "SweepSpec") -> "list[PlannedRun]":
+    """The recipe's runs with their keys."""
+    from orchestrator.plan import expand, keyed
+
+    return keyed(expand(spec), FINGERPRINT, dict.fromkeys(TASKS, FINGERPRINT))
+
+
+def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path) -> "list[PackJob]":
+    """A pack for every run."""
+    from orchestrator.pack import PackJob
+    from orchestrator.plan import Pack
+
+    packs = [Pack(f"a1-p{number:04d}", (run,), ()) for number, run in enumerate(runs)]
+    return [PackJob(str(folder), "no base", FINGERPRINT, {}, spec.engine, pack) for pack in packs]
+
+
+def do_nothing(job: "PackJob", device: Any) -> None:  # noqa: ARG001 - what a trainer is called with
+    """What a trainer does around training."""
+    from orchestrator.files import write_lines
+    from orchestrator.results import RunFolder
+
+    for run in job.pack.runs:
+        attempt = RunFolder(Path(job.folder) / "runs" / run.key).begin(run.spec.model_dump())
+        now = round(time.time() * 1000)
+        steps = [{"step": step, "time": now, "train_loss": 1.0, "lr": 1e-3} for step in range(STEPS)]
+        write_lines(attempt.path / "metrics.jsonl", steps)
+        write_lines(attempt.path / "predictions.jsonl", [])
+        (attempt.path / "adapter").mkdir()
+        (attempt.path / "adapter" / "adapter.safetensors").write_bytes(b"nothing")
+        attempt.commit(row_of(run))
+
+
+def row_of(run: "PlannedRun") -> dict[str, Any]:
+    """The result of a run that has learnt nothing."""
+    from orchestrator.pack import METRICS
+
+    spec = run.spec
+    row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr, "seed": spec.seed}
+    row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "status": "committed"}
+    return row | dict.fromkeys(METRICS, 0.5) | {"steps": STEPS, "tokens": 0, "train_seconds": 0.0}
+
+
+def sweep(place: Path, runs: int) -> dict[str, float]:
+    """Run it; the seconds of starting Ray, of the packs, and of MLflow."""
+    from orchestrator.cluster.ray_tune import RayCluster
+    from orchestrator.recipe import read_recipe
+    from orchestrator.results import RunFolder
+    from orchestrator.tracking.mlflow import MlflowTracker
+
+    file = place / "recipe.yaml"
+    file.write_text(recipe(place, runs))
+    spec = read_recipe(file)
+    todo, folder = planned(spec), place / "nothing"
+    marks = [time.monotonic()]
+    cluster = RayCluster(spec.cluster, folder / ".ray")
+    marks.append(time.monotonic())
+    try:
+        failures = cluster.run_packs(jobs_of(spec, todo, folder), train=do_nothing)
+    finally:
+        marks.append(time.monotonic())
+        cluster.close()
+    marks.append(time.monotonic())
+    if failures or not all(RunFolder(folder / "runs" / run.key).ended() for run in todo):
+        raise RuntimeError(f"{len(failures)} packs failed: {next(iter(failures.values()), 'not all have committed')}")
+    tracker = MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.no_op_sweep")
+    tracker.connect()
+    tracker.sync(todo, folder)
+    marks.append(time.monotonic())
+    if not all(tracker.run_id(run.key) for run in todo):
+        raise RuntimeError("MLflow has not got every run.")
+    return parts_of(marks)
+
+
+def parts_of(marks: Sequence[float]) -> dict[str, float]:
+    """The seconds between the marks, by what happened there."""
+    start, packs, stop, tracking = (end - begin for begin, end in itertools.pairwise(marks))
+    return {"Ray": start + stop, "packs": packs, "MLflow": tracking}
+
+
+if __name__ == "__main__":
+    (Path(sys.argv[1]) / PARTS).write_text(json.dumps(sweep(Path(sys.argv[1]).resolve(), int(sys.argv[2]))))

@@ -1,0 +1,101 @@
+"""Before timing: ours and the tuned PEFT loop, from the same start on the same rows, must have the same losses."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sweep_case import ALPHA, EVAL_ROWS, RANK, RATE, TARGETS, TASKS, Prepared, Row
+
+STEPS = 6
+CLOSE = 1e-4  # of the loss: float32, two ways to sum the same products, a few steps of Adam
+
+
+def losses_of_both(prepared: Prepared, cache: Path) -> tuple[list[float], list[float]]:
+    """The first losses of ours and of the tuned loop, each reading the rows in its own way."""
+    from orchestrator.model import load_model
+    from orchestrator.train import LaneStep, train_lanes
+
+    task = TASKS[0]
+    ours: list[float] = []
+
+    def keep(done: dict[int, LaneStep]) -> None:
+        ours.append(done[0].loss)
+
+    engine, plan, optim = _our_parts(prepared, task, cache, load_model(prepared.base))
+    downs = {name: value.detach().clone() for name, value in engine.model.named_parameters() if "down_0" in name}
+    train_lanes(engine, [plan], optim, on_step=keep, on_end=lambda *_: None)
+    return ours, _tuned_losses(prepared, task, downs)
+
+
+def disagreement(ours: list[float], theirs: list[float]) -> float:
+    """The largest difference of a loss, as a share of it."""
+    return max(abs(one - other) / abs(other) for one, other in zip(ours, theirs, strict=True))
+
+
+def check(prepared: Prepared, cache: Path) -> str:
+    """What was compared, in words; `AssertionError` where the two differ by more than rounding."""
+    ours, theirs = losses_of_both(prepared, cache)
+    apart = disagreement(ours, theirs)
+    words = f"first {len(ours)} losses of ours {_words(ours)}, of the tuned loop {_words(theirs)}: {apart:.1e} apart"
+    if not apart < CLOSE:
+        raise AssertionError(f"{prepared.case.label}: {words}, more than {CLOSE:g}")
+    return words
+
+
+def _our_parts(prepared: Prepared, task: str, cache: Path, model: Any) -> tuple[Any, Any, Any]:
+    """Our engine with one lane, its plan for a few steps, and the optimizer's settings."""
+    import torch
+
+    import d2lora
+    from orchestrator.data import load_prepared, prepare, split_examples
+    from orchestrator.engine.plain import PlainEngine
+    from orchestrator.model import load_tokenizer
+    from orchestrator.spec import OptimSpec
+    from orchestrator.tasks.own import Columns, own_task
+    from orchestrator.train import LanePlan
+
+    case = prepared.case
+    own = own_task(task, prepared.file(task, "pool"), Columns(), prepared.file(task, "test"))
+    splits = split_examples(own, train_samples=case.batch * case.steps, validation_samples=EVAL_ROWS)
+    found = prepare(splits, load_tokenizer(prepared.base), max_length=64, cache_dir=cache)
+    optim = OptimSpec(lr=RATE, epochs=1.0, micro_batch=case.batch, global_batch=case.batch, warmup=0.0)
+    config = d2lora.get_method(case.method).Config(rank=RANK, alpha=ALPHA)
+    d2lora.attach(model, case.method, config, [f"*.{name}" for name in TARGETS], seeds=[0])
+    items = load_prepared(found.path)["train"]
+    return (
+        PlainEngine(model, 1, optim, torch.device("cpu")),
+        LanePlan(task, items, seed=0, peak=RATE, steps=min(STEPS, case.steps)),
+        optim,
+    )
+
+
+def _tuned_losses(prepared: Prepared, task: str, downs: dict[str, Any]) -> list[float]:
+    """The tuned loop's losses from our start: `up` is zero in both, PEFT's A becomes our `down`."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from benchmarks.sweep_peers import adapter_config
+    from benchmarks.sweep_peers_tuned import answer_rows, train
+    from orchestrator.batches import draw_batches
+
+    case = prepared.case
+    base = AutoModelForCausalLM.from_pretrained(prepared.base, dtype=torch.float32)
+    model = get_peft_model(base, adapter_config(case.method))
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "lora_A" in name:
+                value.copy_(downs[_our_name(name)])
+    rows: list[Row] = prepared.rows(task, "train")
+    tokens = answer_rows(rows, AutoTokenizer.from_pretrained(prepared.base))
+    lengths = [len(ids) for ids, _ in tokens]
+    batches = list(draw_batches(lengths, global_batch=case.batch, epochs=1, task=task, seed=0))
+    return train(model, tokens, batches[: min(STEPS, case.steps)])
+
+
+def _our_name(name: str) -> str:
+    """`base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight` as our parameter is called."""
+    return name.removeprefix("base_model.model.").partition(".lora_A.")[0] + ".down_0"
+
+
+def _words(losses: list[float]) -> str:
+    return " ".join(f"{loss:.5f}" for loss in losses)

@@ -1,0 +1,195 @@
+"""The sweep that every arm must do: a base, rows of two tasks and the numbers, in one folder."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+TASKS = ("first", "second")
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+RANK, ALPHA, RATE = 16, 32.0, 1e-3
+SHORTEST, LONGEST = 16, 48  # tokens of a row, evenly spread: 32 on average
+ANSWER, CHOICES = 4, 4  # tokens of a choice, choices of a question
+EVAL_ROWS = 4  # to validate and to test on, each: whole sweeps are compared, not scoring
+SPECIAL = ("<pad>", "</s>", "<unk>", "Question:", "Answer:")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What decides the work; one epoch of `steps` batches a run, `tokens` of them a step on average."""
+
+    vocab: int
+    tokens: int
+    method: Literal["lora", "dora"]
+    steps: int
+    seeds: int = 4
+
+    @property
+    def batch(self) -> int:
+        """Rows of a step."""
+        return max(1, self.tokens * 2 // (SHORTEST + LONGEST))
+
+    @property
+    def label(self) -> str:
+        """The name in tables."""
+        return f"V {self.vocab // 1024}k, {self.tokens} tokens a lane and step, {self.method}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of the sweep's runs."""
+
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case on disk: `base` is a Hugging Face directory, `rows/<task>/<split>.jsonl` what everybody trains on."""
+
+    folder: Path
+    case: Case
+
+    @property
+    def base(self) -> Path:
+        """The model and its tokenizer."""
+        return self.folder / "base"
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run of the sweep."""
+        return [Run(task, seed) for task in TASKS for seed in range(self.case.seeds)]
+
+    def file(self, task: str, split: str) -> Path:
+        """Where the rows of a split are; `pool` is what ours cuts train and validation from."""
+        return self.folder / "rows" / task / f"{split}.jsonl"
+
+    def rows(self, task: str, split: str) -> list[Row]:
+        """The rows of a split."""
+        return [json.loads(line) for line in self.file(task, split).read_text().splitlines()]
+
+
+def make(folder: Path, case: Case, base: Path | None = None) -> Prepared:
+    """Write a case, with the base of another case of the same vocabulary if there is one."""
+    prepared = Prepared(folder, case)
+    folder.mkdir(parents=True)
+    (folder / "case.json").write_text(json.dumps(asdict(case)))
+    if base is None:
+        make_base(prepared.base, case.vocab)
+    else:
+        prepared.base.symlink_to(base.resolve())
+    for number, task in enumerate(TASKS):
+        _write_task(prepared, task, random.Random(number))  # noqa: S311
+    return prepared
+
+
+def read(folder: Path) -> Prepared:
+    """A case that was written."""
+    return Prepared(folder, Case(**json.loads((folder / "case.json").read_text())))
+
+
+def draw_rows(count: int, vocab: int, draw: random.Random) -> Iterator[Row]:
+    """Questions of words that the tokenizer has whole, so a row is as long as it has words."""
+
+    def words(number: int) -> str:
+        return " ".join(f"w{draw.randrange(len(SPECIAL), vocab)}" for _ in range(number))
+
+    for _ in range(count):
+        length = draw.randint(SHORTEST, LONGEST)
+        yield {
+            "question": words(length - ANSWER - 2),
+            "choices": [words(ANSWER) for _ in range(CHOICES)],
+            "answer": draw.randrange(CHOICES),
+        }
+
+
+def text_of(row: Row) -> tuple[str, list[str]]:
+    """Prompt and choices as ours writes them."""
+    return f"Question: {row['question']}\nAnswer:", [f" {choice}" for choice in row["choices"]]
+
+
+def recipe(prepared: Prepared, place: Path, values: str = "") -> str:
+    """Our recipe for the case, all that it leaves below `place`; `values` are further lines."""
+    case = prepared.case
+    return f"""
+name: sweep
+model: {{path: {prepared.base.resolve()}, dtype: float32, targets: attention}}
+tasks: {json.dumps([_own(prepared, task) for task in TASKS])}
+methods: [{{name: {case.method}, rank: {RANK}, alpha: {ALPHA}}}]
+seeds: {list(range(case.seeds))}
+data: {{train_samples: {case.batch * case.steps}, validation_samples: {EVAL_ROWS}, eval_samples: {EVAL_ROWS},
+  max_length: 64}}
+optim: {{lr: {RATE}, epochs: 1, micro_batch: {case.batch}, global_batch: {case.batch}, warmup: 0.0,
+  schedule: cosine, clip: 1.0}}
+engine: {{kind: plain}}
+tracking: {{uri: "sqlite:///{place}/mlflow.db"}}
+storage: {place}/sweeps
+champions: false
+{values}"""
+
+
+def make_base(place: Path, vocab: int) -> None:
+    """A small Llama as it is before any training, and a tokenizer of words."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocab,
+        hidden_size=512,
+        num_hidden_layers=4,
+        intermediate_size=1376,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(place)
+    _tokenizer(vocab).save_pretrained(place)
+
+
+def _tokenizer(vocab: int) -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = [*SPECIAL, *(f"w{number}" for number in range(len(SPECIAL), vocab))]
+    padding, end, unknown = SPECIAL[:3]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=unknown))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=padding, eos_token=end, unk_token=unknown)
+
+
+def _own(prepared: Prepared, task: str) -> dict[str, str]:
+    pool, test = (str(prepared.file(task, split).resolve()) for split in ("pool", "test"))
+    return {"name": task, "path": pool, "test": test}
+
+
+def _write_task(prepared: Prepared, task: str, draw: random.Random) -> None:
+    """Write the pool and the test rows, and the pool as ours will cut it: the peers get the very same rows."""
+    from orchestrator.splits import split_examples
+    from orchestrator.tasks.own import Columns, own_task
+
+    case = prepared.case
+    train = case.batch * case.steps
+    prepared.file(task, "pool").parent.mkdir(parents=True)
+    pool = list(draw_rows(train + EVAL_ROWS, case.vocab, draw))
+    _write(prepared.file(task, "pool"), pool)
+    _write(prepared.file(task, "test"), list(draw_rows(EVAL_ROWS, case.vocab, draw)))
+    own = own_task(task, prepared.file(task, "pool"), Columns(), prepared.file(task, "test"))
+    splits = split_examples(own, train_samples=train, validation_samples=EVAL_ROWS, eval_samples=EVAL_ROWS)
+    by_prompt = {text_of(row)[0]: row for row in pool}
+    for name in ("train", "validation"):
+        _write(prepared.file(task, name), [by_prompt[example.prompt] for example in splits.by_name()[name]])
+
+
+def _write(file: Path, rows: list[Row]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))

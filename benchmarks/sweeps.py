@@ -1,0 +1,169 @@
+"""(b) A whole sweep of 2 tasks x 4 seeds: ours against PEFT in a loop, tuned, a process a run, and on Ray Tune.
+
+Seconds on the clock and CPU seconds of the whole process tree, from the command to its end: imports, loading, training,
+scoring, saving and, of ours alone, MLflow and the report. Every arm is a fresh process in a fresh folder.
+"""
+
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import sweep_agreement, sweep_peers
+from benchmarks.measure import Result, Target, compare, interleave
+from benchmarks.sweep_case import Case, Prepared, make, recipe
+from benchmarks.tree_cost import FailedError, tree_cost
+
+BENCH = "sweeps"
+LIMIT = 900.0  # seconds of one arm
+OURS, OURS_ON_RAY = "ours", "ours on Ray"
+TRAINER, TUNED = "PEFT + Trainer", "PEFT, tuned loop"
+PROCESSES, TUNE = "a process a run, 2 at once", "Ray Tune + PEFT"
+WIDTHS = (1, 2, 4, 8)
+STEPS = 40  # of a run at 64 tokens each: what all sweeps together have 25 minutes for
+
+Say = Callable[[str], None]
+Measure = Callable[[], float]
+
+NOTES = {
+    OURS: "cluster.kind=local, plain engine, pack=auto; MLflow on SQLite and the report included",
+    OURS_ON_RAY: "the same with cluster.kind=ray",
+    TRAINER: "one process, base loaded each run, full logits, random batches; logs nothing (report_to=none)",
+    TUNED: "one base, adapters swapped, length buckets, answer-only logits, fused AdamW; logs nothing",
+    PROCESSES: "the Trainer script once a run, on two cores; one after another it takes about its CPU seconds",
+    TUNE: "the Trainer script as trials of one CPU, 2 at once",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One table: which arms do which case how often, and what is asked of them."""
+
+    case: Case
+    arms: tuple[str, ...]
+    rounds: int
+    reference: str
+    targets: Mapping[str, Sequence[Target]] = field(default_factory=dict)
+
+
+def full_plans() -> list[Plan]:
+    """What is measured; the limits are the issue's, as ratios of time."""
+    short, ladder = Case(32768, 64, "lora", STEPS), tuple(_width(width) for width in WIDTHS)
+    default, tuned = Target(1 / 4, "at most", TRAINER), Target(1 / 1.5, "at most", TUNED)
+    return [
+        Plan(short, (OURS, TRAINER, TUNED), 3, TRAINER, {OURS: [default, tuned]}),
+        Plan(short, (OURS_ON_RAY, PROCESSES, TUNE), 1, TUNE, {OURS_ON_RAY: [Target(1 / 5, "at most", TUNE)]}),
+        Plan(
+            Case(8192, 64, "lora", STEPS),
+            (OURS, TRAINER, TUNED),
+            2,
+            TRAINER,
+            {OURS: [Target(1 / 2.5, "at most", TRAINER), tuned]},
+        ),
+        Plan(
+            Case(32768, 512, "lora", STEPS // 4), (OURS, TUNED), 3, TUNED, {OURS: [Target(1 / 0.95, "at most", TUNED)]}
+        ),
+        Plan(Case(32768, 64, "dora", STEPS), (OURS, TRAINER, TUNED), 1, TRAINER),
+        Plan(short, ladder, 1, ladder[0]),
+    ]
+
+
+def quick_plans() -> list[Plan]:
+    """A look at every arm: two seeds and few steps, so mostly start-up; no targets, which are for whole sweeps."""
+    case = Case(32768, 64, "lora", 16, seeds=2)
+    return [
+        Plan(case, (OURS, TRAINER, TUNED), 1, TRAINER),
+        Plan(case, (OURS_ON_RAY, TUNE), 1, TUNE),
+    ]
+
+
+def measure(quick: bool, say: Say) -> list[Result]:
+    """Make the cases, compare losses, then time."""
+    place = Path(tempfile.mkdtemp(prefix="sweeps-"))
+    try:
+        return [row for plan in (quick_plans() if quick else full_plans()) for row in _table(plan, place, say)]
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def command(arm: str, prepared: Prepared, out: Path) -> list[str]:
+    """What is started for an arm; ours finds its recipe in `out`."""
+    module, words = {
+        TRAINER: ("sweep_peers", ["loop"]),
+        PROCESSES: ("sweep_peers", ["processes"]),
+        TUNED: ("sweep_peers_tuned", []),
+        TUNE: ("sweep_peers_tune", []),
+    }.get(arm, ("", []))
+    if not module:
+        return [sys.executable, "jobs/sweep.py", str(out / "recipe.yaml")]
+    at_once = {PROCESSES: ["2"], TUNE: ["2"]}.get(arm, [])
+    return [sys.executable, "-m", f"benchmarks.{module}", *words, str(prepared.folder), str(out), *at_once]
+
+
+def cluster_of(arm: str) -> str:
+    """The line of our recipe that makes the arm."""
+    width = arm.removeprefix(_width("")) if arm.startswith(_width("")) else "auto"
+    return f"cluster: {{kind: {'ray' if arm == OURS_ON_RAY else 'local'}, pack: {width}}}\n"
+
+
+def steps_of(arm: str, out: Path) -> list[int]:
+    """The steps of every run that the arm has finished."""
+    if not is_ours(arm):
+        return sweep_peers.steps_done(out)
+    from orchestrator.files import read_lines
+
+    rows = read_lines(out / "sweeps" / "sweep" / "results.jsonl")
+    return [row["steps"] for row in rows if row["status"] == "committed"]
+
+
+def is_ours(arm: str) -> bool:
+    """Whether the arm is a sweep of ours."""
+    return arm in (OURS, OURS_ON_RAY) or arm.startswith(_width(""))
+
+
+def _table(plan: Plan, place: Path, say: Say) -> list[Result]:
+    prepared = _prepared(plan.case, place, say)
+    cpu: dict[str, list[float]] = {arm: [] for arm in plan.arms}
+    arms = {arm: _timed(arm, prepared, place, cpu[arm]) for arm in plan.arms}
+    say(f"{plan.case.label}: {', '.join(plan.arms)}")
+    wall = interleave(arms, plan.rounds, say)
+    label, reference = plan.case.label, plan.reference
+    rows = compare(BENCH, label, wall, reference=reference, unit="s", targets=plan.targets, notes=NOTES)
+    return rows + compare(BENCH, f"{label}, CPU of the process tree", cpu, reference=reference, unit="CPU s")
+
+
+def _prepared(case: Case, place: Path, say: Say) -> Prepared:
+    """The case on disk, made and checked once; cases of a vocabulary share their base."""
+    folder = place / f"{case.vocab}-{case.tokens}-{case.method}-{case.steps}-{case.seeds}"
+    if (folder / "case.json").exists():
+        return Prepared(folder, case)
+    base = next((other / "base" for other in place.glob(f"{case.vocab}-*") if (other / "base").exists()), None)
+    prepared = make(folder, case, base)
+    say(f"{case.label}: {sweep_agreement.check(prepared, folder / 'cache')}")
+    return prepared
+
+
+def _timed(arm: str, prepared: Prepared, place: Path, cpu: list[float]) -> Measure:
+    """Return what runs the arm once in a new folder and gives the seconds; its CPU seconds are appended."""
+    numbers = itertools.count()
+
+    def once() -> float:
+        out = place / "arms" / f"{prepared.folder.name} {arm} {next(numbers)}".replace(" ", "_").replace(",", "")
+        out.mkdir(parents=True)
+        (out / "recipe.yaml").write_text(recipe(prepared, out, cluster_of(arm)))
+        cost = tree_cost(command(arm, prepared, out), out / "log.txt", limit=LIMIT)
+        wanted = [prepared.case.steps] * len(prepared.runs)
+        if steps_of(arm, out) != wanted:
+            raise FailedError(f"{arm}: runs of {steps_of(arm, out)} steps, not {wanted}; see what it left in {out}")
+        shutil.rmtree(out)
+        cpu.append(cost.cpu)
+        return cost.wall
+
+    return once
+
+
+def _width(width: int | str) -> str:
+    return f"ours, pack={width}"

@@ -1,0 +1,39 @@
+"""What the product's own probe answers when it is asked how many runs of the bench's rows to train together."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.models import RANK, llama
+from benchmarks.questions import make_texts, word_tokenizer
+from orchestrator.data import prepare
+from orchestrator.plan import PlannedRun, expand
+from orchestrator.probe import ProbeJob, probe_widths
+from orchestrator.spec import SweepSpec
+from orchestrator.splits import SplitReport, Splits
+
+TASK = "arc_easy"  # a name that recipes know; the rows are the bench's
+RUNS, STEPS = 8, 400
+
+
+def probed_width(*, hidden: int, vocab: int, rows: int, length: int, answer: int) -> int:
+    """Return how many of eight D2-LoRA runs, each of ``rows`` rows of ``length`` tokens a step, a pack should hold."""
+    with tempfile.TemporaryDirectory(prefix="bench-widths-") as folder:
+        place = Path(folder)
+        llama(hidden, vocab).save_pretrained(place)
+        examples = make_texts(rows * STEPS, length=length, answer=answer, vocab=vocab)
+        counts = SplitReport(len(examples), 1, 0, 0, 0, len(examples), 1, 1)
+        places = {name: [f"row {row}" for row in range(len(examples))] for name in ("train", "validation", "test")}
+        splits = Splits(TASK, examples, examples[:1], examples[:1], places, counts)
+        data = prepare(splits, word_tokenizer(vocab), max_length=length, cache_dir=place)
+        runs = tuple(PlannedRun(str(index), run) for index, run in enumerate(expand(_sweep(rows))))
+        job = ProbeJob(str(place), {TASK: str(data.path)}, False, runs, 1)
+        return probe_widths(job, torch.device("cpu"))[TASK]
+
+
+def _sweep(rows: int) -> SweepSpec:
+    method = {"name": "d2lora", "settings": {"rank": RANK}, "label": "d2lora", "targets": "attention"}
+    optim = {"lr": 1e-4, "epochs": 1, "micro_batch": rows, "global_batch": rows}
+    values = {"name": "bench", "tasks": [{"name": TASK}], "methods": [method], "seeds": list(range(RUNS))}
+    return SweepSpec.model_validate(values | {"optim": optim, "model": {"name": "tiny", "dtype": "float32"}})

@@ -1,0 +1,29 @@
+"""Pure: which lanes of a pack go through the model together: as many as fill the device, for more only cost memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PASS_TOKENS = {"cpu": 1024, "cuda": 32_768}
+"""Tokens of a pass by kind of device: matrix products are as fast as they get, and activations still fit."""
+
+
+def pass_tokens(wanted: int | str, device: str) -> int:
+    """Return how many tokens a pass holds at most: as the recipe says, or what suits the device."""
+    return PASS_TOKENS.get(device, PASS_TOKENS["cuda"]) if wanted == "auto" else int(wanted)
+
+
+def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:
+    """Return lanes, in order, in passes of at most ``most`` tokens; ``tokens[lane]`` is what a lane brings.
+
+    A lane is never split: one with more tokens has a pass of its own.
+    """
+    passes: list[list[int]] = []
+    held = 0
+    for lane, count in tokens.items():
+        if not passes or held + count > most:
+            passes.append([])
+            held = 0
+        passes[-1].append(lane)
+        held += count
+    return passes
