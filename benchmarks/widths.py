@@ -27,8 +27,9 @@ def probed_width(*, hidden: int, vocab: int, rows: int, length: int, answer: int
         places = {name: [f"row {row}" for row in range(len(examples))] for name in ("train", "validation", "test")}
         splits = Splits(TASK, examples, examples[:1], examples[:1], places, counts)
         data = prepare(splits, word_tokenizer(vocab), max_length=length, cache_dir=place)
-        runs = tuple(PlannedRun(str(index), run) for index, run in enumerate(expand(_sweep(rows))))
-        job = ProbeJob(str(place), {TASK: str(data.path)}, False, runs, 1)
+        sweep = _sweep(rows)
+        runs = tuple(PlannedRun(str(index), run) for index, run in enumerate(expand(sweep)))
+        job = ProbeJob(str(place), {TASK: str(data.path)}, sweep.engine, runs, 1)
         return probe_widths(job, torch.device("cpu"))[TASK]
 
 

@@ -1,7 +1,9 @@
-"""How much memory this process has held at most, and how much there is for it."""
+"""How much memory this process has held at most, how much there is for it, and how it keeps what is freed."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 import psutil
@@ -9,6 +11,22 @@ import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+
+
+# mallopt's options (glibc's malloc.h) and our values: what is freed stays, and up to the 32 MB that it allows at most,
+# a tensor comes from what was kept
+TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 2**25)
+
+
+def keep_freed_pages() -> bool:
+    """Let this process's allocator keep what is freed, and tell whether it can: only glibc's is asked.
+
+    By default every large tensor of a step on a CPU is made of fresh pages, which the kernel clears first: a tenth of
+    a training step's time, and more.
+    """
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        return False
+    return all(libc.mallopt(*option) == 1 for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
 
 
 def reset_peak(device: torch.device) -> None:

@@ -159,6 +159,11 @@ def shorten_model(model: nn.Module, layers: int) -> float:
     return len(blocks) / layers
 
 
+def hidden_size(model: nn.Module) -> int:
+    """Return the length of a token's vector."""
+    return int(model.get_input_embeddings().embedding_dim)  # type: ignore[operator]
+
+
 def save_model(model: nn.Module, base: Path, place: Path) -> None:
     """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
     quiet()

@@ -21,6 +21,7 @@ from orchestrator.data import load_prepared
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
 from orchestrator.lanes import lane_of_run
+from orchestrator.memory import keep_freed_pages
 from orchestrator.model import DTYPES, AnswerModel, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
@@ -69,6 +70,7 @@ def train_pack(job: PackJob, device: torch.device) -> None:
     A run that diverges is ended as such and its neighbours go on; anything else raises and loses only what was not
     committed.
     """
+    keep_freed_pages()
     _Trainer(job, device).train()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-PASS_TOKENS = {"cpu": 1024, "cuda": 32_768}
-"""Tokens of a pass by kind of device: matrix products are as fast as they get, and activations still fit."""
+PASS_VALUES = {"cpu": 2**18, "cuda": 2**27}
+"""Numbers in one hidden state of a pass, tokens times hidden size, by kind of device.
+
+There matrix products are as fast as they get; on a CPU a tensor of a pass, 1 MB, stays in its cache.
+"""
 
 
-def pass_tokens(wanted: int | str, device: str) -> int:
+def pass_tokens(wanted: int | str, device: str, hidden: int) -> int:
     """Return how many tokens a pass holds at most: as the recipe says, or what suits the device."""
-    return PASS_TOKENS.get(device, PASS_TOKENS["cuda"]) if wanted == "auto" else int(wanted)
+    return PASS_VALUES.get(device, PASS_VALUES["cuda"]) // hidden if wanted == "auto" else int(wanted)
 
 
 def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:

@@ -15,7 +15,7 @@ from orchestrator.batches import draw_batches
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.lanes import lane_of_run
-from orchestrator.memory import free_bytes, peak_bytes, reset_peak
+from orchestrator.memory import free_bytes, keep_freed_pages, peak_bytes, reset_peak
 from orchestrator.model import DTYPES, enable_checkpointing, load_model, shorten_model
 from orchestrator.plan import PlannedRun
 from orchestrator.spec import EngineSpec, OptimSpec, targets_of
@@ -41,6 +41,7 @@ class ProbeJob:
 
 def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     """Return how many runs a pack of each task should hold at most."""
+    keep_freed_pages()
     dtype = DTYPES[job.runs[0].spec.model.dtype]
     model = load_model(Path(job.base_path), dtype)
     times = shorten_model(model, LAYERS)

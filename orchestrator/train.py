@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from d2lora import lane_rows
 from orchestrator.batches import count_steps, draw_batches, share
 from orchestrator.engine.engine import Engine
+from orchestrator.model import hidden_size
 from orchestrator.packed import Row, pack_rows
 from orchestrator.passes import pass_tokens, split_into_passes
 from orchestrator.schedule import rate_at
@@ -81,7 +82,7 @@ def train_lanes(
     diverges at the first loss or gradient that is not finite, steps no further, and its neighbours go on unchanged.
     """
     lanes = [_lane(plan, optim) for plan in plans]
-    most = pass_tokens(tokens, engine.device.type)
+    most = pass_tokens(tokens, engine.device.type, hidden_size(engine.model))
     engine.model.train()
     step = 0
     while living := [index for index, lane in enumerate(lanes) if lane.living]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.passes import PASS_TOKENS, pass_tokens, split_into_passes
+from orchestrator.passes import pass_tokens, split_into_passes
 
 
 def test_lanes_share_passes_up_to_the_bound_and_keep_their_order() -> None:
@@ -19,5 +19,7 @@ def test_no_lane_makes_no_pass() -> None:
 
 
 def test_the_bound_is_the_recipes_or_the_devices() -> None:
-    assert pass_tokens(77, "cpu") == 77
-    assert pass_tokens("auto", "cpu") == PASS_TOKENS["cpu"] < pass_tokens("auto", "cuda")
+    assert pass_tokens(77, "cpu", hidden=512) == 77
+    assert pass_tokens("auto", "cpu", hidden=512) == 512
+    assert pass_tokens("auto", "cpu", hidden=64) == 4096
+    assert pass_tokens("auto", "cuda", hidden=4096) == 32_768
