@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-TARGETS = ["*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj"]
-PROJECTIONS = [target.removeprefix("*.") for target in TARGETS]
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+ALL = [*ATTENTION, "gate_proj", "up_proj", "down_proj"]
+TARGETS = [f"*.{layer}" for layer in ATTENTION]
 RANK = 8
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 import d2lora
-from benchmarks.models import PROJECTIONS, RANK, TARGETS
+from benchmarks.models import RANK
 
 ALPHA = 16.0
 TAU = 0.5
@@ -66,12 +66,12 @@ def move(arm: Arm, seed: int = 0) -> None:
                 arm.parameters[name].copy_(noise)
 
 
-def peft_arm(model: Any, *, dora: bool) -> Arm:
+def peft_arm(model: Any, layers: Sequence[str], *, dora: bool) -> Arm:
     """PEFT's LoRA or DoRA at rank 2r: as many parameters as D2-LoRA's two pairs."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=2 * RANK, lora_alpha=2 * ALPHA, lora_dropout=0.0, target_modules=PROJECTIONS, use_dora=dora, bias="none"
+        r=2 * RANK, lora_alpha=2 * ALPHA, lora_dropout=0.0, target_modules=list(layers), use_dora=dora, bias="none"
     )
     adapted = get_peft_model(model, config)
     parts = {"lora_A.default.weight": "down", "lora_B.default.weight": "up"}
@@ -85,20 +85,24 @@ def peft_arm(model: Any, *, dora: bool) -> Arm:
     return Arm(adapted.train(), named, nullcontext)
 
 
-def our_arm(model: Any, method: str, **settings: Any) -> Arm:
+def our_arm(model: Any, layers: Sequence[str], method: str, **settings: Any) -> Arm:
     """One lane of this library; D2-LoRA at rank r, others at rank 2r. Norms are computed once an optimizer step."""
-    d2lora.attach(model, method, _config(method, settings), TARGETS)
+    d2lora.attach(model, method, _config(method, settings), _patterns(layers))
     return Arm(model.train(), _own(d2lora.adapter_parameters(model)), lambda: d2lora.held_factors(model))
 
 
-def dense_arm(model: Any, **settings: Any) -> Arm:
+def dense_arm(model: Any, layers: Sequence[str], **settings: Any) -> Arm:
     """D2-LoRA as its definition reads: every pass builds the dense weight that acts, and autograd does the rest."""
     config = _config("d2lora", settings)
     definition = d2lora.get_method("d2lora").effective_weight
-    return _with_dense_weights(model, config, lambda _: lambda weight_OI, params: definition(weight_OI, params, config))
+
+    def weights_of(_: Tensor) -> Weights:
+        return lambda weight_OI, params: definition(weight_OI, params, config)
+
+    return _with_dense_weights(model, layers, config, weights_of)
 
 
-def tuned_dense_arm(model: Any) -> Arm:
+def tuned_dense_arm(model: Any, layers: Sequence[str]) -> Arm:
     """The dense form of the default D2-LoRA as fast as we can write it: W's norms kept, one product for both pairs."""
     config = _config("d2lora", {})
 
@@ -115,7 +119,7 @@ def tuned_dense_arm(model: Any) -> Arm:
 
         return act
 
-    return _with_dense_weights(model, config, weights_of)
+    return _with_dense_weights(model, layers, config, weights_of)
 
 
 class DenseLinear(nn.Module):
@@ -131,11 +135,11 @@ class DenseLinear(nn.Module):
         return linear(x, self.weights(self.weight, dict(self.params.items())))
 
 
-def _with_dense_weights(model: Any, config: Any, weights_of: Callable[[Tensor], Weights]) -> Arm:
+def _with_dense_weights(model: Any, layers: Sequence[str], config: Any, weights_of: Callable[[Tensor], Weights]) -> Arm:
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     named: dict[str, nn.Parameter] = {}
-    for name in d2lora.match_targets(model, TARGETS):
+    for name in d2lora.match_targets(model, _patterns(layers)):
         frozen = model.get_submodule(name)
         start = d2lora.get_method("d2lora").init(frozen.weight.detach(), config, generator)
         layer = DenseLinear(frozen, start, weights_of(frozen.weight.detach()))
@@ -148,6 +152,10 @@ def _config(method: str, settings: dict[str, Any]) -> Any:
     pairs = 1 if method == "d2lora" else 2
     own = {"tau": TAU} if method == "d2lora" else {}
     return d2lora.get_method(method).Config(**({"rank": pairs * RANK, "alpha": pairs * ALPHA} | own | settings))
+
+
+def _patterns(layers: Sequence[str]) -> list[str]:
+    return [f"*.{layer}" for layer in layers]
 
 
 def _own(found: dict[str, Any]) -> dict[str, nn.Parameter]:

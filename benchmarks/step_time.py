@@ -1,13 +1,15 @@
 """(a) CPU time of one whole training step: forward, backward and optimizer, against PEFT and against dense weights."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.clock import cpu_seconds
 from benchmarks.measure import Result, Target, compare, interleave
-from benchmarks.models import llama, one_thread
+from benchmarks.models import ALL, ATTENTION, llama, one_thread
 from benchmarks.step_arms import Arm, dense_arm, move, our_arm, peft_arm, tuned_dense_arm
 
 BENCH = "step_time"
@@ -25,20 +27,20 @@ TARGETS_OF = {
         Target(0.70, "at most", DENSE_TUNED),
     ]
 }
-MAKERS: dict[str, Callable[[int], Arm]] = {
-    PEFT_LORA: lambda hidden: peft_arm(llama(hidden, VOCAB), dora=False),
-    PEFT_DORA: lambda hidden: peft_arm(llama(hidden, VOCAB), dora=True),
-    DENSE: lambda hidden: dense_arm(llama(hidden, VOCAB)),
-    DENSE_TUNED: lambda hidden: tuned_dense_arm(llama(hidden, VOCAB)),
-    OURS: lambda hidden: our_arm(llama(hidden, VOCAB), "d2lora"),
-    "D2-LoRA r, readd 0": lambda hidden: our_arm(llama(hidden, VOCAB), "d2lora", readd=0),
-    "D2-LoRA r, norms over outputs": lambda hidden: our_arm(llama(hidden, VOCAB), "d2lora", norm_axis="in"),
-    "our LoRA 2r": lambda hidden: our_arm(llama(hidden, VOCAB), "lora"),
-    "our DoRA 2r": lambda hidden: our_arm(llama(hidden, VOCAB), "dora"),
+MAKERS: dict[str, Callable[[Any, Sequence[str]], Arm]] = {
+    PEFT_LORA: lambda model, layers: peft_arm(model, layers, dora=False),
+    PEFT_DORA: lambda model, layers: peft_arm(model, layers, dora=True),
+    DENSE: dense_arm,
+    DENSE_TUNED: tuned_dense_arm,
+    OURS: lambda model, layers: our_arm(model, layers, "d2lora"),
+    "D2-LoRA r, readd 0": lambda model, layers: our_arm(model, layers, "d2lora", readd=0),
+    "D2-LoRA r, norms over outputs": lambda model, layers: our_arm(model, layers, "d2lora", norm_axis="in"),
+    "our LoRA 2r": lambda model, layers: our_arm(model, layers, "lora"),
+    "our DoRA 2r": lambda model, layers: our_arm(model, layers, "dora"),
 }
-REFERENCES: dict[str, Callable[[int], Arm]] = {  # compared with, not timed
-    "definition, readd 0": lambda hidden: dense_arm(llama(hidden, VOCAB), readd=0),
-    "definition, norms over outputs": lambda hidden: dense_arm(llama(hidden, VOCAB), norm_axis="in"),
+REFERENCES: dict[str, Callable[[Any, Sequence[str]], Arm]] = {  # compared with, not timed
+    "definition, readd 0": lambda model, layers: dense_arm(model, layers, readd=0),
+    "definition, norms over outputs": lambda model, layers: dense_arm(model, layers, norm_axis="in"),
 }
 ALIKE = [  # arms that compute the same thing
     (PEFT_LORA, "our LoRA 2r"),
@@ -59,28 +61,48 @@ NOTES = {
 }
 
 
+@dataclass(frozen=True)
+class Case:
+    """What is timed: a width of the model, which of its layers are adapted, micro batches an optimizer step."""
+
+    hidden: int
+    layers: Sequence[str]
+    micros: int = 1
+
+    @property
+    def name(self) -> str:
+        """The case in words."""
+        what = "all linear layers" if self.layers == ALL else "attention"
+        often = f" x {self.micros} micro batches" if self.micros > 1 else ""
+        return f"hidden {self.hidden}, {what}, {ROWS * LENGTH} tokens a step{often}"
+
+    def arm(self, make: Callable[[Any, Sequence[str]], Arm]) -> Arm:
+        """Return an arm on a model of its own."""
+        return make(llama(self.hidden, VOCAB), self.layers)
+
+
+CASES = [Case(512, ALL), Case(512, ATTENTION), Case(768, ALL), Case(512, ALL, micros=4)]
+
+
 def measure(quick: bool, say: Callable[[str], None]) -> list[Result]:
-    """Time the arms at hidden 512, and in full also at 768 and with four micro batches an optimizer step."""
+    """Time the arms: in quick mode the first case, else all."""
     one_thread()
-    cases = [(512, 1)] if quick else [(512, 1), (768, 1), (512, 4)]
-    rounds, times = (3, 2) if quick else (15, 2)
-    return [row for hidden, micros in cases for row in _case(hidden, micros, rounds, times, say)]
+    rounds, times = (3, 2) if quick else (9, 3)
+    return [row for case in CASES[: 1 if quick else None] for row in _case(case, rounds, times, say)]
 
 
-def _case(hidden: int, micros: int, rounds: int, times: int, say: Callable[[str], None]) -> list[Result]:
-    tokens = ROWS * LENGTH
-    name = f"hidden {hidden}, {tokens} tokens a step" + (f" x {micros} micro batches" if micros > 1 else "")
+def _case(case: Case, rounds: int, times: int, say: Callable[[str], None]) -> list[Result]:
     generator = torch.Generator().manual_seed(1)
-    batch = [torch.randint(VOCAB, (ROWS, LENGTH), generator=generator) for _ in range(micros)]
-    arms = {arm: make(hidden) for arm, make in MAKERS.items()}
-    compare_gradients(arms | {arm: make(hidden) for arm, make in REFERENCES.items()}, batch)
-    say(f"{name}: losses and gradients of {len(ALIKE)} pairs of arms agree")
+    batch = [torch.randint(VOCAB, (ROWS, LENGTH), generator=generator) for _ in range(case.micros)]
+    arms = {arm: case.arm(make) for arm, make in MAKERS.items()}
+    compare_gradients(arms | {arm: case.arm(make) for arm, make in REFERENCES.items()}, batch)
+    say(f"{case.name}: losses and gradients of {len(ALIKE)} pairs of arms agree")
     for arm in arms.values():
         arm.step(batch)
     timed = {name: cpu_seconds(lambda arm=arm: arm.step(batch), times) for name, arm in arms.items()}  # type: ignore[misc]
     samples = {arm: [1000 * one for one in found] for arm, found in interleave(timed, rounds, say).items()}
     return compare(
-        BENCH, name, samples, reference=PEFT_LORA, unit="CPU ms a step", targets=TARGETS_OF, notes=NOTES
+        BENCH, case.name, samples, reference=PEFT_LORA, unit="CPU ms a step", targets=TARGETS_OF, notes=NOTES
     )  # fmt: skip
 
 
