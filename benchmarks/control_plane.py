@@ -12,7 +12,7 @@ from benchmarks.measure import ITSELF, Result, Target, alone, compare
 from benchmarks.tree_cost import Cost, tree_cost
 
 BENCH = "control_plane"
-RUNS, PEER_RUNS, AT_ONCE = 64, 4, 2
+RUNS, WIDTH, PEER_RUNS, AT_ONCE = 64, 8, 4, 2
 LIMIT_SECONDS = 60.0
 SHARE = 0.02  # of a sweep that does train
 LIMIT = 900.0  # seconds of one process
@@ -26,24 +26,28 @@ def measure(quick: bool, say: Say) -> list[Result]:
     rounds, runs, peers = (1, 16, 2) if quick else (3, RUNS, PEER_RUNS)
     place = Path(tempfile.mkdtemp(prefix="control-"))
     ours: Samples = {}
+    single: Samples = {}
     peer: Samples = {}
     try:
         for round_ in range(rounds):
-            _add(ours, *_sample(place / f"ours-{round_}", "no_op_sweep", runs))
-            say(f"round {round_ + 1} of {rounds}: ours {_told(ours)}")
+            for samples, width in ((ours, WIDTH), (single, 1)):
+                _add(samples, *_sample(place / f"ours-{round_}-{width}", "no_op_sweep", runs, width))
+                say(f"round {round_ + 1} of {rounds}: ours, packs of {width} {_told(samples)}")
             _add(peer, *_sample(place / f"peer-{round_}", "no_op_peer", peers, AT_ONCE))
             say(f"round {round_ + 1} of {rounds}: the peer, {peers} runs {_told(peer)}")
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    return rows(ours, peer, runs, peers, judged=not quick)
+    return rows(ours, single, peer, runs, peers, judged=not quick)
 
 
-def rows(ours: Samples, peer: Samples, runs: int, peers: int, *, judged: bool) -> list[Result]:
+def rows(ours: Samples, single: Samples, peer: Samples, runs: int, peers: int, *, judged: bool) -> list[Result]:
     """The table: the whole against its limit, its parts, the peer extrapolated, and what sweep it is 2 % of."""
     case, whole = f"{runs} runs that do nothing", ours["whole"]
     limit = Target(LIMIT_SECONDS, "at most", ITSELF) if judged else None
-    note = "from the command to its end: imports, Ray, packs of one run each, MLflow on SQLite"
+    note = f"from the command to its end: imports, Ray, packs of {WIDTH} runs, MLflow on SQLite"
     found = [alone(BENCH, case, "ours", whole, unit="s", target=limit, note=note)]
+    alike = "the same with a pack, and so a Tune trial, for each run"
+    found.append(alone(BENCH, case, "ours, packs of one run", single["whole"], unit="s", note=alike))
     found += [alone(BENCH, case, f"ours: {part}", values, unit="s") for part, values in sorted(_parts(ours).items())]
     found.append(alone(BENCH, case, "ours: CPU of the process tree", ours["cpu"], unit="CPU s"))
     arms = {"ours": whole, "a TorchTrainer a run": extrapolated(peer, runs, peers)}

@@ -1,6 +1,6 @@
 """A sweep of runs that do nothing, through Tune, Train and MLflow; the seconds of its parts, in a file.
 
-    python -m benchmarks.no_op_sweep FOLDER RUNS
+    python -m benchmarks.no_op_sweep FOLDER RUNS WIDTH
 
 A run begins an attempt, logs three steps, commits a row: all that surrounds training, and none of it.
 """
@@ -31,7 +31,6 @@ name: nothing
 tasks: [{", ".join(TASKS)}]
 methods: [{{name: d2lora, rank: 4, alpha: 8}}]
 seeds: {list(range(runs // len(TASKS)))}
-cluster: {{pack: 1}}
 tracking: {{uri: "sqlite:///{place}/mlflow.db"}}
 storage: {place}
 """
@@ -44,12 +43,12 @@ def planned(spec: "SweepSpec") -> "list[PlannedRun]":
     return keyed(expand(spec), FINGERPRINT, dict.fromkeys(TASKS, FINGERPRINT))
 
 
-def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path) -> "list[PackJob]":
-    """A pack for every run."""
+def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width: int) -> "list[PackJob]":
+    """The runs in packs, as a sweep makes them."""
     from orchestrator.pack import PackJob
-    from orchestrator.plan import Pack
+    from orchestrator.plan import pack_runs
 
-    packs = [Pack(f"a1-p{number:04d}", (run,), ()) for number, run in enumerate(runs)]
+    packs = pack_runs(runs, widths=dict.fromkeys(TASKS, width), concurrent=1, base_tasks=[])
     return [PackJob(str(folder), "no base", FINGERPRINT, {}, spec.engine, pack) for pack in packs]
 
 
@@ -79,7 +78,7 @@ def row_of(run: "PlannedRun") -> dict[str, Any]:
     return row | dict.fromkeys(METRICS, 0.5) | {"steps": STEPS, "tokens": 0, "train_seconds": 0.0}
 
 
-def sweep(place: Path, runs: int) -> dict[str, float]:
+def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
     """Run it; the seconds of starting Ray, of the packs, and of MLflow."""
     from orchestrator.cluster.ray_tune import RayCluster
     from orchestrator.recipe import read_recipe
@@ -94,7 +93,7 @@ def sweep(place: Path, runs: int) -> dict[str, float]:
     cluster = RayCluster(spec.cluster, folder / ".ray")
     marks.append(time.monotonic())
     try:
-        failures = cluster.run_packs(jobs_of(spec, todo, folder), train=do_nothing)
+        failures = cluster.run_packs(jobs_of(spec, todo, folder, width), train=do_nothing)
     finally:
         marks.append(time.monotonic())
         cluster.close()
@@ -117,4 +116,5 @@ def parts_of(marks: Sequence[float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    (Path(sys.argv[1]) / PARTS).write_text(json.dumps(sweep(Path(sys.argv[1]).resolve(), int(sys.argv[2]))))
+    place, runs, width = Path(sys.argv[1]).resolve(), int(sys.argv[2]), int(sys.argv[3])
+    (place / PARTS).write_text(json.dumps(sweep(place, runs, width)))

@@ -12,14 +12,14 @@ PEER = {"Ray": [10.0], "packs": [40.0], "whole": [56.0], "cpu": [80.0]}
 
 
 def rows(judged: bool = True):
-    return {(row.arm, row.unit): row for row in control_plane.rows(OURS, PEER, 64, 4, judged=judged)}
+    return {(row.arm, row.unit): row for row in control_plane.rows(OURS, OURS, PEER, 64, 4, judged=judged)}
 
 
 def test_the_whole_is_held_to_a_minute_and_a_quick_look_to_nothing():
     assert rows()["ours: packs", "s"].median == 20
-    judged = next(row for row in control_plane.rows(OURS, PEER, 64, 4, judged=True) if row.target)
+    judged = next(row for row in control_plane.rows(OURS, OURS, PEER, 64, 4, judged=True) if row.target)
     assert (judged.arm, judged.median, judged.met) == ("ours", 45, True)
-    assert not any(row.target for row in control_plane.rows(OURS, PEER, 64, 4, judged=False))
+    assert not any(row.target for row in control_plane.rows(OURS, OURS, PEER, 64, 4, judged=False))
 
 
 def test_what_no_part_explains_is_a_part():
@@ -41,7 +41,8 @@ def test_a_run_that_does_nothing_commits_once_and_has_its_steps(tmp_path: Path):
     spec = read_recipe(file)
     runs = no_op_sweep.planned(spec)
     assert len({run.key for run in runs}) == 6
-    jobs = no_op_sweep.jobs_of(spec, runs, tmp_path / "sweep")
+    assert [len(job.pack.runs) for job in no_op_sweep.jobs_of(spec, runs, tmp_path, 2)] == [2, 2, 1, 1]
+    jobs = no_op_sweep.jobs_of(spec, runs, tmp_path / "sweep", 1)
     assert [len(job.pack.runs) for job in jobs] == [1] * 6
     no_op_sweep.do_nothing(jobs[0], torch.device("cpu"))
     folder = RunFolder(tmp_path / "sweep" / "runs" / runs[0].key)
