@@ -28,6 +28,12 @@ def apply_factored(
 
     ``adapter_x_MI`` is what the adapters read where that is not ``x_MI`` itself: ``x_MI`` after dropout.
     """
+    device = x_MI.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        x_MI, weight_OI = x_MI.to(dtype), weight_OI.to(dtype)
+        bias_O = None if bias_O is None else bias_O.to(dtype)
+        adapter_x_MI = None if adapter_x_MI is None else adapter_x_MI.to(dtype)
     dtype = x_MI.dtype
     scales = [None if scale is None else scale.to(dtype) for scale in (thin.out_scale_LO, thin.in_scale_LI)]
     up_LOR, down_LRI = thin.up_LOR.to(dtype), thin.down_LRI.to(dtype)
@@ -41,8 +47,8 @@ class _Adapted(torch.autograd.Function):
     """``y = out_scale * b + h up^T + bias`` with ``b = (in_scale * x) W^T`` and ``h = x down^T``; keeps x, h and y.
 
     Autograd's own composition would keep base product, update and scaled input of every adapted layer. Here ``x`` is
-    kept by reference, once for all layers that read it, ``h`` is thin, and ``y``, which its reader often keeps too,
-    only where the scale on the output has a gradient: what that needs of ``b`` is in ``y``.
+    kept by reference, once for all layers that read it, ``h`` is thin, and ``y`` before the bias, which its reader
+    often keeps too, only where the scale on the output has a gradient: what that needs of ``b`` is in ``y``.
     """
 
     @staticmethod
@@ -65,21 +71,15 @@ class _Adapted(torch.autograd.Function):
         if out_scale_LO is not None:
             scale_lanes(y_MO, out_scale_LO, sizes, y_MO)
         add_times_lanes(y_MO, h_MR, up_LOR.mT, sizes)
-        if bias_O is not None:
-            y_MO += bias_O
         ctx.sizes = sizes
         kept_MO = y_MO if ctx.needs_input_grad[6] else None
-        ctx.save_for_backward(
-            x_MI, weight_OI, bias_O, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, kept_MO
-        )
-        return y_MO
+        ctx.save_for_backward(x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, kept_MO)
+        return y_MO if bias_O is None else y_MO + bias_O
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_MI, weight_OI, bias_O, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, y_MO = (
-            ctx.saved_tensors
-        )
+        x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, y_MO = ctx.saved_tensors
         sizes, needs = ctx.sizes, ctx.needs_input_grad
         dy_MO = gradients[0].contiguous()
         dup_LRO = outer_lanes(h_MR, dy_MO, sizes)
@@ -89,8 +89,6 @@ class _Adapted(torch.autograd.Function):
         if needs[6]:
             product_MO = torch.mul(dy_MO, y_MO, out=scratch_like(dy_MO))
             dout_LO = _scale_gradient(lane_sums(product_MO, sizes), out_scale_LO, dup_LRO, up_LOR)
-            if bias_O is not None:
-                dout_LO -= bias_O * lane_sums(dy_MO, sizes) / out_scale_LO
         dx_MI = din_LI = None
         if needs[0] or needs[7]:
             scaled_MO = dy_MO

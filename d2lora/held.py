@@ -24,7 +24,9 @@ class HeldFactors:
     def of(self, key: Hashable, build: Callable[[], Factored]) -> Factored:
         """Return the factors that ``key`` names, built the first time, detached from how they were built."""
         if key not in self._kept:
-            with saved_tensors_hooks(_itself, _itself):  # checkpointing must not drop them and build them again
+            # Checkpointing must not drop what they need and build them again. Detached, because a function that saved
+            # its own result would otherwise hold itself for ever.
+            with saved_tensors_hooks(Tensor.detach, _itself):
                 built = build()
             self._kept[key] = built, built.map(_leaf)
         return self._kept[key][1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from d2lora.method import Axis
+    from d2lora.method import Axis, NormGrad
 
 EPS = 1e-12
 
@@ -40,6 +40,12 @@ class BaseWeight:
         found = self._norms2.get(axis)
         if found is not None and found.device == self.weight_OI.device:
             return
+        import torch
+
+        with torch.inference_mode(False):  # what is computed while scoring is used in training
+            self._compute(axis)
+
+    def _compute(self, axis: Axis) -> None:
         weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
         if weight_OI.element_size() < 4:
             from d2lora.wide import wide_norms2
@@ -70,15 +76,20 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.element_size() < 4 else tensor
 
 
-def updated_norms(base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis) -> Tensor:
+def updated_norms(
+    base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through"
+) -> Tensor:
     """Return the norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
 
     Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
-    ``down``. Computed in float32 or better whatever the types of the weight and of the thin factors.
+    ``down``, unless ``norm_grad`` is "detach". Computed in float32 or better whatever the types of the weight and of
+    the thin factors.
     """
     from d2lora.thin_norms import thin_norms
 
     up_LOR, down_LRI = at_least_float32(up_LOR), at_least_float32(down_LRI)
+    if norm_grad == "detach":
+        up_LOR, down_LRI = up_LOR.detach(), down_LRI.detach()
     return thin_norms(base, *((up_LOR, down_LRI) if axis == "out" else (down_LRI.mT, up_LOR.mT)), axis)
 
 

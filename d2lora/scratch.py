@@ -28,5 +28,6 @@ def scratch_like(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, memory_format=torch.contiguous_format)
     buffer = _buffers.by_dtype.get(tensor.dtype)
     if buffer is None or buffer.numel() < tensor.numel():
-        buffer = _buffers.by_dtype[tensor.dtype] = torch.empty(tensor.numel(), dtype=tensor.dtype)
+        with torch.inference_mode(False):  # or it could not be written to in training
+            buffer = _buffers.by_dtype[tensor.dtype] = torch.empty(tensor.numel(), dtype=tensor.dtype)
     return buffer[: tensor.numel()].view(tensor.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -24,16 +25,26 @@ def keep_freed_pages() -> bool:
     By default every large tensor of a step on a CPU is made of fresh pages, which the kernel clears first: a tenth of
     a training step's time, and more.
     """
-    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        return False
-    return all(libc.mallopt(*option) == 1 for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
+    libc = _glibc()
+    return libc is not None and all(libc.mallopt(*option) == 1 for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
+
+
+def _glibc() -> Any:
+    """Return glibc's functions, or None under another C library or system."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") else None
 
 
 def reset_peak(device: torch.device) -> None:
     """Start to watch anew."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif CLEAR.exists():
+        return
+    if _glibc() is not None:
+        _glibc().malloc_trim(0)  # or what was kept would hide what the next step needs
+    if CLEAR.exists():
         CLEAR.write_text("5")  # Linux: the high-water mark becomes what is held now
 
 

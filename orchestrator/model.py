@@ -161,7 +161,8 @@ def shorten_model(model: nn.Module, layers: int) -> float:
 
 def hidden_size(model: nn.Module) -> int:
     """Return the length of a token's vector."""
-    return int(model.get_input_embeddings().embedding_dim)  # type: ignore[operator]
+    config: Any = model.config
+    return int(config.get_text_config().hidden_size)
 
 
 def save_model(model: nn.Module, base: Path, place: Path) -> None:

@@ -74,6 +74,11 @@ def train_pack(job: PackJob, device: torch.device) -> None:
     _Trainer(job, device).train()
 
 
+def forget_base() -> None:
+    """Let go of the base that the last pack has left for the next."""
+    _bases.clear()
+
+
 class _Trainer:
     """One rank of one pack."""
 

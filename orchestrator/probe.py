@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,17 @@ SECONDS = 3.0  # that a task's probe may take however short the sweep
 
 @dataclass(frozen=True)
 class ProbeJob:
-    """What to measure: the runs of the sweep that are to be packed, how many trainers share this machine."""
+    """What to measure: the runs that are to be packed, for how many trainers of how many workers.
+
+    Workers are taken to share one machine's memory, unless each has a GPU.
+    """
 
     base_path: str
     data: dict[str, str]
     engine: EngineSpec
     runs: tuple[PlannedRun, ...]
     trainers: int
+    workers: int = 1
 
 
 def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
@@ -44,14 +49,17 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     keep_freed_pages()
     dtype = DTYPES[job.runs[0].spec.model.dtype]
     model = load_model(Path(job.base_path), dtype)
+    whole = _bytes(model)
     times = shorten_model(model, LAYERS)
+    left_out = whole - _bytes(model)
+    model.to(device)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}
     for task in dict.fromkeys(run.spec.task.name for run in job.runs):
-        runs = [run for run in job.runs if run.spec.task.name == task]
+        runs = _alike([run for run in job.runs if run.spec.task.name == task])
         items = load_prepared(Path(job.data[task]))["train"]
-        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job.trainers)
+        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job, left_out)
     return widths
 
 
@@ -74,13 +82,14 @@ class _Probe:
         self.optim = runs[0].spec.optim.model_copy(update={"epochs": 1.0})
         self.start_seconds = 0.0
 
-    def width(self, trainers: int) -> int:
+    def width(self, job: ProbeJob, left_out: int) -> int:
         """Measure widths until a wider pack cannot pay, does not fit, or would take too long to measure."""
         gc.collect()
         reset_peak(self.device)
         idle, begin = peak_bytes(self.device), time.monotonic()
-        # on a GPU a trainer is alone; on CPUs it shares what there is, of which this process holds some already
-        limit = free_bytes(self.device) if self.device.type == "cuda" else (free_bytes(self.device) + idle) // trainers
+        # on a GPU a worker is alone; on CPUs it shares what there is, of which this process holds some already
+        sharing = 1 if self.device.type == "cuda" else job.trainers * job.workers
+        limit, trainers = (free_bytes(self.device) + idle) // sharing - left_out, job.trainers
         points = [self._point(1, idle)]
         most = max(1, -(-len(self.runs) // trainers))
         allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * len(self.runs) / trainers)
@@ -110,6 +119,16 @@ class _Probe:
         begin = time.perf_counter()
         train_lanes(engine, plans, self.optim, on_step=lambda _: None, on_end=lambda *_: None, tokens=self.tokens)
         return time.perf_counter() - begin
+
+
+def _alike(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return the runs with the most common targets: only runs with the same targets are ever packed."""
+    (targets, _), *_ = Counter(run.spec.method.targets for run in runs).most_common(1)
+    return [run for run in runs if run.spec.method.targets == targets]
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[Item], list[Item]]:

@@ -28,7 +28,7 @@ from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
 from orchestrator.results import DamagedRunError, RunFolder
-from orchestrator.spec import SweepSpec
+from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
 from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
@@ -131,9 +131,10 @@ class Sweep:
             return dict.fromkeys(self.ready.data, 1)
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
-        job = ProbeJob(str(self.ready.base.path), data, self.spec.engine, tuple(missing), cluster.concurrent)
+        place, workers = str(self.ready.base.path), self.spec.cluster.workers
+        job = ProbeJob(place, data, self.spec.engine, tuple(missing), cluster.concurrent, workers)
         try:
-            widths: dict[str, int] = cluster.call(_Probe(job), self.folder)
+            widths: dict[str, int] = cluster.call(_Probe(job, self.spec.cluster), self.folder)
         except Exception as error:  # it may have run out of memory: then packs would
             self._say(f"measuring failed ({shorten(str(error), 200)}); every run is trained alone")
             return dict.fromkeys(self.ready.data, 1)
@@ -281,11 +282,13 @@ class _Probe:
     """The measurement as a function of a place, so that it can travel; it needs none."""
 
     job: ProbeJob
+    cluster: ClusterSpec
 
     def __call__(self, _place: Path) -> dict[str, int]:
         import torch
 
-        return probe_widths(self.job, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        asked = self.cluster.kind == "local" or self.cluster.gpus_per_worker > 0
+        return probe_widths(self.job, torch.device("cuda" if asked and torch.cuda.is_available() else "cpu"))
 
 
 @dataclass(frozen=True)

@@ -131,17 +131,13 @@ def _accumulate(
     micros = optim.global_batch // (optim.micro_batch * engine.world)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64)
     answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
-    passes = [(micro, members) for micro in range(micros) for members in _passes(lanes, optim.micro_batch, most)]
+    passes = _passes(engine, lanes, optim, most)
     tokens = places = 0
     with engine.accumulating():
-        for number, (micro, members) in enumerate(passes):
-            shares = [_share(engine, lane, optim, micro) if i in members else [] for i, lane in enumerate(lanes)]
-            idle = not any(shares)
-            if idle:  # the batch is short and this rank has no rows, but ZeRO's ranks must compute in step
-                shares[members[0]] = [lanes[members[0]].rows[lanes[members[0]].batch[0]]]
+        for number, (micro, shares, present) in enumerate(passes):
             draw = (step * micros + micro) * engine.world + engine.rank
             with lane_rows(engine.model, [len(rows) for rows in shares], draw=draw):
-                losses_L = _losses(engine, shares) * (0.0 if idle else 1.0)
+                losses_L = _losses(engine, shares) * torch.tensor(present, device=engine.device)
                 weight_L = (engine.world / answers_L).to(losses_L)
                 engine.backward((losses_L * weight_L).sum(), last=number == len(passes) - 1)
             sums_L += losses_L.detach().double().cpu()
@@ -152,8 +148,30 @@ def _accumulate(
     return losses, tokens / places
 
 
-def _passes(lanes: Sequence[_Lane], micro_batch: int, most: int) -> list[list[int]]:
-    """Return the living lanes in passes. Every rank finds the same ones: only whole batches are looked at."""
+def _passes(
+    engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, most: int
+) -> list[tuple[int, list[list[Row]], list[float]]]:
+    """Return the passes of a step: the micro step, each lane's rows, and 1 or 0 for a lane whose rows count or not.
+
+    Every rank finds the same passes, for only whole batches decide, and every rank computes all lanes of a pass, for
+    ranks reduce gradients lane by lane: where a batch is short and leaves a rank none of its rows, it takes one of them
+    and counts it nought.
+    """
+    found = []
+    for micro in range(optim.global_batch // (optim.micro_batch * engine.world)):
+        for members in _members(lanes, optim.micro_batch, most):
+            own = [_share(engine, lane, optim, micro) if i in members else [] for i, lane in enumerate(lanes)]
+            shares = [
+                rows or ([lane.rows[lane.batch[0]]] if i in members and engine.world > 1 else [])
+                for i, (rows, lane) in enumerate(zip(own, lanes, strict=True))
+            ]
+            if any(shares):
+                found.append((micro, shares, [float(bool(rows)) for rows in own]))
+    return found
+
+
+def _members(lanes: Sequence[_Lane], micro_batch: int, most: int) -> list[list[int]]:
+    """Return which living lanes go through the model together."""
     return split_into_passes(
         {
             index: min(micro_batch, len(lane.batch)) * max(len(lane.rows[row][0]) for row in lane.batch)

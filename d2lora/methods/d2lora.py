@@ -85,7 +85,9 @@ def effective_weight(weight_OI: Tensor, params: Params, config: D2LoraConfig) ->
     delta_OI = sum(up @ down for up, down in _pairs(params, config))
     moved_OI = weight_OI + delta_OI
     if config.projection == "on":
-        scale = _scale(BaseWeight(weight_OI), dense_norms(moved_OI, config.norm_axis), config).to(moved_OI.dtype)
+        measured_OI = moved_OI if config.norm_grad == "through" else moved_OI.detach()
+        norms = dense_norms(measured_OI, config.norm_axis)
+        scale = restoring_scale(BaseWeight(weight_OI), norms, config.norm_axis).to(moved_OI.dtype)
         moved_OI = moved_OI * scale.unsqueeze(1 if config.norm_axis == "out" else 0)
     return moved_OI + config.readd * delta_OI
 
@@ -98,7 +100,8 @@ def factored(base: BaseWeight, params: Params, config: D2LoraConfig) -> Factored
     up_LOR, down_LRI = torch.cat(ups, -1), torch.cat(downs, -2)
     if config.projection == "off":
         return Factored((1 + config.readd) * up_LOR, down_LRI)
-    scale = _scale(base, updated_norms(base, up_LOR, down_LRI, config.norm_axis), config)
+    norms = updated_norms(base, up_LOR, down_LRI, config.norm_axis, config.norm_grad)
+    scale = restoring_scale(base, norms, config.norm_axis)
     if config.norm_axis == "out":
         return Factored(up_LOR * (scale + config.readd)[:, :, None], down_LRI, out_scale_LO=scale)
     return Factored(up_LOR, down_LRI * (scale + config.readd)[:, None], in_scale_LI=scale)
@@ -118,7 +121,3 @@ def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:
         tau = params["tau"][..., None] if config.tau == "learned" else config.tau
         found.append((up, -config.scale * tau * down))
     return found
-
-
-def _scale(base: BaseWeight, updated: Tensor, config: D2LoraConfig) -> Tensor:
-    return restoring_scale(base, updated.detach() if config.norm_grad == "detach" else updated, config.norm_axis)

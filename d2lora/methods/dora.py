@@ -36,17 +36,13 @@ def init(weight_OI: Tensor, config: DoraConfig, generator: Generator) -> Params:
 def effective_weight(weight_OI: Tensor, params: Params, config: DoraConfig) -> Tensor:
     """Return ``magnitude * V / |V|`` with ``V = W + scale * up @ down`` and the norm over each row."""
     moved_OI = lora.effective_weight(weight_OI, params, config)
-    norm_O = _held(dense_norms(moved_OI, "out"), config)
+    norm_O = dense_norms(moved_OI if config.norm_grad == "through" else moved_OI.detach(), "out")
     return moved_OI * (params["magnitude"] / norm_O)[:, None].to(moved_OI.dtype)
 
 
 def factored(base: BaseWeight, params: Params, config: DoraConfig) -> Factored:
     """Return LoRA's factors with ``magnitude / |V|`` on the output, the norm from thin products."""
     thin = lora.factored(base, params, config)
-    norm_LO = _held(updated_norms(base, thin.up_LOR, thin.down_LRI, "out"), config)
+    norm_LO = updated_norms(base, thin.up_LOR, thin.down_LRI, "out", config.norm_grad)
     scale_LO = params["magnitude"] / norm_LO
     return Factored(thin.up_LOR * scale_LO[:, :, None], thin.down_LRI, out_scale_LO=scale_LO)
-
-
-def _held(norm: Tensor, config: DoraConfig) -> Tensor:
-    return norm.detach() if config.norm_grad == "detach" else norm

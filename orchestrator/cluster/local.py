@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from orchestrator.cluster.cluster import Failures, Train
-from orchestrator.pack import PackJob, train_pack
+from orchestrator.pack import PackJob, forget_base, train_pack
 
 
 class LocalCluster:
@@ -27,6 +27,7 @@ class LocalCluster:
                 train(job, device)
             except Exception:  # whatever it is, the other packs go on and the sweep reports it
                 failures[job.pack.name] = traceback.format_exc()
+        forget_base()
         return failures
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:

@@ -50,7 +50,8 @@ class RayCluster:
         import ray
 
         options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker, "max_retries": 0}
-        return ray.get(ray.remote(_call).options(**options).remote(function, argument))
+        once = ray.remote(max_calls=1)(_call)  # its process ends with it: what it held is free for trainers
+        return ray.get(once.options(**options).remote(function, argument))
 
     def close(self) -> None:
         """Leave the cluster, or end it if it was started for this sweep."""

@@ -53,6 +53,9 @@ class ZeroEngine:
         Stage 3 holds nothing: a layer's parameters are whole only while it runs.
         """
         if self._scatters:
+            # Stage 3 copies into this in the first pass of a step and adds in later ones: what a lane that is not in
+            # the first pass has left there from the step before would be added to.
+            self._engine.optimizer.grad_partitions_flat_buffer.zero_()
             yield
             return
         with held_factors(self.model) as held:

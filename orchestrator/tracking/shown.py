@@ -21,16 +21,16 @@ def tags(run: PlannedRun) -> dict[str, str]:
     """Return the tags by which a run is found again."""
     spec = run.spec
     names = {"kind": "run", "run_key": run.key, "task": spec.task.name, "method": spec.method.label}
-    return names | {"seed": str(spec.seed), "lr": repr(spec.lr)}
+    return names | {"seed": str(spec.seed), "lr": repr(spec.lr), "model": spec.model.source}
 
 
 def params(run: PlannedRun) -> dict[str, str]:
-    """Return a run's parameters: they never change."""
+    """Return a run's parameters: what its key covers, for MLflow refuses one that changes."""
     spec = run.spec
     values = {"task": spec.task.name, "method": spec.method.name, "lr": spec.lr, "seed": spec.seed}
     values |= {f"method.{name}": value for name, value in spec.method.settings.items()}
-    values |= {"targets": spec.method.targets, "model": spec.model.source}
-    values |= {f"optim.{name}": value for name, value in spec.optim.model_dump(exclude={"lr"}).items()}
+    values |= {"targets": spec.method.targets, "dtype": spec.model.dtype}
+    values |= {f"optim.{name}": value for name, value in spec.optim.model_dump(exclude={"lr", "micro_batch"}).items()}
     return {name: str(value) for name, value in values.items()}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -258,3 +261,54 @@ def test_a_detached_model_is_the_base_and_can_be_adapted_again() -> None:
     assert torch.equal(model(x), y)
     d2lora.attach_lanes(model, [lane("lora")], ["*"])
     torch.testing.assert_close(model(x), y)
+
+
+def test_held_factors_that_nobody_carries_back_are_freed() -> None:
+    """A function that saves its own result would hold itself through the hooks, where no collector sees it."""
+    model, x = held_model()
+    with d2lora.held_factors(model) as held:
+        model(x)
+        (built, _), *_ = held._kept.values()
+        node = built.out_scale_LO.grad_fn
+        while not type(node).__name__.startswith("_ThinNorms"):
+            node = next(before for before, _ in node.next_functions if before is not None)
+        alive = weakref.ref(node)
+        del node, built
+    del held
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_bias_above_a_row_of_zeros_gives_dora_a_finite_gradient() -> None:
+    linear = nn.Linear(4, 3).double()
+    with torch.no_grad():
+        linear.weight[0] = 0
+        linear.bias.fill_(5.0)
+    model = d2lora.attach_lanes(nn.Sequential(linear), [lane("dora")], ["*"])
+    model(torch.ones(2, 4, dtype=torch.float64)).sum().backward()
+    assert all(one.grad.isfinite().all() for one in d2lora.adapter_parameters(model).values())
+
+
+@pytest.mark.parametrize("method", d2lora.available_methods())
+def test_autocast_computes_in_half_precision_and_trains_in_full(method: str) -> None:
+    torch.manual_seed(0)
+    model = d2lora.attach_lanes(nn.Sequential(nn.Linear(8, 8)), [lane(method)], ["*"])
+    shake(model)
+    x = torch.randn(4, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x)
+        y.float().square().sum().backward()
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), model(x), rtol=0.1, atol=0.1)
+    assert all(one.grad.dtype == torch.float32 for one in d2lora.adapter_parameters(model).values())
+
+
+@pytest.mark.parametrize("axis", ["out", "in"])
+def test_training_goes_on_after_inference_mode(axis: str) -> None:
+    model = two_layers([lane("d2lora", norm_axis=axis)])
+    x = torch.randn(4, 6, dtype=torch.float64)
+    with torch.inference_mode():
+        y = model(x)
+    again = model(x)
+    again.sum().backward()
+    assert torch.equal(again, y)

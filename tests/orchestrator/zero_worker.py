@@ -43,7 +43,7 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -
         ends["finished"] += finished
         ends["diverged"] += diverged
 
-    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end)
+    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, tokens=1)  # a pass for each lane
     states = {}
     for index in range(len(LANES)):
         with engine.whole(index):
