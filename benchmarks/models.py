@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
-ALL = [*ATTENTION, "gate_proj", "up_proj", "down_proj"]
-TARGETS = [f"*.{layer}" for layer in ATTENTION]
+from orchestrator.spec import targets_of
+
+TARGETS = targets_of("attention")
+ATTENTION, ALL = ([name.removeprefix("*.") for name in targets_of(one)] for one in ("attention", "attention+mlp"))
 RANK = 8
 
 

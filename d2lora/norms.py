@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,50 +13,53 @@ if TYPE_CHECKING:
 EPS = 1e-12
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is computed once of a weight and an axis; ``zeros`` is None where no norm is zero."""
+
+    norms2: Tensor
+    norms: Tensor
+    zeros: Tensor | None
+
+
 class BaseWeight:
     """A frozen weight together with the norms of its columns, computed once an axis."""
 
     def __init__(self, weight_OI: Tensor) -> None:
         self.weight_OI = weight_OI
-        self._norms2: dict[Axis, Tensor] = {}
-        self._norms: dict[Axis, Tensor] = {}
-        self._zeros: dict[Axis, Tensor | None] = {}
+        self._known: dict[Axis, _Known] = {}
 
     def norms2(self, axis: Axis) -> Tensor:
         """Return |W|^2 a unit of ``axis``, in float32 or better: shape (O,) for "out", (I,) for "in"."""
-        self._know(axis)
-        return self._norms2[axis]
+        return self._know(axis).norms2
 
     def norms(self, axis: Axis) -> Tensor:
         """Return |W| a unit of ``axis``."""
-        self._know(axis)
-        return self._norms[axis]
+        return self._know(axis).norms
 
     def zeros(self, axis: Axis) -> Tensor | None:
         """Return where |W| is zero, or None if it is nowhere."""
-        self._know(axis)
-        return self._zeros[axis]
+        return self._know(axis).zeros
 
-    def _know(self, axis: Axis) -> None:
-        found = self._norms2.get(axis)
-        if found is not None and found.device == self.weight_OI.device:
-            return
-        import torch
+    def _know(self, axis: Axis) -> _Known:
+        known = self._known.get(axis)
+        if known is None or known.norms2.device != self.weight_OI.device:
+            import torch
 
-        with torch.inference_mode(False):  # what is computed while scoring is used in training
-            self._compute(axis)
+            with torch.inference_mode(False):  # what is computed while scoring is used in training
+                known = self._known[axis] = self._computed(axis)
+        return known
 
-    def _compute(self, axis: Axis) -> None:
+    def _computed(self, axis: Axis) -> _Known:
         weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
         if weight_OI.element_size() < 4:
             from d2lora.wide import wide_norms2
 
-            found = wide_norms2(weight_OI, dim)
+            norms2 = wide_norms2(weight_OI, dim)
         else:
-            found = weight_OI.square().sum(dim)
-        zero = found == 0
-        self._norms2[axis], self._norms[axis] = found, found.sqrt()
-        self._zeros[axis] = zero if bool(zero.any()) else None
+            norms2 = weight_OI.square().sum(dim)
+        zeros = norms2 == 0
+        return _Known(norms2, norms2.sqrt(), zeros if bool(zeros.any()) else None)
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
         """Return ``thin_LRI @ W.mT`` for "out", ``thin_LRO @ W`` for "in", in the type of ``thin``, float32 or better.

@@ -104,6 +104,10 @@ class OptimSpec(Frozen):
         """The learning rates of the grid."""
         return list(self.lr) if isinstance(self.lr, list) else [self.lr]
 
+    def micro_steps(self, workers: int) -> int:
+        """Return how many micro batches of each of ``workers`` make a global batch."""
+        return self.global_batch // (self.micro_batch * workers)
+
     @field_validator("lr")
     @classmethod
     def _each_rate_once(cls, lr: float | list[float]) -> float | list[float]:

@@ -128,7 +128,7 @@ def _accumulate(
     The total is the *sum* of the lanes' losses, so that their gradients never mix. Each loss is the sum over this
     rank's answer tokens over the number in the lane's whole batch, times the ranks, whose gradients are averaged.
     """
-    micros = optim.global_batch // (optim.micro_batch * engine.world)
+    micros = optim.micro_steps(engine.world)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64)
     answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
     passes = _passes(engine, lanes, optim, most)
@@ -158,7 +158,7 @@ def _passes(
     and counts it nought.
     """
     found = []
-    for micro in range(optim.global_batch // (optim.micro_batch * engine.world)):
+    for micro in range(optim.micro_steps(engine.world)):
         for members in _members(lanes, optim.micro_batch, most):
             own = [_share(engine, lane, optim, micro) if i in members else [] for i, lane in enumerate(lanes)]
             shares = [

@@ -122,7 +122,7 @@ def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtyp
     """Return DeepSpeed's configuration: our optimizer clips lane by lane, so DeepSpeed must not."""
     return {
         "train_micro_batch_size_per_gpu": optim.micro_batch,
-        "gradient_accumulation_steps": optim.global_batch // (optim.micro_batch * world),
+        "gradient_accumulation_steps": optim.micro_steps(world),
         "gradient_clipping": 0.0,
         "zero_allow_untested_optimizer": True,
         "zero_optimization": {"stage": stage, "reduce_bucket_size": 5_000_000, "overlap_comm": False}
