@@ -17,12 +17,13 @@ from orchestrator.data import load_prepared
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.lanes import lane_of_run
 from orchestrator.memory import free_bytes, keep_freed_pages, peak_bytes, reset_peak
-from orchestrator.model import DTYPES, enable_checkpointing, load_model, shorten_model
+from orchestrator.model import DTYPES, enable_checkpointing, hidden_size, load_model, shorten_model
+from orchestrator.passes import pass_tokens
 from orchestrator.plan import PlannedRun
 from orchestrator.spec import EngineSpec, OptimSpec, targets_of
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, train_lanes
-from orchestrator.widths import Point, best_width, worth_doubling
+from orchestrator.widths import Point, best_width, extended, worth_doubling
 
 LAYERS = 4  # of the base that are measured: time and memory grow with layers on a line
 SHARE = 0.02  # of a sweep's time that its probe may take
@@ -83,7 +84,7 @@ class _Probe:
         self.start_seconds = 0.0
 
     def width(self, job: ProbeJob, left_out: int) -> int:
-        """Measure widths until a wider pack cannot pay, does not fit, or would take too long to measure."""
+        """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line."""
         gc.collect()
         reset_peak(self.device)
         idle, begin = peak_bytes(self.device), time.monotonic()
@@ -97,8 +98,14 @@ class _Probe:
             if 3 * (time.monotonic() - begin) > allowed:  # the next takes twice as long as all before it
                 break
             points.append(self._point(2 * points[-1].lanes, idle))
+        points = extended(points, fill=self._fill(), most_lanes=most, most_bytes=limit)
         start = self.start_seconds * self.times
         return best_width(points, runs=len(self.runs), trainers=trainers, start_seconds=start, steps=self.steps)
+
+    def _fill(self) -> int:
+        """Return how many lanes with the typical batch go through the model together."""
+        tokens = min(self.optim.micro_batch, len(self.typical)) * max(map(_length, self.typical))
+        return max(1, pass_tokens(self.tokens, self.device.type, hidden_size(self.model)) // tokens)
 
     def _point(self, lanes: int, idle: int) -> Point:
         begin = time.perf_counter()
@@ -133,8 +140,12 @@ def _bytes(model: torch.nn.Module) -> int:
 
 def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[Item], list[Item]]:
     """Return the batch whose longest row is of median length, and the batch with the longest row."""
-    lengths = [len(item.choices[item.answer]) for item in items]
+    lengths = [_length(item) for item in items]
     batches = list(draw_batches(lengths, global_batch=optim.global_batch, epochs=1, task=task, seed=0))
     batches.sort(key=lambda rows: max(lengths[row] for row in rows))
     typical, longest = batches[len(batches) // 2], batches[-1]
     return [items[row] for row in typical], [items[row] for row in longest]
+
+
+def _length(item: Item) -> int:
+    return len(item.choices[item.answer])

@@ -81,7 +81,7 @@ class Sweep:
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
         if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
             write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
-        self.tracker.connect()
+        self.tracker.begin()
 
     def _train(self) -> dict[str, str]:
         """Train every run that has not ended; return run key -> error of those that could not be."""
@@ -119,6 +119,7 @@ class Sweep:
         jobs = [
             PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack) for pack in packs
         ]
+        self.tracker.connect()  # a wrong address ends the sweep here, before anything is trained
         failures = cluster.run_packs(jobs)
         return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
@@ -233,11 +234,11 @@ class Sweep:
         self.tracker.sync(self.runs, self.folder)
 
     def _sync_sometimes(self) -> Callable[[], None]:
-        """Return a function that syncs every few seconds, however often it is called."""
+        """Return a function that syncs every few seconds, however often it is called, once there is a connection."""
         last = [time.monotonic()]
 
         def sync() -> None:
-            if time.monotonic() - last[0] >= SYNC_SECONDS:
+            if time.monotonic() - last[0] >= SYNC_SECONDS and not self.tracker.connecting:
                 self._sync()
                 last[0] = time.monotonic()
 

@@ -22,7 +22,7 @@ class Point:
 
 
 def best_width(points: Sequence[Point], *, runs: int, trainers: int, start_seconds: float, steps: int) -> int:
-    """Return the smallest measured width whose sweep of ``runs`` runs ends within 3 % of the soonest.
+    """Return the smallest of the points' widths whose sweep of ``runs`` runs ends within 3 % of the soonest.
 
     ``points`` are in ascending lanes, the first with one. A pack costs ``start_seconds`` and ``steps`` steps.
     """
@@ -56,6 +56,35 @@ def step_seconds(points: Sequence[Point], lanes: int) -> float:
     return low.seconds + (high.seconds - low.seconds) * (lanes - low.lanes) / (high.lanes - low.lanes)
 
 
+def extended(points: Sequence[Point], *, fill: int, most_lanes: int, most_bytes: int) -> list[Point]:
+    """Return the points and what wider steps should cost, as far as there are lanes for them and memory.
+
+    N lanes cost ``a + b N``, by the last two points, up to the ``fill`` lanes that one pass through the model holds;
+    further lanes go in passes of their own. Where the last lanes measured saved nothing, or only one width was
+    measured, no more is known and nothing is added.
+    """
+    found = list(points)
+    if len(points) < 2 or not _saved(points):
+        return found
+    before, last = points[-2:]
+    each = (last.seconds - before.seconds) / (last.lanes - before.lanes)
+    growth = max(0, last.bytes - before.bytes) / (last.lanes - before.lanes)
+    whole = max(fill, last.lanes)
+    while (lanes := 2 * found[-1].lanes) <= most_lanes:
+        size = last.bytes + round(growth * (lanes - last.lanes))
+        if size > most_bytes:
+            break
+        parts = [whole] * (lanes // whole) + [lanes % whole] * bool(lanes % whole)
+        found.append(Point(lanes, sum(last.seconds + each * (part - last.lanes) for part in parts), size))
+    return found
+
+
+def _saved(points: Sequence[Point]) -> bool:
+    """Tell whether the last doubling made a lane's step cheaper by more than is worth it."""
+    before, last = points[-2:]
+    return last.seconds / last.lanes <= before.seconds / before.lanes / WORTH
+
+
 def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int, idle_bytes: int) -> bool:
     """Tell whether twice the lanes of the last point are worth a measurement: wanted, cheaper so far, and they fit.
 
@@ -65,9 +94,9 @@ def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int,
     last = points[-1]
     if 2 * last.lanes > most_lanes:
         return False
-    before = points[-2] if len(points) > 1 else Point(0, 0.0, idle_bytes)
-    if before.lanes and last.seconds / last.lanes > before.seconds / before.lanes / WORTH:
+    if len(points) > 1 and not _saved(points):
         return False
+    before = points[-2] if len(points) > 1 else Point(0, 0.0, idle_bytes)
     growth = max(0, last.bytes - before.bytes) / (last.lanes - before.lanes)
     return last.bytes + growth * last.lanes <= most_bytes
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from orchestrator.errors import InputError
@@ -15,13 +17,25 @@ class PatientTracker:
     """Passes every call on; what fails is said once and tried again with the next call.
 
     ``behind`` is why the last call failed, or None. All calls may be repeated, so nothing is lost: the run folders have
-    it, and the next call, or the next driver, sends it.
+    it, and the next call, or the next driver, sends it. `begin` connects beside whatever comes next: to load MLflow and
+    to make its database takes seconds, in which Ray can start and widths can be measured.
     """
 
     def __init__(self, inner: Tracker, say: Callable[[str], None]) -> None:
         self.inner, self.say = inner, say
         self.behind: str | None = None
         self._connected = False
+        self._connecting: Future[None] | None = None
+
+    def begin(self) -> None:
+        """Connect in a thread; the next call waits for it."""
+        self._connecting = Future()
+        Thread(target=_settle, args=(self._connecting, self.inner.connect), daemon=True).start()
+
+    @property
+    def connecting(self) -> bool:
+        """Whether what `begin` began has still to be waited for."""
+        return self._connecting is not None
 
     def connect(self) -> None:
         """Connect, or try again with the next call; InputError if the address itself is wrong."""
@@ -50,8 +64,7 @@ class PatientTracker:
     def _try(self, call: Callable[[], None]) -> None:
         try:
             if not self._connected:
-                self.inner.connect()
-                self._connected = True
+                self._connect()
             call()
         except InputError:
             raise
@@ -62,3 +75,21 @@ class PatientTracker:
             self.behind = reason
             return
         self.behind = None
+
+    def _connect(self) -> None:
+        if self._connecting is None:
+            self.inner.connect()
+        else:
+            try:
+                self._connecting.result()
+            finally:
+                self._connecting = None
+        self._connected = True
+
+
+def _settle(future: Future[None], call: Callable[[], None]) -> None:
+    """Call, and let the future have what came of it."""
+    try:
+        future.set_result(call())
+    except BaseException as error:  # whoever waits for the future gets it
+        future.set_exception(error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from orchestrator.errors import InputError
 from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from tests.sweeps import RUNS, rows_of, run
@@ -34,6 +36,36 @@ def test_what_fails_is_said_once_and_tried_again(tmp_path: Path) -> None:
     tracker.sync([], tmp_path)
     assert tracker.behind is None
     assert said == ["tracking waits: no route to the server The sweep goes on."]
+
+
+def test_a_connection_that_was_begun_is_waited_for_and_made_once(tmp_path: Path) -> None:
+    class Slow(MemoryTracker):
+        connections = 0
+
+        def connect(self) -> None:
+            assert gate.wait(10)
+            self.connections += 1
+
+    gate, inner = Event(), Slow()
+    tracker = PatientTracker(inner, lambda _: None)
+    tracker.begin()
+    assert tracker.connecting
+    assert inner.connections == 0  # and yet we are here
+    gate.set()
+    tracker.connect()
+    tracker.sync([], tmp_path)
+    assert (tracker.connecting, inner.connections, tracker.behind) == (False, 1, None)
+
+
+def test_a_wrong_address_that_was_found_in_a_thread_is_raised_where_it_is_waited_for() -> None:
+    class Wrong(MemoryTracker):
+        def connect(self) -> None:
+            raise InputError("tracking.uri=x cannot be used")
+
+    tracker = PatientTracker(Wrong(), lambda _: None)
+    tracker.begin()
+    with pytest.raises(InputError, match="cannot be used"):
+        tracker.connect()
 
 
 @pytest.mark.slow

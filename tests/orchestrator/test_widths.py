@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.widths import Point, assumed_width, best_width, makespan, step_seconds, worth_doubling
+from orchestrator.widths import Point, assumed_width, best_width, extended, makespan, step_seconds, worth_doubling
 
 SHORT = [Point(1, 1.0, 100), Point(2, 1.3, 110), Point(4, 2.1, 130), Point(8, 4.0, 170)]  # a lane costs half
 LONG = [Point(1, 1.0, 100), Point(2, 2.02, 200), Point(4, 4.2, 400)]  # nothing is saved
@@ -58,6 +58,23 @@ def test_a_width_is_measured_only_if_it_can_pay_and_fits(
     points: list[Point], most_lanes: int, most_bytes: int, wanted: bool
 ) -> None:
     assert worth_doubling(points, most_lanes=most_lanes, most_bytes=most_bytes, idle_bytes=80) == wanted
+
+
+def test_what_was_not_measured_lies_on_the_line_of_the_last_two_points_up_to_a_full_pass() -> None:
+    measured = [Point(1, 1.0, 100), Point(2, 1.5, 110)]
+    wider = extended(measured, fill=4, most_lanes=16, most_bytes=1000)
+    assert [(point.lanes, point.seconds, point.bytes) for point in wider[2:]] == [
+        (4, 2.5, 130),
+        (8, 5.0, 170),  # two passes of four
+        (16, 10.0, 250),
+    ]
+    assert extended(measured, fill=3, most_lanes=4, most_bytes=1000)[2].seconds == pytest.approx(2.0 + 1.0)
+    assert len(extended(measured, fill=4, most_lanes=16, most_bytes=169)) == 3  # eight lanes would need 170 bytes
+
+
+def test_nothing_is_expected_of_wider_packs_where_measured_ones_saved_nothing() -> None:
+    assert extended(LONG[:2], fill=8, most_lanes=16, most_bytes=1000) == LONG[:2]
+    assert extended(SHORT[:1], fill=8, most_lanes=16, most_bytes=1000) == SHORT[:1]
 
 
 def test_the_plan_assumes_packs_for_short_rows_only() -> None:
