@@ -57,10 +57,12 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}
-    for task in dict.fromkeys(run.spec.task.name for run in job.runs):
+    tasks = list(dict.fromkeys(run.spec.task.name for run in job.runs))
+    trainers = max(1, job.trainers // len(tasks))  # that a task has to itself: others are at the other tasks
+    for task in tasks:
         runs = _alike([run for run in job.runs if run.spec.task.name == task])
         items = load_prepared(Path(job.data[task]))["train"]
-        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job, left_out)
+        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job, trainers, left_out)
     return widths
 
 
@@ -83,14 +85,14 @@ class _Probe:
         self.optim = runs[0].spec.optim.model_copy(update={"epochs": 1.0})
         self.start_seconds = 0.0
 
-    def width(self, job: ProbeJob, left_out: int) -> int:
+    def width(self, job: ProbeJob, trainers: int, left_out: int) -> int:
         """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line."""
         gc.collect()
         reset_peak(self.device)
         idle, begin = peak_bytes(self.device), time.monotonic()
         # on a GPU a worker is alone; on CPUs it shares what there is, of which this process holds some already
         sharing = 1 if self.device.type == "cuda" else job.trainers * job.workers
-        limit, trainers = (free_bytes(self.device) + idle) // sharing - left_out, job.trainers
+        limit = (free_bytes(self.device) + idle) // sharing - left_out
         points = [self._point(1, idle)]
         most = max(1, -(-len(self.runs) // trainers))
         allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * len(self.runs) / trainers)

@@ -106,6 +106,7 @@ class Sweep:
         """Run the missing as packs, the second time each alone, so that a bad run fails by itself."""
         unscored = [task for task in self.ready.data if not self._base_file(task).exists()]
         cluster = self._open_cluster()
+        self.tracker.connect()  # a wrong address ends the sweep here, and measuring wants this process for itself
         packs = pack_runs(
             missing,
             widths=self._widths(missing, cluster) if attempt == 1 else dict.fromkeys(self.ready.data, 1),
@@ -119,7 +120,6 @@ class Sweep:
         jobs = [
             PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack) for pack in packs
         ]
-        self.tracker.connect()  # a wrong address ends the sweep here, before anything is trained
         failures = cluster.run_packs(jobs)
         return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 

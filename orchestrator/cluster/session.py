@@ -30,6 +30,11 @@ class Session:
 
     temp: str | None
 
+    @property
+    def started_here(self) -> bool:
+        """Whether the cluster is this machine alone, started by this driver."""
+        return self.temp is not None
+
     def close(self) -> None:
         """Disconnect, and end the cluster if this driver has started it."""
         import ray

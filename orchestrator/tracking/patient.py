@@ -18,7 +18,7 @@ class PatientTracker:
 
     ``behind`` is why the last call failed, or None. All calls may be repeated, so nothing is lost: the run folders have
     it, and the next call, or the next driver, sends it. `begin` connects beside whatever comes next: to load MLflow and
-    to make its database takes seconds, in which Ray can start and widths can be measured.
+    to make its database takes seconds, in which Ray can start.
     """
 
     def __init__(self, inner: Tracker, say: Callable[[str], None]) -> None:
@@ -90,6 +90,7 @@ class PatientTracker:
 def _settle(future: Future[None], call: Callable[[], None]) -> None:
     """Call, and let the future have what came of it."""
     try:
-        future.set_result(call())
+        call()
+        future.set_result(None)
     except BaseException as error:  # whoever waits for the future gets it
         future.set_exception(error)

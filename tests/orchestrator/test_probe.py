@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_widths_follow_what_is_measured(recipe: Path, monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(probe._Probe, "_point", point)
         assert set(probe_widths(job, CPU).values()) == {wanted}
+
+
+def test_tasks_share_the_trainers_so_that_each_may_fill_a_pack(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = replace(job_of(recipe, "seeds=[0,1,2,3]", "methods=[lora]"), trainers=2)  # two tasks of four runs each
+    monkeypatch.setattr(probe._Probe, "_point", lambda _, lanes, idle: Point(lanes, lanes**0.5, idle + lanes))
+    assert set(probe_widths(job, CPU).values()) == {4}
 
 
 def test_a_shortened_model_keeps_its_first_blocks_and_says_how_many_times_more_there_were(small_base: Path) -> None:
