@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
 from d2lora.lane_products import add_times_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
 from d2lora.method import Factored
@@ -115,34 +114,3 @@ def _scale_gradient(dy_y_LO: Tensor, out_scale_LO: Tensor, dup_LRO: Tensor, up_L
     """
     update_LO = (dup_LRO.mT * up_LOR).sum(2)
     return ((dy_y_LO - update_LO) / out_scale_LO).masked_fill_(out_scale_LO == 0, 0.0)
-
-
-def stack_factored(groups: Sequence[tuple[Sequence[int], Factored]]) -> Factored:
-    """Return one `Factored` over the lanes of all groups, in ascending lane order.
-
-    Ranks are padded with zeros to the largest; a missing scale becomes ones where another group has one.
-    """
-    if len(groups) == 1:
-        return groups[0][1]
-    parts = [thin for _, thin in groups]
-    rank = max(thin.up_LOR.shape[2] for thin in parts)
-    up_LOR = torch.cat([pad(thin.up_LOR, (0, rank - thin.up_LOR.shape[2])) for thin in parts])
-    down_LRI = torch.cat([pad(thin.down_LRI, (0, 0, 0, rank - thin.down_LRI.shape[1])) for thin in parts])
-    out_scale_LO = _stack_scales([thin.out_scale_LO for thin in parts], [thin.up_LOR[:, :, 0] for thin in parts])
-    in_scale_LI = _stack_scales([thin.in_scale_LI for thin in parts], [thin.down_LRI[:, 0] for thin in parts])
-    stacked = Factored(up_LOR, down_LRI, out_scale_LO, in_scale_LI)
-    lanes = [lane for group, _ in groups for lane in group]
-    return stacked if lanes == sorted(lanes) else _reordered(stacked, lanes)
-
-
-def _stack_scales(scales: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:
-    if all(scale is None for scale in scales):
-        return None
-    return torch.cat(
-        [torch.ones_like(one) if scale is None else scale for scale, one in zip(scales, like, strict=True)]
-    )
-
-
-def _reordered(thin: Factored, lanes: Sequence[int]) -> Factored:
-    order = torch.tensor(sorted(range(len(lanes)), key=lanes.__getitem__), device=thin.up_LOR.device)
-    return thin.map(lambda tensor: tensor.index_select(0, order))

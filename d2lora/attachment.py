@@ -113,8 +113,8 @@ def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
     Parameters must not change within. In training call ``backward()`` of what this yields after the last pass: until
     then the parameters have no gradient. A model without adapters has nothing to hold.
     """
-    held = HeldFactors()
     layers = list(adapted_layers(model).values())
+    held = HeldFactors(layers)
     for layer in layers[:1]:  # the pass is one object, shared by all
         layer.current.held = held
     try:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from d2lora.factors import build_factors, built_with
 from d2lora.method import Factored
+
+if TYPE_CHECKING:
+    from d2lora.layer import AdaptedLinear
+
+Lanes = tuple[int, ...]
 
 
 class HeldFactors:
@@ -18,32 +25,49 @@ class HeldFactors:
     norms, once.
     """
 
-    def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[Factored, Factored]] = {}
+    def __init__(self, layers: Sequence[AdaptedLinear]) -> None:
+        self._layers = list(layers)
+        self._leaves: dict[tuple[int, Lanes], Factored] = {}
+        self._built: list[tuple[Factored, list[Factored]]] = []
 
-    def of(self, key: Hashable, build: Callable[[], Factored]) -> Factored:
-        """Return the factors that ``key`` names, built the first time, detached from how they were built."""
-        if key not in self._kept:
-            # Checkpointing must not drop what they need and build them again. Detached, because a function that saved
-            # its own result would otherwise hold itself for ever.
-            with saved_tensors_hooks(Tensor.detach, _itself):
-                built = build()
-            self._kept[key] = built, built.map(_leaf)
-        return self._kept[key][1]
+    def of(self, layer: AdaptedLinear, active: Lanes) -> Factored:
+        """Return the layer's factors of these lanes, detached from how they were built, with others of its shape."""
+        if (id(layer), active) not in self._leaves:
+            self._build(built_with(layer, self._layers, active), active)
+        return self._leaves[id(layer), active]
+
+    def _build(self, layers: Sequence[AdaptedLinear], active: Lanes) -> None:
+        # Checkpointing must not drop what they need and build them again. Detached, because a function that saved
+        # its own result would otherwise hold itself for ever.
+        with saved_tensors_hooks(Tensor.detach, _itself):
+            built = build_factors(layers, active)
+        leaves = []
+        for begin, layer in zip(range(0, len(layers) * len(active), len(active)), layers, strict=True):
+            leaves.append(built.map(lambda tensor, begin=begin: _leaf(tensor[begin : begin + len(active)])))  # type: ignore[misc]
+            self._leaves[id(layer), active] = leaves[-1]
+        self._built.append((built, leaves))
 
     def pending(self) -> list[tuple[Tensor, Tensor]]:
         """Return each built tensor that passes have sent a gradient to, with that gradient."""
         return [
-            (built, leaf.grad)
-            for built_and_leaves in self._kept.values()
-            for built, leaf in zip(*(thin.tensors() for thin in built_and_leaves), strict=True)
-            if leaf.grad is not None
+            (built, _joined(leaves))
+            for whole, parts in self._built
+            for built, leaves in zip(
+                whole.tensors(), zip(*(part.tensors() for part in parts), strict=True), strict=True
+            )
+            if any(leaf.grad is not None for leaf in leaves)
         ]
 
     def backward(self) -> None:
         """Add the gradients of all passes to the parameters; call it once, after the last pass."""
         pending = self.pending()
         torch.autograd.backward([built for built, _ in pending], [gradient for _, gradient in pending])
+
+
+def _joined(leaves: Sequence[Tensor]) -> Tensor:
+    """Return the leaves' gradients as one; that of a layer that took no part is zero."""
+    gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+    return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
 
 def _itself(tensor: Tensor) -> Tensor:

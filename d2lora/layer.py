@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from d2lora.apply import apply_factored, stack_factored
+from d2lora.apply import apply_factored
+from d2lora.factors import build_factors
 from d2lora.held import HeldFactors
 from d2lora.method import Factored, LowRankConfig, Params
 from d2lora.norms import BaseWeight, at_least_float32
@@ -52,7 +53,7 @@ class Pass:
 
 
 @dataclass
-class _Group:
+class Group:
     """Lanes with the same method and settings: their parameters are stacked and factored at once."""
 
     method: str
@@ -82,12 +83,17 @@ class AdaptedLinear(nn.Module):
                 parameter.requires_grad_(False)
         self.out_features, self.in_features = linear.out_features, linear.in_features
         self.lanes, self.current, self.salt = tuple(lanes), current, salt
-        self._base = BaseWeight(self.weight)
+        self.base = BaseWeight(self.weight)
         self._names: list[tuple[str, ...]] = []
-        self._groups: list[_Group] = []
+        self.groups: list[Group] = []
         drawn_from = at_least_float32(self.weight.detach().cpu())
         for lane, generator in zip(lanes, generators, strict=True):
             self._add(lane, get_method(lane.method).init(drawn_from, lane.config, generator))
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What layers that are built together have in common."""
+        return self.out_features, self.in_features, self.weight.dtype, self.weight.device
 
     def params(self, lane: int) -> Params:
         """Return the trained tensors of ``lane`` by their plain names, as they are (not copies)."""
@@ -137,26 +143,16 @@ class AdaptedLinear(nn.Module):
         for name, value in start.items():
             self.register_parameter(f"{name}_{index}", nn.Parameter(value.to(self.weight.device)))
         self._names.append(tuple(start))
-        for group in self._groups:
+        for group in self.groups:
             if (group.method, group.config) == (lane.method, lane.config):
                 group.lanes.append(index)
                 return
-        self._groups.append(_Group(lane.method, lane.config, [index]))
+        self.groups.append(Group(lane.method, lane.config, [index]))
 
     def _factors(self, active: tuple[int, ...]) -> Factored:
         """Return the thin factors of the active lanes: held ones if the passes hold them, else new ones."""
         held = self.current.held
-        return self._built(active) if held is None else held.of((id(self), active), lambda: self._built(active))
-
-    def _built(self, active: tuple[int, ...]) -> Factored:
-        return stack_factored([self._factored(group, active) for group in self._groups if group.among(active)])
-
-    def _factored(self, group: _Group, active: Sequence[int]) -> tuple[list[int], Factored]:
-        """Return the group's active lanes and their thin factors."""
-        lanes = group.among(active)
-        each = [self.params(lane) for lane in lanes]
-        stacked = {name: _stacked([params[name] for params in each]) for name in each[0]}
-        return lanes, get_method(group.method).factored(self._base, stacked, group.config)
+        return build_factors([self], active) if held is None else held.of(self, active)
 
     def _dropped(self, x: Tensor, active: Sequence[int], sizes: Sequence[int]) -> Tensor | None:
         """Return ``x`` after each lane's own dropout, of shape (M, I), or None where nothing is dropped.
@@ -173,8 +169,3 @@ class AdaptedLinear(nn.Module):
                 keep = torch.rand(row.shape, generator=generator) >= rate
                 parts.append(row * keep.to(row.device) / (1 - rate))
         return torch.stack(parts).reshape(-1, self.in_features)
-
-
-def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the tensors with a leading lane dimension; a single one is not copied."""
-    return torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0][None]

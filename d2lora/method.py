@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms import BaseWeight
+    from d2lora.norms import Base
 
 Params = dict[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
@@ -86,7 +86,7 @@ class Method(Protocol):
     def effective_weight(self, weight_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
         """Return the weight that acts, of shape (O, I): the definition, used for merging and as the reference."""
 
-    def factored(self, base: BaseWeight, params: Params, config: LowRankConfig, /) -> Factored:
+    def factored(self, base: Base, params: Params, config: LowRankConfig, /) -> Factored:
         """Return the same map in thin factors, *batched*; equal to the definition in value and gradient."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,14 +76,49 @@ class BaseWeight:
         return (flat @ (weight_OI.mT if axis == "out" else weight_OI)).view(lanes, rank, -1).to(thin.dtype)
 
 
+class BaseWeights:
+    """Several frozen weights of one shape, each for ``lanes`` lanes, in place of one: its norms have a row a lane."""
+
+    def __init__(self, weights: Sequence[BaseWeight], lanes: int) -> None:
+        self.weights, self.lanes = list(weights), lanes
+
+    def norms2(self, axis: Axis) -> Tensor:
+        """Return |W|^2 a unit of ``axis``, of shape (L, O) or (L, I) where L counts all weights' lanes."""
+        return self._rows([weight.norms2(axis) for weight in self.weights])
+
+    def norms(self, axis: Axis) -> Tensor:
+        """Return |W| a unit of ``axis``."""
+        return self._rows([weight.norms(axis) for weight in self.weights])
+
+    def zeros(self, axis: Axis) -> Tensor | None:
+        """Return where |W| is zero, or None if it is nowhere."""
+        if all(weight.zeros(axis) is None for weight in self.weights):
+            return None
+        return self._rows([weight.norms2(axis) == 0 for weight in self.weights])
+
+    def product(self, thin: Tensor, axis: Axis) -> Tensor:
+        """Return each lane's ``thin`` times its weight, as `BaseWeight.product` does."""
+        import torch
+
+        parts = zip(self.weights, torch.split(thin, self.lanes), strict=True)
+        return torch.cat([weight.product(part, axis) for weight, part in parts])
+
+    def _rows(self, each: Sequence[Tensor]) -> Tensor:
+        import torch
+
+        rows = torch.stack(list(each))
+        return rows if self.lanes == 1 else rows.repeat_interleave(self.lanes, 0)
+
+
+Base = BaseWeight | BaseWeights
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Return ``tensor`` in float32 if its type is narrower; norms are never computed in half precision."""
     return tensor.float() if tensor.element_size() < 4 else tensor
 
 
-def updated_norms(
-    base: BaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through"
-) -> Tensor:
+def updated_norms(base: Base, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through") -> Tensor:
     """Return the norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
 
     Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
@@ -102,7 +138,7 @@ def dense_norms(moved_OI: Tensor, axis: Axis) -> Tensor:
     return at_least_float32(moved_OI).square().sum(1 if axis == "out" else 0).clamp_min(EPS).sqrt()
 
 
-def restoring_scale(base: BaseWeight, updated: Tensor, axis: Axis) -> Tensor:
+def restoring_scale(base: Base, updated: Tensor, axis: Axis) -> Tensor:
     """Return the factor that gives every column its norm back: |W| / |W + dW|, and 1 where W has a zero column."""
     scale, zeros = base.norms(axis) / updated, base.zeros(axis)
     return scale if zeros is None else scale.masked_fill(zeros, 1.0)

@@ -12,10 +12,10 @@ from d2lora.norms import EPS
 
 if TYPE_CHECKING:
     from d2lora.method import Axis
-    from d2lora.norms import BaseWeight
+    from d2lora.norms import Base
 
 
-def thin_norms(base: BaseWeight, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
+def thin_norms(base: Base, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
     """Return the norms (L, K) of W + update; see `d2lora.norms.updated_norms`, which calls this."""
     norms: Tensor = _ThinNorms.apply(base, left_LKR, right_LRJ, axis)  # type: ignore[no-untyped-call]
     return norms
@@ -30,7 +30,7 @@ class _ThinNorms(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, base: BaseWeight, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
+    def forward(ctx: Any, base: Base, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
         product_LKR = base.product(right_LRJ, axis).mT
         slope_LKR = torch.baddbmm(product_LKR, left_LKR, torch.bmm(right_LRJ, right_LRJ.mT))
         norms_LK = ((product_LKR + slope_LKR) * left_LKR).sum(2).add_(base.norms2(axis)).clamp_min_(EPS).sqrt_()

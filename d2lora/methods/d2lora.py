@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from d2lora.method import Axis, Factored, LowRankConfig, NormGrad, Params, Shapes, check_rank
 from d2lora.methods.lora import draw_kaiming, draw_normal
-from d2lora.norms import BaseWeight, dense_norms, restoring_scale, updated_norms
+from d2lora.norms import Base, BaseWeight, dense_norms, restoring_scale, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -92,7 +92,7 @@ def effective_weight(weight_OI: Tensor, params: Params, config: D2LoraConfig) ->
     return moved_OI + config.readd * delta_OI
 
 
-def factored(base: BaseWeight, params: Params, config: D2LoraConfig) -> Factored:
+def factored(base: Base, params: Params, config: D2LoraConfig) -> Factored:
     """Return both pairs as one of rank 2r, with the projection as a scale on the output or the input."""
     import torch
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from d2lora.method import Factored, NormGrad, Params, Shapes
 from d2lora.methods import lora
-from d2lora.norms import BaseWeight, dense_norms, updated_norms
+from d2lora.norms import Base, BaseWeight, dense_norms, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -40,7 +40,7 @@ def effective_weight(weight_OI: Tensor, params: Params, config: DoraConfig) -> T
     return moved_OI * (params["magnitude"] / norm_O)[:, None].to(moved_OI.dtype)
 
 
-def factored(base: BaseWeight, params: Params, config: DoraConfig) -> Factored:
+def factored(base: Base, params: Params, config: DoraConfig) -> Factored:
     """Return LoRA's factors with ``magnitude / |V|`` on the output, the norm from thin products."""
     thin = lora.factored(base, params, config)
     norm_LO = updated_norms(base, thin.up_LOR, thin.down_LRI, "out", config.norm_grad)

@@ -11,7 +11,7 @@ from d2lora.method import Factored, LowRankConfig, Params, Shapes, check_rank
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms import BaseWeight
+    from d2lora.norms import Base
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def effective_weight(weight_OI: Tensor, params: Params, config: LoraConfig) -> T
     return weight_OI + config.scale * params["up"] @ params["down"]
 
 
-def factored(base: BaseWeight, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
+def factored(base: Base, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
     """Return the pair itself; the scale goes into ``down``."""
     return Factored(params["up"], config.scale * params["down"])

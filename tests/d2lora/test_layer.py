@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lora
+from d2lora import factors
 from d2lora.attachment import adapted_layers
 
 
@@ -217,6 +218,34 @@ def test_held_factors_give_the_gradients_of_passes_that_build_their_own() -> Non
         torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("together", [1, 10**9])
+def test_layers_of_one_shape_that_are_built_together_are_as_if_built_alone(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factors, "TOGETHER", together)
+    lanes = [lane("lora"), lane("d2lora", norm_axis="in"), lane("dora"), lane("d2lora", 1), lane("lora", 1)]
+    model = nn.Sequential(*(nn.Linear(6, 6) for _ in range(4)), nn.Linear(6, 8)).double()
+    with torch.no_grad():
+        model[1].weight[2] = 0  # a row, and in the next layer a column, without a norm
+        model[2].weight[:, 3] = 0
+    d2lora.attach_lanes(model, lanes, ["*"])
+    shake(model)
+    x = torch.randn(10, 3, 6, dtype=torch.float64)
+    used = nn.Sequential(*(layer for index, layer in enumerate(model) if index != 2))  # one layer takes no part
+    for part in x.split(5):
+        used(part).square().sum().backward()
+    wanted = gradients_of(model)
+    with d2lora.held_factors(model) as held:
+        for part in x.split(5):
+            used(part).square().sum().backward()
+        held.backward()
+        assert len(held._built) == (4 if together == 1 else 2)
+    found = gradients_of(model)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-12)
+    assert all(not found[name].any() for name in found.keys() - wanted.keys())
+
+
 def test_held_factors_are_built_once_and_forgotten_afterwards() -> None:
     model, x = held_model()
     with torch.no_grad():
@@ -268,7 +297,7 @@ def test_held_factors_that_nobody_carries_back_are_freed() -> None:
     model, x = held_model()
     with d2lora.held_factors(model) as held:
         model(x)
-        (built, _), *_ = held._kept.values()
+        (built, _), *_ = held._built
         node = built.out_scale_LO.grad_fn
         while not type(node).__name__.startswith("_ThinNorms"):
             node = next(before for before, _ in node.next_functions if before is not None)
