@@ -31,7 +31,7 @@ def describe() -> list[str]:
     versions = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
     return [
         f"{_cpu()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB, {platform.system()} {platform.machine()}",
-        f"{THREADS} thread a process, float32; Python {platform.python_version()}, {versions}",
+        f"{THREADS} thread a process, whole sweeps all cores; float32; Python {platform.python_version()}, {versions}",
     ]
 
 

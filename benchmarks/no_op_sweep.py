@@ -79,18 +79,22 @@ def row_of(run: "PlannedRun") -> dict[str, Any]:
 
 
 def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
-    """Run it; the seconds of starting Ray, of the packs, and of MLflow."""
+    """Run it; the seconds of starting Ray, beside which MLflow connects, of the packs, and of MLflow after them."""
     from orchestrator.cluster.ray_tune import RayCluster
     from orchestrator.recipe import read_recipe
     from orchestrator.results import RunFolder
     from orchestrator.tracking.mlflow import MlflowTracker
+    from orchestrator.tracking.patient import PatientTracker
 
     file = place / "recipe.yaml"
     file.write_text(recipe(place, runs))
     spec = read_recipe(file)
     todo, folder = planned(spec), place / "nothing"
+    tracker = PatientTracker(MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.no_op_sweep"), print)
     marks = [time.monotonic()]
+    tracker.begin()
     cluster = RayCluster(spec.cluster, folder / ".ray")
+    tracker.connect()
     marks.append(time.monotonic())
     try:
         failures = cluster.run_packs(jobs_of(spec, todo, folder, width), train=do_nothing)
@@ -100,8 +104,6 @@ def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
     marks.append(time.monotonic())
     if failures or not all(RunFolder(folder / "runs" / run.key).ended() for run in todo):
         raise RuntimeError(f"{len(failures)} packs failed: {next(iter(failures.values()), 'not all have committed')}")
-    tracker = MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.no_op_sweep")
-    tracker.connect()
     tracker.sync(todo, folder)
     marks.append(time.monotonic())
     if not all(tracker.run_id(run.key) for run in todo):

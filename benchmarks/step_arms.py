@@ -85,6 +85,13 @@ def peft_arm(model: Any, layers: Sequence[str], *, dora: bool) -> Arm:
     return Arm(adapted.train(), named, nullcontext)
 
 
+def frozen_arm(model: Any, layers: Sequence[str]) -> Arm:  # noqa: ARG001 - an arm's arguments
+    """No adapters: the base's forward, and its backward to the first block's norm. No adapter can cost less."""
+    model.requires_grad_(False)
+    first = model.model.layers[0].input_layernorm.weight.requires_grad_(True)
+    return Arm(model.train(), {"first norm": first}, nullcontext)
+
+
 def our_arm(model: Any, layers: Sequence[str], method: str, **settings: Any) -> Arm:
     """One lane of this library; D2-LoRA at rank r, others at rank 2r. Norms are computed once an optimizer step."""
     d2lora.attach(model, method, _config(method, settings), _patterns(layers))

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.clock import cpu_seconds
 from benchmarks.measure import Result, Target, compare, interleave
 from benchmarks.models import ALL, ATTENTION, llama, one_thread
-from benchmarks.step_arms import Arm, dense_arm, move, our_arm, peft_arm, tuned_dense_arm
+from benchmarks.step_arms import Arm, dense_arm, frozen_arm, move, our_arm, peft_arm, tuned_dense_arm
 
 BENCH = "step_time"
 VOCAB = 2048
@@ -18,6 +18,7 @@ ROWS, LENGTH = 8, 64
 PEFT_LORA, PEFT_DORA = "PEFT LoRA 2r", "PEFT DoRA 2r"
 DENSE, DENSE_TUNED = "dense D2-LoRA", "dense D2-LoRA, tuned"
 OURS = "D2-LoRA r"
+FROZEN = "the base alone"
 SAME = 1e-4  # float32, sums in another order
 TARGETS_OF = {
     OURS: [
@@ -37,6 +38,7 @@ MAKERS: dict[str, Callable[[Any, Sequence[str]], Arm]] = {
     "D2-LoRA r, norms over outputs": lambda model, layers: our_arm(model, layers, "d2lora", norm_axis="in"),
     "our LoRA 2r": lambda model, layers: our_arm(model, layers, "lora"),
     "our DoRA 2r": lambda model, layers: our_arm(model, layers, "dora"),
+    FROZEN: frozen_arm,
 }
 REFERENCES: dict[str, Callable[[Any, Sequence[str]], Arm]] = {  # compared with, not timed
     "definition, readd 0": lambda model, layers: dense_arm(model, layers, readd=0),
@@ -55,6 +57,7 @@ NOTES = {
     PEFT_DORA: "no dropout, so PEFT reuses the base product; its cache acts in evaluation only",
     DENSE: "the definition: W_eff built by autograd in every layer and pass",
     DENSE_TUNED: "the same, with W's norms kept and one product for both pairs",
+    FROZEN: "no adapters: forward, and backward to the first block; what every arm pays before it adds anything",
     OURS: "readd 1, norms over inputs: the defaults",
     "our LoRA 2r": "same loss and gradients as PEFT LoRA 2r",
     "our DoRA 2r": "same loss and gradients as PEFT DoRA 2r",

@@ -50,7 +50,6 @@ def train_run(prepared: Prepared, run: Run, out: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    torch.set_num_threads(1)
     set_seed(run.seed)
     place = out / f"{run.task}-{run.seed}"
     tokenizer = AutoTokenizer.from_pretrained(prepared.base)

@@ -87,7 +87,6 @@ def sweep(prepared: Prepared, out: Path) -> None:
 
     from orchestrator.batches import draw_batches
 
-    torch.set_num_threads(1)
     case = prepared.case
     tokenizer = AutoTokenizer.from_pretrained(prepared.base)
     base = AutoModelForCausalLM.from_pretrained(prepared.base, dtype=torch.float32)

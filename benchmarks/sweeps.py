@@ -1,10 +1,12 @@
 """(b) A whole sweep of 2 tasks x 4 seeds: ours against PEFT in a loop, tuned, a process a run, and on Ray Tune.
 
 Seconds on the clock and CPU seconds of the whole process tree, from the command to its end: imports, loading, training,
-scoring, saving and, of ours alone, MLflow and the report. Every arm is a fresh process in a fresh folder.
+scoring, saving and, of ours alone, MLflow and the report. Every arm is a fresh process in a fresh folder and has the
+whole machine: a process that is alone computes with a thread a core, of several at once each with one.
 """
 
 import itertools
+import os
 import shutil
 import sys
 import tempfile
@@ -22,6 +24,7 @@ LIMIT = 900.0  # seconds of one arm
 OURS, OURS_ON_RAY = "ours", "ours on Ray"
 TRAINER, TUNED = "PEFT + Trainer", "PEFT, tuned loop"
 PROCESSES, TUNE = "a process a run, 2 at once", "Ray Tune + PEFT"
+SIDE_BY_SIDE = (OURS_ON_RAY, PROCESSES, TUNE)  # arms that keep the cores busy with a process each
 WIDTHS = (1, 2, 4, 8)
 STEPS = 120  # of a run at 64 tokens each; start-up, of a quarter of a minute, is in every figure
 FEW = 40  # where an arm is slow, or the table an aside
@@ -126,6 +129,12 @@ def is_ours(arm: str) -> bool:
     return arm in (OURS, OURS_ON_RAY) or arm.startswith(_width(""))
 
 
+def threads_of(arm: str) -> dict[str, str]:
+    """What the arm's processes compute with, as environment."""
+    threads = "1" if arm in SIDE_BY_SIDE else str(os.cpu_count())
+    return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
 def _table(plan: Plan, place: Path, say: Say) -> list[Result]:
     prepared = _prepared(plan.case, place, say)
     cpu: dict[str, list[float]] = {arm: [] for arm in plan.arms}
@@ -156,7 +165,7 @@ def _timed(arm: str, prepared: Prepared, place: Path, cpu: list[float]) -> Measu
         out = place / "arms" / f"{prepared.folder.name} {arm} {next(numbers)}".replace(" ", "_").replace(",", "")
         out.mkdir(parents=True)
         (out / "recipe.yaml").write_text(recipe(prepared, out, cluster_of(arm)))
-        cost = tree_cost(command(arm, prepared, out), out / "log.txt", limit=LIMIT)
+        cost = tree_cost(command(arm, prepared, out), out / "log.txt", limit=LIMIT, env=threads_of(arm))
         wanted = [prepared.case.steps] * len(prepared.runs)
         if steps_of(arm, out) != wanted:
             raise FailedError(f"{arm}: runs of {steps_of(arm, out)} steps, not {wanted}; see what it left in {out}")
