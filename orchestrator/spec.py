@@ -144,6 +144,27 @@ class TrackingSpec(Frozen):
     experiment: str | None = None
 
 
+class SearchSpec(Frozen):
+    """Which runs are trained: all (grid), or seed after seed those of settings that may be the best (racing, ADR 9).
+
+    ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the seeds
+    before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none are).
+    """
+
+    kind: Literal["grid", "racing"] = "grid"
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    first: Annotated[int, Field(ge=2)] = 3
+    resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
+
+    @model_validator(mode="after")
+    def _grid_has_no_race(self) -> Self:
+        fields = type(self).model_fields
+        given = [name for name in ("alpha", "first", "resolve") if getattr(self, name) != fields[name].default]
+        if self.kind == "grid" and given:
+            raise ValueError(f"{given[0]} belongs to kind: racing, and this is a grid.")
+        return self
+
+
 class SweepSpec(Frozen):
     """A recipe after reading: every task x method x rate x seed is a run."""
 
@@ -156,6 +177,7 @@ class SweepSpec(Frozen):
     optim: OptimSpec = OptimSpec()
     engine: EngineSpec = EngineSpec()
     cluster: ClusterSpec = ClusterSpec()
+    search: SearchSpec = SearchSpec()
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "./sweeps"
     champions: bool = True
@@ -197,6 +219,18 @@ class SweepSpec(Frozen):
             )
         if self.engine.kind == "plain" and workers > 1:
             raise ValueError(f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero.")
+        return self
+
+    @model_validator(mode="after")
+    def _race_can_drop(self) -> Self:
+        settings, first = len(self.methods) * len(self.optim.rates), self.search.first
+        if self.search.kind == "racing" and settings < 2:
+            raise ValueError("search.kind=racing needs two settings (methods x rates) or more: give them, or grid.")
+        if self.search.kind == "racing" and first >= len(self.seeds):
+            raise ValueError(
+                f"search.first={first} leaves nothing to save of {len(self.seeds)} seeds: give more seeds, a smaller "
+                "search.first (2 or more), or search.kind=grid."
+            )
         return self
 
     @property
