@@ -14,7 +14,7 @@ NAMED = 4
 
 def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[Row]) -> str:
     """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
-    sentences = [_outcome(reference, tasks, macro), _diverged(rows), _failed(rows)]
+    sentences = [_outcome(reference, tasks, macro), _diverged(rows), _failed(rows), _dropped(rows)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -94,6 +94,11 @@ def _diverged(rows: Sequence[Row]) -> str:
 def _failed(rows: Sequence[Row]) -> str:
     lost = sum(row["status"] == "failed" for row in rows)
     return f"{count(lost, 'run')} failed and {'is' if lost == 1 else 'are'} missing from these figures." if lost else ""
+
+
+def _dropped(rows: Sequence[Row]) -> str:
+    spared = sum(row["status"] == "dropped" for row in rows)
+    return f"The race made {spared} of {count(len(rows), 'run')} needless." if spared else ""
 
 
 def _task_claim(task: str, reference: str, found: TaskSummary) -> str:

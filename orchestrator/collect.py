@@ -15,16 +15,25 @@ from orchestrator.results import DamagedRunError, RunFolder
 
 def result_row(run: PlannedRun, folder: RunFolder, error: str, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a run: its own if it has ended and is whole, else one that says ``error``, with ``extra``."""
-    spec = run.spec
     try:
         folder.check()
         if folder.ended():
-            return {**folder.row(), "method": spec.method.label, **extra}
+            return {**folder.row(), "method": run.spec.method.label, **extra}
     except DamagedRunError as damaged:
         error = str(damaged)
+    return {**_without_result(run, "failed"), **extra, "error": error}
+
+
+def dropped_row(run: PlannedRun, reason: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a run that the search has decided not to train: it has no result, and nothing went wrong."""
+    return {**_without_result(run, "dropped"), **extra, "reason": reason}
+
+
+def _without_result(run: PlannedRun, status: str) -> dict[str, Any]:
+    spec = run.spec
     row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
-    row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": "failed"}
-    return {**row, **dict.fromkeys((*METRICS, "steps", "tokens", "train_seconds")), **extra, "error": error}
+    row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": status}
+    return row | dict.fromkeys((*METRICS, "steps", "tokens", "train_seconds"))
 
 
 def publish_predictions(folder: RunFolder, place: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -114,7 +115,7 @@ def _look(race: Race, stand: Decision, ready: Sequence[str], seeds: int, scores:
     means, errors = _compare(table, best)
     look, active, dropped = seeds - race.first + 1, list(stand.active), dict(stand.dropped)
     while True:  # who goes leaves their share of the error to those who stay
-        critical = float(stats.t.isf(share_of(race, look, len(active)), seeds - 1))
+        critical = _critical(share_of(race, look, len(active)), seeds - 1)
         gaps = {
             setting: Gap(float(mean), float(mean + critical * error))
             for setting, mean, error in zip(ready, means, errors, strict=True)
@@ -138,6 +139,12 @@ def _compare(table: NDArray[np.float64], best: int) -> tuple[NDArray[np.float64]
     differences = table - table[best]
     spread = np.maximum(differences.std(axis=1, ddof=1), step if math.isfinite(step) else 0.0)
     return differences.mean(axis=1), spread / math.sqrt(table.shape[1])
+
+
+@cache
+def _critical(share: float, freedom: int) -> float:
+    """Return the t that a comparison without a difference exceeds with this probability."""
+    return float(stats.t.isf(share, freedom))
 
 
 def _outcome(race: Race, stand: Decision, seeds: int) -> Outcome:

@@ -62,7 +62,7 @@ def render_report(
             macro=_macro_forest(summary),
             sections=[_section(task, found, rows, chance.get(task)) for task, found in summary["tasks"].items()],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],
-            lost=[_lost(row) for row in rows if row["status"] != "committed"],
+            lost=[_lost(row) for row in rows if row["status"] not in ("committed", "dropped")],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
             seeds=sorted({row["seed"] for row in rows}),
         )

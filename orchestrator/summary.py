@@ -13,7 +13,10 @@ Verdict = Literal["ahead", "behind", "tie", "unknown"]
 
 
 class RateSummary(TypedDict):
-    """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone."""
+    """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
+
+    ``dropped`` are runs that a race has decided not to train.
+    """
 
     lr: float
     n: int
@@ -26,6 +29,7 @@ class RateSummary(TypedDict):
     diverged_seeds: list[int]
     failed: int
     failed_seeds: list[int]
+    dropped: int
     volatility: float | None
     validation_mean: float | None
     train_seconds: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
@@ -16,7 +16,7 @@ from orchestrator.batches import count_steps
 from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
-from orchestrator.collect import publish_predictions, result_row
+from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
@@ -28,6 +28,7 @@ from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
 from orchestrator.results import DamagedRunError, RunFolder
+from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
 from orchestrator.tracking.memory import MemoryTracker
@@ -50,6 +51,8 @@ class Sweep:
     runs: list[PlannedRun] = field(init=False)
     tracker: PatientTracker = field(init=False)
     _cluster: Cluster | None = None
+    _scores: dict[str, float | None] = field(default_factory=dict)
+    _measured: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
         self.folder = resolve(self.spec.storage) / self.spec.name
@@ -62,7 +65,7 @@ class Sweep:
             errors = self._train() if train else {}
             rows, summary = self._conclude(errors)
             champions, broken = self._champions(rows, summary)
-            complete = not broken and all(row["status"] == "committed" for row in rows)
+            complete = not broken and all(row["status"] in ("committed", "dropped") for row in rows)
             self._finish(rows, summary, champions, complete)
             complete = complete and self.tracker.behind is None
             problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
@@ -84,14 +87,28 @@ class Sweep:
         self.tracker.begin()
 
     def _train(self) -> dict[str, str]:
-        """Train every run that has not ended; return run key -> error of those that could not be."""
+        """Train rung after rung what the search asks for; return run key -> error of those that could not be."""
         missing = [run for run in self.runs if not self._ended(run)]
-        self._say(
-            f"{len(self.runs)} runs planned, {len(self.runs) - len(missing)} done already, {len(missing)} to train"
-        )
+        done = len(self.runs) - len(missing)
+        failed: dict[str, str] = {}
+        rung = next_runs(self.spec, self.runs, self._results())
+        if self.spec.search.kind == "grid":
+            self._say(f"{len(self.runs)} runs planned, {done} done already, {len(missing)} to train")
+        else:
+            self._say(f"{len(self.runs)} runs planned at most, {done} done already, {len(rung)} to train next")
+        while rung:
+            failed |= self._train_rung(rung)
+            results = self._results()
+            failed |= {run.key: "Its result cannot be read." for run in rung if run.key not in results | failed}
+            for line in told(decisions(self.spec, self.runs, results, failed)):
+                self._say(line)
+            rung = next_runs(self.spec, self.runs, results, failed)
+        return failed
+
+    def _train_rung(self, rung: Sequence[PlannedRun]) -> dict[str, str]:
+        """Train these runs, and again those that failed; return run key -> error of those that could not be."""
+        missing = list(rung)
         errors: dict[str, str] = {}
-        if not missing:
-            return errors
         steps = {run.key: self._steps(run) for run in self.runs}
         keys = frozenset(run.key for run in missing)
         with watched(self.folder, steps, keys, self.console, self._sync_sometimes()):
@@ -101,6 +118,15 @@ class Sweep:
                 if not missing:
                     break
         return {run.key: errors.get(run.key, "The trainer ended without a result.") for run in missing}
+
+    def _results(self) -> dict[str, float | None]:
+        """Return the validation accuracy of each run that has ended, None where it diverged; each is read once."""
+        for run in self.runs:
+            folder = self._folder_of(run)
+            if run.key not in self._scores and folder.ended():
+                with suppress(DamagedRunError):  # it counts as not trained, and its own row says why
+                    self._scores[run.key] = folder.row()["validation_accuracy"]
+        return self._scores
 
     def _attempt(self, missing: Sequence[PlannedRun], attempt: int) -> dict[str, str]:
         """Run the missing as packs, the second time each alone, so that a bad run fails by itself."""
@@ -130,6 +156,8 @@ class Sweep:
             return dict.fromkeys(self.ready.data, wanted)
         if len(missing) <= cluster.concurrent:
             return dict.fromkeys(self.ready.data, 1)
+        if self._measured is not None:  # by an earlier rung
+            return self._measured
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         place, workers = str(self.ready.base.path), self.spec.cluster.workers
@@ -140,12 +168,14 @@ class Sweep:
             self._say(f"measuring failed ({shorten(str(error), 200)}); every run is trained alone")
             return dict.fromkeys(self.ready.data, 1)
         self._say("runs to a pack, at most: " + ", ".join(f"{task} {width}" for task, width in widths.items()))
-        return dict.fromkeys(self.ready.data, 1) | widths
+        self._measured = dict.fromkeys(self.ready.data, 1) | widths
+        return self._measured
 
     def _conclude(self, errors: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Collect results and predictions from the run folders and write the summary."""
         self._sync()
-        rows = [self._row(run, errors) for run in self.runs]
+        needless = spared(self.spec, self.runs, self._results(), errors)
+        rows = [self._row(run, errors, needless) for run in self.runs]
         committed = [run for run, row in zip(self.runs, rows, strict=True) if row["status"] == "committed"]
         predictions = {
             run.key: publish_predictions(self._folder_of(run), self.folder / "predictions" / f"{run.key}.jsonl")
@@ -212,12 +242,14 @@ class Sweep:
         files = [report, *(self.folder / name for name in ("summary.json", "results.jsonl", "sweep.json"))]
         self.tracker.summarise(summary, files, complete)
 
-    def _row(self, run: PlannedRun, errors: Mapping[str, str]) -> dict[str, Any]:
+    def _row(self, run: PlannedRun, errors: Mapping[str, str], needless: Mapping[str, str]) -> dict[str, Any]:
         base = read_json(self._base_file(run.spec.task.name))
         extra = {
             "mlflow_run_id": self.tracker.run_id(run.key),
             "base_accuracy": base["accuracy"] if isinstance(base, dict) else None,
         }
+        if run.key in needless:
+            return dropped_row(run, needless[run.key], extra)
         return result_row(run, self._folder_of(run), errors.get(run.key, "not trained yet"), extra)
 
     def _ended(self, run: PlannedRun) -> bool:

@@ -28,7 +28,7 @@ def tell(
     """Print it, a line a fact."""
     lines = ["", str(summary["headline"])]
     lines += [_champion(task, one) for task, one in champions.items()]
-    lines += [_failure(row, folder) for row in rows if row["status"] != "committed"]
+    lines += [_failure(row, folder) for row in rows if row["status"] not in ("committed", "dropped")]
     lines += [f"  {problem}" for problem in problems]
     lines.append(f"report: {folder / 'report.html'}")
     if spec.tracking.uri != "none":

@@ -48,7 +48,8 @@ Scores = dict[str, dict[str, dict[int, Finished]]]
 def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
     """Return the content of ``summary.json`` from the rows of ``results.jsonl`` and the predictions by run key.
 
-    Runs that diverged or failed are counted and named, and enter no mean. Predictions may be missing for any run.
+    Runs that diverged or failed are counted and named, and enter no mean; those that a race dropped are counted.
+    Predictions may be missing for any run.
     """
     _refuse_repeated(rows)
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
@@ -87,6 +88,7 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "diverged_seeds": diverged,
         "failed": len(failed),
         "failed_seeds": failed,
+        "dropped": sum(row["status"] == "dropped" for row in rows),
         "volatility": _mean_of(done, "train_loss_volatility"),
         "validation_mean": _mean_of(done, "validation_accuracy"),
         "train_seconds": _mean_of(done, "train_seconds"),
@@ -97,14 +99,14 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
 def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
     """Return the learning rate to report: the fewest lost runs, then the best mean validation, never the test accuracy.
 
-    A run is lost if it diverged or failed: a mean over the seeds that are left may be luck, so however well they did,
-    their rate loses to one that lost fewer. A rate without a committed run loses to any with one. Ties go to the
-    smaller rate.
+    A run is lost if it diverged, failed or was dropped by a race: a mean over the seeds that are left may be luck, so
+    however well they did, their rate loses to one that lost fewer. A rate without a committed run loses to any with
+    one. Ties go to the smaller rate.
     """
 
     def merit(found: RateSummary) -> tuple[bool, int, float, float]:
         validation = found["validation_mean"]
-        lost = found["diverged"] + found["failed"]
+        lost = found["diverged"] + found["failed"] + found["dropped"]
         return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
 
     return min(by_lr, key=merit)
