@@ -59,6 +59,7 @@ class Estimate:
     runs: int
     rates: int
     seeds: int
+    search: str
     tasks: list[TaskPlan]
     methods: list[MethodPlan]
     packs: int
@@ -103,6 +104,7 @@ def estimate(
         runs=len(runs),
         rates=len(sweep.optim.rates),
         seeds=len(sweep.seeds),
+        search=sweep.search.kind,
         tasks=tasks,
         methods=methods,
         packs=len(packs),

@@ -129,6 +129,8 @@ def _notes(found: Estimate) -> list[str]:
     notes.append("Rows are those published; repeated and leaked ones are left out later. Usual lengths are means.")
     if not all(task.rows.known for task in found.tasks):
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")
+    if found.search == "racing":
+        notes.append("search.kind=racing: all this is for the whole grid, the most that a race can train.")
     if found.seeds < 2:
         notes.append("One seed has no spread: no difference between methods can be tested.")
     return notes

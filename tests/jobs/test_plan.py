@@ -18,8 +18,8 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy")
 KEYS = {
     "": {
-        "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "tasks", "methods", "packs",
-        "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
+        "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "search", "tasks", "methods",
+        "packs", "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
         "work_at_most", "duration", "duration_at_most", "detectable",
     },
     "shape": {
@@ -76,6 +76,17 @@ def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture
     told = capsys.readouterr().out
     assert "as given by --tflops" in told
     assert "ASSUMED" not in told
+
+
+def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), "seeds=[0,1,2,3]"
+    assert "the most that a race can train" not in _said(capsys, recipe, seeds)
+    assert "the most that a race can train" in _said(capsys, recipe, seeds, "search={kind: racing}")
+
+
+def _said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert plan(*words) == 0
+    return " ".join(capsys.readouterr().out.split())
 
 
 def test_a_model_that_is_not_known_is_planned_as_far_as_possible(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from orchestrator.spec import MethodSpec, OptimSpec, RunSpec, SweepSpec, TaskSpe
 
 LORA = MethodSpec(name="lora", settings={"rank": 8, "alpha": 16.0}, label="lora", targets="attention")
 
+DORA = LORA.model_copy(update={"name": "dora", "label": "dora"})
+
 
 def sweep(**changes: Any) -> SweepSpec:
     content = {"name": "mine", "tasks": [TaskSpec(name="boolq")], "methods": [LORA], "seeds": [0], **changes}
@@ -82,6 +84,11 @@ def test_a_key_changes_with_the_content_of_base_and_data() -> None:
         {"tracking": {"uri": "none", "experiment": "other"}},
         {"storage": "/elsewhere"},
         {"champions": False},
+        {
+            "search": {"kind": "racing", "alpha": 0.1, "first": 2, "resolve": 1.0},
+            "seeds": [0, 1, 2],
+            "methods": [LORA, DORA],
+        },
         {"name": "other"},
     ],
 )

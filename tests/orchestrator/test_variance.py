@@ -113,6 +113,17 @@ def test_lost_runs_are_summed_whatever_lost_them_and_equal_losses_go_to_validati
     assert choose_rate([summarise_rate(rows) for rows in (one_each, diverged, failed)])["lr"] == 3e-4
 
 
+def test_a_rate_that_a_race_dropped_loses_to_one_that_stayed_in_and_is_no_failure() -> None:
+    lucky = [row(lr=1e-3, validation=0.99), *(row(lr=1e-3, seed=seed, status="dropped") for seed in range(1, 5))]
+    stayed = runs("d2lora", OURS, lr=1e-4, validation=0.50)
+    summary = summarise(lucky + stayed, {})
+    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (found["lr"], found["dropped"], found["failed"]) == (1e-4, 0, 0)
+    assert (found["by_lr"]["0.001"]["dropped"], found["by_lr"]["0.001"]["n"]) == (4, 1)
+    assert "The race made 4 of 10 runs needless." in summary["headline"]
+    assert "failed" not in summary["headline"]
+
+
 def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
     lost = summarise_rate([row(lr=1e-4, status="failed")])
     wild = summarise_rate([row(lr=1e-3, validation=0.3), row(lr=1e-3, seed=1, status="diverged")])
