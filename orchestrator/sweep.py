@@ -99,7 +99,8 @@ class Sweep:
         while rung:
             failed |= self._train_rung(rung)
             results = self._results()
-            failed |= {run.key: "Its result cannot be read." for run in rung if run.key not in results | failed}
+            known = {*results, *failed}
+            failed |= {run.key: "Its result cannot be read." for run in rung if run.key not in known}
             for line in told(decisions(self.spec, self.runs, results, failed)):
                 self._say(line)
             rung = next_runs(self.spec, self.runs, results, failed)

@@ -210,3 +210,18 @@ def test_a_race_of_one_setting_is_refused(recipe: Path) -> None:
 def test_the_search_is_in_no_run_key(recipe: Path) -> None:
     grid, racing = (planned(read_recipe(recipe, (*GRID, *words))) for words in ((), (RACING,)))
     assert [run.key for run in grid] == [run.key for run in racing]
+
+
+def test_a_result_that_cannot_be_read_ends_its_run_as_failed_and_not_the_sweep_in_a_circle(recipe: Path) -> None:
+    class Spoiling(Stubbed):
+        def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+            failures = super().run_packs(jobs, train)
+            run = jobs[0].pack.runs[0]
+            (Path(jobs[0].folder) / "runs" / run.key / "COMMITTED.json").write_text("{}")
+            return failures
+
+    cluster = Spoiling()
+    code, _, folder = race(recipe, cluster, "tasks=[tiny_recall]")
+    assert (code, len(cluster.rungs)) == (1, 1)
+    (failed,) = [row for row in rows_of(folder) if row["status"] != "committed"]
+    assert (failed["status"], "is not what was written" in failed["error"]) == ("failed", True)
