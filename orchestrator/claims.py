@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.intervals import MOST_SEEDS, seeds_needed
@@ -14,7 +15,8 @@ NAMED = 4
 
 def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[Row]) -> str:
     """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
-    sentences = [_outcome(reference, tasks, macro), _diverged(rows), _failed(rows), _dropped(rows)]
+    by_task = _by_task(reference, tasks) if reference is not None else ""
+    sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), _dropped(rows)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -23,7 +25,8 @@ def claims(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro
     if reference is None:
         return []
     by_task = [_task_claim(task, reference, found) for task, found in tasks.items()]
-    limits = [_resolution(reference, macro), _family(tasks), _grid_edges(tasks), _budgets(reference, tasks)]
+    limits = [_resolution(reference, macro), _family(reference, tasks), _grid_edges(tasks)]
+    limits += [_tuning(tasks), _budgets(reference, tasks)]
     return [sentence for sentence in by_task + limits if sentence]
 
 
@@ -84,6 +87,42 @@ def _where(tasks: Mapping[str, TaskSummary]) -> str:
     return f"on {next(iter(tasks))}" if len(tasks) == 1 else f"on average over {len(tasks)} tasks"
 
 
+def _by_task(reference: str, tasks: Mapping[str, TaskSummary]) -> str:
+    """Count the tasks on which the reference is ahead of each other method, and say what more seeds would settle."""
+    against: dict[str, list[Difference]] = {}
+    for summary in tasks.values():
+        for pair in summary["differences"]:
+            against.setdefault(pair["second"], []).append(pair)
+    compared = {name: pairs for name, pairs in against.items() if any(pair["verdict"] != "unknown" for pair in pairs)}
+    if len(tasks) < 2 or not 0 < len(compared) <= NAMED:
+        return ""
+    phrases = [_task_count(name, pairs) for name, pairs in compared.items()]
+    return f"By task, {reference} is {'; '.join(phrases)}. {_more_seeds(tasks)}".strip()
+
+
+def _task_count(name: str, pairs: Sequence[Difference]) -> str:
+    seen = Counter(pair["verdict"] for pair in pairs)
+    rest = [f"{count(seen['tie'], 'tie')}"] if seen["tie"] else []
+    rest += [f"behind on {seen['behind']}"] if seen["behind"] else []
+    rest += [f"{seen['unknown']} not comparable"] if seen["unknown"] else []
+    return f"ahead of {name} on {seen['ahead']} of {count(len(pairs), 'task')}" + (f" ({listed(rest)})" if rest else "")
+
+
+def _more_seeds(tasks: Mapping[str, TaskSummary]) -> str:
+    """Name the tie that the fewest more seeds would settle to one point; nothing where all ties are that fine."""
+    ties = [
+        (pair["seeds_for_one_point"], pair["n"], task, pair["second"])
+        for task, summary in tasks.items()
+        for pair in summary["differences"]
+        if pair["verdict"] == "tie"
+    ]
+    open_ties = [(needed - n, task, other) for needed, n, task, other in ties if needed is not None and needed > n]
+    if not open_ties:
+        return ""
+    more, task, other = min(open_ties)
+    return f"{count(more, 'more seed')} would resolve 1 point on {task} against {other}."
+
+
 def _diverged(rows: Sequence[Row]) -> str:
     lost = [row for row in rows if row["status"] == "diverged"]
     named = [f"{row['method']} on {row['task']}, seed {row['seed']} at lr {rate(row['lr'])}" for row in lost[:NAMED]]
@@ -135,9 +174,13 @@ def _resolution(reference: str, macro: Macro) -> str:
     return f"{sentence} If the {seen} points seen are true, it would take {seeds} to show them."
 
 
-def _family(tasks: Mapping[str, TaskSummary]) -> str:
+def _family(reference: str, tasks: Mapping[str, TaskSummary]) -> str:
     tested = sum(pair["p"] is not None for task in tasks.values() for pair in task["differences"])
-    return f"The p-values by task are Holm-corrected over all {tested} comparisons of the sweep." if tested > 1 else ""
+    return (
+        f"The p-values by task are Holm-corrected over all {tested} comparisons of {reference} with another method."
+        if tested > 1
+        else ""
+    )
 
 
 def _grid_edges(tasks: Mapping[str, TaskSummary]) -> str:
@@ -161,6 +204,21 @@ def _grid_edges(tasks: Mapping[str, TaskSummary]) -> str:
 def _on_edge(found: MethodSummary) -> bool:
     rates = [each["lr"] for each in found["by_lr"].values()]
     return len(rates) > 1 and found["lr"] in (min(rates), max(rates))
+
+
+def _tuning(tasks: Mapping[str, TaskSummary]) -> str:
+    """Where methods were tuned over unequal numbers of settings, say what each reaches with as few as the fewest."""
+    tried = {task: {name: curve for name, curve in found["families"].items() if curve} for task, found in tasks.items()}
+    unequal = [task for task, curves in tried.items() if len({len(curve) for curve in curves.values()}) > 1]
+    if not unequal:
+        return ""
+    task, curves = unequal[0], tried[unequal[0]]
+    fewest = min(len(curve) for curve in curves.values())
+    reached = [f"{name} {percent(curve[fewest - 1]['test'])} (of {len(curve)})" for name, curve in curves.items()]
+    return (
+        f"Methods were tuned over different numbers of settings. The best of {count(fewest, 'setting')} drawn from "
+        f"each is expected to reach, on {task}: {listed(reached)}."
+    )
 
 
 def _budgets(reference: str, tasks: Mapping[str, TaskSummary]) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.bootstrap import bca_interval, item_interval
 from orchestrator.intervals import (
     holm,
     mcnemar_p,
     mean_difference,
     paired_p,
+    seeds_needed,
     smallest_detectable_difference,
     spread,
     t_interval,
 )
-from orchestrator.summary import Difference, Discordance, Predictions, Verdict
+from orchestrator.summary import Difference, Discordance, Predictions, Ratio, SeedDiscordance, Verdict
 
 SIGNIFICANT = 0.05
+ONE_POINT = 0.01
 
 
 class Finished(NamedTuple):
@@ -28,6 +32,7 @@ class Finished(NamedTuple):
 
     run_key: str
     accuracy: float
+    volatility: float | None = None
 
 
 class Marks(NamedTuple):
@@ -42,10 +47,14 @@ def reference_method(methods: Sequence[str]) -> str | None:
     return "d2lora" if "d2lora" in methods else next(iter(methods), None)
 
 
-def method_pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
-    """Return all pairs of methods, those with the reference first, in the order of the sweep."""
-    reference = reference_method(methods)
-    return list(combinations(sorted(methods, key=lambda method: method != reference), 2))
+def reference_pairs(methods: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
+    """Return the reference with each other method, in the order of the sweep; nothing where it is not among them.
+
+    These are what is compared, and the family of the correction: as many as there are other methods, not their pairs.
+    """
+    if reference is None or reference not in methods:
+        return []
+    return [(reference, method) for method in methods if method != reference]
 
 
 def difference(names: tuple[str, str], first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
@@ -63,11 +72,15 @@ def difference(names: tuple[str, str], first: Mapping[int, float], second: Mappi
         "mean": mean_difference(values) if values else None,
         "sd": sd,
         "interval": t_interval(values),
+        "bootstrap": bca_interval(values),
         "p": paired_p(values),
         "p_corrected": None,
         "detectable": smallest_detectable_difference(len(values), sd) if sd else None,
+        "seeds_for_one_point": None if sd is None else seeds_needed(ONE_POINT, sd),
         "pooled": None,
         "by_item": None,
+        "by_seed": [],
+        "volatility_ratio": None,
         "verdict": "unknown",
     }
 
@@ -76,14 +89,30 @@ def with_items(
     found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], marks: Mapping[str, Marks]
 ) -> Difference:
     """Return the difference with its item-level counts, over the paired seeds that have predictions of both runs."""
-    runs = [(first[seed].run_key, second[seed].run_key) for seed in found["seeds"]]
-    pairs = [_aligned(a, b, marks) for a, b in runs if a in marks and b in marks]
+    runs = {seed: (first[seed].run_key, second[seed].run_key) for seed in found["seeds"]}
+    pairs = {seed: _aligned(a, b, marks) for seed, (a, b) in runs.items() if a in marks and b in marks}
     if not pairs:
         return found
-    index, lead = (np.concatenate(columns) for columns in zip(*pairs, strict=True))
+    index, lead = (np.concatenate(columns) for columns in zip(*pairs.values(), strict=True))
     _, place = np.unique(index, return_inverse=True)
     net = np.bincount(place, weights=lead)
-    return {**found, "pooled": _discordance(lead), "by_item": _discordance(net)}
+    by_seed = [_seed_discordance(seed, lead) for seed, (_, lead) in pairs.items()]
+    return {**found, "pooled": _discordance(lead), "by_item": _discordance(net), "by_seed": by_seed}
+
+
+def with_volatility(found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished]) -> Difference:
+    """Return the difference with the ratio of the training volatilities: paired by seed, Student's t on logarithms."""
+    pairs = [(first[seed].volatility, second[seed].volatility) for seed in found["seeds"]]
+    logs = [math.log(a / b) for a, b in pairs if a and b]
+    if not logs:
+        return found
+    interval = t_interval(logs)
+    ratio: Ratio = {
+        "n": len(logs),
+        "ratio": math.exp(statistics.fmean(logs)),
+        "interval": None if interval is None else [math.exp(end) for end in interval],
+    }
+    return {**found, "volatility_ratio": ratio}
 
 
 def mark(predictions: Predictions) -> dict[str, Marks]:
@@ -100,17 +129,19 @@ def corrected(differences: Sequence[Difference]) -> list[Difference]:
     """Return the differences with Holm-corrected p-values over all of them as one family, and their verdicts.
 
     The verdict rests on the paired t test over seeds, the only one that asks whether another seed would agree. The
-    seed-level, the pooled and the item-level p-values are each a family of their own.
+    seed-level, the pooled and the item-level p-values are each a family of their own, as are those of single seeds.
     """
     seed_level = holm([found["p"] for found in differences])
     pooled = holm([found["pooled"]["p"] if found["pooled"] else None for found in differences])
     by_item = holm([found["by_item"]["p"] if found["by_item"] else None for found in differences])
+    single = iter(holm([one["p"] for found in differences for one in found["by_seed"]]))
     return [
         {
             **found,
             "p_corrected": p,
             "pooled": _with_p(found["pooled"], p_pooled),
             "by_item": _with_p(found["by_item"], p_item),
+            "by_seed": [{**one, "p_corrected": next(single)} for one in found["by_seed"]],
             "verdict": verdict(found["mean"], p),
         }
         for found, p, p_pooled, p_item in zip(differences, seed_level, pooled, by_item, strict=True)
@@ -140,6 +171,13 @@ def _aligned(first: str, second: str, marks: Mapping[str, Marks]) -> tuple[NDArr
 def _discordance(lead: NDArray[Any]) -> Discordance:
     wins, losses = int((lead > 0).sum()), int((lead < 0).sum())
     return {"wins": wins, "losses": losses, "p": mcnemar_p(wins, losses), "p_corrected": None}
+
+
+def _seed_discordance(seed: int, lead: NDArray[Any]) -> SeedDiscordance:
+    """Return how the two runs of one seed differ on the same items."""
+    counts = _discordance(lead)
+    interval = item_interval(counts["wins"], counts["losses"], len(lead))
+    return {"seed": seed, "items": len(lead), "interval": interval, **counts}
 
 
 def _with_p(found: Discordance | None, p_corrected: float | None) -> Discordance | None:

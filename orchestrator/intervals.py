@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from functools import lru_cache
 
 from scipy import optimize, stats
 
@@ -91,10 +92,16 @@ def smallest_detectable_difference(n: int, sd: float, power: float = 0.8) -> flo
     _check(sd, power)
     if n < 2:
         raise ValueError(f"n={n}: a difference between seeds needs at least 2 of them.")
+    return sd * _detectable_effect(n, power)
+
+
+@lru_cache(maxsize=1024)
+def _detectable_effect(n: int, power: float) -> float:
+    """Return the smallest mean difference over sd that n pairs detect."""
     high = 1.0
     while paired_power(n, high) < power:
         high *= 1.5
-    return sd * float(optimize.brentq(lambda effect: paired_power(n, effect) - power, 0.0, high, xtol=1e-13))
+    return float(optimize.brentq(lambda effect: paired_power(n, effect) - power, 0.0, high, xtol=1e-13))
 
 
 def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int | None:

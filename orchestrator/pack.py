@@ -29,7 +29,7 @@ from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score
 from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
-from orchestrator.volatility import loss_volatility
+from orchestrator.volatility import loss_change, loss_volatility
 
 _log = logging.getLogger(__name__)
 _bases: dict[tuple[str, str, EngineSpec], nn.Module] = {}  # the base of the last pack, for a trainer that takes another
@@ -207,6 +207,7 @@ class _Trainer:
                 "eval_loss": mean_loss(test),
                 "train_loss": lane.losses[-1],
                 "train_loss_volatility": loss_volatility(lane.losses),
+                "train_loss_change": loss_change(lane.losses),
                 "trainable_parameters": sum(tensor.numel() for tensor in state.values()),
             }
         )
@@ -261,6 +262,7 @@ METRICS = (
     "eval_loss",
     "train_loss",
     "train_loss_volatility",
+    "train_loss_change",
     "trainable_parameters",
 )
 

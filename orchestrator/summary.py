@@ -16,6 +16,8 @@ class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
     ``dropped`` are runs that a race has decided not to train.
+    ``interval`` is Student's, ``bootstrap`` the BCa bootstrap's, both 95 %. ``volatility`` is the mean over runs of the
+    standard deviation of the de-trended step loss, ``loss_change`` that of its mean absolute change.
     """
 
     lr: float
@@ -23,6 +25,7 @@ class RateSummary(TypedDict):
     mean: float | None
     sd: float | None
     interval: list[float] | None
+    bootstrap: list[float] | None
     worst: float | None
     worst_seed: int | None
     diverged: int
@@ -31,16 +34,54 @@ class RateSummary(TypedDict):
     failed_seeds: list[int]
     dropped: int
     volatility: float | None
+    volatility_interval: list[float] | None
+    loss_change: float | None
+    loss_change_interval: list[float] | None
     validation_mean: float | None
     train_seconds: float | None
     trainable_parameters: int | None
 
 
+class BestOf(TypedDict):
+    """What the best of ``n`` settings, chosen on validation, is expected to reach, and what so many cost."""
+
+    n: int
+    runs: float
+    train_seconds: float | None
+    validation: float | None
+    test: float | None
+
+
+class Source(TypedDict):
+    """A source's part of the variance of one run's accuracy; ``variance`` is ``estimate``, or 0 where it is below."""
+
+    source: str
+    estimate: float
+    variance: float
+    sd: float
+    truncated: bool
+
+
+class Sources(TypedDict):
+    """The variance of one run's accuracy by its source, from ``runs`` runs; ``levels`` counts each axis' seeds."""
+
+    runs: int
+    items: int | None
+    levels: dict[str, int]
+    sources: list[Source]
+    notes: list[str]
+
+
 class MethodSummary(RateSummary):
-    """One task and method at the learning rate chosen on validation, and every rate that was tried."""
+    """One task and method at the learning rate chosen on validation, and every rate that was tried.
+
+    ``sources`` is of the runs at the chosen rate; ``best_of`` is over the rates.
+    """
 
     base_accuracy: float | None
     by_lr: dict[str, RateSummary]
+    sources: Sources | None
+    best_of: list[BestOf]
 
 
 class Discordance(TypedDict):
@@ -52,12 +93,33 @@ class Discordance(TypedDict):
     p_corrected: float | None
 
 
+class SeedDiscordance(TypedDict):
+    """The two runs of one seed on ``items`` items: McNemar's exact p, and the bootstrap interval of the difference."""
+
+    seed: int
+    items: int
+    wins: int
+    losses: int
+    interval: list[float]
+    p: float
+    p_corrected: float | None
+
+
+class Ratio(TypedDict):
+    """The geometric mean over ``n`` paired seeds of a figure of the first method over the second's."""
+
+    n: int
+    ratio: float
+    interval: list[float] | None
+
+
 class Difference(TypedDict):
     """Accuracy of ``first`` minus ``second``, paired by seed.
 
-    ``values`` belong to ``seeds``; ``unpaired`` are the seeds that only one of the two finished. ``detectable`` is the
-    true difference that so many seeds with this spread detect with power 0.8. ``pooled`` counts every (seed, item),
-    ``by_item`` every item once.
+    ``values`` belong to ``seeds``; ``unpaired`` are the seeds that only one of the two finished. ``interval`` is
+    Student's, ``bootstrap`` the BCa bootstrap's. ``detectable`` is the true difference that so many seeds with this
+    spread detect with power 0.8, ``seeds_for_one_point`` how many would detect 1 point. ``pooled`` counts every
+    (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart.
     """
 
     first: str
@@ -69,30 +131,52 @@ class Difference(TypedDict):
     mean: float | None
     sd: float | None
     interval: list[float] | None
+    bootstrap: list[float] | None
     p: float | None
     p_corrected: float | None
     detectable: float | None
+    seeds_for_one_point: int | None
     pooled: Discordance | None
     by_item: Discordance | None
+    by_seed: list[SeedDiscordance]
+    volatility_ratio: Ratio | None
     verdict: Verdict
 
 
+class TieGroup(TypedDict):
+    """Methods that no corrected comparison separates, best mean first, and where they stand to the reference."""
+
+    leader: str
+    methods: list[str]
+    standing: Literal["ahead", "tie", "behind"]
+
+
 class TaskSummary(TypedDict):
-    """One task: its methods, and all their pairs (those with the reference first)."""
+    """One task: its methods, and the reference's difference to each other one.
+
+    ``families`` has the best-of-n curve over all settings (labels and rates) of the methods of one name.
+    """
 
     methods: dict[str, MethodSummary]
     differences: list[Difference]
+    tie_groups: list[TieGroup]
+    families: dict[str, list[BestOf]]
 
 
 class MacroMethod(TypedDict):
     """A method over all tasks.
 
-    ``mean`` is the mean over tasks of the tasks' means (None where a task has no finished run). ``n``, ``seed_mean``,
-    ``sd``, ``interval``, ``worst`` are over the macro averages of the seeds that finished on all tasks.
+    ``mean`` is the mean over tasks of the tasks' means (None where a task has no finished run), ``bootstrap`` its
+    interval with seeds drawn again within tasks, ``iqm`` the interquartile mean of all runs with the like interval.
+    ``n``, ``seed_mean``, ``sd``, ``interval``, ``worst`` are over the macro averages of the seeds that finished on all
+    tasks.
     """
 
     tasks: int
     mean: float | None
+    bootstrap: list[float] | None
+    iqm: float | None
+    iqm_interval: list[float] | None
     n: int
     seed_mean: float | None
     sd: float | None
@@ -103,11 +187,22 @@ class MacroMethod(TypedDict):
     failed: int
 
 
+class Improvement(TypedDict):
+    """How likely a run of ``first`` beats one of ``second`` on a task drawn at random; a draw counts half."""
+
+    first: str
+    second: str
+    probability: float
+    interval: list[float] | None
+
+
 class Macro(TypedDict):
-    """The averages over tasks, and their paired differences."""
+    """The averages over tasks, and how the reference compares with each other method in them."""
 
     methods: dict[str, MacroMethod]
     differences: list[Difference]
+    improvement: list[Improvement]
+    tie_groups: list[TieGroup]
 
 
 class Summary(TypedDict):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+from orchestrator.best_of import best_of_n
+from orchestrator.bootstrap import bca_interval
 from orchestrator.claims import claims, headline
 from orchestrator.comparisons import (
     Finished,
+    Marks,
     corrected,
     difference,
     mark,
-    method_pairs,
     reference_method,
+    reference_pairs,
     with_items,
+    with_volatility,
 )
 from orchestrator.intervals import seeds_needed, smallest_detectable_difference, spread, t_interval
+from orchestrator.macro import macro_averages
+from orchestrator.sources import variance_sources
 from orchestrator.summary import (
+    BestOf,
     Difference,
-    Macro,
-    MacroMethod,
     MethodSummary,
     Predictions,
     RateSummary,
@@ -28,6 +33,7 @@ from orchestrator.summary import (
     Summary,
     TaskSummary,
 )
+from orchestrator.tie_groups import tie_groups
 from orchestrator.volatility import loss_volatility
 
 __all__ = [
@@ -41,8 +47,10 @@ __all__ = [
     "summarise_rate",
 ]
 
-Scores = dict[str, dict[str, dict[int, Finished]]]
-"""By task, method and seed, the committed runs at the chosen rates."""
+Grid = dict[str, dict[str, list[Row]]]
+"""By task and method, the rows."""
+Runs = Mapping[str, Mapping[int, Finished]]
+"""By method and seed, the committed runs of one task at the chosen rates."""
 
 
 def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
@@ -52,21 +60,25 @@ def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
     Predictions may be missing for any run.
     """
     _refuse_repeated(rows)
+    grid = _grid(rows)
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    tasks = {task: _methods_of(task, rows) for task in dict.fromkeys(str(row["task"]) for row in rows)}
-    scores = {
-        task: {name: _finished(rows, task, name, found["lr"]) for name, found in of.items()}
-        for task, of in tasks.items()
-    }
-    summaries = _with_differences(tasks, scores, predictions)
-    macro = macro_averages(summaries, scores, methods)
     reference = reference_method(methods)
+    found = {
+        task: {name: summarise_method(of, predictions) for name, of in by_method.items()}
+        for task, by_method in grid.items()
+    }
+    scores = {
+        task: {name: _finished(grid[task][name], one["lr"]) for name, one in of.items()} for task, of in found.items()
+    }
+    compared = _compare_all(reference, scores, predictions)
+    tasks = {task: _task(reference, of, grid[task], compared[task]) for task, of in found.items()}
+    macro = macro_averages(tasks, scores, methods)
     return {
         "reference": reference,
-        "tasks": summaries,
+        "tasks": tasks,
         "macro": macro,
-        "headline": headline(reference, summaries, macro, rows),
-        "claims": claims(reference, summaries, macro),
+        "headline": headline(reference, tasks, macro, rows),
+        "claims": claims(reference, tasks, macro),
     }
 
 
@@ -76,12 +88,14 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
     accuracies = [float(row["accuracy"]) for row in done]
     worst = min(done, key=lambda row: (row["accuracy"], row["seed"]), default=None)
     diverged, failed = (_seeds(rows, status) for status in ("diverged", "failed"))
+    volatilities, changes = (_known(done, key) for key in ("train_loss_volatility", "train_loss_change"))
     return {
         "lr": float(rows[0]["lr"]),
         "n": len(done),
-        "mean": statistics.fmean(accuracies) if accuracies else None,
+        "mean": _mean(accuracies),
         "sd": spread(accuracies),
         "interval": t_interval(accuracies),
+        "bootstrap": bca_interval(accuracies),
         "worst": float(worst["accuracy"]) if worst else None,
         "worst_seed": worst["seed"] if worst else None,
         "diverged": len(diverged),
@@ -89,9 +103,12 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "failed": len(failed),
         "failed_seeds": failed,
         "dropped": sum(row["status"] == "dropped" for row in rows),
-        "volatility": _mean_of(done, "train_loss_volatility"),
-        "validation_mean": _mean_of(done, "validation_accuracy"),
-        "train_seconds": _mean_of(done, "train_seconds"),
+        "volatility": _mean(volatilities),
+        "volatility_interval": t_interval(volatilities),
+        "loss_change": _mean(changes),
+        "loss_change_interval": t_interval(changes),
+        "validation_mean": _mean(_known(done, "validation_accuracy")),
+        "train_seconds": _mean(_known(done, "train_seconds")),
         "trainable_parameters": next((row["trainable_parameters"] for row in done), None),
     }
 
@@ -104,94 +121,93 @@ def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
     one. Ties go to the smaller rate.
     """
 
-    def merit(found: RateSummary) -> tuple[bool, int, float, float]:
-        validation = found["validation_mean"]
-        lost = found["diverged"] + found["failed"] + found["dropped"]
-        return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
-
-    return min(by_lr, key=merit)
+    return min(by_lr, key=_merit)
 
 
-def summarise_method(rows: Sequence[Row]) -> MethodSummary:
+def _merit(found: RateSummary) -> tuple[bool, int, float, float]:
+    """Return what settings are ranked by, the best the smallest."""
+    validation = found["validation_mean"]
+    lost = found["diverged"] + found["failed"] + found["dropped"]
+    return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
+
+
+def summarise_method(rows: Sequence[Row], predictions: Predictions | None = None) -> MethodSummary:
     """Return the figures of one task and method from its rows: at the chosen rate, and by rate."""
-    rates = sorted({float(row["lr"]) for row in rows})
-    by_lr = [summarise_rate([row for row in rows if float(row["lr"]) == lr]) for lr in rates]
-    base = next((row["base_accuracy"] for row in rows if row.get("base_accuracy") is not None), None)
-    chosen = {**choose_rate(by_lr), "base_accuracy": base, "by_lr": {repr(found["lr"]): found for found in by_lr}}
-    return cast("MethodSummary", chosen)
+    of_rate: dict[float, list[Row]] = {}
+    for row in rows:
+        of_rate.setdefault(float(row["lr"]), []).append(row)
+    by_lr = [summarise_rate(of_rate[lr]) for lr in sorted(of_rate)]
+    chosen = choose_rate(by_lr)
+    found = {
+        **chosen,
+        "base_accuracy": next((row["base_accuracy"] for row in rows if row.get("base_accuracy") is not None), None),
+        "by_lr": {repr(one["lr"]): one for one in by_lr},
+        "sources": variance_sources(of_rate[chosen["lr"]], predictions or {}),
+        "best_of": best_of_n(sorted(by_lr, key=_merit)),
+    }
+    return cast("MethodSummary", found)
 
 
-def macro_averages(tasks: Mapping[str, TaskSummary], scores: Scores, methods: Sequence[str]) -> Macro:
-    """Return the averages over tasks, and their differences as a family of comparisons of its own."""
-    by_seed = {method: _macro_by_seed(scores, method) for method in methods}
-    differences = [difference(pair, by_seed[pair[0]], by_seed[pair[1]]) for pair in method_pairs(methods)]
+def _task(
+    reference: str | None, methods: dict[str, MethodSummary], rows: Mapping[str, Sequence[Row]], pairs: list[Difference]
+) -> TaskSummary:
     return {
-        "methods": {method: _macro_method(tasks, method, by_seed[method]) for method in methods},
-        "differences": corrected(differences),
+        "methods": methods,
+        "differences": pairs,
+        "tie_groups": tie_groups(reference, {name: found["mean"] for name, found in methods.items()}, pairs),
+        "families": _families(methods, rows),
     }
 
 
-def _macro_method(tasks: Mapping[str, TaskSummary], method: str, by_seed: Mapping[int, float]) -> MacroMethod:
-    found = [task["methods"][method] for task in tasks.values() if method in task["methods"]]
-    means = [each["mean"] for each in found if each["mean"] is not None]
-    averages = list(by_seed.values())
-    worst_seed = min(by_seed, key=lambda seed: (by_seed[seed], seed), default=None)
-    return {
-        "tasks": len(means),
-        "mean": statistics.fmean(means) if len(means) == len(tasks) else None,
-        "n": len(averages),
-        "seed_mean": statistics.fmean(averages) if averages else None,
-        "sd": spread(averages),
-        "interval": t_interval(averages),
-        "worst": None if worst_seed is None else by_seed[worst_seed],
-        "worst_seed": worst_seed,
-        "diverged": sum(each["diverged"] for each in found),
-        "failed": sum(each["failed"] for each in found),
-    }
+def _families(methods: Mapping[str, MethodSummary], rows: Mapping[str, Sequence[Row]]) -> dict[str, list[BestOf]]:
+    """Return the best-of-n curve over all settings of the methods that share a name, whatever their labels."""
+    settings: dict[str, list[RateSummary]] = {}
+    for label, found in methods.items():
+        name = str(rows[label][0].get("settings", {}).get("name", label))
+        settings.setdefault(name, []).extend(found["by_lr"].values())
+    return {name: best_of_n(sorted(tried, key=_merit)) for name, tried in settings.items()}
 
 
-def _macro_by_seed(scores: Scores, method: str) -> dict[int, float]:
-    """Return the mean over tasks for every seed that finished on all of them."""
-    of_tasks = [methods.get(method, {}) for methods in scores.values()]
-    seeds = sorted(set.intersection(*(set(found) for found in of_tasks)))
-    return {seed: statistics.fmean(found[seed].accuracy for found in of_tasks) for seed in seeds}
-
-
-def _with_differences(
-    tasks: Mapping[str, dict[str, MethodSummary]], scores: Scores, predictions: Predictions
-) -> dict[str, TaskSummary]:
-    """Compare all pairs within each task, corrected over the pairs of all tasks together."""
-    found = [
-        (task, pair) for task, methods in tasks.items() for pair in _compare(list(methods), scores[task], predictions)
-    ]
-    compared = zip([task for task, _ in found], corrected([pair for _, pair in found]), strict=True)
-    by_task: dict[str, list[Difference]] = {task: [] for task in tasks}
-    for task, pair in compared:
+def _compare_all(
+    reference: str | None, scores: Mapping[str, Runs], predictions: Predictions
+) -> dict[str, list[Difference]]:
+    """Compare the reference with each other method within each task, corrected over all tasks together."""
+    found = [(task, pair) for task, runs in scores.items() for pair in _compare(reference, runs, predictions)]
+    by_task: dict[str, list[Difference]] = {task: [] for task in scores}
+    for (task, _), pair in zip(found, corrected([pair for _, pair in found]), strict=True):
         by_task[task].append(pair)
-    return {task: {"methods": methods, "differences": by_task[task]} for task, methods in tasks.items()}
+    return by_task
 
 
-def _compare(methods: list[str], runs: dict[str, dict[int, Finished]], predictions: Predictions) -> list[Difference]:
-    keys = [run.run_key for by_seed in runs.values() for run in by_seed.values()]
-    marks = mark({key: predictions[key] for key in keys if key in predictions})
-    accuracies = {name: {seed: run.accuracy for seed, run in by_seed.items()} for name, by_seed in runs.items()}
-    return [
-        with_items(difference((a, b), accuracies[a], accuracies[b]), runs[a], runs[b], marks)
-        for a, b in method_pairs(methods)
-    ]
+def _compare(reference: str | None, runs: Runs, predictions: Predictions) -> list[Difference]:
+    marks = mark({key: predictions[key] for key in _keys(runs.values()) if key in predictions})
+    return [_pair(pair, runs, marks) for pair in reference_pairs(list(runs), reference)]
 
 
-def _methods_of(task: str, rows: Sequence[Row]) -> dict[str, MethodSummary]:
-    of_task = [row for row in rows if row["task"] == task]
-    names = dict.fromkeys(str(row["method"]) for row in of_task)
-    return {name: summarise_method([row for row in of_task if row["method"] == name]) for name in names}
+def _pair(names: tuple[str, str], runs: Runs, marks: Mapping[str, Marks]) -> Difference:
+    first, second = runs[names[0]], runs[names[1]]
+    accuracies = [{seed: run.accuracy for seed, run in each.items()} for each in (first, second)]
+    found = with_items(difference(names, *accuracies), first, second, marks)
+    return with_volatility(found, first, second)
 
 
-def _finished(rows: Sequence[Row], task: str, method: str, lr: float) -> dict[int, Finished]:
+def _keys(by_method: Iterable[Mapping[int, Finished]]) -> list[str]:
+    return [run.run_key for by_seed in by_method for run in by_seed.values()]
+
+
+def _grid(rows: Sequence[Row]) -> Grid:
+    """Return the rows by task and method, read once: a sweep of many methods costs no more a method."""
+    grid: Grid = {}
+    for row in rows:
+        grid.setdefault(str(row["task"]), {}).setdefault(str(row["method"]), []).append(row)
+    return grid
+
+
+def _finished(rows: Sequence[Row], lr: float) -> dict[int, Finished]:
     return {
-        row["seed"]: Finished(str(row["run_key"]), float(row["accuracy"]))
+        row["seed"]: Finished(str(row["run_key"]), float(row["accuracy"]), row.get("train_loss_volatility"))
         for row in rows
-        if (row["task"], row["method"], float(row["lr"]), row["status"]) == (task, method, lr, "committed")
+        if float(row["lr"]) == lr and row["status"] == "committed"
     }
 
 
@@ -199,8 +215,11 @@ def _seeds(rows: Sequence[Row], status: str) -> list[int]:
     return sorted(row["seed"] for row in rows if row["status"] == status)
 
 
-def _mean_of(rows: Sequence[Row], key: str) -> float | None:
-    values = [float(row[key]) for row in rows if row.get(key) is not None]
+def _known(rows: Sequence[Row], key: str) -> list[float]:
+    return [float(row[key]) for row in rows if row.get(key) is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
 

@@ -1,4 +1,4 @@
-"""Training volatility: how far a loss curve strays from its own trend."""
+"""Training volatility: how far a loss curve strays from its own trend, and how far it moves from step to step."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def loss_volatility(losses: Sequence[float]) -> float:
     half = window // 2
     trend = np.median(sliding_window_view(curve, window), axis=1)
     return float(np.std(curve[half:-half] - trend, ddof=1))
+
+
+def loss_change(losses: Sequence[float]) -> float:
+    """Return the mean absolute change of the step loss, ``mean |l_t - l_(t-1)|`` for t = 2..n, in units of the loss.
+
+    It takes no trend out, so it holds the descent as well; it needs no window, so it is there for short runs. Fixed
+    before any run was made. Fewer than 2 losses give 0.0. A loss that is not finite gives infinity.
+    """
+    curve = np.asarray(losses, dtype=np.float64)
+    if not np.isfinite(curve).all():
+        return math.inf
+    return float(np.abs(np.diff(curve)).mean()) if len(curve) > 1 else 0.0
