@@ -16,7 +16,8 @@ from orchestrator.spec import MethodSpec, SweepSpec, targets_of
 from orchestrator.task_sizes import TaskRows, rows_of
 from orchestrator.widths import assumed_width
 
-SPREADS = (0.01, 0.02)  # standard deviations of a paired difference of accuracies, as shares
+# By the standard deviation of a paired difference of accuracies, as a share: seeds_needed(0.01, sd), for one point.
+SPREADS = {0.01: 10, 0.02: 34}
 # smallest_detectable_difference(n, 1.0) for n = 2, 3, ...: scipy, which computes it, takes longer to load than a plan.
 EFFECTS = (11.549888, 3.264044, 2.127949, 1.681997, 1.434545, 1.272567, 1.156035, 1.066973, 0.996001)
 
@@ -42,10 +43,14 @@ class MethodPlan:
 
 @dataclass(frozen=True)
 class Detectable:
-    """The smallest difference that the seeds detect with power 0.8, both as shares; None for a single seed."""
+    """The smallest difference that the seeds detect with power 0.8, both as shares; None for a single seed.
+
+    ``seeds_for_one_point`` is how many paired seeds detect a difference of 0.01.
+    """
 
     sd: float
     difference: float | None
+    seeds_for_one_point: int
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,9 @@ def _product(sizes: Sequence[int]) -> int:
 
 
 def _detectable(seeds: int) -> list[Detectable]:
-    return [Detectable(sd, smallest_difference(seeds, sd) if seeds > 1 else None) for sd in SPREADS]
+    return [
+        Detectable(sd, smallest_difference(seeds, sd) if seeds > 1 else None, enough) for sd, enough in SPREADS.items()
+    ]
 
 
 def smallest_difference(seeds: int, sd: float) -> float:

@@ -108,10 +108,10 @@ def _cost(one: Duration) -> str:
 
 def _seeds(found: Estimate) -> RenderableType:
     title = f"What {count(found.seeds, 'paired seed')} can show (power 0.8, two-sided 5 %, one task, one comparison)"
-    table = _table(title, "sd of the differences", "smallest difference detected")
+    table = _table(title, "sd of the differences", "smallest difference detected", "seeds for 1 point")
     for one in found.detectable:
         difference = "none" if one.difference is None else f"{points(one.difference)} points"
-        table.add_row(points(one.sd).removeprefix("+") + " points", difference)
+        table.add_row(points(one.sd).removeprefix("+") + " points", difference, str(one.seeds_for_one_point))
     return table
 
 
@@ -131,6 +131,12 @@ def _notes(found: Estimate) -> list[str]:
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")
     if found.search == "racing":
         notes.append("search.kind=racing: all this is for the whole grid, the most that a race can train.")
+    comparisons = (len(found.methods) - 1) * len(found.tasks)
+    if found.seeds > 1 and comparisons > 1:
+        notes.append(
+            f"The reference meets the other methods in {comparisons} comparisons, Holm-corrected together: the "
+            f"smallest p must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
+        )
     if found.seeds < 2:
         notes.append("One seed has no spread: no difference between methods can be tested.")
     return notes

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import jobs.plan
+from orchestrator.intervals import seeds_needed, smallest_detectable_difference
 from orchestrator.job import run_job
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def test_the_keys_of_the_json_are_stable(recipe: Path, capsys: pytest.CaptureFix
     assert found["runs"] == grid
     assert set(found["tasks"][0]) == {"name", "rows", "steps"}
     assert set(found["methods"][0]) == {"label", "name", "targets", "trainable_parameters"}
-    assert set(found["detectable"][0]) == {"sd", "difference"}
+    assert set(found["detectable"][0]) == {"sd", "difference", "seeds_for_one_point"}
 
 
 def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,6 +88,23 @@ def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFi
 def _said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert plan(*words) == 0
     return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_plan_says_what_its_seeds_can_show_and_how_many_would_resolve_a_point(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), 7
+    found = planned(capsys, recipe, f"seeds={list(range(seeds))}")
+    for one in found["detectable"]:
+        assert one["difference"] == pytest.approx(smallest_detectable_difference(seeds, one["sd"]), rel=1e-6)
+        assert one["seeds_for_one_point"] == seeds_needed(0.01, one["sd"])
+    comparisons = (len(found["methods"]) - 1) * len(found["tasks"])
+    assert plan(recipe, f"seeds={list(range(seeds))}") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "What 7 paired seeds can show (power 0.8, two-sided 5 %, one task, one comparison)" in told
+    assert "1.0 points +1.3 points 10" in told
+    assert "2.0 points +2.5 points 34" in told
+    assert f"in {comparisons} comparisons, Holm-corrected together: the smallest p must be below 0.013" in told
 
 
 def test_a_model_that_is_not_known_is_planned_as_far_as_possible(capsys: pytest.CaptureFixture[str]) -> None:
