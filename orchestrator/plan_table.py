@@ -134,8 +134,8 @@ def _notes(found: Estimate) -> list[str]:
     comparisons = (len(found.methods) - 1) * len(found.tasks)
     if found.seeds > 1 and comparisons > 1:
         notes.append(
-            f"The reference meets the other methods in {comparisons} comparisons, Holm-corrected together: the "
-            f"smallest p must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
+            f"The reference meets the others in {comparisons} comparisons, Holm-corrected together: the smallest p "
+            f"must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
         )
     if found.seeds < 2:
         notes.append("One seed has no spread: no difference between methods can be tested.")

@@ -1,0 +1,82 @@
+"""Simulated sweeps: intervals hold what they promise, and what they cannot promise is on record."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from orchestrator.aggregates import improvement_interval, interquartile_interval, interquartile_mean, task_mean_interval
+from orchestrator.bootstrap import bca_interval, item_interval
+from orchestrator.comparisons import corrected, difference
+from orchestrator.intervals import holm, paired_p, t_interval
+
+SWEEPS, ITEMS = 2000, 500
+LEVELS = np.array([0.45, 0.55, 0.62, 0.68, 0.74, 0.78, 0.83, 0.90])  # each task's true accuracy
+pytestmark = pytest.mark.slow
+
+
+def sweeps(seeds: int, lift: float = 0.0) -> NDArray[np.float64]:
+    """Return accuracies by sweep, task and seed: counts over items around each seed's own true accuracy."""
+    generator = np.random.default_rng(0 if lift == 0 else 1)
+    true = LEVELS[:, None] + lift + generator.normal(0, 0.015, (SWEEPS, len(LEVELS), seeds))
+    return generator.binomial(ITEMS, true) / ITEMS
+
+
+def share(intervals: list[list[float] | None], truth: float) -> float:
+    return float(np.mean([found is not None and found[0] <= truth <= found[1] for found in intervals]))
+
+
+def by_task(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return all sweeps' accuracies by task: as good as the truth."""
+    return found.transpose(1, 0, 2).reshape(len(LEVELS), -1)
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the resamples: the ends move by a thousandth of their distance, and 2,000 sweeps take seconds."""
+    monkeypatch.setattr("orchestrator.bootstrap.RESAMPLES", 1999)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_students_intervals_of_methods_differences_and_averages_cover_at_93_to_97_percent(seeds: int) -> None:
+    ours, theirs = sweeps(seeds, 0.01), sweeps(seeds)
+    assert 0.93 <= share([t_interval(values) for values in theirs[:, 0].tolist()], LEVELS[0]) <= 0.97
+    assert 0.93 <= share([t_interval(values) for values in (ours - theirs)[:, 1].tolist()], 0.01) <= 0.97
+    assert 0.93 <= share([t_interval(values) for values in theirs.mean(axis=1).tolist()], LEVELS.mean()) <= 0.97
+
+
+def test_the_bca_interval_covers_at_93_to_97_percent_with_sixty_seeds(few_resamples: None) -> None:
+    assert 0.93 <= share([bca_interval(values) for values in sweeps(60)[:, 0].tolist()], LEVELS[0]) <= 0.97
+
+
+def test_with_five_seeds_the_bca_interval_is_too_short_which_is_why_students_is_quoted(few_resamples: None) -> None:
+    assert 0.82 <= share([bca_interval(values) for values in sweeps(5)[:, 0].tolist()], LEVELS[0]) <= 0.89
+
+
+def test_stratified_intervals_of_eight_tasks_and_five_seeds_cover_at_93_to_97_percent() -> None:
+    ours, theirs = sweeps(5, 0.01), sweeps(5)
+    assert 0.93 <= share([task_mean_interval(tasks) for tasks in theirs.tolist()], LEVELS.mean()) <= 0.97
+    middle = interquartile_mean(by_task(theirs).tolist())
+    assert 0.93 <= share([interquartile_interval(tasks) for tasks in theirs.tolist()], middle) <= 0.97
+    pairs = [(a[:2000], b[:2000]) for a, b in zip(by_task(ours), by_task(theirs), strict=True)]
+    wins = np.mean([((a[:, None] > b).mean() + (a[:, None] >= b).mean()) / 2 for a, b in pairs])
+    found = [improvement_interval(first, second) for first, second in zip(ours.tolist(), theirs.tolist(), strict=True)]
+    assert 0.93 <= share(found, float(wins)) <= 0.97
+
+
+def test_the_item_interval_of_one_seed_covers_at_93_to_97_percent() -> None:
+    counts = np.random.default_rng(2).multinomial(ITEMS, [0.10, 0.07, 0.83], SWEEPS).tolist()
+    assert 0.93 <= share([item_interval(wins, losses, ITEMS) for wins, losses, _ in counts], 0.03) <= 0.97
+
+
+def test_equal_methods_are_told_apart_in_at_most_one_sweep_in_twenty() -> None:
+    lead = sweeps(5) - sweeps(5)[::-1]
+    false = 0
+    for tasks in lead.tolist():
+        p_values = holm([paired_p(values) for values in tasks])
+        false += any(p is not None and p < 0.05 for p in p_values)
+    assert false / SWEEPS <= 0.05 + 3 * (0.05 * 0.95 / SWEEPS) ** 0.5
+    first = {seed: float(value) for seed, value in enumerate(sweeps(5)[0, 0])}
+    pairs = corrected([difference(("a", "b"), first, first)])
+    assert (pairs[0]["p_corrected"], pairs[0]["verdict"]) == (1.0, "tie")
