@@ -23,7 +23,7 @@ from orchestrator.intervals import (
     spread,
     t_interval,
 )
-from orchestrator.volatility import loss_volatility
+from orchestrator.volatility import loss_change, loss_volatility
 
 # "Student" (1908), The probable error of a mean: hours of sleep gained by ten patients from two drugs (R: `sleep`).
 DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -183,3 +183,12 @@ def test_too_short_a_curve_measures_nothing_and_a_broken_one_is_infinitely_volat
     assert loss_volatility([]) == 0.0
     assert loss_volatility([5.0, 1.0, 5.0, 1.0, 5.0]) == 0.0
     assert loss_volatility([1.0, 2.0, math.nan, 1.0, 2.0, 1.0, 0.5]) == math.inf
+
+
+def test_the_mean_absolute_change_counts_every_step_and_needs_no_window() -> None:
+    losses = np.random.default_rng(3).standard_normal(50).tolist()
+    expected = statistics.fmean(abs(after - before) for before, after in pairwise(losses))
+    assert loss_change(losses) == pytest.approx(expected, abs=1e-12)
+    assert loss_change([3.0, 1.0]) == 2.0
+    assert (loss_change([1.0]), loss_change([])) == (0.0, 0.0)
+    assert loss_change([1.0, math.inf, 1.0]) == math.inf

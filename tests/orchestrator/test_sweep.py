@@ -28,6 +28,7 @@ ROW_KEYS = [
     "eval_loss",
     "train_loss",
     "train_loss_volatility",
+    "train_loss_change",
     "steps",
     "tokens",
     "train_seconds",

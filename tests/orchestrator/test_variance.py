@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import statistics
 from collections.abc import Sequence
@@ -333,6 +334,139 @@ def test_a_summary_survives_strict_json_unchanged() -> None:
     rows = [*runs("d2lora", OURS), *runs("lora", THEIRS), row("dora", status="diverged")]
     summary = summarise(rows, {rows[0]["run_key"]: answers([True]), rows[5]["run_key"]: answers([False])})
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_one_seed_has_no_interval_of_any_kind_and_no_group() -> None:
+    summary = summarise([row(name, task=task) for name in ("d2lora", "lora") for task in ("a", "b")], {})
+    text = json.dumps(summary)
+    for task in summary["tasks"].values():
+        assert task["tie_groups"] == []
+        for method in task["methods"].values():
+            assert (method["interval"], method["bootstrap"], method["volatility_interval"]) == (None, None, None)
+        for pair in task["differences"]:
+            assert (pair["interval"], pair["bootstrap"], pair["seeds_for_one_point"]) == (None, None, None)
+            assert pair["volatility_ratio"] == {"n": 1, "ratio": 1.0, "interval": None}
+    for method in summary["macro"]["methods"].values():
+        assert (method["interval"], method["bootstrap"], method["iqm_interval"]) == (None, None, None)
+    assert [each["interval"] for each in summary["macro"]["improvement"]] == [None]
+    assert "By task" not in text
+
+
+def test_identical_predictions_are_a_tie_with_p_of_one_at_every_level() -> None:
+    rows = runs("d2lora", OURS) + runs("lora", THEIRS) + runs("twin", OURS)
+    marks = {seed: [(item + seed) % 3 > 0 for item in range(20)] for seed in range(5)}
+    predictions = {one["run_key"]: answers(marks[one["seed"]]) for one in rows}
+    summary = summarise(rows, predictions)
+    found = summary["tasks"]["arc_easy"]
+    (pair,) = (pair for pair in found["differences"] if pair["second"] == "twin")
+    assert (pair["p"], pair["p_corrected"], pair["verdict"]) == (1.0, 1.0, "tie")
+    assert pair["pooled"] == {"wins": 0, "losses": 0, "p": 1.0, "p_corrected": 1.0}
+    assert [(one["p"], one["p_corrected"], one["interval"]) for one in pair["by_seed"]] == 5 * [(1.0, 1.0, [0.0, 0.0])]
+    assert found["tie_groups"] == [
+        {"leader": "d2lora", "methods": ["d2lora", "twin"], "standing": "tie"},
+        {"leader": "lora", "methods": ["lora"], "standing": "behind"},
+    ]
+
+
+def test_two_identical_methods_that_are_not_the_reference_share_a_group() -> None:
+    rows = runs("d2lora", OURS) + runs("a", THEIRS) + runs("b", THEIRS)
+    assert [group["methods"] for group in summarise(rows, {})["macro"]["tie_groups"]] == [["d2lora"], ["a", "b"]]
+
+
+def test_each_seed_has_its_exact_mcnemar_test_corrected_over_all_of_them() -> None:
+    rows = runs("d2lora", [0.9, 0.5]) + runs("lora", [0.1, 0.5])
+    right = [[True] * 9 + [False], [True, False] * 5, [True] + [False] * 9, [False, True] * 5]
+    predictions = {one["run_key"]: answers(marks) for one, marks in zip(rows, right, strict=True)}
+    (found,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
+    first, second = found["by_seed"]
+    assert (first["seed"], first["items"], first["wins"], first["losses"]) == (0, 10, 8, 0)
+    assert first["p"] == pytest.approx(2 / 2**8, abs=1e-12)
+    assert first["p_corrected"] == pytest.approx(4 / 2**8, abs=1e-12)
+    assert (second["wins"], second["losses"], second["p"]) == (5, 5, 1.0)
+    assert first["interval"][0] > 0 > second["interval"][0]
+
+
+def test_the_reference_meets_each_other_method_once_so_twice_the_methods_are_twice_the_work() -> None:
+    class Counted(dict[str, Any]):
+        reads = 0
+
+        def __getitem__(self, key: str) -> Any:
+            Counted.reads += 1
+            return super().__getitem__(key)
+
+    reads = []
+    for methods in (8, 16):
+        Counted.reads = 0
+        rows = [Counted(one) for place in range(methods) for one in runs(f"m{place}", OURS)]
+        summary = summarise(rows, {})
+        reads.append(Counted.reads)
+        assert len(summary["tasks"]["arc_easy"]["differences"]) == methods - 1
+        assert len(summary["macro"]["differences"]) == methods - 1
+    assert reads[1] <= 2 * reads[0]
+
+
+def test_a_method_compared_on_no_task_of_the_reference_is_left_alone() -> None:
+    rows = runs("d2lora", OURS, task="a") + runs("lora", THEIRS, task="b") + runs("dora", OURS, task="b")
+    assert summarise(rows, {})["tasks"]["b"]["differences"] == []
+
+
+def test_volatility_has_its_interval_across_seeds_and_its_ratio_paired_by_seed() -> None:
+    ours, theirs = [0.10, 0.12, 0.11], [0.15, 0.20, 0.16]
+    rows = [
+        {**one, "train_loss_volatility": values[one["seed"]], "train_loss_change": 2 * values[one["seed"]]}
+        for name, values in (("d2lora", ours), ("lora", theirs))
+        for one in runs(name, [0.7, 0.71, 0.72])
+    ]
+    found = summarise(rows, {})["tasks"]["arc_easy"]
+    interval = stats.t.interval(0.95, 2, loc=statistics.fmean(ours), scale=stats.sem(ours))
+    assert found["methods"]["d2lora"]["volatility_interval"] == pytest.approx(list(interval), abs=1e-12)
+    assert found["methods"]["d2lora"]["loss_change"] == pytest.approx(0.22, abs=1e-12)
+    ratio = found["differences"][0]["volatility_ratio"]
+    logs = stats.ttest_rel([math.log(one) for one in ours], [math.log(one) for one in theirs])
+    assert ratio is not None
+    assert ratio["ratio"] == pytest.approx(stats.gmean([a / b for a, b in zip(ours, theirs, strict=True)]), abs=1e-12)
+    assert ratio["interval"] == pytest.approx([math.exp(end) for end in logs.confidence_interval()], abs=1e-12)
+
+
+def test_rows_of_runs_from_before_the_mean_change_was_measured_have_none() -> None:
+    found = summarise(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (found["loss_change"], found["loss_change_interval"]) == (None, None)
+
+
+def test_the_variance_at_the_chosen_rate_is_split_by_whatever_seeds_the_rows_name() -> None:
+    rows = [{**one, "init_seed": one["seed"] // 2, "data_seed": one["seed"] % 2} for one in runs("d2lora", OURS[:4])]
+    found = summarise(rows, {})["tasks"]["arc_easy"]["methods"]["d2lora"]["sources"]
+    assert found is not None
+    assert [one["source"] for one in found["sources"]] == ["init_seed", "data_seed", "init_seed x data_seed"]
+    plain = summarise(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]["sources"]
+    assert plain is not None
+    assert plain["sources"][0]["variance"] == pytest.approx(statistics.variance(OURS), abs=1e-12)
+
+
+def test_settings_of_one_name_share_a_curve_so_that_more_of_them_gain_nothing() -> None:
+    rows = [{**one, "settings": {"name": "lora"}} for one in runs("lora", THEIRS)]
+    for label, level in (("d2lora(tau=0)", 0.60), ("d2lora(tau=1)", 0.70)):
+        rows += [{**one, "settings": {"name": "d2lora"}} for one in runs(label, [level] * 5)]
+    summary = summarise(rows, {})
+    families = summary["tasks"]["arc_easy"]["families"]
+    assert [len(families[name]) for name in ("lora", "d2lora")] == [1, 2]
+    assert families["d2lora"][0]["test"] == pytest.approx(0.65, abs=1e-12)
+    assert families["d2lora"][1]["test"] == pytest.approx(0.75 * 0.70 + 0.25 * 0.60, abs=1e-12)
+    assert (
+        "The best of 1 setting drawn from each is expected to reach, on arc_easy: lora 70.0 % (of 1) and d2lora 65.0 % "
+        "(of 2)."
+    ) in " ".join(summary["claims"])
+
+
+def test_the_headline_counts_tasks_and_says_which_tie_a_few_more_seeds_would_settle() -> None:
+    noisy = [0.70, 0.72, 0.69, 0.73, 0.715]
+    rows = [*runs("d2lora", OURS, task="a"), *runs("lora", THEIRS, task="a")]
+    rows += [*runs("d2lora", noisy, task="b"), *runs("lora", OURS, task="b")]
+    summary = summarise(rows, {})
+    needed = summary["tasks"]["b"]["differences"][0]["seeds_for_one_point"]
+    assert needed is not None
+    assert "By task, d2lora is ahead of lora on 1 of 2 tasks (1 tie)." in summary["headline"]
+    assert f"{needed - 5} more seeds would resolve 1 point on b against lora." in summary["headline"]
 
 
 def test_volatility_is_offered_where_the_statistics_are() -> None:
