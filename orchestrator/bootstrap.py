@@ -28,7 +28,7 @@ def bca_interval(values: Sequence[float], level: float = 0.95) -> Interval | Non
 
     Efron (1987), Better bootstrap confidence intervals, as in ``scipy.stats.bootstrap``, from a fixed seed, so that
     the same values in any order give the same interval. None for fewer than two values; equal values give a point.
-    With few seeds it is too short (5 seeds: it covers 86 %, not 95 %): the t interval is the one to quote, and this
+    With few seeds it is too short (5 seeds: it covers 85 %, not 95 %): the t interval is the one to quote, and this
     one shows where skewed seeds pull it.
     """
     sd = spread(values)
