@@ -59,13 +59,13 @@ def test_two_seeds_give_their_own_range() -> None:
 
 
 def test_stratified_draws_stay_within_their_task() -> None:
-    strata = [[0.5, 0.7], [0.1, 0.2, 0.3]]
+    strata = [SEEDS, [0.11, 0.2, 0.34, 0.25, 0.17, 0.29, 0.22, 0.31]]
     generator = np.random.default_rng(0)
     drawn = [np.array(each)[generator.integers(0, len(each), (STRATIFIED_RESAMPLES, len(each)))] for each in strata]
     means = np.mean([each.mean(axis=1) for each in drawn], axis=0)
-    # Hesterberg (2015): 2.4 is the harmonic mean of 2 and 3 seeds, and (2 - 1) + (3 - 1) are the degrees of freedom.
-    tails = stats.norm.cdf(stats.t.ppf([0.025, 0.975], 3) * math.sqrt(2.4 / 1.4))
-    assert task_mean(strata) == pytest.approx(0.4, abs=1e-12)
+    # Hesterberg (2015): 48 / 7 is the harmonic mean of 6 and 8 seeds, and (6 - 1) + (8 - 1) are the degrees of freedom.
+    tails = stats.norm.cdf(stats.t.ppf([0.025, 0.975], 12) * math.sqrt(48 / 41))
+    assert task_mean(strata) == pytest.approx((np.mean(strata[0]) + np.mean(strata[1])) / 2, abs=1e-12)
     assert task_mean_interval(strata) == pytest.approx(np.quantile(means, tails).tolist(), abs=1e-9)
     assert task_mean_interval([[0.2, 0.2], [0.8, 0.8]]) == pytest.approx([0.5, 0.5], abs=1e-12)  # not 0.2 to 0.8
 
