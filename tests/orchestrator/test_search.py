@@ -61,7 +61,9 @@ class Stubbed(LocalCluster):
             (attempt.path / "adapter").mkdir()
             (attempt.path / "adapter" / "adapter.safetensors").write_bytes(b"nothing")
             write_lines(attempt.path / "metrics.jsonl", [])
-            write_lines(attempt.path / "predictions.jsonl", [])
+            write_lines(
+                attempt.path / "predictions.jsonl", [{"index": 0, "answer": 0, "predicted": 0, "scores": [0.0, -1.0]}]
+            )
             score = accuracy(run)
             attempt.commit(row_of(run) | {"accuracy": score, "validation_accuracy": score})
 
