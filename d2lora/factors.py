@@ -22,9 +22,15 @@ TOGETHER = 2**17
 
 def build_factors(layers: Sequence[AdaptedLinear], active: Sequence[int]) -> Factored:
     """Return the factors of the active lanes of layers of one shape; the first layer's lanes come first."""
-    parts = [(group, lanes) for group in layers[0].groups if (lanes := group.among(active))]
-    owners = [(layer, lane) for _, lanes in parts for layer in range(len(layers)) for lane in lanes]
-    return _stacked_parts([_factored(layers, group, lanes) for group, lanes in parts], owners)
+    parts = factors_by_group(layers, active)
+    owners = [(layer, lane) for lanes, _ in parts for layer in range(len(layers)) for lane in lanes]
+    return _stacked_parts([thin for _, thin in parts], owners)
+
+
+def factors_by_group(layers: Sequence[AdaptedLinear], active: Sequence[int]) -> list[tuple[list[int], Factored]]:
+    """Return the active lanes of each method and settings, with their factors over all of ``layers``."""
+    groups = [(group, lanes) for group in layers[0].groups if (lanes := group.among(active))]
+    return [(lanes, _factored(layers, group, lanes)) for group, lanes in groups]
 
 
 def built_with(layer: AdaptedLinear, layers: Sequence[AdaptedLinear], active: Sequence[int]) -> list[AdaptedLinear]:

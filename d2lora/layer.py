@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from d2lora.apply import apply_factored
-from d2lora.factors import build_factors
+from d2lora.factors import build_factors, factors_by_group
 from d2lora.held import HeldFactors
 from d2lora.method import Factored, LowRankConfig, Params
 from d2lora.norms import BaseWeight, at_least_float32
@@ -105,6 +105,11 @@ class AdaptedLinear(nn.Module):
         with torch.no_grad():
             wide_OI = at_least_float32(self.weight)
             return get_method(spec.method).effective_weight(wide_OI, self.params(lane), spec.config)
+
+    def thin(self, lanes: Sequence[int]) -> list[tuple[list[int], Factored]]:
+        """Return the thin factors of ``lanes`` without gradient: lanes of one method and settings stacked as one."""
+        with torch.no_grad():
+            return [(members, thin.map(Tensor.detach)) for members, thin in factors_by_group([self], lanes)]
 
     def plain(self) -> nn.Linear:
         """Return a plain ``nn.Linear`` that shares the frozen weight and bias."""

@@ -86,6 +86,12 @@ class Method(Protocol):
     def effective_weight(self, weight_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
         """Return the weight that acts, of shape (O, I): the definition, used for merging and as the reference."""
 
+    def update(self, params: Params, config: LowRankConfig, /) -> Tensor:
+        """Return dW, of shape (O, I): what is added to the frozen weight before anything else is done to it."""
+
+    def with_update(self, weight_OI: Tensor, update_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
+        """Return the effective weight where dW is ``update_OI``: how a gradient comes back to ``W + dW``."""
+
     def factored(self, base: Base, params: Params, config: LowRankConfig, /) -> Factored:
         """Return the same map in thin factors, *batched*; equal to the definition in value and gradient."""
 

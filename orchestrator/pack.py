@@ -18,6 +18,7 @@ from torch import nn
 import d2lora
 from orchestrator.adapter_files import save_adapter
 from orchestrator.data import load_prepared
+from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
 from orchestrator.lanes import lane_of_run
@@ -108,6 +109,7 @@ class _Trainer:
         ]
         self.clock = time.monotonic()
         most = self.job.engine.pass_tokens
+        self.diagnoses = Diagnoses(self.engine, most)
         train_lanes(self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end, tokens=most)
 
     def _engine(self) -> Engine:
@@ -179,16 +181,29 @@ class _Trainer:
             with _given_up_if_fenced():
                 self._diverge(self.lanes[index])
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
+        diagnoses = self._diagnoses(finished)
         for index in finished:
             with self.engine.whole(index):
                 state = d2lora.adapter_state(self.engine.model, index)
             if self.lanes[index].attempt:
                 with _given_up_if_fenced():
-                    self._commit(index, state, validation[index], test[index])
+                    self._commit(index, state, validation[index], test[index], diagnoses.get(index))
         self.clock = time.monotonic()  # scoring is not training
 
+    def _diagnoses(self, finished: Sequence[int]) -> dict[int, Diagnosis]:
+        """Look at the weights of the lanes that this rank commits: no rank waits for another in there."""
+        own = [index for index in finished if self.lanes[index].attempt]
+        if not (own and self.job.engine.diagnostics):
+            return {}
+        return self.diagnoses.of({index: self._split(self.runs[index], "train") for index in own})
+
     def _commit(
-        self, index: int, state: dict[str, torch.Tensor], validation: Sequence[Scored], test: Sequence[Scored]
+        self,
+        index: int,
+        state: dict[str, torch.Tensor],
+        validation: Sequence[Scored],
+        test: Sequence[Scored],
+        diagnosis: Diagnosis | None,
     ) -> None:
         lane = self.lanes[index]
         assert lane.attempt is not None  # noqa: S101 - rank 0 has opened one
@@ -209,6 +224,7 @@ class _Trainer:
                 "train_loss_volatility": loss_volatility(lane.losses),
                 "train_loss_change": loss_change(lane.losses),
                 "trainable_parameters": sum(tensor.numel() for tensor in state.values()),
+                "diagnostics": diagnosis,
             }
         )
 
@@ -230,6 +246,7 @@ class _Trainer:
             "seed": spec.seed,
             "status": status,
             **dict.fromkeys(METRICS),
+            "diagnostics": None,
             "steps": len(lane.losses),
             "tokens": lane.tokens,
             "train_seconds": round(lane.seconds, 3),

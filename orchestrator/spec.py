@@ -117,12 +117,16 @@ class OptimSpec(Frozen):
 
 
 class EngineSpec(Frozen):
-    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory."""
+    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory.
+
+    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md).
+    """
 
     kind: Literal["zero", "plain"] = "zero"
     stage: Annotated[int, Field(ge=0, le=3)] = 2
     gradient_checkpointing: bool = False
     pass_tokens: Positive | Literal["auto"] = "auto"  # noqa: S105 - no password: tokens of text
+    diagnostics: bool = True
 
 
 class ClusterSpec(Frozen):

@@ -82,14 +82,24 @@ def init(weight_OI: Tensor, config: D2LoraConfig, generator: Generator) -> Param
 
 def effective_weight(weight_OI: Tensor, params: Params, config: D2LoraConfig) -> Tensor:
     """Return ``What``: the projection of ``W + dW`` plus ``readd * dW``."""
-    delta_OI = sum(up @ down for up, down in _pairs(params, config))
-    moved_OI = weight_OI + delta_OI
+    return with_update(weight_OI, update(params, config), params, config)
+
+
+def update(params: Params, config: D2LoraConfig) -> Tensor:
+    """Return dW, the sum of the scaled pairs."""
+    first, *others = (up @ down for up, down in _pairs(params, config))
+    return sum(others, start=first)
+
+
+def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: D2LoraConfig) -> Tensor:  # noqa: ARG001
+    """Return the projection of ``W + dW`` plus ``readd * dW``."""
+    moved_OI = weight_OI + update_OI
     if config.projection == "on":
         measured_OI = moved_OI if config.norm_grad == "through" else moved_OI.detach()
         norms = dense_norms(measured_OI, config.norm_axis)
         scale = restoring_scale(BaseWeight(weight_OI), norms, config.norm_axis).to(moved_OI.dtype)
         moved_OI = moved_OI * scale.unsqueeze(1 if config.norm_axis == "out" else 0)
-    return moved_OI + config.readd * delta_OI
+    return moved_OI + config.readd * update_OI
 
 
 def factored(base: Base, params: Params, config: D2LoraConfig) -> Factored:

@@ -35,7 +35,15 @@ def init(weight_OI: Tensor, config: DoraConfig, generator: Generator) -> Params:
 
 def effective_weight(weight_OI: Tensor, params: Params, config: DoraConfig) -> Tensor:
     """Return ``magnitude * V / |V|`` with ``V = W + scale * up @ down`` and the norm over each row."""
-    moved_OI = lora.effective_weight(weight_OI, params, config)
+    return with_update(weight_OI, update(params, config), params, config)
+
+
+update = lora.update
+
+
+def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: DoraConfig) -> Tensor:
+    """Return ``magnitude * V / |V|`` with ``V = W + dW``."""
+    moved_OI = weight_OI + update_OI
     norm_O = dense_norms(moved_OI if config.norm_grad == "through" else moved_OI.detach(), "out")
     return moved_OI * (params["magnitude"] / norm_O)[:, None].to(moved_OI.dtype)
 

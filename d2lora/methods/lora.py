@@ -53,7 +53,17 @@ def draw_normal(down_RI: Tensor, generator: Generator) -> None:
 
 def effective_weight(weight_OI: Tensor, params: Params, config: LoraConfig) -> Tensor:
     """Return ``W + scale * up @ down``."""
-    return weight_OI + config.scale * params["up"] @ params["down"]
+    return with_update(weight_OI, update(params, config), params, config)
+
+
+def update(params: Params, config: LoraConfig) -> Tensor:
+    """Return ``scale * up @ down``."""
+    return config.scale * params["up"] @ params["down"]
+
+
+def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: LoraConfig) -> Tensor:  # noqa: ARG001
+    """Return ``W + dW``."""
+    return weight_OI + update_OI
 
 
 def factored(base: Base, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments

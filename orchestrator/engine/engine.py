@@ -31,6 +31,9 @@ class Scorer(Protocol):
 class Engine(Scorer, Protocol):
     """Computes gradients and steps the lanes as well."""
 
+    scatters: bool
+    """Whether parameters are whole only while their layer runs, so that every rank must take part in every pass."""
+
     def accumulating(self) -> AbstractContextManager[None]:
         """Within: the passes of one optimizer step; the parameters' gradients are whole after it."""
 

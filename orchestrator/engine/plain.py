@@ -18,7 +18,7 @@ from orchestrator.spec import OptimSpec
 class OneProcess:
     """A model in this process, to score with: there is one rank and nothing is scattered."""
 
-    rank, world = 0, 1
+    rank, world, scatters = 0, 1, False
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.device = device

@@ -25,7 +25,7 @@ class ZeroEngine:
         deepspeed = _deepspeed(device)
         _join()
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.device, self._scatters = device, stage == 3
+        self.device, self.scatters = device, stage == 3
         tensors = [list(adapter_parameters(model, lane).values()) for lane in range(lanes)]
         self._tensors = tensors
         self._broken_L = torch.zeros(lanes, device=device)
@@ -43,7 +43,7 @@ class ZeroEngine:
 
     def logits(self, packed: Packed) -> Tensor:
         """Return the logits of the answers."""
-        model = self._engine if self._scatters else self._answers
+        model = self._engine if self.scatters else self._answers
         return cast(Tensor, model(*packed.inputs(self.device)))
 
     @contextmanager
@@ -52,7 +52,7 @@ class ZeroEngine:
 
         Stage 3 holds nothing: a layer's parameters are whole only while it runs.
         """
-        if self._scatters:
+        if self.scatters:
             # Stage 3 copies into this in the first pass of a step and adds in later ones: what a lane that is not in
             # the first pass has left there from the step before would be added to.
             self._engine.optimizer.grad_partitions_flat_buffer.zero_()
@@ -65,7 +65,7 @@ class ZeroEngine:
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add to the gradients, of the held factors or, at stage 3, of the parameters."""
-        if self._scatters:
+        if self.scatters:
             self._reduce(loss, last)
         else:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -98,12 +98,12 @@ class ZeroEngine:
 
     def whole(self, lane: int) -> AbstractContextManager[None]:
         """Gather the lane's parameters, which stage 3 scatters; without this they would read as empty."""
-        return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self._scatters))
+        return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self.scatters))
 
     def close(self) -> None:
         """Let go of the model: hooks written in C++ hold DeepSpeed's engine, where no garbage collector sees them."""
         self._engine.destroy()
-        if self._scatters:
+        if self.scatters:
             _forget_modules()
 
     def _guard(self, lane: int) -> Any:

@@ -41,7 +41,9 @@ def step_values(row: Mapping[str, Any]) -> dict[str, float]:
 
 def scores(row: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a run that has ended, as far as it has them."""
-    return {name: float(row[name]) for name in SCORES if row.get(name) is not None}
+    found = {name: float(row[name]) for name in SCORES if row.get(name) is not None}
+    measured = (row.get("diagnostics") or {}).items()
+    return found | {f"diagnostics/{name}": float(value) for name, value in measured if name != "skipped"}
 
 
 def statistics(one: Mapping[str, Any]) -> dict[str, float]:

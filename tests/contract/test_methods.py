@@ -58,6 +58,20 @@ def test_training_starts_at_the_base(method: str, settings: dict[str, Any], weig
 
 
 @all_methods
+def test_the_effective_weight_is_that_with_the_methods_own_update(
+    method: str, settings: dict[str, Any], weight_OI: torch.Tensor
+) -> None:
+    config, module = config_of(method, settings), d2lora.get_method(method)
+    params = trained(method, config, weight_OI)
+    update_OI = module.update(params, config)
+    acting_OI = module.with_update(weight_OI, update_OI, params, config)
+    assert torch.equal(acting_OI, module.effective_weight(weight_OI, params, config))
+    start = module.init(weight_OI, config, torch.Generator().manual_seed(0))
+    assert not module.update(start, config).any()
+    assert not torch.allclose(module.with_update(weight_OI, update_OI, start, config), weight_OI)
+
+
+@all_methods
 def test_shapes_are_those_of_the_start(method: str, settings: dict[str, Any], weight_OI: torch.Tensor) -> None:
     config = config_of(method, settings)
     start = d2lora.get_method(method).init(weight_OI, config, torch.Generator().manual_seed(0))

@@ -21,6 +21,8 @@ LORA = MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="atte
 SWEEP = SweepSpec(name="tracked", tasks=[TaskSpec(name="boolq")], methods=[LORA], seeds=[0, 1])
 RUNS = keyed(expand(SWEEP), "base", {"boolq": "data"})
 SCORES = {"accuracy": 0.5, "eval_loss": 1.5, "train_seconds": 3.0}
+DIAGNOSTICS = {"norm_drift_mean": 0.25, "intruders": 2.0}
+ROW = {**SCORES, "diagnostics": {**DIAGNOSTICS, "skipped": "not finite: merge_gap"}}
 CLIENT = mlflow.MlflowClient
 
 
@@ -86,7 +88,7 @@ def write(place: Path, run: PlannedRun, steps: int, *, attempt: int = 1, end: st
     if end == "COMMITTED":
         log.rename(folder / "metrics.jsonl")
     if end:
-        (folder / f"{end}.json").write_text(json.dumps({"row": SCORES, "files": {}}))
+        (folder / f"{end}.json").write_text(json.dumps({"row": ROW, "files": {}}))
 
 
 def rows(place: Path, query: str) -> list[tuple[Any, ...]]:
@@ -126,7 +128,10 @@ def test_a_run_costs_three_requests_and_nothing_is_asked(place: Path, monkeypatc
         "seed 0 · lr 0.0002 · lora · boolq",
         "seed 1 · lr 0.0002 · lora · boolq",
     ]
-    assert len(shown(place)["metrics"]) == 2 * (3 * 3 + len(SCORES))
+    metrics = shown(place)["metrics"]
+    assert len(metrics) == 2 * (3 * 3 + len(SCORES) + len(DIAGNOSTICS))
+    for name, value in DIAGNOSTICS.items():
+        assert [one[2] for one in metrics if one[1] == f"diagnostics/{name}"] == [value, value]
 
 
 def a_sweep(place: Path) -> int:
@@ -236,4 +241,4 @@ def test_a_long_run_is_sent_in_requests_that_mlflow_takes(place: Path, monkeypat
     tracker.sync(RUNS, place)
     assert tracker.behind is None
     assert client.asked.count("log_batch") == 3
-    assert len(shown(place)["metrics"]) == 700 * 3 + len(SCORES)
+    assert len(shown(place)["metrics"]) == 700 * 3 + len(SCORES) + len(DIAGNOSTICS)

@@ -65,6 +65,7 @@ def test_a_sweep_leaves_all_that_the_interface_names_and_a_second_one_trains_not
         predictions = read_lines(folder / "predictions" / f"{row['run_key']}.jsonl")
         assert [one["index"] for one in predictions] == list(range(24))
         assert row["accuracy"] == sum(one["predicted"] == one["answer"] for one in predictions) / 24
+        assert {"norm_drift_mean", "radial_share", "merge_gap"} <= row["diagnostics"].keys()
         best = [max(range(len(one["scores"])), key=one["scores"].__getitem__) for one in predictions]
         assert best == [one["predicted"] for one in predictions]
     summary = json.loads((folder / "summary.json").read_text())
@@ -106,6 +107,15 @@ def test_the_same_sweep_elsewhere_gives_the_same_adapters_however_it_is_packed(r
     assert adapters(solo).keys() == adapters(first).keys()
     for one, other in zip(rows_of(first), rows_of(solo), strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+
+
+def test_diagnostics_can_be_switched_off_and_change_no_adapter(recipe: Path, tmp_path: Path) -> None:
+    words = ("tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
+    _, _, looked = run(recipe, *words)
+    _, _, not_looked = run(recipe, *words, f"storage={tmp_path}/other", "engine.diagnostics=false")
+    assert [row["diagnostics"] for row in rows_of(not_looked)] == [None] * 4
+    assert all(row["diagnostics"] for row in rows_of(looked))
+    assert adapters(looked) == adapters(not_looked)
 
 
 @pytest.mark.slow
@@ -189,6 +199,8 @@ def test_mlflow_shows_sweep_groups_and_runs_once(recipe: Path, tmp_path: Path) -
         row = rows[one.data.tags["run_key"]]
         assert row["mlflow_run_id"] == one.info.run_id
         assert one.data.metrics["accuracy"] == row["accuracy"]
+        shown = {name: value for name, value in one.data.metrics.items() if name.startswith("diagnostics/")}
+        assert shown == {f"diagnostics/{name}": value for name, value in row["diagnostics"].items()}
         assert (one.data.tags["task"], one.data.tags["method"], one.data.tags["seed"]) == (
             row["task"],
             row["method"],

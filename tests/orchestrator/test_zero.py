@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import d2lora
+from orchestrator.diagnostics import SCATTERED, Diagnoses
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import score_items
 from orchestrator.train import LanePlan, train_lanes
@@ -53,11 +54,31 @@ def plain() -> tuple[dict[int, dict[str, torch.Tensor]], Story, dict[int, list[t
     return states, story, {lane: [one.scores for one in each] for lane, each in scored.items()}
 
 
+def diagnoses_of(states: dict[int, dict[str, torch.Tensor]]) -> dict[int, dict[str, Any]]:
+    """Return what one process says of adapters."""
+    model = tiny_llama()
+    d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
+    for index, state in states.items():
+        d2lora.load_adapter_state(model, state, index)
+    engine = PlainEngine(model, len(LANES), OPTIM, torch.device("cpu"))
+    return Diagnoses(engine).of({index: DATA[task] for index, (_, task, _) in enumerate(LANES)})
+
+
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_two_ranks_agree_with_one_process_at_every_stage(tmp_path: Path, plain, stage: int) -> None:
     """Losses to 1e-5; adapters come back whole, so ZeRO-3's scattered tensors cannot be saved empty."""
     states, story, scores = plain
-    for out in run_ranks(tmp_path, stage):
+    outs = run_ranks(tmp_path, stage)
+    assert [bool(out["diagnoses"]) for out in outs] == [True, False]  # one rank looks at what it commits
+    for index, found in diagnoses_of(states).items():
+        told = outs[0]["diagnoses"][str(index)]
+        if stage == 3:
+            assert told == {"skipped": SCATTERED}
+        else:  # of adapters that differ in their last digits
+            assert told.keys() == found.keys()
+            told["seconds"] = found["seconds"]
+            assert told == pytest.approx(found, rel=1e-3, abs=1e-4)
+    for out in outs:
         assert sorted(out["finished"]) == list(range(len(LANES)))
         for index in range(len(LANES)):
             wanted = [one.loss for one in story.steps[index]]

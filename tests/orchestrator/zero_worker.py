@@ -15,6 +15,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import torch
 
 import d2lora
+from orchestrator.diagnostics import Diagnoses
 from orchestrator.engine.zero import ZeroEngine
 from orchestrator.score import score_items
 from orchestrator.train import LanePlan, LaneStep, train_lanes
@@ -44,13 +45,16 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -
         ends["diverged"] += diverged
 
     train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, tokens=1)  # a pass for each lane
+    # on one rank alone, as in a pack: nothing in there may wait for the others
+    items = {index: DATA[LANES[index][1]] for index in ends["finished"]}
+    diagnoses = Diagnoses(engine).of(items) if rank == 0 else {}
     states = {}
     for index in range(len(LANES)):
         with engine.whole(index):
             states[index] = {name: value.tolist() for name, value in d2lora.adapter_state(model, index).items()}
     scored = score_items(engine, {0: questions(7, seed=5), 1: questions(3, seed=6)}, len(LANES))
     scores = {lane: [one.scores for one in each] for lane, each in scored.items()}
-    out.write_text(json.dumps({"losses": losses, "states": states, "scores": scores, **ends}))
+    out.write_text(json.dumps({"losses": losses, "states": states, "scores": scores, "diagnoses": diagnoses, **ends}))
     torch.distributed.destroy_process_group()
 
 
