@@ -33,7 +33,7 @@ def _without_result(run: PlannedRun, status: str) -> dict[str, Any]:
     spec = run.spec
     row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
     row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": status}
-    return row | dict.fromkeys((*METRICS, "diagnostics", "steps", "tokens", "train_seconds"))
+    return row | dict.fromkeys((*METRICS, "diagnostics", "steps", "tokens", "train_seconds", "trainer"))
 
 
 def publish_predictions(folder: RunFolder, place: Path) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score
 from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
+from orchestrator.usage import Usage
 from orchestrator.volatility import loss_change, loss_volatility
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class _Trainer:
         self.folder = Path(job.folder)
         self.runs = list(job.pack.runs)  # the driver has left out what had ended; ranks must not look for themselves
         self.splits: dict[str, dict[str, TokenisedSplit]] = {}
+        self.usage = Usage(device, len(self.runs))
 
     def train(self) -> None:
         tasks = {run.spec.task.name for run in self.runs}
@@ -250,6 +252,7 @@ class _Trainer:
             "steps": len(lane.losses),
             "tokens": lane.tokens,
             "train_seconds": round(lane.seconds, 3),
+            "trainer": self.usage.until_now(),
         }
 
     def _scores(self, lanes: Sequence[int], split: str) -> dict[int, list[Scored]]:

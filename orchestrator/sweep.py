@@ -240,8 +240,7 @@ class Sweep:
         write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
         for task, evaluation in champions.items():
             self.tracker.register(task, evaluation, self.folder / "champions" / task)
-        files = [report, *(self.folder / name for name in ("summary.json", "results.jsonl", "sweep.json"))]
-        self.tracker.summarise(summary, files, complete)
+        self.tracker.summarise(summary, self.folder, complete)
 
     def _row(self, run: PlannedRun, errors: Mapping[str, str], needless: Mapping[str, str]) -> dict[str, Any]:
         base = read_json(self._base_file(run.spec.task.name))

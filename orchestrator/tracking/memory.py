@@ -40,7 +40,7 @@ class MemoryTracker:
         """Return None: there is nothing to point to."""
         return None
 
-    def summarise(self, summary: Mapping[str, Any], files: Sequence[Path], complete: bool) -> None:  # noqa: ARG002
+    def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:  # noqa: ARG002
         """Remember the summary."""
         self.summary = dict(summary)
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from orchestrator.errors import InputError, RunError
+from orchestrator.files import read_json, read_lines
 from orchestrator.plan import PlannedRun
 from orchestrator.results import RunFolder
 from orchestrator.spec import SweepSpec
 from orchestrator.tracking import shown
+from orchestrator.tracking.inputs import base_model, data_sets
+from orchestrator.tracking.mlflow_entities import data_input, model_input, params, points, run_tags
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 BATCH = 900  # metrics a request; MLflow takes 1,000 entries, and parameters and tags go with them
 LAST = "tokens"  # of the values of a step, the one that is sent last
+FILES = ("report.html", "summary.json", "results.jsonl", "sweep.json")  # of the sweep's folder, shown with it
+SERVERS = ("http://", "https://")
 
 
 @dataclass
@@ -41,8 +48,8 @@ class _Known:
 class MlflowTracker:
     """Writes through `MlflowClient` alone, from the driver, in batches; tags say what each run is.
 
-    Tags: ``sweep``, ``kind`` (sweep, group, run), ``run_key``, ``task``, ``method``, ``seed``, ``lr``. They are how a
-    second driver finds what the first has written, so that nothing is shown twice.
+    Tags: ``sweep``, ``kind`` (sweep, group, run), ``run_key``, ``task``, ``method``, ``seed``, ``lr``, ``model``.
+    They are how a second driver finds what the first has written, so that nothing is shown twice.
 
     What is there is listed when it connects, and again when an answer to a creation was lost on its way; in between it
     knows, and asks for nothing. Times come from the run folders, so a value that is sent again is the same value.
@@ -53,7 +60,9 @@ class MlflowTracker:
         self._mine = f"tags.sweep = '{sweep.name}'"
         self._known: dict[str, _Known] = {}
         self._parents: dict[tuple[str, ...], str] = {}  # () is the sweep, (task, method) a group
-        self._listed = False  # whether all that MLflow has of this sweep is in these two
+        self._numbers: dict[str, dict[str, float]] = {}  # of a parent, by its id
+        self._listed = False  # whether all that MLflow has of this sweep is in these three
+        self._summed: int | None = None  # when it was summarised first: a repeated request is the same request
 
     def connect(self) -> None:
         """Create database and experiment once, before anybody writes, and find what is there of this sweep."""
@@ -71,7 +80,7 @@ class MlflowTracker:
             self._open_sweep()
         except MlflowException as error:
             reason = str(error).splitlines()[0]
-            if self.uri.startswith(("http://", "https://")):  # a server may come back
+            if self.uri.startswith(SERVERS):  # a server may come back
                 raise RunError(f"MLflow at {self.uri} does not answer: {reason}") from error
             raise InputError(
                 f"tracking.uri={self.uri} cannot be used: {reason} Correct it, or use sqlite:///mlflow.db."
@@ -96,34 +105,85 @@ class MlflowTracker:
         """Return MLflow's id of a run."""
         return self._known[key].id if key in self._known else None
 
-    def summarise(self, summary: Mapping[str, Any], files: Sequence[Path], complete: bool) -> None:
-        """Put statistics on groups and sweep, files on the sweep, and end them."""
-        now = round(time.time() * 1000)
-        for task, content in summary["tasks"].items():
-            for method, one in content["methods"].items():
-                group = self._parents.get((task, method))
-                if group is not None:
-                    self._client.log_batch(group, _points(shown.statistics(one), now))
-                    self._client.set_terminated(group, "FINISHED")
-        macro = {f"macro.{label}": one["mean"] for label, one in summary["macro"]["methods"].items()}
-        values = {name: value for name, value in macro.items() if value is not None}
-        note = {"mlflow.note.content": f"{summary['headline']}\n\n`{self.command}`"}
-        self._client.log_batch(self._parents[()], _points(values, now), tags=_tags(note))
-        for file in files:
-            self._client.log_artifact(self._parents[()], str(file))
+    def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
+        """Put statistics, inputs, figures and files on groups and sweep, and end them: first all numbers, then files.
+
+        Figures are drawn here, from the folder; see `figures`. An older driver's numbers are not sent a second time.
+        """
+        from orchestrator.tracking import figures  # matplotlib takes a second
+
+        self._summed = self._summed or round(time.time() * 1000)
+        rows, sweep = read_lines(folder / "results.jsonl"), read_json(folder / "sweep.json") or {}
+        groups = [
+            (task, method, one, self._parents[task, method])
+            for task, content in summary["tasks"].items()
+            for method, one in content["methods"].items()
+            if (task, method) in self._parents
+        ]
+        sets = {task: data_input(one) for task, one in data_sets(sweep).items()}
+        base = self._base(sweep)
+        models = [model_input(base)] if base else []
+        note = {shown.NOTE: f"{summary['headline']}\n\n`{self.command}`"}
+        self._show(self._parents[()], shown.macro(summary), note, figures.SWEEP_TABLES)
+        self._client.log_inputs(self._parents[()], list(sets.values()), models)
+        for task, method, one, group in groups:
+            tags = shown.group_summary_tags(task, method, one)
+            self._show(group, shown.statistics(one), tags, figures.GROUP_TABLES)
+            self._client.log_inputs(group, [sets[task]] if task in sets else [], models)
+        for task, method, one, group in groups:
+            with TemporaryDirectory() as place:
+                figures.write_group_files(task, method, one, rows, folder, Path(place))
+                self._client.log_artifacts(group, place)
+            self._client.set_terminated(group, "FINISHED")
+        with TemporaryDirectory() as place:
+            figures.write_sweep_files(summary, rows, folder, Path(place))
+            self._client.log_artifacts(self._parents[()], place)
+        for file in (folder / name for name in FILES):
+            if file.exists():
+                self._client.log_artifact(self._parents[()], str(file))
         self._client.set_terminated(self._parents[()], "FINISHED" if complete else "FAILED")
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
-        """Register the champion's directory under ``<sweep>-<task>``, unless this very champion is there."""
-        name, key = f"{self.sweep.name}-{task}", str(evaluation["run_key"])
+        """Register the champion's directory under ``<sweep>-<task>``, unless this very champion is there.
+
+        A server refuses a directory of this machine as a source. It gets the evaluation, as an artefact of the
+        champion's run, and the directory as the tag ``place``: weights stay where they are.
+        """
+        name, key, at = f"{self.sweep.name}-{task}", str(evaluation["run_key"]), place.as_uri()
         if not self._client.search_registered_models(f"name = '{name}'"):
             self._client.create_registered_model(name)
         present = self._champion(name)
-        if present and present.tags.get("run_key") == key and present.source == place.as_uri():
+        if present and present.tags.get("run_key") == key and at in (present.source, present.tags.get("place")):
             return
         tags = {"run_key": key, "task": task, "method": str(evaluation["method"]), "sweep": self.sweep.name}
-        version = self._client.create_model_version(name, place.as_uri(), run_id=self.run_id(key), tags=tags)
+        source, run_id = at, self.run_id(key)
+        if self.uri.startswith(SERVERS):
+            self._client.log_artifact(run_id, str(place / "evaluation.json"), "champion")
+            source, tags = f"runs:/{run_id}/champion", tags | {"place": at}
+        version = self._client.create_model_version(name, source, run_id=run_id, tags=tags)
         self._client.set_registered_model_alias(name, "champion", version.version)
+
+    def _show(self, parent: str, values: Mapping[str, float], tags: Mapping[str, str], tables: Sequence[str]) -> None:
+        """Put numbers that are not there yet on a parent, and tags, one of which names its tables to MLflow's pages."""
+        there = self._numbers.get(parent, {})
+        new = {name: value for name, value in values.items() if there.get(name) != value}
+        named = {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"} for path in tables])}
+        self._client.log_batch(parent, points(new, self._summed or 0), tags=run_tags({**tags, **named}))
+        self._numbers[parent] = {**there, **values}
+
+    def _base(self, sweep: Mapping[str, Any]) -> str | None:
+        """Return the id of the base as a model without files, made once in an experiment; None if it has no name."""
+        base = base_model(sweep)
+        if base is None:
+            return None
+        found = self._client.search_logged_models([self._experiment], f"tags.fingerprint = '{base.digest}'")
+        tags = {"fingerprint": base.digest, "kind": "base"}
+        model = (found or [self._client.create_logged_model(
+            self._experiment, base.name, tags=tags, params=base.params, model_type="base"
+        )])[0]  # fmt: skip
+        if str(model.status) != "READY":
+            self._client.finalize_logged_model(model.model_id, "READY")
+        return str(model.model_id)
 
     def _champion(self, name: str) -> Any:
         """Return the version that has the alias, or None."""
@@ -142,6 +202,8 @@ class MlflowTracker:
         """Find what MLflow has of this sweep that is not known yet."""
         for run in self._search():
             tags, status = run.data.tags, run.info.status
+            if tags.get("kind") in ("sweep", "group"):
+                self._numbers[run.info.run_id] = dict(run.data.metrics)
             if tags.get("kind") == "sweep":
                 self._parents[()] = run.info.run_id
             elif tags.get("kind") == "group":
@@ -166,7 +228,7 @@ class MlflowTracker:
         if () in self._parents:
             self._client.update_run(self._parents[()], status="RUNNING")
         else:
-            tags = {"kind": "sweep", "mlflow.note.content": f"`{self.command}`"}
+            tags = {"kind": "sweep", "model": self.sweep.model.source, shown.NOTE: f"`{self.command}`"}
             self._parents[()] = self._create(self.sweep.name, tags)
 
     def _create(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
@@ -188,9 +250,8 @@ class MlflowTracker:
     def _made(self, run: PlannedRun) -> str:
         task, method = group = (run.spec.task.name, run.spec.method.label)
         if group not in self._parents:
-            tags = {"kind": "group", "task": task, "method": method}
-            self._parents[group] = self._create(f"{method} · {task}", tags, self._parents[()])
-        return self._create(shown.title(run), shown.tags(run), self._parents[group])
+            self._parents[group] = self._create(f"{method} · {task}", shown.group_tags(run.spec), self._parents[()])
+        return self._create(shown.title(run), shown.tags(run, self.command), self._parents[group])
 
     def _sync(self, run: PlannedRun, place: RunFolder) -> None:
         """Send what is new of a run, in one request, and its end when all the rest has arrived."""
@@ -200,11 +261,9 @@ class MlflowTracker:
         known = self._open(run)
         step = self._last_step(known.id) if known.step is None else known.step
         new = [row for row in steps if row["step"] > step]
-        metrics = [
-            point for row in new for point in _points(shown.step_values(row), int(row["time"]), int(row["step"]))
-        ]
+        metrics = [point for row in new for point in points(shown.step_values(row), int(row["time"]), int(row["step"]))]
         if ended:
-            metrics += _points(shown.scores(place.row()), int(steps[-1]["time"]) if steps else 0)
+            metrics += points(shown.scores(place.row()), int(steps[-1]["time"]) if steps else 0)
         known.step = None  # until the answer is there
         self._send(run, known, metrics, {"status": ended} if ended else {})
         known.step = max((int(row["step"]) for row in new), default=step)
@@ -216,11 +275,11 @@ class MlflowTracker:
 
     def _send(self, run: PlannedRun, known: _Known, metrics: Sequence[Any], tags: Mapping[str, str]) -> None:
         """Send in as few requests as MLflow takes, the tags last: they say that the rest is there."""
-        params = [] if known.described else _params(run)  # may be sent again: they never change
+        described = [] if known.described else params(shown.params(run))  # may be sent again: they never change
         for begin in range(0, max(1, len(metrics)), BATCH):
             last = begin + BATCH >= len(metrics)
-            self._client.log_batch(known.id, metrics[begin : begin + BATCH], params, _tags(tags) if last else [])
-            params = []
+            self._client.log_batch(known.id, metrics[begin : begin + BATCH], described, run_tags(tags) if last else [])
+            described = []
         known.described = True
 
     def _end(self, known: _Known, status: str) -> None:
@@ -228,21 +287,3 @@ class MlflowTracker:
             self._client.delete_tag(known.id, "error")
         self._client.set_terminated(known.id, status)
         known.ended = True
-
-
-def _points(values: Mapping[str, float], time_ms: int, step: int = 0) -> list[Any]:
-    from mlflow.entities import Metric
-
-    return [Metric(name, value, time_ms, step) for name, value in values.items()]
-
-
-def _params(run: PlannedRun) -> list[Any]:
-    from mlflow.entities import Param
-
-    return [Param(name, value) for name, value in shown.params(run).items()]
-
-
-def _tags(values: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(name, value) for name, value in values.items()]

@@ -53,9 +53,9 @@ class PatientTracker:
         """Return the tracker's name for a run."""
         return self.inner.run_id(key)
 
-    def summarise(self, summary: Mapping[str, Any], files: Sequence[Path], complete: bool) -> None:
+    def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
         """Put statistics and files on the parents."""
-        self._try(lambda: self.inner.summarise(summary, files, complete))
+        self._try(lambda: self.inner.summarise(summary, folder, complete))
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
         """Register a champion."""

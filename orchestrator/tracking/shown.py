@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator import wording
 from orchestrator.plan import PlannedRun
+from orchestrator.spec import RunSpec
 
 SCORES = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility", "train_seconds")
+SYSTEM = ("peak_memory_megabytes", "cpu_seconds", "runs")
+NOTE = "mlflow.note.content"  # what MLflow shows as the description
 STATISTICS = ("mean", "sd", "worst", "n", "diverged", "failed", "volatility", "base_accuracy", "validation_mean", "lr")
 
 
@@ -17,11 +24,34 @@ def title(run: PlannedRun) -> str:
     return f"seed {spec.seed} · lr {spec.lr:g} · {spec.method.label} · {spec.task.name}"
 
 
-def tags(run: PlannedRun) -> dict[str, str]:
-    """Return the tags by which a run is found again."""
+def tags(run: PlannedRun, command: str) -> dict[str, str]:
+    """Return the tags by which a run is found again, and its description; ``command`` is that of its sweep."""
     spec = run.spec
     names = {"kind": "run", "run_key": run.key, "task": spec.task.name, "method": spec.method.label}
-    return names | {"seed": str(spec.seed), "lr": repr(spec.lr), "model": spec.model.source}
+    names |= {"seed": str(spec.seed), "lr": repr(spec.lr), "model": spec.model.source}
+    words = f"{spec.method.label} on {spec.task.name} at rate {wording.rate(spec.lr)}, seed {spec.seed}."
+    alone = shlex.join([*shlex.split(command), *alone_words(run)])
+    return names | {NOTE: f"{words} This run alone, under a name of its own:\n\n```\n{alone}\n```"}
+
+
+def alone_words(run: PlannedRun) -> list[str]:
+    """Return the ``key=value`` words that make this one run of its sweep's recipe.
+
+    They set what tells it from its sweep's other runs, so its key is the same. The name differs, or the files of the
+    sweep would be written again with one run in them.
+    """
+    spec = run.spec
+    task = spec.task.model_dump(exclude_defaults=True)
+    method = {"name": spec.method.name, **spec.method.settings}
+    method |= {"targets": spec.method.targets, "label": spec.method.label}
+    values: dict[str, Any] = {"name": f"again-{run.key}", "tasks": [task], "methods": [method], "seeds": [spec.seed]}
+    values |= {"optim.lr": spec.lr, "search": {"kind": "grid"}, "champions": False}
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+
+
+def group_tags(spec: RunSpec) -> dict[str, str]:
+    """Return the tags of the parent of all runs of a task and a method; its ``lr`` is known at the end."""
+    return {"kind": "group", "task": spec.task.name, "method": spec.method.label, "model": spec.model.source}
 
 
 def params(run: PlannedRun) -> dict[str, str]:
@@ -40,10 +70,38 @@ def step_values(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def scores(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a run that has ended, as far as it has them."""
+    """Return the numbers of a run that has ended, as far as it has them.
+
+    What its trainer used is under ``system/``, which MLflow shows on a page of its own.
+    """
+    used = row.get("trainer") or {}
+    system = {f"system/trainer_{name}": float(used[name]) for name in SYSTEM if used.get(name) is not None}
     found = {name: float(row[name]) for name in SCORES if row.get(name) is not None}
     measured = (row.get("diagnostics") or {}).items()
-    return found | {f"diagnostics/{name}": float(value) for name, value in measured if name != "skipped"}
+    return found | system | {f"diagnostics/{name}": float(value) for name, value in measured if name != "skipped"}
+
+
+def group_summary_tags(task: str, method: str, one: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a finished parent of a task and a method says of itself: its rate, and a sentence."""
+    lost = [f"{one[what]} {what}" for what in ("diverged", "failed") if one[what]]
+    found = f"{wording.percent(one['mean'])} mean accuracy" if one["mean"] is not None else "no accuracy"
+    if one["interval"]:
+        found += f" (95 % interval {wording.between(one['interval'])})"
+    over = f"over {wording.count(one['n'], 'seed')}" + (f"; {wording.listed(lost)}" if lost else "")
+    chosen = f"at rate {wording.rate(one['lr'])}, chosen on validation"
+    return {"lr": repr(one["lr"]), NOTE: f"{method} on {task}: {found} {over}, {chosen}."}
+
+
+def macro(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return each method's average over all tasks as a metric of the sweep, where there is one."""
+    methods = summary["macro"]["methods"].items()
+    return {metric_name(f"macro.{label}"): float(one["mean"]) for label, one in methods if one["mean"] is not None}
+
+
+def metric_name(name: str) -> str:
+    """Return ``name`` as MLflow takes it: of ``d2lora(rank=2,alpha=4)`` it would refuse the whole request."""
+    plain = name.replace("(", " ").replace(")", "").replace("=", ":").replace(",", " ")
+    return re.sub(r"[^/\w.\- :]", "_", plain)
 
 
 def statistics(one: Mapping[str, Any]) -> dict[str, float]:

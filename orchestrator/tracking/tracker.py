@@ -24,8 +24,8 @@ class Tracker(Protocol):
     def run_id(self, key: str) -> str | None:
         """Return the tracker's name for a run, if it has one."""
 
-    def summarise(self, summary: Mapping[str, Any], files: Sequence[Path], complete: bool) -> None:
-        """Put statistics and files on the parents and end them."""
+    def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
+        """Put statistics, and what the sweep's folder has, on the parents and end them."""
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
         """Put a champion into the registry under the alias ``champion``, once."""

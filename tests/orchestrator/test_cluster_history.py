@@ -19,6 +19,7 @@ from orchestrator.results import RunFolder
 pytestmark = pytest.mark.slow
 WORKER = Path(__file__).with_name("warm_worker.py")
 LAST = 3
+MEASURED = ("train_seconds", "trainer")
 
 
 def jobs_in(folder: Path, recipe: Path, engine: str) -> list[PackJob]:
@@ -65,7 +66,7 @@ def result(job: PackJob) -> tuple[dict[str, Any], bytes, bytes]:
     (run,) = job.pack.runs
     folder = RunFolder(Path(job.folder) / "runs" / run.key)
     files = [(folder.path / name).read_bytes() for name in ("adapter/adapter.safetensors", "predictions.jsonl")]
-    return {name: value for name, value in folder.row().items() if name != "train_seconds"}, files[0], files[1]
+    return {name: value for name, value in folder.row().items() if name not in MEASURED}, files[0], files[1]
 
 
 @pytest.mark.parametrize(("engine", "world"), [("plain", 1), ("zero-2", 2), ("zero-3", 2)])

