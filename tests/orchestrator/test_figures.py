@@ -1,0 +1,104 @@
+"""Figures of a sweep's parents: a band is what was seen, and drawing leaves no state behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.files import read_lines
+from orchestrator.tracking import figures
+from tests.orchestrator.tracked_sweep import RUNS, write_sweep
+
+
+def test_a_band_is_the_mean_the_lowest_and_the_highest_seed_at_each_step() -> None:
+    curves = [[(0, 3.0), (1, 2.0)], [(0, 5.0), (1, 1.0)], [(0, 4.0), (1, 3.0)]]
+    assert figures.curve_band(curves) == figures.Band([0.0, 1.0], [4.0, 2.0], [3.0, 1.0], [5.0, 3.0], 3)
+
+
+def test_a_seed_that_has_fewer_steps_shortens_the_band_and_none_leaves_none() -> None:
+    band = figures.curve_band([[(0, 3.0), (1, 2.0), (2, 1.0)], [(0, 5.0), (2, 3.0)]])
+    assert band is not None
+    assert (band.steps, band.mean) == ([0.0, 2.0], [4.0, 2.0])
+    assert figures.curve_band([[(0, 1.0)], [(1, 1.0)]]) is None
+    assert figures.curve_band([]) is None
+
+
+@pytest.mark.parametrize("steps", [7, 100, 101, 1234])
+def test_a_long_curve_is_averaged_over_parts_that_hold_every_step_once(steps: int) -> None:
+    losses = np.random.default_rng(0).random(steps)
+    band = figures.curve_band([list(enumerate(losses.tolist()))])
+    assert band is not None
+    parts = np.array_split(losses, min(100, steps))
+    assert len(band.mean) == min(100, steps)
+    widths = np.diff(np.linspace(0, steps, min(100, steps) + 1).astype(int))
+    assert np.dot(band.mean, widths) / steps == pytest.approx(losses.mean(), abs=1e-12)
+    assert max(widths) - min(widths) <= 1
+    assert band.low == band.mean == band.high
+    if steps <= 100:
+        assert band.mean == [part[0] for part in parts]
+
+
+def test_a_figure_has_a_panel_a_task_and_draws_intervals_seeds_and_the_base(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    rows = read_lines(tmp_path / "results.jsonl")
+    figure = figures.accuracy_figure(summary, rows)
+    assert [axes.get_title() for axes in figure.axes] == ["boolq", "arc_easy"]
+    for axes, content in zip(figure.axes, summary["tasks"].values(), strict=True):
+        drawn: dict[str, list[Any]] = {}
+        for line in axes.get_lines():
+            drawn.setdefault(str(line.get_label()), []).append(line.get_xdata())
+        methods = content["methods"].values()
+        assert [x[0] for x in drawn["mean"]] == [100 * one["mean"] for one in methods]
+        assert [len(x) for x in drawn["a seed"]] == [one["n"] for one in methods]
+        assert drawn["untrained base"][0] == [40.0, 40.0]
+        assert len(axes.collections) == len(methods)  # an interval each
+
+
+def test_a_method_with_one_seed_has_no_interval_and_one_without_a_run_no_mark(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    one, other = summary["tasks"]["boolq"]["methods"].values()
+    one |= {"n": 1, "sd": None, "interval": None}
+    other |= {"n": 0, "mean": None, "interval": None}
+    axes = figures.accuracy_figure({"tasks": {"boolq": summary["tasks"]["boolq"]}}, []).axes[0]
+    assert not axes.collections
+    assert sum(line.get_label() == "mean" for line in axes.get_lines()) == 1
+
+
+def test_too_many_methods_for_a_panel_are_the_best_and_the_title_says_so(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    one = summary["tasks"]["boolq"]["methods"]["lora"]
+    methods = {f"m{index}": one | {"mean": index / 100} for index in range(30)}
+    axes = figures.accuracy_figure({"tasks": {"boolq": {"methods": methods}}}, []).axes[0]
+    assert axes.get_title() == "boolq: the best 24 of 30, all in tables/accuracy.json"
+    assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == [f"m{i}" for i in range(6, 30)]
+
+
+def test_the_same_folder_gives_the_same_bytes_and_pyplot_is_not_loaded(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path / "sweep")
+    rows = read_lines(tmp_path / "sweep" / "results.jsonl")
+    there = "matplotlib.pyplot" in sys.modules
+    for place in ("a", "b"):
+        figures.write_sweep_files(summary, rows, tmp_path / "sweep", tmp_path / place)
+    assert ("matplotlib.pyplot" in sys.modules) == there
+    names = sorted(str(file.relative_to(tmp_path / "a")) for file in (tmp_path / "a").rglob("*.*"))
+    assert names == [figures.ACCURACY, figures.CURVES, figures.TABLE]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    table = json.loads((tmp_path / "a" / figures.TABLE).read_text())
+    means = {(row[0], row[1]): row[table["columns"].index("mean_accuracy")] for row in table["data"]}
+    assert means["boolq", "lora"] == summary["tasks"]["boolq"]["methods"]["lora"]["mean"]
+
+
+def test_a_curve_is_drawn_at_the_chosen_rate_and_a_diverged_run_is_in_no_band(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    rows = read_lines(tmp_path / "results.jsonl")
+    method = RUNS[-1].spec.method.label
+    one = summary["tasks"]["arc_easy"]["methods"][method]["by_lr"]["0.0002"]
+    found = figures.chosen(rows, "arc_easy", method, one)
+    assert [row["seed"] for row in found] == [0, 1]
+    assert {row["lr"] for row in found} == {2e-4}

@@ -1,0 +1,93 @@
+"""What a tracker shows: names that it takes, and descriptions that reproduce what they describe."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from mlflow.utils.validation import _validate_metric_name
+
+from orchestrator.plan import expand, keyed
+from orchestrator.recipe import read_recipe
+from orchestrator.tracking import shown
+from orchestrator.tracking.inputs import DIGEST, base_model, data_sets
+from tests.orchestrator.tracked_sweep import SIZES, SWEEP
+
+RECIPE = """
+name: wide
+tasks: [boolq, {name: mine, path: mine.jsonl, question: what}]
+methods:
+  - {name: d2lora, rank: [2, 4], alpha: 4, dropout: 0.05}
+  - {name: lora, rank: 8, targets: "*.q_proj,*.v_proj", label: control}
+seeds: [0, 7, 9, 11]
+search: {kind: racing, alpha: 0.1}
+optim: {lr: [1.0e-4, 2.5e-5], epochs: 1}
+tracking: {uri: none}
+"""
+
+
+def test_the_description_of_a_run_makes_that_run_alone_and_leaves_the_sweep_as_it_is(tmp_path: Path) -> None:
+    recipe = tmp_path / "wide.yaml"
+    recipe.write_text(RECIPE)
+    given = ["optim.epochs=3", "seeds=[0, 7, 9, 13]"]
+    command = shlex.join(["python", "jobs/sweep.py", str(recipe), *given])
+    sweep = read_recipe(recipe, given)
+    data = {"boolq": "data", "mine": "other"}
+    planned = keyed(expand(sweep), "base", data)
+    assert len(planned) == 48
+    for run in planned:
+        note = shown.tags(run, command)["mlflow.note.content"]
+        words = shlex.split(note.split("```")[1])
+        assert words[:3] == ["python", "jobs/sweep.py", str(recipe)]
+        again = read_recipe(recipe, words[3:])
+        assert [one.key for one in keyed(expand(again), "base", data)] == [run.key]
+        assert again.name != sweep.name
+
+
+@pytest.mark.parametrize("label", ["d2lora(rank=2,alpha=4)", "lora, rank=8", "größe", "a%b", "plain"])
+def test_a_method_of_any_label_has_an_average_that_mlflow_takes(label: str) -> None:
+    summary = {"macro": {"methods": {label: {"mean": 0.5}, "lost": {"mean": None}}}}
+    ((name, value),) = shown.macro(summary).items()
+    _validate_metric_name(name)
+    assert value == 0.5
+
+
+def test_labels_that_differ_in_a_setting_have_names_that_differ() -> None:
+    assert shown.metric_name("macro.d2lora(rank=2,alpha=4)") == "macro.d2lora rank:2 alpha:4"
+    assert shown.metric_name("macro.lora") == "macro.lora"
+
+
+def test_a_parent_says_how_sure_it_is_and_what_was_lost() -> None:
+    one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 0, "lr": 2e-4}
+    assert shown.group_summary_tags("boolq", "lora", one) == {
+        "lr": "0.0002",
+        "mlflow.note.content": "lora on boolq: 71.2 % mean accuracy (95 % interval 70.0 to 72.4) over 3 seeds; "
+        "1 diverged, at rate 2e-4, chosen on validation.",
+    }
+    alone = shown.group_summary_tags("boolq", "lora", one | {"n": 1, "interval": None, "diverged": 0})
+    assert "interval" not in alone["mlflow.note.content"]
+
+
+def test_a_run_shows_what_its_trainer_used_and_an_older_one_shows_nothing() -> None:
+    used = {"peak_memory_megabytes": 512.5, "cpu_seconds": 7.25, "runs": 4}
+    assert shown.scores({"accuracy": 0.5, "trainer": used}) == {
+        "accuracy": 0.5,
+        "system/trainer_peak_memory_megabytes": 512.5,
+        "system/trainer_cpu_seconds": 7.25,
+        "system/trainer_runs": 4.0,
+    }
+    assert shown.scores({"accuracy": 0.5, "trainer": None}) == {"accuracy": 0.5}
+
+
+def test_inputs_come_from_fingerprints_and_split_sizes_alone() -> None:
+    sweep = {"command": "c", "base": "b" * 64, "data": {"boolq": {"fingerprint": "d" * 64, **SIZES}}}
+    found = data_sets(sweep)["boolq"]
+    assert (found.name, found.digest) == ("boolq", "d" * DIGEST)
+    assert '"num_rows": 118' in found.profile
+    model = {"name": "tiny", "path": "/models/Some Base 1.5%/"}
+    base = base_model(sweep | {"recipe": {"model": model}})
+    assert base is not None
+    assert (base.name, base.digest) == ("base-Some-Base-1-5-", "b" * DIGEST)
+    assert base_model({}) is None
+    assert SWEEP.model_dump()["model"].keys() >= model.keys()
