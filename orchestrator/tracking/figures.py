@@ -152,7 +152,7 @@ def curves_figure(panels: Mapping[str, Mapping[str, Band | None]], single: Seque
             if band.seeds > 1:
                 axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, linewidth=0)
         axes.set_title(task)
-        axes.set_xlabel("step")
+        axes.set_xlabel("step (line: mean of the seeds; band: from the lowest to the highest)")
         axes.set_ylabel("training loss")
     _legend(figure, all_axes)
     return figure

@@ -20,6 +20,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.tracking import shown
 from orchestrator.tracking.inputs import base_model, data_sets
 from orchestrator.tracking.mlflow_entities import data_input, model_input, params, points, run_tags
+from orchestrator.tracking.mlflow_registry import register_champion
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
@@ -144,24 +145,11 @@ class MlflowTracker:
         self._client.set_terminated(self._parents[()], "FINISHED" if complete else "FAILED")
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
-        """Register the champion's directory under ``<sweep>-<task>``, unless this very champion is there.
-
-        A server refuses a directory of this machine as a source. It gets the evaluation, as an artefact of the
-        champion's run, and the directory as the tag ``place``: weights stay where they are.
-        """
-        name, key, at = f"{self.sweep.name}-{task}", str(evaluation["run_key"]), place.as_uri()
-        if not self._client.search_registered_models(f"name = '{name}'"):
-            self._client.create_registered_model(name)
-        present = self._champion(name)
-        if present and present.tags.get("run_key") == key and at in (present.source, present.tags.get("place")):
-            return
-        tags = {"run_key": key, "task": task, "method": str(evaluation["method"]), "sweep": self.sweep.name}
-        source, run_id = at, self.run_id(key)
-        if self.uri.startswith(SERVERS):
-            self._client.log_artifact(run_id, str(place / "evaluation.json"), "champion")
-            source, tags = f"runs:/{run_id}/champion", tags | {"place": at}
-        version = self._client.create_model_version(name, source, run_id=run_id, tags=tags)
-        self._client.set_registered_model_alias(name, "champion", version.version)
+        """Register the champion's directory under ``<sweep>-<task>``, unless this very champion is there."""
+        tags = {"run_key": str(evaluation["run_key"]), "task": task, "method": str(evaluation["method"])}
+        tags |= {"sweep": self.sweep.name}
+        run_id, server = self.run_id(tags["run_key"]), self.uri.startswith(SERVERS)
+        register_champion(self._client, f"{self.sweep.name}-{task}", tags, place, run_id, server)
 
     def _show(self, parent: str, values: Mapping[str, float], tags: Mapping[str, str], tables: Sequence[str]) -> None:
         """Put numbers that are not there yet on a parent, and tags, one of which names its tables to MLflow's pages."""
@@ -184,11 +172,6 @@ class MlflowTracker:
         if str(model.status) != "READY":
             self._client.finalize_logged_model(model.model_id, "READY")
         return str(model.model_id)
-
-    def _champion(self, name: str) -> Any:
-        """Return the version that has the alias, or None."""
-        aliases = self._client.get_registered_model(name).aliases
-        return self._client.get_model_version(name, aliases["champion"]) if "champion" in aliases else None
 
     def _create_experiment(self) -> str:
         """Create the experiment; beside a local database, its artefacts lie beside the database."""

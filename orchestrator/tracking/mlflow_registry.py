@@ -1,0 +1,36 @@
+"""Champions in MLflow's registry: one version a champion, under an alias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ALIAS = "champion"
+
+
+def register_champion(
+    client: Any, name: str, tags: Mapping[str, str], place: Path, run_id: str | None, server: bool
+) -> None:
+    """Register the directory ``place`` of the run ``tags["run_key"]`` as ``name``, unless this very champion is there.
+
+    A server refuses a directory of another machine as a source. It gets the evaluation, as an artefact of the
+    champion's run, and the directory as the tag ``place``: weights stay where they are.
+    """
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    present, source = _present(client, name), place.as_uri()
+    known = present and present.tags.get("run_key") == tags["run_key"]
+    if known and source in (present.source, present.tags.get("place")):
+        return
+    if server:
+        client.log_artifact(run_id, str(place / "evaluation.json"), ALIAS)
+        source, tags = f"runs:/{run_id}/{ALIAS}", {**tags, "place": place.as_uri()}
+    version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    client.set_registered_model_alias(name, ALIAS, version.version)
+
+
+def _present(client: Any, name: str) -> Any:
+    """Return the version that has the alias, or None."""
+    aliases = client.get_registered_model(name).aliases
+    return client.get_model_version(name, aliases[ALIAS]) if ALIAS in aliases else None
