@@ -103,7 +103,7 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
 
 
 def _identity(job: ChampionJob) -> dict[str, Any]:
-    names = ("run_key", "task", "method", "settings", "lr", "seed", "validation_accuracy")
+    names = ("run_key", "task", "method", "settings", "lr", "seed", "init_seed", "data_seed", "validation_accuracy")
     return {name: job.row[name] for name in names} | {"base_accuracy": job.base_accuracy}
 
 

@@ -18,7 +18,7 @@ def result_row(run: PlannedRun, folder: RunFolder, error: str, extra: Mapping[st
     try:
         folder.check()
         if folder.ended():
-            return {**folder.row(), "method": run.spec.method.label, **extra}
+            return {**folder.row(), "method": run.spec.method.label, **run.spec.seeds, **extra}
     except DamagedRunError as damaged:
         error = str(damaged)
     return {**_without_result(run, "failed"), **extra, "error": error}
@@ -32,7 +32,7 @@ def dropped_row(run: PlannedRun, reason: str, extra: Mapping[str, Any]) -> dict[
 def _without_result(run: PlannedRun, status: str) -> dict[str, Any]:
     spec = run.spec
     row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
-    row |= {"settings": {"name": spec.method.name, **spec.method.settings}, "seed": spec.seed, "status": status}
+    row |= {"settings": {"name": spec.method.name, **spec.method.settings}, **spec.seeds, "status": status}
     return row | dict.fromkeys((*METRICS, "diagnostics", "steps", "tokens", "train_seconds", "trainer"))
 
 

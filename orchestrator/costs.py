@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.plan import Pack
+from orchestrator.seeds import drawn
 from orchestrator.shapes import ModelShape
 from orchestrator.spec import SweepSpec
 from orchestrator.task_sizes import TaskRows
@@ -83,7 +84,7 @@ class Costs:
 
     def total(self, *, full: bool) -> Work:
         """Return the work of all runs; ``full`` with rows of ``max_length`` tokens."""
-        each = len(self.sweep.optim.rates) * len(self.sweep.seeds)
+        each = len(self.sweep.optim.rates) * len(drawn(self.sweep.seeds))
         return sum((work.times(each) for work in self.runs[full].values()), Work())
 
     def memory(self, packs: Sequence[Pack]) -> Memory:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from d2lora import get_method
 from orchestrator.batches import count_steps
+from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.costs import TFLOPS_CPU, TFLOPS_GPU, Costs, Duration, Memory, Rate, Work
-from orchestrator.errors import InputError
 from orchestrator.plan import PlannedRun, expand, pack_runs
+from orchestrator.seeds import drawn, independent
 from orchestrator.shapes import ModelShape
 from orchestrator.spec import MethodSpec, SweepSpec, targets_of
 from orchestrator.task_sizes import TaskRows, rows_of
@@ -33,11 +32,16 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """A method of the sweep and the parameters that a run of it trains; None where the shape is unknown."""
+    """A method of the sweep and the parameters that a run of it trains; None where the shape is unknown.
+
+    ``control`` says of a method that ``controls: matched`` has added what it shares, and without what.
+    """
 
     label: str
     name: str
     targets: str
+    rank: int
+    control: str | None
     trainable_parameters: int | None
 
 
@@ -65,6 +69,8 @@ class Estimate:
     rates: int
     seeds: int
     search: str
+    independent_seeds: int
+    budget: str
     tasks: list[TaskPlan]
     methods: list[MethodPlan]
     packs: int
@@ -91,6 +97,8 @@ def estimate(
     price: float | None = None,
 ) -> Estimate:
     """Return the estimate of a sweep on a base of ``shape``; InputError for targets or ranks that do not fit it."""
+    if shape is not None:
+        sweep = within_budget(sweep, lambda targets: shape.targets(targets_of(targets)))
     cluster = sweep.cluster
     rate = Rate(tflops or (TFLOPS_GPU if cluster.gpus_per_worker else TFLOPS_CPU), tflops is not None, price)
     trainers = 1 if cluster.max_concurrent == "auto" or cluster.kind == "local" else int(cluster.max_concurrent)
@@ -108,8 +116,10 @@ def estimate(
         shape_from=shape_from,
         runs=len(runs),
         rates=len(sweep.optim.rates),
-        seeds=len(sweep.seeds),
+        seeds=len(drawn(sweep.seeds)),
+        independent_seeds=independent(sweep.seeds),
         search=sweep.search.kind,
+        budget=sweep.budget,
         tasks=tasks,
         methods=methods,
         packs=len(packs),
@@ -124,7 +134,7 @@ def estimate(
         work_at_most=costs.total(full=True) if costs else None,
         duration=costs.duration(packs, trainers, rate, full=False) if costs else None,
         duration_at_most=costs.duration(packs, trainers, rate, full=True) if costs else None,
-        detectable=_detectable(len(sweep.seeds)),
+        detectable=_detectable(independent(sweep.seeds)),
     )
 
 
@@ -144,25 +154,9 @@ def _width(sweep: SweepSpec, task: TaskPlan) -> int:
 
 def _method(method: MethodSpec, shape: ModelShape | None) -> MethodPlan:
     """Count the trained parameters as the method itself declares them, layer by layer."""
-    if shape is None:
-        return MethodPlan(method.label, method.name, method.targets, None)
-    module = get_method(method.name)
-    config = module.Config(**method.settings)
-    count = 0
-    for layer, (out_features, in_features) in shape.targets(targets_of(method.targets)).items():
-        try:
-            shapes = module.shapes(out_features, in_features, config)
-        except ValueError as error:
-            raise InputError(f"method {method.label!r}, layer {layer}: {error}") from None
-        count += sum(_product(one) for one in shapes.values())
-    return MethodPlan(method.label, method.name, method.targets, count)
-
-
-def _product(sizes: Sequence[int]) -> int:
-    product = 1
-    for size in sizes:
-        product *= size
-    return product
+    count = None if shape is None else trained_parameters(method, shape.targets(targets_of(method.targets)))
+    rank = int(method.settings["rank"])
+    return MethodPlan(method.label, method.name, method.targets, rank, method.control, count)
 
 
 def _detectable(seeds: int) -> list[Detectable]:

@@ -7,6 +7,6 @@ from orchestrator.plan import PlannedRun
 
 
 def lane_of_run(run: PlannedRun) -> Lane:
-    """Return the lane with the run's method, settings and seed."""
+    """Return the lane with the run's method, settings and the seed of its start and dropout."""
     method = run.spec.method
-    return Lane(method.name, get_method(method.name).Config(**method.settings), run.spec.seed)
+    return Lane(method.name, get_method(method.name).Config(**method.settings), run.spec.init_seed)

@@ -106,7 +106,7 @@ class _Trainer:
         self._score_base()
         optim = self.runs[0].spec.optim
         plans = [
-            LanePlan.of(run.spec.task.name, self._split(run, "train"), run.spec.seed, run.spec.lr, optim)
+            LanePlan.of(run.spec.task.name, self._split(run, "train"), run.spec.data_seed, run.spec.lr, optim)
             for run in self.runs
         ]
         self.clock = time.monotonic()
@@ -245,7 +245,7 @@ class _Trainer:
             "method": spec.method.label,
             "settings": {"name": spec.method.name, **spec.method.settings, "targets": spec.method.targets},
             "lr": spec.lr,
-            "seed": spec.seed,
+            **spec.seeds,
             "status": status,
             **dict.fromkeys(METRICS),
             "diagnostics": None,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from orchestrator.seeds import drawn
 from orchestrator.spec import RunSpec, SweepSpec
 
 
@@ -33,11 +34,11 @@ def expand(sweep: SweepSpec) -> list[RunSpec]:
     model = sweep.model.model_copy(update={"dtype": sweep.dtype})
     optims = [sweep.optim.model_copy(update={"lr": lr}) for lr in sweep.optim.rates]
     return [
-        RunSpec(task=task, method=method, seed=seed, model=model, data=sweep.data, optim=optim)
+        RunSpec(task=task, method=method, seed=seed, model=model, data=sweep.data, optim=optim, apart=apart)
         for task in sweep.tasks
         for method in sweep.methods
         for optim in optims
-        for seed in sweep.seeds
+        for seed, apart in drawn(sweep.seeds)
     ]
 
 
@@ -47,12 +48,12 @@ def keyed(runs: Sequence[RunSpec], base: str, data: Mapping[str, str]) -> list[P
     for _, group in groupby(runs, key=_parts):
         alike = list(group)
         key = alike[0].key_by_seed(base, data[alike[0].task.name])
-        planned += [PlannedRun(key(run.seed), run) for run in alike]
+        planned += [PlannedRun(key(run), run) for run in alike]
     return planned
 
 
 def _parts(run: RunSpec) -> tuple[int, ...]:
-    """Return which objects the run is made of: where they are the same ones, runs differ in their seed alone."""
+    """Return which objects the run is made of: where they are the same ones, runs differ in their seeds alone."""
     return id(run.task), id(run.method), id(run.model), id(run.optim)
 
 

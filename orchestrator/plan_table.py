@@ -66,10 +66,15 @@ def _runs(found: Estimate) -> RenderableType:
 
 
 def _methods(found: Estimate) -> RenderableType:
-    table = _table("Methods", "method", "targets", "trained parameters a run")
+    controls = any(method.control for method in found.methods)
+    title = "Methods, at equal parameters" if found.budget == "parameters" and found.shape else "Methods"
+    table = _table(title, "method", "targets", "rank", "trained parameters a run")
+    if controls:
+        table.add_column("controls", overflow="fold")
     for method in found.methods:
-        trained = method.trainable_parameters
-        table.add_row(method.label, method.targets, NOTHING if trained is None else f"{trained:,}")
+        trained = NOTHING if method.trainable_parameters is None else f"{method.trainable_parameters:,}"
+        told = [method.control or ""] if controls else []
+        table.add_row(method.label, method.targets, str(method.rank), trained, *told)
     return table
 
 
@@ -107,7 +112,8 @@ def _cost(one: Duration) -> str:
 
 
 def _seeds(found: Estimate) -> RenderableType:
-    title = f"What {count(found.seeds, 'paired seed')} can show (power 0.8, two-sided 5 %, one task, one comparison)"
+    seeds = count(found.independent_seeds, "paired seed")
+    title = f"What {seeds} can show (power 0.8, two-sided 5 %, one task, one comparison)"
     table = _table(title, "sd of the differences", "smallest difference detected", "seeds for 1 point")
     for one in found.detectable:
         difference = "none" if one.difference is None else f"{points(one.difference)} points"
@@ -132,11 +138,18 @@ def _notes(found: Estimate) -> list[str]:
     if found.search == "racing":
         notes.append("search.kind=racing: all this is for the whole grid, the most that a race can train.")
     comparisons = (len(found.methods) - 1) * len(found.tasks)
-    if found.seeds > 1 and comparisons > 1:
+    if found.independent_seeds > 1 and comparisons > 1:
         notes.append(
             f"The reference meets the others in {comparisons} comparisons, Holm-corrected together: the smallest p "
             f"must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
         )
-    if found.seeds < 2:
+    if found.budget == "parameters" and found.shape is None:
+        notes.append("budget: parameters chooses ranks by the base's shape; those above are the recipe's.")
+    if found.independent_seeds < found.seeds:
+        notes.append(
+            f"The {count(found.seeds, 'seed')} are a grid of starts and orders of data, which runs share: they show "
+            f"what {found.independent_seeds} to {found.seeds} independent ones do, and the table takes the fewest."
+        )
+    if found.independent_seeds < 2:
         notes.append("One seed has no spread: no difference between methods can be tested.")
     return notes

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2lora import get_method
+from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.data import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
-from orchestrator.errors import InputError
 from orchestrator.model import Base, check_targets, load_tokenizer, resolve_base
 from orchestrator.places import resolve
 from orchestrator.spec import SweepSpec, TaskSpec
@@ -21,8 +20,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Ready:
-    """A checked sweep: its base, its tasks' tokens, and figures about them; ``work`` is a run's cost in tokens."""
+    """A checked sweep: its base, its tasks' tokens, and figures about them; ``work`` is a run's cost in tokens.
 
+    ``sweep`` is the recipe's, with the ranks that its budget has chosen: run keys follow from it.
+    """
+
+    sweep: SweepSpec
     base: Base
     data: dict[str, Prepared]
     train_rows: dict[str, int]
@@ -46,7 +49,7 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
 
     data = {task.name: _examples(task, sweep) for task in sweep.tasks}
     base = resolve_base(sweep.model, cache / "models", progress)
-    _check_methods(sweep, base.path)
+    sweep = _fitted(sweep, base.path)
     tokenizer = load_tokenizer(base.path)
     prepared = {}
     for name, splits in data.items():
@@ -54,6 +57,7 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
         say(_describe(prepared[name]))
     loaded = {name: load_prepared(one.path) for name, one in prepared.items()}
     return Ready(
+        sweep=sweep,
         base=base,
         data=prepared,
         train_rows={name: len(splits["train"]) for name, splits in loaded.items()},
@@ -85,19 +89,15 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
     )
 
 
-def _check_methods(sweep: SweepSpec, base: Path) -> None:
-    """Refuse targets that match nothing and ranks that do not fit, with the layer and the numbers."""
+def _fitted(sweep: SweepSpec, base: Path) -> SweepSpec:
+    """Return the sweep within its budget; refuse targets that match nothing and ranks that do not fit."""
     layers: Mapping[str, Mapping[str, tuple[int, int]]] = {
         targets: check_targets(base, targets) for targets in {method.targets for method in sweep.methods}
     }
+    sweep = within_budget(sweep, layers.__getitem__)
     for method in sweep.methods:
-        module = get_method(method.name)
-        config = module.Config(**method.settings)
-        for layer, (out_features, in_features) in layers[method.targets].items():
-            try:
-                module.shapes(out_features, in_features, config)
-            except ValueError as error:
-                raise InputError(f"method {method.label!r}, layer {layer}: {error}") from None
+        trained_parameters(method, layers[method.targets])
+    return sweep
 
 
 def _describe(prepared: Prepared) -> str:

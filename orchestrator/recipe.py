@@ -9,18 +9,22 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from d2lora import available_methods, get_method
 from d2lora.names import unknown
+from orchestrator.controls import REFERENCE, controls_of, with_controls
 from orchestrator.errors import InputError
-from orchestrator.spec import Frozen, SweepSpec, TaskSpec, joined
+from orchestrator.seeds import SeedAxes
+from orchestrator.spec import Frozen, MethodSpec, SweepSpec, TaskSpec, joined
 from orchestrator.tasks import available_tasks
 from orchestrator.yaml_places import Key, Place, Places, load_yaml, parse_word
 
-METHOD_WORDS = ("name", "targets", "label")
+METHOD_WORDS = ("name", "targets", "label", "controls")
+WORDS = {name: get_args(SweepSpec.model_fields[name].annotation) for name in ("controls", "budget")}
+UNTOLD = ("name", "label", "controls")  # words that a label need not tell
 MAX_METHODS = 1000  # points of all methods' grids: beyond is a slip, and would take minutes to refuse
 
 
@@ -58,6 +62,9 @@ def _override(data: dict[str, Any], places: Places, word: str) -> None:
 def _check_keys(data: Mapping[str, Any], places: Places) -> None:
     """Refuse unknown keys, here rather than in pydantic, to name the nearest."""
     _check_level(data, SweepSpec, (), places)
+    for name in WORDS:
+        if name in data:
+            _check_word(data[name], (name,), places)
     for name, field in SweepSpec.model_fields.items():
         kind = field.annotation
         if name in data and isinstance(kind, type) and issubclass(kind, Frozen):
@@ -66,7 +73,7 @@ def _check_keys(data: Mapping[str, Any], places: Places) -> None:
             _check_level(data[name], kind, (name,), places)
 
 
-def _check_level(data: Mapping[str, Any], kind: type[Frozen], prefix: Key, places: Places) -> None:
+def _check_level(data: Mapping[str, Any], kind: type[BaseModel], prefix: Key, places: Places) -> None:
     for key in data:
         if key not in kind.model_fields:
             known = [_dotted((*prefix, name)) for name in kind.model_fields]
@@ -80,7 +87,9 @@ def _dotted(key: Key) -> str:
 def _resolve(data: dict[str, Any], places: Places) -> None:
     """Turn the short forms of tasks and methods into whole ones."""
     for name in ("tasks", "methods", "seeds"):
-        if not isinstance(data.get(name), list) or not data[name]:
+        if name == "seeds" and isinstance(data.get(name), dict) and data[name]:
+            _check_level(data[name], SeedAxes, (name,), places)
+        elif not isinstance(data.get(name), list) or not data[name]:
             found = f"is {data[name]!r}" if name in data else "is missing"
             raise InputError(f"{places.at((name,))}: {name} {found}; it is a list, for example {_EXAMPLES[name]}.")
     data["tasks"] = [_task(entry, ("tasks", index), places) for index, entry in enumerate(data["tasks"])]
@@ -90,10 +99,15 @@ def _resolve(data: dict[str, Any], places: Places) -> None:
         raise InputError(f"{places.at(('methods',))}: the grids have {points} points (limit {MAX_METHODS}).")
     expanded = [one for entry in entries for one in _grid(entry)]
     targets = joined(data.get("model", {}).get("targets", "attention"))
-    data["methods"] = _labelled(expanded, targets, places)
+    named = _labelled(expanded, targets, places)
+    data["methods"] = _controlled(data, expanded, named, places)
 
 
-_EXAMPLES = {"tasks": "[arc_easy, boolq]", "methods": "[d2lora, lora]", "seeds": "[0, 1, 2]"}
+_EXAMPLES = {
+    "tasks": "[arc_easy, boolq]",
+    "methods": "[d2lora, lora]",
+    "seeds": "[0, 1, 2], or keys: {init: [0, 1], data: [0, 1, 2]}",
+}
 
 
 def _task(entry: Any, key: Key, places: Places) -> dict[str, Any]:
@@ -125,6 +139,10 @@ def _method(entry: Any, key: Key, places: Places) -> dict[str, Any]:
         words = value if name == "targets" and isinstance(value, list) else [value]
         if name in METHOD_WORDS and not all(isinstance(word, str) for word in words):
             raise InputError(f"{where}: the {name} of method {method['name']} is a word, not {value!r}.")
+    if "controls" in method:
+        _check_word(method["controls"], (*key, "controls"), places)
+        if method["name"] != REFERENCE and method["controls"] != "none":
+            raise InputError(f"{places.at((*key, 'controls'))}: only {REFERENCE} has controls, not {method['name']}.")
     return {**method, "__key__": key}
 
 
@@ -145,11 +163,16 @@ def _labelled(entries: list[dict[str, Any]], targets: str, places: Places) -> li
         if given is None:
             differs = entry["__axes__"] if names.count(entry["name"]) > 1 else []
             if names.count(entry["name"]) > 1 and not differs:
-                differs = [key for key in entry if not key.startswith("__") and key not in ("name", "label")]
+                differs = [key for key in entry if not key.startswith("__") and key not in UNTOLD]
             inside = ",".join(f"{key}={entry[key]}" for key in differs)
             method["label"] = entry["name"] + (f"({inside})" if inside else "")
         else:
             method["label"] = given + "".join(f",{key}={entry[key]}" for key in entry["__axes__"])
+    _check_labels(methods, places)
+    return methods
+
+
+def _check_labels(methods: Sequence[Mapping[str, Any]], places: Places) -> None:
     labels = [method["label"] for method in methods]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     if repeated:
@@ -157,7 +180,37 @@ def _labelled(entries: list[dict[str, Any]], targets: str, places: Places) -> li
             f"{places.at(('methods',))}: two entries are called {repeated[0]!r}: give one a label, for example "
             f"{{name: {repeated[0].partition('(')[0]}, label: control}}."
         )
-    return methods
+
+
+def _controlled(
+    data: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], named: list[dict[str, Any]], places: Places
+) -> list[dict[str, Any]]:
+    """Return the methods with the controls that the recipe, or an entry for itself, asks for."""
+    of_all, where = data.get("controls", "none"), places.at(("controls",))
+    if of_all == "matched" and not any(entry["name"] == REFERENCE for entry in entries):
+        raise InputError(
+            f"{where}: controls: matched adds nothing, for no method is {REFERENCE}: name one, or take controls: none."
+        )
+    pairs = []
+    for entry, one in zip(entries, named, strict=True):
+        if entry.get("controls", of_all if entry["name"] == REFERENCE else "none") == "matched":
+            method = MethodSpec(**one)
+            try:
+                pairs += [(method, control) for control in controls_of(method)]
+            except ValueError as error:
+                raise InputError(f"{places.at(entry['__key__'])}: {error}") from None
+    if not pairs:
+        return named
+    found = [method.model_dump() for method in with_controls([MethodSpec(**one) for one in named], pairs)]
+    _check_labels(found, places)
+    return found
+
+
+def _check_word(value: Any, key: Key, places: Places) -> None:
+    """Refuse a word that a key of ``WORDS`` does not know, here rather than in pydantic, to name the nearest."""
+    name = str(key[-1])
+    if value not in WORDS[name]:
+        raise InputError(f"{places.at(key)}: {unknown(name, str(value), WORDS[name])}")
 
 
 def _resolved(entry: dict[str, Any], targets: str, places: Places) -> dict[str, Any]:
@@ -203,6 +256,7 @@ def _lines(error: ValidationError, places: Places, prefix: Key, what: str) -> li
 def _is_branch(part: str) -> bool:
     """Tell whether pydantic put this word into the location for the branch of a union, not for a key."""
     return part.startswith(("constrained-", "list[", "literal[", "function-")) or part in (
+        "axes",
         "int",
         "float",
         "str",

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from orchestrator.plan import PlannedRun
 from orchestrator.racing import DECIDED, Decision, Dropped, Race, decide
+from orchestrator.seeds import drawn
 from orchestrator.spec import SweepSpec
 from orchestrator.wording import count, listed, points
 
@@ -43,7 +44,7 @@ def decisions(
     for task in spec.tasks:
         runs = [run for run in planned if run.spec.task.name == task.name]
         settings = tuple(dict.fromkeys(setting_of(run) for run in runs))
-        race = Race(settings, tuple(spec.seeds), alpha, spec.search.first, resolve)
+        race = Race(settings, tuple(seed for seed, _ in drawn(spec.seeds)), alpha, spec.search.first, resolve)
         scores = {_place(run): results[run.key] for run in runs if run.key in results}
         found[task.name] = decide(race, scores, {_place(run) for run in runs if run.key in failed})
     return found

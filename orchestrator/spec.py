@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from d2lora.names import unknown
 from orchestrator.errors import InputError
+from orchestrator.seeds import SeedAxes, SeedPair, Seeds, distinct, drawn
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
 TARGET_SETS = {
@@ -61,12 +62,16 @@ class TaskSpec(Frozen):
 
 
 class MethodSpec(Frozen):
-    """A method with every setting resolved; ``label`` names it within its sweep."""
+    """A method with every setting resolved; ``label`` names it within its sweep.
+
+    ``control`` says what a method that ``controls: matched`` has added holds equal and what it takes away.
+    """
 
     name: str
     settings: dict[str, Any]
     label: str
     targets: str
+    control: str | None = None
 
     def decides(self) -> str:
         """Return all that decides what is trained, in one spelling; the label does not."""
@@ -176,7 +181,9 @@ class SweepSpec(Frozen):
     model: ModelSpec = ModelSpec()
     tasks: Annotated[list[TaskSpec], Field(min_length=1)]
     methods: Annotated[list[MethodSpec], Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]  # what torch can be seeded with
+    seeds: Seeds
+    controls: Literal["none", "matched"] = "none"  # "matched": the recipe's reader has added them to ``methods``
+    budget: Literal["none", "parameters"] = "none"  # "parameters": ranks are chosen where the base's shape is known
     data: DataSpec = DataSpec()
     optim: OptimSpec = OptimSpec()
     engine: EngineSpec = EngineSpec()
@@ -188,11 +195,8 @@ class SweepSpec(Frozen):
 
     @field_validator("seeds")
     @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            twice = next(seed for seed, times in Counter(seeds).items() if times > 1)
-            raise ValueError(f"seed {twice} stands here twice: each seed is one run.")
-        return seeds
+    def _distinct(cls, seeds: list[int] | SeedAxes) -> list[int] | SeedAxes:
+        return seeds if isinstance(seeds, SeedAxes) else distinct(seeds)
 
     @field_validator("tasks")
     @classmethod
@@ -227,12 +231,16 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _race_can_drop(self) -> Self:
-        settings, first = len(self.methods) * len(self.optim.rates), self.search.first
-        if self.search.kind == "racing" and settings < 2:
+        if self.search.kind != "racing":
+            return self
+        settings, seeds, first = len(self.methods) * len(self.optim.rates), len(drawn(self.seeds)), self.search.first
+        if settings < 2:
             raise ValueError("search.kind=racing needs two settings (methods x rates) or more: give them, or grid.")
-        if self.search.kind == "racing" and first >= len(self.seeds):
+        if isinstance(self.seeds, SeedAxes):
+            raise ValueError("search.kind=racing compares independent seeds; pairs of two axes share them: list seeds.")
+        if first >= seeds:
             raise ValueError(
-                f"search.first={first} leaves nothing to save of {len(self.seeds)} seeds: give more seeds, a smaller "
+                f"search.first={first} leaves nothing to save of {seeds} seeds: give more seeds, a smaller "
                 "search.first (2 or more), or search.kind=grid."
             )
         return self
@@ -257,7 +265,8 @@ class RunSpec(Frozen):
     """One adapter to train: everything that decides its result, and nothing else (ADR 2).
 
     Engine, workers and packing are not here: tests hold their results equal to rounding, so changing them must not
-    train a finished run again.
+    train a finished run again. ``seed`` names the run among its likes; where start and data have seeds of their own,
+    ``apart`` has them and ``seed`` is their label.
     """
 
     task: TaskSpec
@@ -266,6 +275,31 @@ class RunSpec(Frozen):
     model: ModelSpec
     data: DataSpec
     optim: OptimSpec
+    apart: SeedPair | None = None
+
+    @model_validator(mode="after")
+    def _seed_names_the_pair(self) -> Self:
+        if self.apart is not None and self.seed != self.apart.label:
+            raise ValueError(
+                f"seed={self.seed} is not the label of init={self.apart.init}, data={self.apart.data}, which is "
+                f"{self.apart.label}: change all three, or take apart=None."
+            )
+        return self
+
+    @property
+    def init_seed(self) -> int:
+        """What draws the adapter's start and its dropout."""
+        return self.seed if self.apart is None else self.apart.init
+
+    @property
+    def data_seed(self) -> int:
+        """What orders the rows."""
+        return self.seed if self.apart is None else self.apart.data
+
+    @property
+    def seeds(self) -> dict[str, int]:
+        """The seeds as a row of results has them."""
+        return {"seed": self.seed, "init_seed": self.init_seed, "data_seed": self.data_seed}
 
     @property
     def lr(self) -> float:
@@ -278,10 +312,10 @@ class RunSpec(Frozen):
 
         Places (paths, mirror) and labels do not count; what they hold is in the fingerprints.
         """
-        return self.key_by_seed(base_fingerprint, data_fingerprint)(self.seed)
+        return self.key_by_seed(base_fingerprint, data_fingerprint)(self)
 
-    def key_by_seed(self, base_fingerprint: str, data_fingerprint: str) -> Callable[[int], str]:
-        """Return the key of this run with any seed: all else is written out once, as JSON with sorted names."""
+    def key_by_seed(self, base_fingerprint: str, data_fingerprint: str) -> Callable[[RunSpec], str]:
+        """Return the key of runs that differ from this one in their seeds: all else is written out once, sorted."""
         before = {
             "base": base_fingerprint,
             "data": data_fingerprint,
@@ -298,7 +332,12 @@ class RunSpec(Frozen):
         }
         head, tail = (json.dumps(part, sort_keys=True) for part in (before, after))
         head, tail = head.removesuffix("}"), tail.removeprefix("{")
-        return lambda seed: hashlib.sha256(f'{head}, "seed": {seed}, {tail}'.encode()).hexdigest()[:16]
+
+        def key(run: RunSpec) -> str:
+            seed = run.seed if run.init_seed == run.data_seed else [run.init_seed, run.data_seed]
+            return hashlib.sha256(f'{head}, "seed": {seed}, {tail}'.encode()).hexdigest()[:16]
+
+        return key
 
 
 def joined(targets: Any) -> Any:

@@ -81,6 +81,7 @@ class Sweep:
     def _prepare(self, train: bool) -> None:
         self._say(f"{self.spec.name}: preparing")
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
+        self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
         if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
             write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))

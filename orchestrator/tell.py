@@ -10,6 +10,7 @@ from rich.console import Console
 
 from orchestrator.places import resolve_uri
 from orchestrator.results import RunFolder
+from orchestrator.seeds import seed_words
 from orchestrator.spec import SweepSpec
 
 Row = Mapping[str, Any]
@@ -39,7 +40,9 @@ def tell(
 
 def run_name(row: Row) -> str:
     """Return a run's name for people."""
-    return f"{row['method']}, lr {row['lr']:g}, seed {row['seed']}"
+    seed = row["seed"]
+    seeds = seed_words(seed, row.get("init_seed", seed), row.get("data_seed", seed))
+    return f"{row['method']}, lr {row['lr']:g}, {seeds}"
 
 
 def _champion(task: str, one: Row) -> str:

@@ -39,7 +39,7 @@ class LaneStep:
 
 @dataclass(frozen=True)
 class LanePlan:
-    """What one lane trains on: its task's rows, the seed that orders them, and its peak rate."""
+    """What one lane trains on: its task's rows, the seed that orders them (its data seed), and its peak rate."""
 
     task: str
     items: Sequence[Item]

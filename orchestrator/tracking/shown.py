@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator import wording
 from orchestrator.plan import PlannedRun
+from orchestrator.seeds import seed_words
 from orchestrator.spec import RunSpec
 
 SCORES = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility", "train_seconds")
@@ -21,15 +22,16 @@ STATISTICS = ("mean", "sd", "worst", "n", "diverged", "failed", "volatility", "b
 def title(run: PlannedRun) -> str:
     """Return a run's name: what differs comes first, for the column is narrow."""
     spec = run.spec
-    return f"seed {spec.seed} · lr {spec.lr:g} · {spec.method.label} · {spec.task.name}"
+    return f"{seed_words(**spec.seeds)} · lr {spec.lr:g} · {spec.method.label} · {spec.task.name}"
 
 
 def tags(run: PlannedRun, command: str) -> dict[str, str]:
     """Return the tags by which a run is found again, and its description; ``command`` is that of its sweep."""
     spec = run.spec
     names = {"kind": "run", "run_key": run.key, "task": spec.task.name, "method": spec.method.label}
-    names |= {"seed": str(spec.seed), "lr": repr(spec.lr), "model": spec.model.source}
-    words = f"{spec.method.label} on {spec.task.name} at rate {wording.rate(spec.lr)}, seed {spec.seed}."
+    names |= {name: str(seed) for name, seed in spec.seeds.items()}
+    names |= {"lr": repr(spec.lr), "model": spec.model.source}
+    words = f"{spec.method.label} on {spec.task.name} at rate {wording.rate(spec.lr)}, {seed_words(**spec.seeds)}."
     alone = shlex.join([*shlex.split(command), *alone_words(run)])
     return names | {NOTE: f"{words} This run alone, under a name of its own:\n\n```\n{alone}\n```"}
 
@@ -44,8 +46,9 @@ def alone_words(run: PlannedRun) -> list[str]:
     task = spec.task.model_dump(exclude_defaults=True)
     method = {"name": spec.method.name, **spec.method.settings}
     method |= {"targets": spec.method.targets, "label": spec.method.label}
-    values: dict[str, Any] = {"name": f"again-{run.key}", "tasks": [task], "methods": [method], "seeds": [spec.seed]}
-    values |= {"optim.lr": spec.lr, "search": {"kind": "grid"}, "champions": False}
+    values: dict[str, Any] = {"name": f"again-{run.key}", "tasks": [task], "methods": [method], "controls": "none"}
+    seeds = [spec.seed] if spec.apart is None else {"init": spec.init_seed, "data": spec.data_seed}
+    values |= {"seeds": seeds, "optim.lr": spec.lr, "search": {"kind": "grid"}, "champions": False}
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
 
 
@@ -57,7 +60,7 @@ def group_tags(spec: RunSpec) -> dict[str, str]:
 def params(run: PlannedRun) -> dict[str, str]:
     """Return a run's parameters: what its key covers, for MLflow refuses one that changes."""
     spec = run.spec
-    values = {"task": spec.task.name, "method": spec.method.name, "lr": spec.lr, "seed": spec.seed}
+    values = {"task": spec.task.name, "method": spec.method.name, "lr": spec.lr, **spec.seeds}
     values |= {f"method.{name}": value for name, value in spec.method.settings.items()}
     values |= {"targets": spec.method.targets, "dtype": spec.model.dtype}
     values |= {f"optim.{name}": value for name, value in spec.optim.model_dump(exclude={"lr", "micro_batch"}).items()}

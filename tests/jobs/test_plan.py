@@ -21,7 +21,8 @@ KEYS = {
     "": {
         "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "search", "tasks", "methods",
         "packs", "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
-        "work_at_most", "duration", "duration_at_most", "detectable",
+        "work_at_most", "duration", "duration_at_most", "detectable", "independent_seeds",
+        "budget",
     },
     "shape": {
         "hidden", "intermediate", "layers", "heads", "kv_heads", "head_dim", "vocab", "tied", "block_extra",
@@ -62,7 +63,7 @@ def test_the_keys_of_the_json_are_stable(recipe: Path, capsys: pytest.CaptureFix
     grid = len(found["tasks"]) * len(found["methods"]) * found["rates"] * found["seeds"]
     assert found["runs"] == grid
     assert set(found["tasks"][0]) == {"name", "rows", "steps"}
-    assert set(found["methods"][0]) == {"label", "name", "targets", "trainable_parameters"}
+    assert set(found["methods"][0]) == {"label", "name", "targets", "rank", "control", "trainable_parameters"}
     assert set(found["detectable"][0]) == {"sd", "difference", "seeds_for_one_point"}
 
 

@@ -281,7 +281,7 @@ FREE_TEXT = {
 def fits(section: str, key: str, what: str) -> bool:
     if what == "a word":
         return (section, key) in FREE_TEXT
-    return what == "a truth value" and key == "gradient_checkpointing"
+    return what == "a truth value" and key in ("gradient_checkpointing", "diagnostics")
 
 
 @pytest.mark.parametrize(

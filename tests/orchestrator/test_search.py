@@ -204,6 +204,11 @@ def test_a_search_that_cannot_be_is_refused_with_the_way_out(recipe: Path, word:
         read_recipe(recipe, (*GRID, word))
 
 
+def test_a_race_over_seeds_on_two_axes_is_refused(recipe: Path) -> None:
+    with pytest.raises(InputError, match="compares independent seeds; pairs of two axes share them: list seeds"):
+        read_recipe(recipe, (*GRID, "seeds={init: [0, 1, 2], data: [0, 1]}", "search={kind: racing}"))
+
+
 def test_a_race_of_one_setting_is_refused(recipe: Path) -> None:
     with pytest.raises(InputError, match="needs two settings"):
         read_recipe(recipe, (SEEDS, "methods=[{name: lora, rank: 2, alpha: 4}]", RACING))
