@@ -7,7 +7,7 @@ export DS_BUILD_OPS := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-fast lint format bench bench-quick clean
+.PHONY: quickstart test test-fast lint format pictures bench bench-quick clean
 
 quickstart: .venv/.installed
 	$(BIN)/python jobs/sweep.py recipes/quickstart.yaml
@@ -28,6 +28,10 @@ lint: .venv/.installed
 format: .venv/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pictures of the docs, of the quickstart as it is: the browser test looks at it and keeps what it sees. Wants Chromium.
+pictures: quickstart
+	D2LORA_SWEEP=sweeps/quickstart D2LORA_PICTURES=docs $(BIN)/python -m pytest tests/test_browser.py
 
 # Against PEFT, lm-eval and others: tables and a picture in bench-results/. Wants a machine that does nothing else.
 bench: .venv/.bench

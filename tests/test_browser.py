@@ -1,0 +1,237 @@
+"""The report and MLflow's page in a real headless browser.
+
+``D2LORA_PICTURES=DIR`` keeps the pictures that the docs show; ``D2LORA_SWEEP=DIR`` shows a sweep that has run already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.sweeps import RECIPE, rows_of, run
+
+PROGRAM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+WITHOUT = "no Chromium with its chromedriver here: apt-get install chromium chromium-driver"
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (PROGRAM and DRIVER), reason=WITHOUT)]
+SECONDS = 120  # for the first page of MLflow's on a busy machine; a quiet one takes 5
+WIDTH, HEIGHT, PHONE = 1280, 900, 375
+ALONE = [  # no window, a picture for a picture, and nobody is asked for anything
+    *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "force-prefers-reduced-motion"),
+    *("no-first-run", "disable-sync", "disable-background-networking", "disable-component-update"),
+    "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+STATISTICS = ("mean_accuracy", "sd_accuracy", "worst_accuracy", "interval_low", "interval_high")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, small_base: Path) -> Path:
+    """The folder of a sweep that has run to its end; its MLflow database is two folders up."""
+    if "D2LORA_SWEEP" in os.environ:
+        return Path(os.environ["D2LORA_SWEEP"]).resolve()
+    place = tmp_path_factory.mktemp("finished")
+    recipe = place / "small.yaml"
+    recipe.write_text(RECIPE.format(base=small_base, place=place))
+    code, told, folder = run(recipe, "champions=false")
+    assert code == 0, told
+    return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """Chromium with a profile of its own."""
+    options = ChromeOptions()
+    options.binary_location = str(PROGRAM)
+    for word in [*ALONE, f"window-size={WIDTH},{HEIGHT}", f"user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = Chrome(options=options, service=Service(DRIVER))
+    try:
+        yield opened
+    finally:
+        opened.quit()
+
+
+@pytest.fixture
+def mlflow_page(finished: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of an MLflow server on the sweep's database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store, address = f"sqlite:///{finished.parents[1] / 'mlflow.db'}", f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
+    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else seven more processes start
+    with (tmp_path / "server.log").open("w+") as log:
+        server = subprocess.Popen(
+            [*command, "--workers", "1"], cwd=tmp_path, env=quiet, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            wait_for_server(server, address, Path(log.name))
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)  # its workers too: alone, its end would leave them with the port
+            server.wait(30)
+
+
+def wait_for_server(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Return when the server answers; fail with its own words if it ends or never does."""
+    end = time.monotonic() + SECONDS
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=10):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"MLflow's server did not answer within {SECONDS} s: {log.read_text()[-2000:]}")
+
+
+class MlflowPages:
+    """What a person does on MLflow's pages of one sweep: opens runs and artifacts, and reads."""
+
+    def __init__(self, browser: Chrome, address: str, sweep: str) -> None:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(address)
+        everywhere = [one.experiment_id for one in client.search_experiments()]
+        self.runs: list[Any] = client.search_runs(everywhere, f"tags.sweep = '{sweep}'")
+        (self.root,) = [run for run in self.runs if run.data.tags["kind"] == "sweep"]
+        self.browser = browser
+        self._pages = f"{address}/#/experiments/{self.root.info.experiment_id}/runs"
+
+    def below(self, parent: Any) -> list[Any]:
+        """Return the runs whose parent this is."""
+        return [run for run in self.runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+    def open_table(self) -> None:
+        """Open the table of runs, without the assistant that MLflow opens before it once."""
+        seen = "if (location.host) localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true'"
+        self.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": seen})
+        self.browser.get(f"{self._pages}?compareRunsMode=TABLE")
+        self._wait(lambda: self.rows([self.root]), "the sweep's row")
+
+    def rows(self, runs: Sequence[Any]) -> list[str]:
+        """Return the names of those of these runs whose row is in the table."""
+        cells = self.browser.execute_script(
+            "return [...document.querySelectorAll('[role=row][row-id] a')].map("
+            "link => [link.closest('[row-id]').getAttribute('row-id'), link.textContent])"
+        )
+        shown = dict(cells)
+        return [shown[run.info.run_id] for run in runs if run.info.run_id in shown]
+
+    def expand(self, parent: Any) -> list[str]:
+        """Open a parent's row; return the names of its children once all have rows."""
+        self._click(f"[row-id='{parent.info.run_id}'] button", f"the button that opens {parent.info.run_name}")
+        children = self.below(parent)
+        self._wait(lambda: len(self.rows(children)) == len(children), f"{parent.info.run_name} with its children")
+        return self.rows(children)
+
+    def metrics(self, run: Any, names: Sequence[str]) -> dict[str, float]:
+        """Return these metrics as the run's own page shows them: a name, and its value on the next line."""
+        self.browser.get(f"{self._pages}/{run.info.run_id}")
+        self._wait(lambda: set(names) <= set(self._lines()), f"{', '.join(names)} of {run.info.run_name}")
+        lines = self._lines()
+        return {name: float(lines[lines.index(name) + 1]) for name in names}
+
+    def preview(self, run: Any, path: str, element: str) -> WebElement:
+        """Choose an artifact of a run; return what shows it: an ``img`` for a figure, an ``iframe`` for a page."""
+        self.browser.get(f"{self._pages}/{run.info.run_id}/artifacts")
+        for name in path.split("/"):
+            self._click(f"[data-testid=artifact-tree-node][artifact-name='{name}']", f"{name} of artifact {path}")
+        self._wait(lambda: self.browser.find_elements(By.CSS_SELECTOR, f"main {element}[src]"), f"{path} as {element}")
+        return self.browser.find_element(By.CSS_SELECTOR, f"main {element}[src]")
+
+    def _lines(self) -> list[str]:
+        return self.browser.find_element(By.TAG_NAME, "main").text.splitlines()
+
+    def _click(self, selector: str, what: str) -> None:
+        """Click as soon as it is there, in one script: between two the page may have drawn it anew."""
+        script = "const one = document.querySelector(arguments[0]); if (one) one.click(); return Boolean(one)"
+        self._wait(lambda: self.browser.execute_script(script, selector), what)
+
+    def _wait(self, condition: Any, what: str) -> None:
+        WebDriverWait(self.browser, SECONDS).until(lambda _: condition(), f"MLflow's page never showed {what}")
+
+
+def keep(browser: Chrome, name: str, place: Path, height: int) -> None:
+    """Take a picture; keep it where the docs are if asked to."""
+    browser.set_window_size(WIDTH, height)
+    folder = Path(os.environ.get("D2LORA_PICTURES", place))
+    folder.mkdir(parents=True, exist_ok=True)
+    assert browser.save_screenshot(str(folder / name))
+    assert (folder / name).stat().st_size > 10_000  # a blank page is a few kilobytes
+
+
+def colour(browser: Chrome) -> str:
+    found: str = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    return found
+
+
+def test_the_report_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark(
+    browser: Chrome, finished: Path, tmp_path: Path
+) -> None:
+    browser.get((finished / "report.html").as_uri())
+    assert finished.name in browser.title
+    assert browser.find_element(By.TAG_NAME, "h1").text
+    assert browser.find_elements(By.CSS_SELECTOR, "svg[role=img], figure svg")
+    for task in json.loads((finished / "summary.json").read_text())["tasks"]:
+        assert task in browser.find_element(By.TAG_NAME, "main").text
+    keep(browser, "report.png", tmp_path, 1700)
+    problems = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+    assert not problems  # nothing is fetched, nothing is missing
+
+    tab = browser.find_element(By.TAG_NAME, "body")
+    tab.send_keys(Keys.TAB)
+    assert browser.execute_script("return document.activeElement.tagName") != "BODY"  # the keyboard gets somewhere
+
+    metrics = {"width": PHONE, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= PHONE  # nothing sticks out of a phone's page
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    light = colour(browser)
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    assert colour(browser) != light
+
+
+def test_mlflow_shows_the_tree_of_runs_with_statistics_and_artifacts_on_their_parents(
+    browser: Chrome, finished: Path, mlflow_page: str, tmp_path: Path
+) -> None:
+    tasks = json.loads((finished / "summary.json").read_text())["tasks"]
+    pages = MlflowPages(browser, mlflow_page, finished.name)
+    pages.open_table()
+    groups = pages.below(pages.root)
+    assert not pages.rows(groups)  # closed at first: a tree, not a list of all
+    assert set(pages.expand(pages.root)) == {f"{name} · {task}" for task in tasks for name in tasks[task]["methods"]}
+    group = groups[0]
+    task, method = group.data.tags["task"], group.data.tags["method"]
+    trained = [row for row in rows_of(finished) if (row["task"], row["method"]) == (task, method)]
+    expected = {f"seed {row['seed']} · lr {row['lr']:g} · {method} · {task}" for row in trained}
+    assert set(pages.expand(group)) == expected
+    keep(browser, "mlflow.png", tmp_path, HEIGHT)
+
+    one = tasks[task]["methods"][method]
+    values = (one["mean"], one["sd"], one["worst"], *one["interval"])
+    assert pages.metrics(group, STATISTICS) == dict(zip(STATISTICS, values, strict=True))
+
+    browser.switch_to.frame(pages.preview(pages.root, "report.html", "iframe"))
+    assert browser.find_element(By.TAG_NAME, "h1").text == finished.name
+    browser.switch_to.default_content()
