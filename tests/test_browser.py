@@ -33,8 +33,9 @@ WITHOUT = "no Chromium with its chromedriver here: apt-get install chromium chro
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (PROGRAM and DRIVER), reason=WITHOUT)]
 SECONDS = 120  # for the first page of MLflow's on a busy machine; a quiet one takes 5
 WIDTH, HEIGHT, PHONE = 1280, 900, 375
-ALONE = [  # no window, a picture for a picture, and nobody is asked for anything
-    *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "force-prefers-reduced-motion"),
+ALONE = [  # no window, nothing that moves, and nobody is asked for anything
+    *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"),
+    *("hide-scrollbars", "force-prefers-reduced-motion"),
     *("no-first-run", "disable-sync", "disable-background-networking", "disable-component-update"),
     "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
@@ -151,6 +152,7 @@ class MlflowPages:
 
     def preview(self, run: Any, path: str, element: str) -> WebElement:
         """Choose an artifact of a run; return what shows it: an ``img`` for a figure, an ``iframe`` for a page."""
+        self.browser.get("about:blank")  # else what was chosen before would still be shown
         self.browser.get(f"{self._pages}/{run.info.run_id}/artifacts")
         for name in path.split("/"):
             self._click(f"[data-testid=artifact-tree-node][artifact-name='{name}']", f"{name} of artifact {path}")
