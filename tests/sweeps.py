@@ -57,3 +57,10 @@ def run(recipe: Path, *words: str, train: bool = True) -> tuple[int, str, Path]:
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """Return results.jsonl."""
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def unmeasured(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of results without the times and the memory that it took: what must be the same each time."""
+    kept = {name: value for name, value in row.items() if name not in ("train_seconds", "trainer")}
+    found = kept.get("diagnostics")
+    return kept | {"diagnostics": found and {name: value for name, value in found.items() if name != "seconds"}}

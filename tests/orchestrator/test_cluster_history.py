@@ -15,11 +15,11 @@ from orchestrator.plan import Pack, expand, keyed
 from orchestrator.prepare import make_ready
 from orchestrator.recipe import read_recipe
 from orchestrator.results import RunFolder
+from tests.sweeps import unmeasured
 
 pytestmark = pytest.mark.slow
 WORKER = Path(__file__).with_name("warm_worker.py")
 LAST = 3
-MEASURED = ("train_seconds", "trainer")
 
 
 def jobs_in(folder: Path, recipe: Path, engine: str) -> list[PackJob]:
@@ -66,7 +66,7 @@ def result(job: PackJob) -> tuple[dict[str, Any], bytes, bytes]:
     (run,) = job.pack.runs
     folder = RunFolder(Path(job.folder) / "runs" / run.key)
     files = [(folder.path / name).read_bytes() for name in ("adapter/adapter.safetensors", "predictions.jsonl")]
-    return {name: value for name, value in folder.row().items() if name not in MEASURED}, files[0], files[1]
+    return unmeasured(folder.row()), files[0], files[1]
 
 
 @pytest.mark.parametrize(("engine", "world"), [("plain", 1), ("zero-2", 2), ("zero-3", 2)])
