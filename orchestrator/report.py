@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from orchestrator import wording
 from orchestrator.comparisons import reference_method
 from orchestrator.forest import Estimate, Forest, draw
+from orchestrator.gain import merge_verdict, seconds_a_point
 from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary
 
 TEMPLATE = "report.html.j2"
@@ -78,6 +79,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update({name: getattr(wording, name) for name in FILTERS})
+    environment.filters["seconds_a_point"] = seconds_a_point
     return environment
 
 
@@ -165,7 +167,8 @@ def _champion(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     )
     found = {key: evaluation.get(key) for key in keys.split()}
     merged, unmerged = found["examples_per_second_merged"], found["examples_per_second_unmerged"]
-    return {**found, "task": task, "speedup": merged / unmerged if merged and unmerged else None}
+    speedup = merged / unmerged if merged and unmerged else None
+    return {**found, "task": task, "speedup": speedup, "verdict": merge_verdict(evaluation)}
 
 
 def _lost(row: Row) -> dict[str, Any]:

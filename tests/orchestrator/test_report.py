@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from orchestrator.forest import Estimate, draw
+from orchestrator.gain import seconds_a_point
 from orchestrator.report import write_report
 from orchestrator.summary import Summary
 from orchestrator.variance import summarise
-from orchestrator.wording import between, percent
+from orchestrator.wording import between, between_points, percent
 
 VOID = {"meta", "wbr"}
 Written = tuple[str, Summary]
@@ -186,6 +187,33 @@ def test_figures_of_methods_champions_and_provenance_are_all_there(whole: Writte
     assert "champions/<wbr>arc_easy" in whole[0]
     for shown in ("4f1c2d9", "torch 2.13.0", "2026-01-05 03:00 UTC", "python jobs/sweep.py recipes/quickstart.yaml"):
         assert shown in words
+
+
+def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) -> None:
+    words, summary = Page(whole[0]).text, whole[1]
+    task = summary["tasks"]["arc_easy"]
+    found, pair, average = task["methods"]["d2lora"], task["differences"][0], summary["macro"]["methods"]["d2lora"]
+    assert f"{found['bootstrap'][0] * 100:.1f} to {found['bootstrap'][1] * 100:.1f}" in words  # type: ignore[index]
+    assert f"{seconds_a_point(found):.2f}" in words
+    assert between_points(pair["bootstrap"], 2) in words
+    assert f"{percent(average['iqm'])} {between(average['iqm_interval'])}" in words
+    best = task["families"]["d2lora"][-1]
+    assert best["n"] == 2
+    assert f"{percent(best['validation'])} {percent(best['test'])}" in words
+    chance = summary["macro"]["improvement"][0]
+    assert f"{percent(chance['probability'])} {between(chance['interval'])}" in words
+    assert "arc_easy: merging changed 3 of 600 answers, +0.05 points." in words
+
+
+def test_ties_are_said_in_words(tmp_path: Path) -> None:
+    rows = [run("boolq", name, seed, 0.7 + 0.01 * seed) for name in ("d2lora", "lora", "dora") for seed in range(3)]
+    words = Page(written(tmp_path, rows)[0]).text
+    assert "No comparison tells apart: d2lora, lora and dora." in words
+
+
+def test_one_seed_gives_no_interval_anywhere(tmp_path: Path) -> None:
+    rows = [run(task, name, 0, 0.7) for task in ("a", "b") for name in ("d2lora", "lora")]
+    assert not re.search(r"\d to [+\N{MINUS SIGN}]?\d", Page(written(tmp_path, rows)[0]).text)
 
 
 def test_lost_runs_are_shown_with_their_errors(whole: Written) -> None:
