@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from orchestrator.csv_link import csv_link
+
 MARGIN = 3.0
 """Free space at either end of the axis, in percent of its width."""
 HEAD, LINE, FOOT = 14, 46, 26
@@ -54,6 +56,7 @@ class Forest(NamedTuple):
     rows: list[Drawn]
     references: list[Place]
     ticks: list[Place]
+    csv: str
 
 
 def draw(
@@ -80,7 +83,14 @@ def draw(
             Place(label, x(value), HEAD * (i + 1.0), "start" if x(value) < 60 else "end")
             for i, (label, value) in enumerate(references)
         ],
-        ticks=[Place(_tick(value), x(value), bottom + 17, "middle") for value in _ticks(low, high)],
+        ticks=[Place(tick(100 * value), x(value), bottom + 17, "middle") for value in ticks(low, high)],
+        csv=csv_link(
+            ("label", "mean", "low", "high", "seeds"),
+            (
+                (each.label, each.mean, *(each.interval or (None, None)), " ".join(map(repr, each.seeds)))
+                for each in estimates
+            ),
+        ),
     )
 
 
@@ -97,7 +107,7 @@ def _domain(values: Sequence[float], limits: tuple[float, float]) -> tuple[float
     return (low, high) if high - low > 1e-9 else (limits[0], limits[1])
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return three to six round values within the axis."""
     magnitude = 10 ** math.floor(math.log10(high - low))
     step = next(s * magnitude for s in (0.1, 0.2, 0.5, 1.0, 2.0) if (high - low) / (s * magnitude) <= 5.5)
@@ -105,8 +115,9 @@ def _ticks(low: float, high: float) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def _tick(value: float) -> str:
-    return f"{round(100 * value, 6) + 0.0:g}".replace("-", "\N{MINUS SIGN}")
+def tick(value: float) -> str:
+    """Return the label of a tick."""
+    return f"{round(value, 6) + 0.0:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _words(each: Estimate) -> str:

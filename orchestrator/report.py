@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from orchestrator import wording
 from orchestrator.comparisons import reference_method
+from orchestrator.curve_plot import CurvePlot, draw_curves
+from orchestrator.curves import chosen, curve_band, losses
 from orchestrator.forest import Estimate, Forest, draw
 from orchestrator.gain import merge_verdict, seconds_a_point
 from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary
@@ -42,7 +44,8 @@ def write_report(
     ``sweep`` may hold name, command, versions, commit, created and chance (by task); ``summary`` is what ``summarise``
     returned for ``rows``; ``champions`` holds each task's ``evaluation.json``. Whatever is missing is left out.
     """
-    page = render_report(sweep, cast("Summary", summary), rows, champions)
+    found = cast("Summary", summary)
+    page = render_report(sweep, found, rows, champions, _curves(found, rows, path.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     unfinished.write_text(page, encoding="utf-8")
@@ -50,9 +53,13 @@ def write_report(
 
 
 def render_report(
-    sweep: Mapping[str, Any], summary: Summary, rows: Sequence[Row], champions: Mapping[str, Mapping[str, Any]]
+    sweep: Mapping[str, Any],
+    summary: Summary,
+    rows: Sequence[Row],
+    champions: Mapping[str, Mapping[str, Any]],
+    curves: Mapping[str, CurvePlot | None],
 ) -> str:
-    """Return the page as text."""
+    """Return the page as text; ``curves`` by task."""
     chance = sweep.get("chance") or {}
     return (
         _environment()
@@ -61,6 +68,8 @@ def render_report(
             sweep=_provenance(sweep),
             summary=summary,
             macro=_macro_forest(summary),
+            curves=curves,
+            rows=rows,
             sections=[_section(task, found, rows, chance.get(task)) for task, found in summary["tasks"].items()],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],
             lost=[_lost(row) for row in rows if row["status"] not in ("committed", "dropped")],
@@ -68,6 +77,17 @@ def render_report(
             seeds=sorted({row["seed"] for row in rows}),
         )
     )
+
+
+def _curves(summary: Summary, rows: Sequence[Row], folder: Path) -> dict[str, CurvePlot | None]:
+    """Draw each task's training losses at the chosen rates, from the steps in the run folders."""
+    return {
+        task: draw_curves(
+            f"Training loss on {task}, by step",
+            {name: curve_band(losses(chosen(rows, task, name, one), folder)) for name, one in found["methods"].items()},
+        )
+        for task, found in summary["tasks"].items()
+    }
 
 
 def _environment() -> Environment:

@@ -6,12 +6,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import wording
-from orchestrator.results import RunFolder
+from orchestrator.curves import Band, Curve, chosen, curve_band, losses
 from orchestrator.summary import Row
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 ACCURACY, CURVES = "figures/accuracy.png", "figures/learning_curves.png"
 TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
-BINS = 100  # points a curve: more than a panel's width can tell apart
 MOST = 24  # methods a panel: more cannot be told apart by eye, and the table has them all
 COLUMNS = (
     *("task", "method", "lr", "n", "mean_accuracy", "sd_accuracy", "interval_low", "interval_high", "worst_seed"),
@@ -31,36 +28,6 @@ RUN_COLUMNS = (
     *("seed", "lr", "status", "accuracy", "validation_accuracy", "eval_loss", "train_loss_volatility"),
     *("train_seconds", "run_key"),
 )
-Curve = Sequence[tuple[int, float]]
-"""Steps and losses of one run."""
-
-
-class Band(NamedTuple):
-    """A loss over the seeds, by step: the mean, and between which seeds it lies."""
-
-    steps: list[float]
-    mean: list[float]
-    low: list[float]
-    high: list[float]
-    seeds: int
-
-
-def curve_band(curves: Sequence[Curve], bins: int = BINS) -> Band | None:
-    """Return mean, lowest and highest of the curves, each averaged over ``bins`` equal parts of their common steps.
-
-    The lowest and highest seed, not a standard deviation: with few seeds it claims nothing that was not seen. Steps
-    that any of them lacks are left out; None where that leaves none.
-    """
-    if not curves or not (common := sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))):
-        return None
-    values_RS = np.array([[dict(curve)[step] for step in common] for curve in curves])
-    parts = min(bins, len(common))
-    edges = np.linspace(0, len(common), parts + 1).astype(int)[:-1]
-    widths = np.diff(np.append(edges, len(common)))
-    means_RP = np.add.reduceat(values_RS, edges, axis=1) / widths
-    steps = np.add.reduceat(np.array(common, dtype=float), edges) / widths
-    low, high = means_RP.min(axis=0), means_RP.max(axis=0)
-    return Band(steps.tolist(), means_RP.mean(axis=0).tolist(), low.tolist(), high.tolist(), len(curves))
 
 
 def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: Path, place: Path) -> None:
@@ -68,7 +35,7 @@ def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: P
     _put(place / ACCURACY, png(accuracy_figure(summary, rows)))
     panels = {
         task: {
-            method: curve_band(_losses(chosen(rows, task, method, one), folder))
+            method: curve_band(losses(chosen(rows, task, method, one), folder))
             for method, one in _best(content["methods"])
         }
         for task, content in summary["tasks"].items()
@@ -81,16 +48,10 @@ def write_group_files(
     task: str, method: str, one: Mapping[str, Any], rows: Sequence[Row], folder: Path, place: Path
 ) -> None:
     """Write what the page of a task and a method shows below ``place``."""
-    curves = _losses(chosen(rows, task, method, one), folder)
+    curves = losses(chosen(rows, task, method, one), folder)
     _put(place / CURVES, png(curves_figure({task: {method: curve_band(curves)}}, single=curves)))
     mine = [row for row in rows if (row["task"], row["method"]) == (task, method)]
     _put(place / RUNS, table(RUN_COLUMNS, [[row.get(name) for name in RUN_COLUMNS] for row in mine]))
-
-
-def chosen(rows: Sequence[Row], task: str, method: str, one: Mapping[str, Any]) -> list[Row]:
-    """Return the committed runs of a task and a method at the rate that its summary ``one`` is about."""
-    wanted = (task, method, one["lr"], "committed")
-    return [row for row in rows if (row["task"], row["method"], row["lr"], row["status"]) == wanted]
 
 
 def accuracy_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
@@ -203,13 +164,6 @@ def _title(task: str, drawn: int, there: int) -> str:
 def _labelled(method: str, one: Mapping[str, Any]) -> str:
     lost = one["diverged"] + one["failed"]
     return f"{method}\nn {one['n']}" + (f", {lost} lost" if lost else "")
-
-
-def _losses(rows: Sequence[Row], folder: Path) -> list[Curve]:
-    """Return the steps and training losses of these runs, as far as their folders have them."""
-    found = [RunFolder(folder / "runs" / row["run_key"]).metrics() for row in rows]
-    curves = [[(int(one["step"]), float(one["train_loss"])) for one in steps if "train_loss" in one] for steps in found]
-    return [curve for curve in curves if curve]
 
 
 def _put(file: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.curves import Band, chosen, curve_band
 from orchestrator.files import read_lines
 from orchestrator.tracking import figures
 from tests.orchestrator.tracked_sweep import RUNS, write_sweep
@@ -17,21 +18,21 @@ from tests.orchestrator.tracked_sweep import RUNS, write_sweep
 
 def test_a_band_is_the_mean_the_lowest_and_the_highest_seed_at_each_step() -> None:
     curves = [[(0, 3.0), (1, 2.0)], [(0, 5.0), (1, 1.0)], [(0, 4.0), (1, 3.0)]]
-    assert figures.curve_band(curves) == figures.Band([0.0, 1.0], [4.0, 2.0], [3.0, 1.0], [5.0, 3.0], 3)
+    assert curve_band(curves) == Band([0.0, 1.0], [4.0, 2.0], [3.0, 1.0], [5.0, 3.0], 3)
 
 
 def test_a_seed_that_has_fewer_steps_shortens_the_band_and_none_leaves_none() -> None:
-    band = figures.curve_band([[(0, 3.0), (1, 2.0), (2, 1.0)], [(0, 5.0), (2, 3.0)]])
+    band = curve_band([[(0, 3.0), (1, 2.0), (2, 1.0)], [(0, 5.0), (2, 3.0)]])
     assert band is not None
     assert (band.steps, band.mean) == ([0.0, 2.0], [4.0, 2.0])
-    assert figures.curve_band([[(0, 1.0)], [(1, 1.0)]]) is None
-    assert figures.curve_band([]) is None
+    assert curve_band([[(0, 1.0)], [(1, 1.0)]]) is None
+    assert curve_band([]) is None
 
 
 @pytest.mark.parametrize("steps", [7, 100, 101, 1234])
 def test_a_long_curve_is_averaged_over_parts_that_hold_every_step_once(steps: int) -> None:
     losses = np.random.default_rng(0).random(steps)
-    band = figures.curve_band([list(enumerate(losses.tolist()))])
+    band = curve_band([list(enumerate(losses.tolist()))])
     assert band is not None
     parts = np.array_split(losses, min(100, steps))
     assert len(band.mean) == min(100, steps)
@@ -99,6 +100,6 @@ def test_a_curve_is_drawn_at_the_chosen_rate_and_a_diverged_run_is_in_no_band(tm
     rows = read_lines(tmp_path / "results.jsonl")
     method = RUNS[-1].spec.method.label
     one = summary["tasks"]["arc_easy"]["methods"][method]["by_lr"]["0.0002"]
-    found = figures.chosen(rows, "arc_easy", method, one)
+    found = chosen(rows, "arc_easy", method, one)
     assert [row["seed"] for row in found] == [0, 1]
     assert {row["lr"] for row in found} == {2e-4}

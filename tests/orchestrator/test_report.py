@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -134,7 +136,7 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(whole: Written) 
     page = Page(text)
     assert not re.search(r"https?://|//cdn|@import|url\(", text)
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
-    assert all(attrs["href"].startswith("#") for attrs in page.all("a"))
+    assert all(attrs["href"].startswith(("#", "runs/", "data:text/csv")) for attrs in page.all("a"))
 
 
 def test_the_page_says_the_headline_and_every_claim(whole: Written) -> None:
@@ -158,7 +160,7 @@ def test_every_table_has_a_caption_and_every_header_a_scope(whole: Written) -> N
 def test_every_figure_has_its_words(whole: Written) -> None:
     page = Page(whole[0])
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    figures = page.all("svg")
+    figures = [attrs for attrs in page.all("svg") if attrs.get("aria-hidden") != "true"]
     assert len(figures) == 5
     assert all(attrs["role"] == "img" and set(attrs["aria-labelledby"].split()) <= ids for attrs in figures)
     found = whole[1]["tasks"]["boolq"]["methods"]["d2lora"]
@@ -169,7 +171,7 @@ def test_ids_are_unique_and_every_link_arrives(whole: Written) -> None:
     page = Page(whole[0])
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
-    assert {attrs["href"][1:] for attrs in page.all("a")} <= set(ids)
+    assert {attrs["href"][1:] for attrs in page.all("a") if attrs["href"].startswith("#")} <= set(ids)
 
 
 def test_it_has_one_first_heading_and_no_level_is_skipped(whole: Written) -> None:
@@ -214,6 +216,39 @@ def test_ties_are_said_in_words(tmp_path: Path) -> None:
 def test_one_seed_gives_no_interval_anywhere(tmp_path: Path) -> None:
     rows = [run(task, name, 0, 0.7) for task in ("a", "b") for name in ("d2lora", "lora")]
     assert not re.search(r"\d to [+\N{MINUS SIGN}]?\d", Page(written(tmp_path, rows)[0]).text)
+
+
+def test_learning_curves_come_from_the_steps_of_the_run_folders(tmp_path: Path) -> None:
+    rows = [run("boolq", "d2lora", seed, 0.7 + 0.01 * seed) | {"run_key": f"k{seed}"} for seed in range(2)]
+    for seed in range(2):
+        folder = tmp_path / "runs" / f"k{seed}"
+        folder.mkdir(parents=True)
+        steps = [{"step": step, "train_loss": 3.0 - step + seed} for step in range(3)]
+        (folder / "COMMITTED.json").write_text("{}")
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    page = Page(written(tmp_path, rows)[0])
+    assert "d2lora: from 3.500 to 1.500." in page.text
+    assert page.all("polyline")[0]["points"] == "0.0,16.67 50.0,50.0 100.0,83.33"
+    table = unquote(next(a["href"] for a in page.all("a") if a.get("download") == "task-1-curves.csv"))
+    assert table.splitlines()[1:] == [
+        "d2lora,0.0,3.5,3.0,4.0,2",
+        "d2lora,1.0,2.5,2.0,3.0,2",
+        "d2lora,2.0,1.5,1.0,2.0,2",
+    ]
+
+
+def test_every_figure_gives_its_numbers_away_and_leads_to_its_runs(whole: Written) -> None:
+    page, summary = Page(whole[0]), whole[1]
+    tables = [unquote(attrs["href"]) for attrs in page.all("a") if "download" in attrs]
+    assert len(tables) == len(page.all("figure")) == len([a for a in page.all("a") if a["href"] == "#runs"]) - 1
+    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert found["interval"] is not None
+    assert any(f"d2lora,{found['mean']},{found['interval'][0]},{found['interval'][1]}," in table for table in tables)
+
+
+def test_every_run_is_listed_with_its_folder(whole: Written) -> None:
+    links = {attrs["href"] for attrs in Page(whole[0]).all("a")}
+    assert {f"runs/{row['run_key']}/" for row in sweep_rows()} <= {unquote(link) for link in links}
 
 
 def test_lost_runs_are_shown_with_their_errors(whole: Written) -> None:
