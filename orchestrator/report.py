@@ -15,6 +15,7 @@ from orchestrator.curve_plot import CurvePlot, draw_curves
 from orchestrator.curves import chosen, curve_band, losses
 from orchestrator.forest import Estimate, Forest, draw
 from orchestrator.gain import merge_verdict, seconds_a_point
+from orchestrator.paper import paper_claims
 from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary
 
 TEMPLATE = "report.html.j2"
@@ -69,6 +70,7 @@ def render_report(
             summary=summary,
             macro=_macro_forest(summary),
             curves=curves,
+            paper=paper_claims(summary, rows, champions),
             rows=rows,
             sections=[_section(task, found, rows, chance.get(task)) for task, found in summary["tasks"].items()],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],

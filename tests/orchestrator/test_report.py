@@ -204,6 +204,7 @@ def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) ->
     assert f"{percent(best['validation'])} {percent(best['test'])}" in words
     chance = summary["macro"]["improvement"][0]
     assert f"{percent(chance['probability'])} {between(chance['interval'])}" in words
+    assert "speed of evaluation, merged over unmerged 1.91 2.00 over 1 as much here" in words
     assert "arc_easy: merging changed 3 of 600 answers, +0.05 points." in words
 
 
