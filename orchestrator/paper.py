@@ -27,7 +27,7 @@ def paper_claims(summary: Summary, rows: Sequence[Row], champions: Mapping[str, 
     reference = summary["reference"]
     if reference is None or settings.get(reference, {}).get("name", reference) != "d2lora":
         return []
-    rank = settings[reference].get("rank")
+    rank = settings[reference].get("rank") or 0
     lora = {name: found.get("rank") for name, found in settings.items() if found.get("name") == "lora" and rank}
     alike = [name for name, one in lora.items() if one == rank]
     twice = [name for name, one in lora.items() if one == 2 * rank]
