@@ -195,6 +195,9 @@ def test_the_report_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark
     for task in json.loads((finished / "summary.json").read_text())["tasks"]:
         assert task in browser.find_element(By.TAG_NAME, "main").text
     keep(browser, "report.png", tmp_path, 1700)
+    assert browser.find_elements(By.CSS_SELECTOR, ".curves polyline")  # the steps of the run folders are drawn
+    figures = browser.find_elements(By.TAG_NAME, "figure")
+    assert all(figure.is_displayed() and figure.find_element(By.CSS_SELECTOR, "a[download]") for figure in figures)
     problems = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
     assert not problems  # nothing is fetched, nothing is missing
 
@@ -234,6 +237,7 @@ def test_mlflow_shows_the_tree_of_runs_with_statistics_and_artifacts_on_their_pa
     values = (one["mean"], one["sd"], one["worst"], *one["interval"])
     assert pages.metrics(group, STATISTICS) == dict(zip(STATISTICS, values, strict=True))
 
+    assert pages.preview(group, "figures/learning_curves.png", "img").is_displayed()
     browser.switch_to.frame(pages.preview(pages.root, "report.html", "iframe"))
     assert browser.find_element(By.TAG_NAME, "h1").text == finished.name
     browser.switch_to.default_content()
