@@ -149,7 +149,7 @@ def norm_drift(base: BaseWeight, thin: Factored, axis: Axis) -> Tensor:
     left_LKR, right_LRJ = at_least_float32(left_LKR), at_least_float32(right_LRJ)
     before2_K = base.norms2(axis)
     scale_LK = torch.ones_like(before2_K)[None] if ours is None else ours.to(before2_K)
-    product_LKR = base.product(right_LRJ, axis).mT
+    product_LKR = base.product(right_LRJ, axis)
     slope_LKR = 2 * scale_LK[:, :, None] * product_LKR + left_LKR @ (right_LRJ @ right_LRJ.mT)
     after2_LK = scale_LK.square() * before2_K + (left_LKR * slope_LKR).sum(2)
     there_K = before2_K > 0

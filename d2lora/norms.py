@@ -63,17 +63,21 @@ class BaseWeight:
         return _Known(norms2, norms2.sqrt(), zeros if bool(zeros.any()) else None)
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
-        """Return ``thin_LRI @ W.mT`` for "out", ``thin_LRO @ W`` for "in", in the type of ``thin``, float32 or better.
+        """Return ``W @ thin_LRI.mT`` (L, O, R) for "out", ``W.mT @ thin_LRO.mT`` (L, I, R) for "in".
 
-        A half-precision weight is widened a bounded slice at a time, so its product is as exact as one in float32.
+        In the type of ``thin``, float32 or better; each is multiplied in the order that is the faster on CPUs. A
+        half-precision weight is widened a bounded slice at a time, so its product is as exact as one in float32.
         """
         weight_OI, (lanes, rank, _) = self.weight_OI, thin.shape
         if weight_OI.element_size() < 4:
             from d2lora.wide import wide_product
 
-            return wide_product(thin.reshape(lanes * rank, -1), weight_OI, axis == "out").view(lanes, rank, -1)
+            flat = wide_product(thin.reshape(lanes * rank, -1), weight_OI, axis == "out")
+            return flat.view(lanes, rank, -1).mT
         flat = thin.to(weight_OI.dtype).reshape(lanes * rank, -1)
-        return (flat @ (weight_OI.mT if axis == "out" else weight_OI)).view(lanes, rank, -1).to(thin.dtype)
+        if axis == "out":
+            return (weight_OI @ flat.mT).view(-1, lanes, rank).transpose(0, 1).to(thin.dtype)
+        return (flat @ weight_OI).view(lanes, rank, -1).mT.to(thin.dtype)
 
 
 class BaseWeights:

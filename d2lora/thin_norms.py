@@ -31,7 +31,7 @@ class _ThinNorms(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, base: Base, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
-        product_LKR = base.product(right_LRJ, axis).mT
+        product_LKR = base.product(right_LRJ, axis)
         slope_LKR = torch.baddbmm(product_LKR, left_LKR, torch.bmm(right_LRJ, right_LRJ.mT))
         norms_LK = ((product_LKR + slope_LKR) * left_LKR).sum(2).add_(base.norms2(axis)).clamp_min_(EPS).sqrt_()
         ctx.save_for_backward(left_LKR, right_LRJ, slope_LKR, norms_LK)
@@ -44,6 +44,6 @@ class _ThinNorms(torch.autograd.Function):
         left_LKR, right_LRJ, slope_LKR, norms_LK = ctx.saved_tensors
         share_LK1 = (gradients[0] / norms_LK)[:, :, None]
         weighted_LRK = (share_LK1 * left_LKR).mT
-        through_base_LRJ = ctx.base.product(weighted_LRK, "in" if ctx.axis == "out" else "out")
+        through_base_LRJ = ctx.base.product(weighted_LRK, "in" if ctx.axis == "out" else "out").mT
         dright_LRJ = torch.baddbmm(through_base_LRJ, torch.bmm(weighted_LRK, left_LKR), right_LRJ)
         return None, slope_LKR * share_LK1, dright_LRJ, None
