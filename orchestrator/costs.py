@@ -18,6 +18,9 @@ START_SECONDS = 20.0  # a trainer on Ray, before it takes its first pack
 PROCESS_BYTES = 460_000_000  # imports of a worker
 TRAINED_BYTES = 16  # float32: the parameter, its gradient and Adam's two moments
 
+Kind = tuple[str, str]
+"""What runs that cost the same have in common: the name of the task and the label of the method."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -92,7 +95,7 @@ class Costs:
         base = self.shape.parameters() * self._item_bytes
         if self.sweep.engine.kind == "zero" and self.sweep.engine.stage == 3:
             base //= self.sweep.cluster.workers
-        needs = [self._pack_bytes(pack) for pack in packs]
+        needs = map(self._pack_bytes, dict.fromkeys(map(_kinds, packs)))
         adapters, usual, most = max(needs, key=lambda need: need[0] + need[2])
         fixed = base + adapters + PROCESS_BYTES
         return Memory(base, adapters, usual, PROCESS_BYTES, fixed + usual, fixed + most)
@@ -101,7 +104,7 @@ class Costs:
         """Return the time of all packs, the longest first, each on the trainer that is free first."""
         start = START_SECONDS if self.sweep.cluster.kind == "ray" else 0.0
         workers = self.sweep.cluster.workers
-        seconds = [self._operations(pack, full) / (rate.tflops * 1e12 * workers) for pack in packs]
+        seconds = self._seconds(packs, rate.tflops * 1e12 * workers, full)
         free = [start] * min(trainers, len(packs))
         for one in sorted(seconds, reverse=True):
             heapq.heapreplace(free, free[0] + one)
@@ -127,14 +130,16 @@ class Costs:
         longest = self.sweep.data.max_length
         return longest if full else min(rows.prompt + rows.answer, longest)
 
-    def _operations(self, pack: Pack, full: bool) -> float:
-        runs = self.runs[full]
-        return sum(runs[run.spec.task.name, run.spec.method.label].operations for run in pack.runs)
+    def _seconds(self, packs: Sequence[Pack], speed: float, full: bool) -> list[float]:
+        """Return the seconds of each pack at so many operations a second; packs of the same kinds are computed once."""
+        kinds = [_kinds(pack) for pack in packs]
+        each = {one: sum(self.runs[full][kind].operations for kind in one) / speed for one in dict.fromkeys(kinds)}
+        return [each[one] for one in kinds]
 
-    def _pack_bytes(self, pack: Pack) -> tuple[int, int, int]:
+    def _pack_bytes(self, kinds: Sequence[Kind]) -> tuple[int, int, int]:
         """Return the bytes of a pack's adapters, and of its activations for usual and for the longest rows."""
-        adapters = TRAINED_BYTES * sum(self.trained[run.spec.method.label] for run in pack.runs)
-        rows = [self.rows[run.spec.task.name] for run in pack.runs]
+        adapters = TRAINED_BYTES * sum(self.trained[label] for _, label in kinds)
+        rows = [self.rows[task] for task, _ in kinds]
         usual, most = (self._activations([self._length(one, full) for one in rows], rows) for full in (False, True))
         return adapters, usual, most
 
@@ -151,3 +156,7 @@ class Costs:
     def _item_bytes(self) -> int:
         model, gpu = self.sweep.model, bool(self.sweep.cluster.gpus_per_worker)
         return 2 if model.dtype == "bfloat16" or (model.dtype == "auto" and gpu) else 4
+
+
+def _kinds(pack: Pack) -> tuple[Kind, ...]:
+    return tuple([(run.spec.task.name, run.spec.method.label) for run in pack.runs])

@@ -12,7 +12,7 @@ from orchestrator.seeds import drawn
 from orchestrator.spec import RunSpec, SweepSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedRun:
     """A run with its key, which also names its folder."""
 
@@ -20,7 +20,7 @@ class PlannedRun:
     spec: RunSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pack:
     """Runs that train together as lanes over one base; ``base_tasks`` are those it scores the base on."""
 
@@ -106,7 +106,7 @@ def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], at
     unscored = list(base_tasks)
     packs: list[Pack] = []
     for share in shares:
-        tasks = {run.spec.task.name for run in share}
+        tasks = {run.spec.task.name for run in share} if unscored else set()
         mine = tuple(task for task in unscored if task in tasks)
         unscored = [task for task in unscored if task not in mine]
         packs.append(Pack(f"a{attempt}-p{len(packs):04d}", tuple(share), mine))
