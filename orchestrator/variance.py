@@ -89,6 +89,7 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
     worst = min(done, key=lambda row: (row["accuracy"], row["seed"]), default=None)
     diverged, failed = (_seeds(rows, status) for status in ("diverged", "failed"))
     volatilities, changes = (_known(done, key) for key in ("train_loss_volatility", "train_loss_change"))
+    validations = _known(done, "validation_accuracy")
     return {
         "lr": float(rows[0]["lr"]),
         "n": len(done),
@@ -107,7 +108,8 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "volatility_interval": t_interval(volatilities),
         "loss_change": _mean(changes),
         "loss_change_interval": t_interval(changes),
-        "validation_mean": _mean(_known(done, "validation_accuracy")),
+        "validation_mean": _mean(validations),
+        "validation_interval": t_interval(validations),
         "train_seconds": _mean(_known(done, "train_seconds")),
         "trainable_parameters": next((row["trainable_parameters"] for row in done), None),
     }
