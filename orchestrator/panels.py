@@ -44,9 +44,13 @@ class Spot(NamedTuple):
 
 
 class Series(NamedTuple):
-    """A line: its name, what the legend adds to it, what a panel says of it in words, and its spots from the left."""
+    """A line: its name, what the legend adds to it, what each panel says of it in words, and its spots from the left.
+
+    ``place`` decides its look: that of the method in its task, so that all figures draw a method alike.
+    """
 
     label: str
+    place: int
     note: str
     words: tuple[str, str]
     spots: Sequence[Spot]
@@ -99,6 +103,7 @@ class PanelPlot(NamedTuple):
     """A whole figure: ``up`` is in pixels, ``across`` in percent; at ``bottom`` the panels end and the axis begins."""
 
     title: str
+    help: str
     axis: str
     panels: list[Panel]
     up: list[Place]
@@ -156,7 +161,7 @@ def round_ratios(low: float, high: float) -> list[float]:
     return found if len(found) > 1 else [low, high]
 
 
-def draw_panels(title: str, axis: Axis, series: Sequence[Series], csv: str) -> PanelPlot | None:
+def draw_panels(title: str, help_text: str, axis: Axis, series: Sequence[Series], csv: str) -> PanelPlot | None:
     """Return the figure of accuracies (shares), or None where no series has a value."""
     spots = [spot for one in series for spot in one.spots]
     known = [value for spot in spots for value in spot.values if value is not None]
@@ -168,7 +173,7 @@ def draw_panels(title: str, axis: Axis, series: Sequence[Series], csv: str) -> P
     def y(value: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (min(max(value, low), high) - low) / (high - low), 2)
 
-    looks = [Look(one.label, one.note, i % STYLES + 1, SHAPES[i % len(SHAPES)]) for i, one in enumerate(series)]
+    looks = [Look(one.label, one.note, one.place % STYLES + 1, SHAPES[one.place % len(SHAPES)]) for one in series]
     losing = [one.label for one in series if any(spot.lost for spot in one.spots)]
     placed = list(zip(_apart(axis, series), looks, strict=True))
     panels = [
@@ -181,7 +186,7 @@ def draw_panels(title: str, axis: Axis, series: Sequence[Series], csv: str) -> P
         for panel, name in enumerate(PANELS)
     ]
     up = [Place(tick(100 * value), 0.0, y(value), "start") for value in ticks(low, high)]
-    return PanelPlot(title, axis.name, panels, up, axis.labels, 200 + LOST_LINE * len(losing), looks, csv)
+    return PanelPlot(title, help_text, axis.name, panels, up, axis.labels, 200 + LOST_LINE * len(losing), looks, csv)
 
 
 def _apart(axis: Axis, series: Sequence[Series]) -> list[Series]:
@@ -206,7 +211,8 @@ def _line(placed: Series, look: Look, panel: int, y: Callable[[float], float]) -
 def _lost(placed: Series, look: Look, losing: Sequence[str]) -> Lost:
     """Return the signs of what a series has lost, on a line of its own."""
     y = 200 + LOST_LINE * (losing.index(placed.label) + 0.5)
-    return Lost(look, [Place(spot.lost, spot.x, y, "start") for spot in placed.spots if spot.lost])
+    signs = [(spot.lost, spot.x) for spot in placed.spots if spot.lost]
+    return Lost(look, [Place(sign, x, y, "end" if x > 70 else "start") for sign, x in signs])  # within the page
 
 
 def _below(label: str, x: float) -> Place:

@@ -32,7 +32,9 @@ def draw_rates(task: str, methods: Mapping[str, MethodSummary]) -> PanelPlot | N
         title += f": the best {len(shown)} of {len(methods)} methods"
     name = "learning rate"
     axis = in_order(f"{name}, in order", rates, rate) if len(set(rates)) <= FEW else logarithmic(name, rates, rate)
-    return draw_panels(title, axis, [_series(*each) for each in shown.items()], _csv(methods))
+    places = {label: place for place, label in enumerate(methods)}
+    series = [_series(label, places[label], method) for label, method in shown.items()]
+    return draw_panels(title, _help(series), axis, series, _csv(methods))
 
 
 def best_methods(methods: Mapping[str, Any], most: int) -> dict[str, Any]:
@@ -43,10 +45,22 @@ def best_methods(methods: Mapping[str, Any], most: int) -> dict[str, Any]:
     return {name: one for name, one in methods.items() if name in ranked}
 
 
-def _series(label: str, method: MethodSummary) -> Series:
+def _help(series: Sequence[Series]) -> str:
+    """Return how to read what is in the figure, and nothing else."""
+    spots = [spot for one in series for spot in one.spots]
+    words = ["The ring is the rate that validation chose; bars are 95 % intervals over the seeds, none for one."]
+    if any(spot.lost for spot in spots):
+        words.append(f"Below a panel, at their rate: {DIVERGED} diverged, {FAILED} failed; they are in no mean.")
+    if any(spot.hollow for spot in spots):
+        words.append("A hollow marker rests on fewer seeds: a race left the others untrained.")
+    return " ".join(words)
+
+
+def _series(label: str, place: int, method: MethodSummary) -> Series:
     tried = sorted(method["by_lr"].values(), key=lambda one: one["lr"])
     return Series(
         label,
+        place,
         "; ".join(f"{lost} at {rate(one['lr'])}" for one in tried if (lost := _lost_words(one))),
         (_words(label, method, tried, "validation_mean"), _words(label, method, tried, "mean")),
         [

@@ -19,7 +19,7 @@ from orchestrator.gain import merge_verdict, seconds_a_point
 from orchestrator.panels import PanelPlot
 from orchestrator.paper import paper_claims
 from orchestrator.rate_plot import draw_rates
-from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary
+from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary, family_of
 
 TEMPLATE = "report.html.j2"
 FILTERS = ("percent", "points", "number", "between", "between_points", "p_value", "rate", "count", "listed")
@@ -122,8 +122,14 @@ def _section(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float
             name: [method["by_lr"].get(repr(lr)) for lr in rates] for name, method in summary["methods"].items()
         },
         rate_plot=draw_rates(task, summary["methods"]),
-        budget_plot=draw_budgets(task, summary["families"]),
+        budget_plot=draw_budgets(task, summary["families"], _places(list(summary["methods"]), rows)),
     )
+
+
+def _places(methods: Sequence[str], rows: Sequence[Row]) -> dict[str, int]:
+    """Return for each family of methods the place of the first of them."""
+    families = {str(row["method"]): family_of(row) for row in rows}
+    return {families.get(label, label): place for place, label in reversed(list(enumerate(methods)))}
 
 
 def _accuracy_forest(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None) -> Forest | None:

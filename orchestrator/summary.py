@@ -12,6 +12,11 @@ Predictions = Mapping[str, Sequence[Mapping[str, Any]]]
 Verdict = Literal["ahead", "behind", "tie", "unknown"]
 
 
+def family_of(row: Row) -> str:
+    """Return the name of a row's method, which settings under other labels share."""
+    return str((row.get("settings") or {}).get("name", row["method"]))
+
+
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 

@@ -32,6 +32,7 @@ from orchestrator.summary import (
     Row,
     Summary,
     TaskSummary,
+    family_of,
 )
 from orchestrator.tie_groups import tie_groups
 from orchestrator.volatility import loss_volatility
@@ -165,8 +166,7 @@ def _families(methods: Mapping[str, MethodSummary], rows: Mapping[str, Sequence[
     """Return the best-of-n curve over all settings of the methods that share a name, whatever their labels."""
     settings: dict[str, list[RateSummary]] = {}
     for label, found in methods.items():
-        name = str(rows[label][0].get("settings", {}).get("name", label))
-        settings.setdefault(name, []).extend(found["by_lr"].values())
+        settings.setdefault(family_of(rows[label][0]), []).extend(found["by_lr"].values())
     return {name: best_of_n(sorted(tried, key=_merit)) for name, tried in settings.items()}
 
 
