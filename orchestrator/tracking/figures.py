@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACCURACY, CURVES = "figures/accuracy.png", "figures/learning_curves.png"
+CHARTS = {"accuracy": ACCURACY, "learning curves": CURVES}
 TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
 MOST = 24  # methods a panel: more cannot be told apart by eye, and the table has them all

@@ -114,7 +114,7 @@ def test_a_few_rates_are_evenly_spaced_and_many_keep_their_ratios() -> None:
     assert labels == ["1e-5", "1e-4", "1e-3"]
 
 
-@pytest.mark.parametrize(("low", "high"), [(1e-6, 0.5), (1e-4, 1e-3), (1.1e-3, 1.9e-3), (2e-4, 7e-4)])
+@pytest.mark.parametrize(("low", "high"), [(1e-9, 0.5), (1e-6, 0.5), (1e-4, 1e-3), (1.1e-3, 1.9e-3), (2e-4, 7e-4)])
 def test_a_logarithmic_axis_has_two_to_six_labels_within_it(low: float, high: float) -> None:
     labels = logarithmic("rate", [low, high], "{:g}".format).labels
     assert 2 <= len(labels) <= 6

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.tracking.figures import CHARTS
 from orchestrator.tracking.mlflow import MlflowTracker
 from orchestrator.tracking.patient import PatientTracker
 from tests.orchestrator.tracked_sweep import METHODS, RUNS, SWEEP, TRAINER, accuracy, write_champion, write_sweep
@@ -104,5 +105,8 @@ def _check_artefacts(client: Any, groups: dict[tuple[str, str], Any], top: Any, 
         table = json.loads(Path(client.download_artifacts(one.info.run_id, named["path"], str(tmp_path))).read_text())
         assert len(table["data"]) == (len(groups) if one is top else len(RUNS) // len(groups))
         assert {len(row) for row in table["data"]} == {len(table["columns"])}
+    charts = [Path(file.path) for file in client.list_artifacts(top.info.run_id, "images")]
+    assert Counter(path.suffix for path in charts) == {".png": len(CHARTS), ".webp": len(CHARTS)}  # each once
+    assert top.data.tags["mlflow.loggedImages"] == "True"
     files = {file.path for file in client.list_artifacts(top.info.run_id)}
     assert {"report.html", "summary.json", "results.jsonl", "sweep.json"} <= files
