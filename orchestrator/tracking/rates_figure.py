@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "os^Dv"
+MARKERS = "os^Dvp*"  # seven: with ten colours, no two of the methods in a panel look alike
 
 
 def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
