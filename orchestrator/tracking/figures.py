@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 ACCURACY, CURVES = "figures/accuracy.png", "figures/learning_curves.png"
 RATES = "figures/learning_rates.png"
-CHARTS = {"accuracy": ACCURACY, "learning curves": CURVES, "learning rates": RATES}
-"""Figures of a sweep that are among its charts, by the name that they have there."""
+SQUARE = (3.6, 3.6)  # inches: MLflow shows a chart's picture 256 pixels wide, and letters must be read there
 TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
 COLUMNS = (
@@ -47,6 +46,19 @@ def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: P
     if rates := rates_figure(summary):
         _put(place / RATES, png(rates))
     _put(place / TABLE, table(COLUMNS, accuracy_rows(summary)))
+
+
+def write_charts(summary: Mapping[str, Any], rows: Sequence[Row], place: Path) -> dict[str, Path]:
+    """Write small figures below ``place``, one a task; return them by the names that they have among the charts."""
+    found: dict[str, Path] = {}
+    for task, content in summary["tasks"].items():
+        alone = {"tasks": {task: content}}
+        for what, figure in (("accuracy", accuracy_figure(alone, rows)), ("learning rates", rates_figure(alone))):
+            if figure:
+                figure.set_size_inches(SQUARE)
+                found[f"{what} {task}"] = place / f"{len(found)}.png"
+                _put(found[f"{what} {task}"], png(figure))
+    return found
 
 
 def write_group_files(

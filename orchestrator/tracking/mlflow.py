@@ -141,9 +141,9 @@ class MlflowTracker:
         with TemporaryDirectory() as place:
             figures.write_sweep_files(summary, rows, folder, Path(place))
             self._client.log_artifacts(self._parents[()], place)
-            drawn = {name: file for name, path in figures.CHARTS.items() if (file := Path(place) / path).exists()}
-            done = sum(row["status"] == "committed" for row in rows)
-            show_charts(self._client, self._parents[()], drawn, done, self._summed)
+        with TemporaryDirectory() as place:
+            charts, done = figures.write_charts(summary, rows, Path(place)), shown.finished(rows)
+            show_charts(self._client, self._parents[()], charts, done, self._summed)
         for file in (folder / name for name in FILES):
             if file.exists():
                 self._client.log_artifact(self._parents[()], str(file))

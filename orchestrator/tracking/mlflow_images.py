@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ def show_charts(client: Any, run_id: str, files: Mapping[str, Path], step: int, 
     """
     from mlflow import Image
 
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()[:16]
     if client.get_run(run_id).data.tags.get(SHOWN) == digest:
         return
     for name, path in files.items():
-        key = f"{SECTION}/{name}"
+        key = f"{SECTION}/{re.sub(r'[^A-Za-z0-9_. -]', '_', name)}"  # of other letters MLflow refuses the picture
         client.log_image(run_id, Image(str(path)), key=key, step=step, timestamp=time_ms, synchronous=True)
     client.set_tag(run_id, SHOWN, digest)

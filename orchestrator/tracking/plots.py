@@ -40,4 +40,10 @@ def legend(figure: Figure, all_axes: Sequence[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=4, fontsize="small")
+        figure.legend(
+            list(found.values()),
+            list(found),
+            loc="outside lower center",
+            ncols=2 * min(2, len(all_axes)),
+            fontsize="small",
+        )

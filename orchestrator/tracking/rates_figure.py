@@ -33,7 +33,7 @@ def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
         else:
             axes.set_xscale("log")
         axes.set_title(task)
-        axes.set_xlabel("learning rate (\N{MULTIPLICATION SIGN}: a seed diverged; hollow: a race left seeds untrained)")
+        axes.set_xlabel("learning rate\n(\N{MULTIPLICATION SIGN}: diverged; hollow: left by a race)")
         axes.set_ylabel("test accuracy in percent")
     legend(figure, all_axes)
     return figure

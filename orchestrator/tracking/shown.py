@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -126,6 +126,11 @@ def _cell(one: Mapping[str, Any] | None) -> str:
     sure = f" ({wording.between(one['interval'])})" if one["interval"] else ""
     lost = one["diverged"] + one["failed"]
     return f"{wording.percent(one['mean'])}{sure}, n {one['n']}" + (f", {lost} lost" if lost else "")
+
+
+def finished(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many runs are committed: it tells a later state of a sweep from an earlier one."""
+    return sum(row["status"] == "committed" for row in rows)
 
 
 def macro(summary: Mapping[str, Any]) -> dict[str, float]:

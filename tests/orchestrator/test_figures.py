@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator.curves import Band, chosen, curve_band
 from orchestrator.files import read_lines
@@ -95,6 +96,17 @@ def test_rates_have_means_and_intervals_and_whatever_diverged_a_cross_below(tmp_
         assert crosses == [[1] if diverged else [] for diverged in lost]
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-4", "2e-4"]
     assert DIVERGED.spec.task.name == "arc_easy"
+
+
+def test_charts_are_small_squares_that_are_told_apart_by_task(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    charts = figures.write_charts(summary, read_lines(tmp_path / "results.jsonl"), tmp_path / "charts")
+    kinds = ("accuracy", "learning rates")
+    assert list(charts) == [f"{kind} {task}" for task in ("boolq", "arc_easy") for kind in kinds]
+    for path in charts.values():
+        with Image.open(path) as picture:
+            assert picture.size == (396, 396)
+    assert len({path.read_bytes() for path in charts.values()}) == 4
 
 
 def test_one_rate_a_method_is_no_figure_of_rates_and_no_file(tmp_path: Path) -> None:
