@@ -19,12 +19,13 @@ def show_charts(client: Any, run_id: str, files: Mapping[str, Path], step: int, 
     come in alphabetical order before "Model metrics", so these are the first thing that is seen. An artefact at a path
     of ours is no chart. ``step`` tells a later state of the sweep from an earlier one.
     """
-    from mlflow import Image
+    from PIL import Image  # MLflow's own Image leaves the file open
 
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()[:16]
     if client.get_run(run_id).data.tags.get(SHOWN) == digest:
         return
     for name, path in files.items():
         key = f"{SECTION}/{re.sub(r'[^A-Za-z0-9_. -]', '_', name)}"  # of other letters MLflow refuses the picture
-        client.log_image(run_id, Image(str(path)), key=key, step=step, timestamp=time_ms, synchronous=True)
+        with Image.open(path) as picture:
+            client.log_image(run_id, picture, key=key, step=step, timestamp=time_ms, synchronous=True)
     client.set_tag(run_id, SHOWN, digest)
