@@ -171,7 +171,8 @@ class MlflowPages:
         self.browser.get(page)
         drawn = "return [...document.querySelectorAll('main img')].filter(one => one.naturalWidth > 100).length"
         self._wait(lambda: self.browser.execute_script(drawn) == figures, f"{figures} figures among the charts")
-        return [line for line in self._lines() if re.fullmatch(r".+ \(\d+\)", line)]
+        sections = re.findall(r"^(.+?)\s*\((\d+)\)$", "\n".join(self._lines()), re.MULTILINE)
+        return [f"{name} ({charts})" for name, charts in sections]
 
     def of_run(self, run: Any) -> str:
         """Return the address of a run's charts."""
