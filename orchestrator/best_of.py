@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from math import comb
 
 from orchestrator.summary import BestOf, RateSummary
 
@@ -11,11 +12,14 @@ from orchestrator.summary import BestOf, RateSummary
 def best_of_n(ranked: Sequence[RateSummary]) -> list[BestOf]:
     """Return for n = 1, 2, ... what the best of n settings is expected to reach; ``ranked`` has the best first.
 
-    Dodge et al. (arXiv 1909.03004), equation 6: n settings are drawn with replacement from the N that were tried, and
-    the best of them is kept. The one of rank r (1 is best) is kept with probability
-    ``((N - r + 1) / N) ** n - ((N - r) / N) ** n``. "Best" is the sweep's own rule, on validation; ``test`` is what
-    that choice then reaches. Settings without a finished run are left out. Compare methods at equal n, or at equal
-    runs or seconds; the curve ends at n = N, for beyond it there is no evidence.
+    The curve is that of Dodge et al. (arXiv 1909.03004), estimated without bias as Tang et al. (arXiv 2004.13705) ask
+    for: n of the N settings are drawn without replacement and the best of them is kept. The one of rank r (1 is best)
+    is kept with probability ``C(N - r, n - 1) / C(N, n)``. Drawn with replacement, as by Dodge et al., the best of few
+    is found less often than the best of many, so that whoever tried more would gain at an equal n (ADR 12).
+
+    "Best" is the sweep's own rule (`variance.choose_rate`), which reads validation; ``test`` is what that choice then
+    reaches. Settings without a finished run are left out. Compare methods at equal n, or at equal runs or seconds; the
+    curve ends at n = N, for beyond it there is no evidence, with the figures of the setting that the sweep has chosen.
     """
     tried = [found for found in ranked if found["n"]]
     return [
@@ -37,7 +41,7 @@ def _expected(ranked: Sequence[RateSummary], n: int, figure: Callable[[RateSumma
         value = figure(found)
         if value is None:
             return None
-        total += value * (((size - place) / size) ** n - ((size - place - 1) / size) ** n)
+        total += value * (comb(size - 1 - place, n - 1) / comb(size, n))
     return total
 
 

@@ -18,12 +18,12 @@ Layers = Mapping[str, tuple[int, int]]
 TOLERANCE = 0.05
 """How far a method's trained parameters may be from the reference's, as a share of the reference's.
 
-Ranks are whole, so a method at the nearest of them is off by up to half a step, 1 / (2 * rank): 3 % at rank 16, 6 % at
-rank 8. What such a gap can do: where LoRA's rank is *doubled* its accuracy rises by at most 0.9 points (Hu et al.,
-arXiv 2106.09685, table 6), so 5 % more parameters, a fourteenth of a doubling, are worth less than 0.1 points, while
-five paired seeds whose differences spread by one point detect 1.7. A tighter tolerance would refuse DoRA, whose
-magnitudes are half a rank's worth of a square layer's parameters, where it is used: 5 % lets it in from rank 10 up, 2 %
-from 25. A wider one would call equal what recipes compare: ranks 8 and 9 are 12 % apart.
+Our own choice. Ranks are whole, so a method at the nearest of them is off by up to half a step, 1 / (2 * rank): 3 % at
+rank 16, 6 % at rank 8. What such a gap can do: five paired seeds whose differences spread by one point detect 1.7
+points, and 5 % more parameters are a fourteenth of a doubling. If accuracy grows with the logarithm of the parameters,
+doubling them would have to be worth 24 points before the gap alone could pass for a finding. A tighter tolerance would
+refuse DoRA, whose magnitudes are half a rank's worth of a square layer's parameters, where it is used: 5 % lets it in
+from rank 10 up, 2 % from 25. A wider one would call equal what recipes compare: ranks 8 and 9 are 12 % apart.
 """
 HIGHEST = 4  # times the reference's rank: as far as a remedy is looked for
 

@@ -64,7 +64,7 @@ def draw(
 ) -> Forest:
     """Return the plot of ``estimates`` with vertical ``references``; nothing lies outside ``limits``."""
     values = [value for each in estimates for value in (each.mean, *each.seeds, *(each.interval or ()))]
-    low, high = _domain(values + [value for _, value in references], limits)
+    low, high = domain(values + [value for _, value in references], limits)
 
     def x(value: float) -> float:
         share = (min(max(value, low), high) - low) / (high - low)
@@ -99,7 +99,7 @@ def _drawn(each: Estimate, y: float, x: Callable[[float], float]) -> Drawn:
     return Drawn(each, y, x(each.mean), low, high, [x(seed) for seed in each.seeds])
 
 
-def _domain(values: Sequence[float], limits: tuple[float, float]) -> tuple[float, float]:
+def domain(values: Sequence[float], limits: tuple[float, float]) -> tuple[float, float]:
     """Return an axis that holds the values, not narrower than 2 points, within the limits."""
     low, high = min(values), max(values)
     slack = max(0.0, 0.02 - (high - low)) / 2

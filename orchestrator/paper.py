@@ -1,4 +1,7 @@
-"""Pure: what the paper of D2-LoRA (arXiv 2602.14728) claims, beside what this sweep measured of it."""
+"""Pure: what the paper of D2-LoRA (arXiv 2602.14728) claims, beside what this sweep measured of it.
+
+Its figures are second-hand: as its abstracts and public reviews give them. We could not read its full text.
+"""
 
 from __future__ import annotations
 

@@ -10,13 +10,16 @@ from typing import Any, NamedTuple, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from orchestrator import wording
+from orchestrator.budget_plot import draw_budgets
 from orchestrator.comparisons import reference_method
 from orchestrator.curve_plot import CurvePlot, draw_curves
 from orchestrator.curves import chosen, curve_band, losses
 from orchestrator.forest import Estimate, Forest, draw
 from orchestrator.gain import merge_verdict, seconds_a_point
+from orchestrator.panels import PanelPlot
 from orchestrator.paper import paper_claims
-from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary
+from orchestrator.rate_plot import draw_rates
+from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary, family_of
 
 TEMPLATE = "report.html.j2"
 FILTERS = ("percent", "points", "number", "between", "between_points", "p_value", "rate", "count", "listed")
@@ -31,6 +34,8 @@ class TaskSection(NamedTuple):
     differences: Forest | None
     rates: list[float]
     sensitivity: dict[str, list[RateSummary | None]]
+    rate_plot: PanelPlot | None
+    budget_plot: PanelPlot | None
 
 
 def write_report(
@@ -116,7 +121,15 @@ def _section(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float
         sensitivity={
             name: [method["by_lr"].get(repr(lr)) for lr in rates] for name, method in summary["methods"].items()
         },
+        rate_plot=draw_rates(task, summary["methods"]),
+        budget_plot=draw_budgets(task, summary["families"], _places(list(summary["methods"]), rows)),
     )
+
+
+def _places(methods: Sequence[str], rows: Sequence[Row]) -> dict[str, int]:
+    """Return for each family of methods the place of the first of them."""
+    families = {str(row["method"]): family_of(row) for row in rows}
+    return {families.get(label, label): place for place, label in reversed(list(enumerate(methods)))}
 
 
 def _accuracy_forest(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None) -> Forest | None:

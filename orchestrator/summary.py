@@ -12,12 +12,18 @@ Predictions = Mapping[str, Sequence[Mapping[str, Any]]]
 Verdict = Literal["ahead", "behind", "tie", "unknown"]
 
 
+def family_of(row: Row) -> str:
+    """Return the name of a row's method, which settings under other labels share."""
+    return str((row.get("settings") or {}).get("name", row["method"]))
+
+
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
     ``dropped`` are runs that a race has decided not to train.
-    ``interval`` is Student's, ``bootstrap`` the BCa bootstrap's, both 95 %. ``volatility`` is the mean over runs of the
-    standard deviation of the de-trended step loss, ``loss_change`` that of its mean absolute change.
+    ``interval`` and ``validation_interval`` are Student's, ``bootstrap`` the BCa bootstrap's, all 95 %. ``volatility``
+    is the mean over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean
+    absolute change.
     """
 
     lr: float
@@ -38,6 +44,7 @@ class RateSummary(TypedDict):
     loss_change: float | None
     loss_change_interval: list[float] | None
     validation_mean: float | None
+    validation_interval: list[float] | None
     train_seconds: float | None
     trainable_parameters: int | None
 

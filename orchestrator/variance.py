@@ -32,6 +32,7 @@ from orchestrator.summary import (
     Row,
     Summary,
     TaskSummary,
+    family_of,
 )
 from orchestrator.tie_groups import tie_groups
 from orchestrator.volatility import loss_volatility
@@ -89,6 +90,7 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
     worst = min(done, key=lambda row: (row["accuracy"], row["seed"]), default=None)
     diverged, failed = (_seeds(rows, status) for status in ("diverged", "failed"))
     volatilities, changes = (_known(done, key) for key in ("train_loss_volatility", "train_loss_change"))
+    validations = _known(done, "validation_accuracy")
     return {
         "lr": float(rows[0]["lr"]),
         "n": len(done),
@@ -107,7 +109,8 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "volatility_interval": t_interval(volatilities),
         "loss_change": _mean(changes),
         "loss_change_interval": t_interval(changes),
-        "validation_mean": _mean(_known(done, "validation_accuracy")),
+        "validation_mean": _mean(validations),
+        "validation_interval": t_interval(validations),
         "train_seconds": _mean(_known(done, "train_seconds")),
         "trainable_parameters": next((row["trainable_parameters"] for row in done), None),
     }
@@ -163,8 +166,7 @@ def _families(methods: Mapping[str, MethodSummary], rows: Mapping[str, Sequence[
     """Return the best-of-n curve over all settings of the methods that share a name, whatever their labels."""
     settings: dict[str, list[RateSummary]] = {}
     for label, found in methods.items():
-        name = str(rows[label][0].get("settings", {}).get("name", label))
-        settings.setdefault(name, []).extend(found["by_lr"].values())
+        settings.setdefault(family_of(rows[label][0]), []).extend(found["by_lr"].values())
     return {name: best_of_n(sorted(tried, key=_merit)) for name, tried in settings.items()}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -150,6 +151,37 @@ class MlflowPages:
         lines = self._lines()
         return {name: float(lines[lines.index(name) + 1]) for name in names}
 
+    def opens_with(self, run: Any) -> str:
+        """Return what a run's description shows before anything is clicked."""
+        self.browser.get(f"{self._pages}/{run.info.run_id}")
+        self._wait(lambda: "Description" in self._lines(), f"the description of {run.info.run_name}")
+        script = (
+            "const more = [...document.querySelectorAll('main button')].find(one => one.textContent == 'Show more');"
+            "if (!more) return null; const edge = more.getBoundingClientRect().top;"
+            "return [...document.querySelectorAll('main p, main code')].filter(one => {"
+            "const at = one.getBoundingClientRect(); return at.height && at.top + 12 < edge})"
+            ".map(one => one.textContent).join('\\n')"
+        )
+        self._wait(lambda: self.browser.execute_script(script), "a description that can be opened")
+        return str(self.browser.execute_script(script))
+
+    def charts(self, page: str, figures: int) -> list[str]:
+        """Open a page of charts; return its sections' names from the top, once the first has its figures."""
+        self.browser.get("about:blank")
+        self.browser.get(page)
+        drawn = "return [...document.querySelectorAll('main img')].filter(one => one.naturalWidth > 100).length"
+        self._wait(lambda: self.browser.execute_script(drawn) == figures, f"{figures} figures among the charts")
+        sections = re.findall(r"^(.+?)\s*\((\d+)\)$", "\n".join(self._lines()), re.MULTILINE)
+        return [f"{name} ({charts})" for name, charts in sections]
+
+    def of_run(self, run: Any) -> str:
+        """Return the address of a run's charts."""
+        return f"{self._pages}/{run.info.run_id}/model-metrics"
+
+    def of_experiment(self) -> str:
+        """Return the address of the experiment's chart view."""
+        return f"{self._pages}?compareRunsMode=CHART"
+
     def preview(self, run: Any, path: str, element: str) -> WebElement:
         """Choose an artifact of a run; return what shows it: an ``img`` for a figure, an ``iframe`` for a page."""
         self.browser.get("about:blank")  # else what was chosen before would still be shown
@@ -195,6 +227,8 @@ def test_the_report_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark
     for task in json.loads((finished / "summary.json").read_text())["tasks"]:
         assert task in browser.find_element(By.TAG_NAME, "main").text
     keep(browser, "report.png", tmp_path, 1700)
+    for panel in browser.find_elements(By.CSS_SELECTOR, ".panels svg[role=img]"):
+        assert panel.find_elements(By.CSS_SELECTOR, ".marker")
     assert browser.find_elements(By.CSS_SELECTOR, ".curves polyline")  # the steps of the run folders are drawn
     figures = browser.find_elements(By.TAG_NAME, "figure")
     assert all(figure.is_displayed() and figure.find_element(By.CSS_SELECTOR, "a[download]") for figure in figures)
@@ -241,3 +275,17 @@ def test_mlflow_shows_the_tree_of_runs_with_statistics_and_artifacts_on_their_pa
     browser.switch_to.frame(pages.preview(pages.root, "report.html", "iframe"))
     assert browser.find_element(By.TAG_NAME, "h1").text == finished.name
     browser.switch_to.default_content()
+
+
+def test_a_sweeps_page_in_mlflow_opens_with_its_command_its_outcome_and_its_figures(
+    browser: Chrome, finished: Path, mlflow_page: str
+) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    methods = [one for task in summary["tasks"].values() for one in task["methods"].values()]
+    figures = len(summary["tasks"]) * (1 + any(len(one["by_lr"]) > 1 for one in methods))  # accuracy, perhaps rates
+    pages = MlflowPages(browser, mlflow_page, finished.name)
+    told = pages.opens_with(pages.root)
+    assert pages.root.data.tags["mlflow.source.name"] in told
+    assert summary["headline"][:60] in told
+    for page in (pages.of_run(pages.root), pages.of_experiment()):
+        assert pages.charts(page, figures)[0] == f"figures ({figures})"

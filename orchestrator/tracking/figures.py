@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import wording
 from orchestrator.curves import Band, Curve, chosen, curve_band, losses
+from orchestrator.rate_plot import best_methods
 from orchestrator.summary import Row
+from orchestrator.tracking.plots import MOST, legend, panels, png
+from orchestrator.tracking.rates_figure import rates_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ACCURACY, CURVES = "figures/accuracy.png", "figures/learning_curves.png"
+RATES = "figures/learning_rates.png"
+SQUARE = (3.6, 3.6)  # inches: MLflow shows a chart's picture 256 pixels wide, and letters must be read there
 TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
-MOST = 24  # methods a panel: more cannot be told apart by eye, and the table has them all
 COLUMNS = (
     *("task", "method", "lr", "n", "mean_accuracy", "sd_accuracy", "interval_low", "interval_high", "worst_seed"),
     *("diverged", "failed", "base_accuracy", "train_loss_volatility"),
@@ -33,15 +35,30 @@ RUN_COLUMNS = (
 def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: Path, place: Path) -> None:
     """Write what the sweep's own page shows below ``place``."""
     _put(place / ACCURACY, png(accuracy_figure(summary, rows)))
-    panels = {
+    bands = {
         task: {
             method: curve_band(losses(chosen(rows, task, method, one), folder))
-            for method, one in _best(content["methods"])
+            for method, one in best_methods(content["methods"], MOST).items()
         }
         for task, content in summary["tasks"].items()
     }
-    _put(place / CURVES, png(curves_figure(panels)))
+    _put(place / CURVES, png(curves_figure(bands)))
+    if rates := rates_figure(summary):
+        _put(place / RATES, png(rates))
     _put(place / TABLE, table(COLUMNS, accuracy_rows(summary)))
+
+
+def write_charts(summary: Mapping[str, Any], rows: Sequence[Row], place: Path) -> dict[str, Path]:
+    """Write small figures below ``place``, one a task; return them by the names that they have among the charts."""
+    found: dict[str, Path] = {}
+    for task, content in summary["tasks"].items():
+        alone = {"tasks": {task: content}}
+        for what, figure in (("accuracy", accuracy_figure(alone, rows)), ("learning rates", rates_figure(alone))):
+            if figure:
+                figure.set_size_inches(SQUARE)
+                found[f"{what} {task}"] = place / f"{len(found)}.png"
+                _put(found[f"{what} {task}"], png(figure))
+    return found
 
 
 def write_group_files(
@@ -73,35 +90,35 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
 def accuracy_figure(summary: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
     """Draw each task's methods: mean, 95 % interval where there are two seeds, every seed, and the untrained base."""
     tasks = summary["tasks"]
-    most = max((len(_best(content["methods"])) for content in tasks.values()), default=1)
-    figure, panels = _panels(len(tasks), height=1.2 + 0.35 * most)
-    for axes, (task, content) in zip(panels, tasks.items(), strict=True):
-        best = _best(content["methods"])
-        for y, (method, one) in enumerate(best):
+    most = max((len(best_methods(content["methods"], MOST)) for content in tasks.values()), default=1)
+    figure, all_axes = panels(len(tasks), height=1.2 + 0.35 * most)
+    for axes, (task, content) in zip(all_axes, tasks.items(), strict=True):
+        best = best_methods(content["methods"], MOST)
+        for y, (method, one) in enumerate(best.items()):
             seeds = [100 * float(row["accuracy"]) for row in chosen(rows, task, method, one)]
             if one["mean"] is not None:
                 axes.plot(seeds, [y] * len(seeds), "o", color="0.65", markersize=4, label="a seed")
                 axes.plot(100 * one["mean"], y, "D", color="C0", markersize=6, label="mean")
             if one["interval"]:
                 axes.hlines(y, *(100 * end for end in one["interval"]), color="C0", label="95 % interval")
-        bases = [one["base_accuracy"] for _, one in best if one["base_accuracy"] is not None]
+        bases = [one["base_accuracy"] for one in best.values() if one["base_accuracy"] is not None]
         if bases:
             axes.axvline(100 * bases[0], color="0.4", linestyle=":", label="untrained base")
-        axes.set_yticks(range(len(best)), [_labelled(method, one) for method, one in best])
+        axes.set_yticks(range(len(best)), [_labelled(method, one) for method, one in best.items()])
         axes.set_ylim(len(best) - 0.5, -0.5)
         axes.set_title(_title(task, len(best), len(content["methods"])))
         axes.set_xlabel("test accuracy in percent")
-    _legend(figure, panels)
+    legend(figure, all_axes)
     return figure
 
 
-def curves_figure(panels: Mapping[str, Mapping[str, Band | None]], single: Sequence[Curve] = ()) -> Figure:
+def curves_figure(tasks: Mapping[str, Mapping[str, Band | None]], single: Sequence[Curve] = ()) -> Figure:
     """Draw each task's training losses: a line for the mean of a method's seeds, a band from the lowest to the highest.
 
     ``single`` are curves to be drawn thinly behind, where the figure is about one method.
     """
-    figure, all_axes = _panels(len(panels), height=3.6)
-    for axes, (task, bands) in zip(all_axes, panels.items(), strict=True):
+    figure, all_axes = panels(len(tasks), height=3.6)
+    for axes, (task, bands) in zip(all_axes, tasks.items(), strict=True):
         for curve in (band for one in single if (band := curve_band([one]))):
             axes.plot(curve.steps, curve.mean, color="0.75", linewidth=0.8, label="a seed")
         for number, (method, band) in enumerate(bands.items()):
@@ -115,46 +132,8 @@ def curves_figure(panels: Mapping[str, Mapping[str, Band | None]], single: Seque
         axes.set_title(task)
         axes.set_xlabel("step (line: mean of the seeds; band: from the lowest to the highest)")
         axes.set_ylabel("training loss")
-    _legend(figure, all_axes)
+    legend(figure, all_axes)
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """Return the figure as a PNG; the same figure gives the same bytes."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
-    return content.getvalue()
-
-
-def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels, two a row, through the object interface: pyplot would keep it for ever."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = min(2, max(1, count))
-    lines = max(1, -(-count // columns))
-    figure = Figure(figsize=(6.4 * columns, height * lines + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(lines, columns, index + 1) for index in range(count)]
-    return figure, axes
-
-
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """Put one legend below all panels, each label once."""
-    found: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
-        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=4, fontsize="small")
-
-
-def _best(methods: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the methods to draw, in their own order: those with the best means, where there are too many."""
-    if len(methods) <= MOST:
-        return list(methods.items())
-    ranked = sorted(methods, key=lambda name: -(methods[name]["mean"] or 0.0))[:MOST]
-    return [(name, one) for name, one in methods.items() if name in ranked]
 
 
 def _title(task: str, drawn: int, there: int) -> str:

@@ -20,6 +20,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.tracking import shown
 from orchestrator.tracking.inputs import base_model, data_sets
 from orchestrator.tracking.mlflow_entities import data_input, model_input, params, points, run_tags
+from orchestrator.tracking.mlflow_images import show_charts
 from orchestrator.tracking.mlflow_registry import register_champion
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -124,7 +125,8 @@ class MlflowTracker:
         sets = {task: data_input(one) for task, one in data_sets(sweep).items()}
         base = self._base(sweep)
         models = [model_input(base)] if base else []
-        note = {shown.NOTE: f"{summary['headline']}\n\n`{self.command}`"}
+        address = f"#/experiments/{self._experiment}/runs"
+        note = {shown.NOTE: shown.sweep_note(self.sweep.name, summary, self.command, address)}
         self._show(self._parents[()], shown.macro(summary), note, figures.SWEEP_TABLES)
         self._client.log_inputs(self._parents[()], list(sets.values()), models)
         for task, method, one, group in groups:
@@ -139,6 +141,9 @@ class MlflowTracker:
         with TemporaryDirectory() as place:
             figures.write_sweep_files(summary, rows, folder, Path(place))
             self._client.log_artifacts(self._parents[()], place)
+        with TemporaryDirectory() as place:
+            charts, done = figures.write_charts(summary, rows, Path(place)), shown.finished(rows)
+            show_charts(self._client, self._parents[()], charts, done, self._summed)
         for file in (folder / name for name in FILES):
             if file.exists():
                 self._client.log_artifact(self._parents[()], str(file))
@@ -178,7 +183,7 @@ class MlflowTracker:
         place = None
         if self.uri.startswith("sqlite:///"):
             place = (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
-        tags = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on runs, not on traces
+        tags = {"mlflow.experimentKind": "custom_model_development"}  # of runs, not of traces (docs/mlflow.md)
         return str(self._client.create_experiment(self.sweep.experiment, artifact_location=place, tags=tags))
 
     def _remember(self) -> None:

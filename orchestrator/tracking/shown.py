@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from orchestrator import wording
 from orchestrator.plan import PlannedRun
@@ -14,6 +15,9 @@ from orchestrator.seeds import seed_words
 from orchestrator.spec import RunSpec
 
 SCORES = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility", "train_seconds")
+LONGEST = 8000  # characters of a description: what MLflow takes in a tag
+GROUPS = "tags.sweep = '{}' and tags.kind = 'group'"
+BY_MEAN = "metrics.`mean_accuracy`"  # sorted by a metric, the page lists runs flat and not as a tree
 SYSTEM = ("peak_memory_megabytes", "cpu_seconds", "runs")
 NOTE = "mlflow.note.content"  # what MLflow shows as the description
 STATISTICS = ("mean", "sd", "worst", "n", "diverged", "failed", "volatility", "base_accuracy", "validation_mean", "lr")
@@ -93,6 +97,40 @@ def group_summary_tags(task: str, method: str, one: Mapping[str, Any]) -> dict[s
     over = f"over {wording.count(one['n'], 'seed')}" + (f"; {wording.listed(lost)}" if lost else "")
     chosen = f"at rate {wording.rate(one['lr'])}, chosen on validation"
     return {"lr": repr(one["lr"]), NOTE: f"{method} on {task}: {found} {over}, {chosen}."}
+
+
+def sweep_note(name: str, summary: Mapping[str, Any], command: str, address: str) -> str:
+    """Return the description of a finished sweep: what MLflow shows before anything is clicked comes first.
+
+    The page cuts a description after a few lines: the command and the headline fit. Below them is every method's mean
+    with its interval, and a link to the groups as bar charts; ``address`` is that of the experiment's runs.
+    """
+    query = urlencode({"searchFilter": GROUPS.format(name), "orderByKey": BY_MEAN, "compareRunsMode": "CHART"})
+    charts = f"[The methods as bar charts]({address}?{query}). Figures: tabs *Model metrics* and *Artifacts*."
+    table = _accuracies(summary["tasks"])
+    note = "\n\n".join([f"`{command}`", summary["headline"], charts, table])
+    return note if len(note) <= LONGEST else note.removesuffix(table)
+
+
+def _accuracies(tasks: Mapping[str, Any]) -> str:
+    """Return test accuracies as a table in Markdown: a row a method, a column a task."""
+    methods = dict.fromkeys(method for content in tasks.values() for method in content["methods"])
+    lines = [["method", *tasks], ["---"] * (1 + len(tasks))]
+    lines += [[method, *(_cell(content["methods"].get(method)) for content in tasks.values())] for method in methods]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _cell(one: Mapping[str, Any] | None) -> str:
+    if one is None or one["mean"] is None:
+        return wording.NOTHING
+    sure = f" ({wording.between(one['interval'])})" if one["interval"] else ""
+    lost = one["diverged"] + one["failed"]
+    return f"{wording.percent(one['mean'])}{sure}, n {one['n']}" + (f", {lost} lost" if lost else "")
+
+
+def finished(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many runs are committed: it tells a later state of a sweep from an earlier one."""
+    return sum(row["status"] == "committed" for row in rows)
 
 
 def macro(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator.curves import Band, chosen, curve_band
 from orchestrator.files import read_lines
 from orchestrator.tracking import figures
-from tests.orchestrator.tracked_sweep import RUNS, write_sweep
+from orchestrator.tracking.rates_figure import rates_figure
+from tests.orchestrator.tracked_sweep import DIVERGED, RUNS, write_sweep
 
 
 def test_a_band_is_the_mean_the_lowest_and_the_highest_seed_at_each_step() -> None:
@@ -79,6 +81,44 @@ def test_too_many_methods_for_a_panel_are_the_best_and_the_title_says_so(tmp_pat
     assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == [f"m{i}" for i in range(6, 30)]
 
 
+def test_rates_have_means_and_intervals_and_whatever_diverged_a_cross_below(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    figure = rates_figure(summary)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["boolq", "arc_easy"]
+    for axes, content in zip(figure.axes, summary["tasks"].values(), strict=True):
+        drawn = {str(line.get_label()): list(line.get_ydata()) for line in axes.get_lines()}
+        crosses = [list(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "x"]
+        for label, one in content["methods"].items():
+            assert drawn[label] == [100 * found["mean"] for found in one["by_lr"].values()]
+        assert len(axes.collections) == sum(len(one["by_lr"]) for one in content["methods"].values())  # intervals
+        lost = [one["by_lr"]["0.0002"]["diverged"] for one in content["methods"].values()]
+        assert crosses == [[1] if diverged else [] for diverged in lost]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-4", "2e-4"]
+    assert DIVERGED.spec.task.name == "arc_easy"
+
+
+def test_charts_are_small_squares_that_are_told_apart_by_task(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    charts = figures.write_charts(summary, read_lines(tmp_path / "results.jsonl"), tmp_path / "charts")
+    kinds = ("accuracy", "learning rates")
+    assert list(charts) == [f"{kind} {task}" for task in ("boolq", "arc_easy") for kind in kinds]
+    for path in charts.values():
+        with Image.open(path) as picture:
+            assert picture.size == (396, 396)
+    assert len({path.read_bytes() for path in charts.values()}) == 4
+
+
+def test_one_rate_a_method_is_no_figure_of_rates_and_no_file(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    for content in summary["tasks"].values():
+        for one in content["methods"].values():
+            one["by_lr"] = {"0.0001": one["by_lr"]["0.0001"]}
+    assert rates_figure(summary) is None
+    figures.write_sweep_files(summary, [], tmp_path, tmp_path / "shown")
+    assert not (tmp_path / "shown" / figures.RATES).exists()
+
+
 def test_the_same_folder_gives_the_same_bytes_and_pyplot_is_not_loaded(tmp_path: Path) -> None:
     summary = write_sweep(tmp_path / "sweep")
     rows = read_lines(tmp_path / "sweep" / "results.jsonl")
@@ -87,7 +127,7 @@ def test_the_same_folder_gives_the_same_bytes_and_pyplot_is_not_loaded(tmp_path:
         figures.write_sweep_files(summary, rows, tmp_path / "sweep", tmp_path / place)
     assert ("matplotlib.pyplot" in sys.modules) == there
     names = sorted(str(file.relative_to(tmp_path / "a")) for file in (tmp_path / "a").rglob("*.*"))
-    assert names == [figures.ACCURACY, figures.CURVES, figures.TABLE]
+    assert names == [figures.ACCURACY, figures.CURVES, figures.RATES, figures.TABLE]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     table = json.loads((tmp_path / "a" / figures.TABLE).read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from PIL import Image
 
 from orchestrator.plan import PlannedRun, expand, keyed
 from orchestrator.spec import MethodSpec, SweepSpec, TaskSpec
@@ -259,8 +261,10 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
 ) -> None:
     summary = write_sweep(place / "sweep")
     monkeypatch.setattr("time.time", lambda: 1.8e9)
-    monkeypatch.setattr(figures, "png", lambda figure: b"drawn elsewhere")
-    for name in ("accuracy_figure", "curves_figure"):
+    elsewhere = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(elsewhere, "png")
+    monkeypatch.setattr(figures, "png", lambda figure: elsewhere.getvalue())
+    for name in ("accuracy_figure", "curves_figure", "rates_figure"):
         monkeypatch.setattr(figures, name, lambda *_, **__: None)
     watched(place, monkeypatch)
     tracker(place).sync(tracked_sweep.RUNS, place / "sweep")

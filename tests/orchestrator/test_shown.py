@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from mlflow.utils.validation import _validate_metric_name
@@ -67,6 +69,38 @@ def test_a_parent_says_how_sure_it_is_and_what_was_lost() -> None:
     }
     alone = shown.group_summary_tags("boolq", "lora", one | {"n": 1, "interval": None, "diverged": 0})
     assert "interval" not in alone["mlflow.note.content"]
+
+
+def summary_of(tasks: int, methods: int) -> dict[str, Any]:
+    one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 1}
+    alone = {"mean": 0.6, "interval": None, "n": 1, "diverged": 0, "failed": 0}
+    gone = alone | {"mean": None}
+    named = {f"m{index}|x": (one, alone, gone)[index % 3] for index in range(methods)}
+    return {"headline": "m0 leads.", "tasks": {f"task{index}": {"methods": named} for index in range(tasks)}}
+
+
+def test_the_description_of_a_sweep_begins_with_its_command_and_headline_and_has_every_mean() -> None:
+    note = shown.sweep_note("s", summary_of(2, 3), "python jobs/sweep.py r.yaml", "#/experiments/7/runs")
+    lines = note.splitlines()
+    assert lines[:3] == ["`python jobs/sweep.py r.yaml`", "", "m0 leads."]
+    (charts,) = [line for line in lines if line.startswith("[")]
+    query = parse_qs(charts.partition("?")[2].partition(")")[0])
+    assert query["searchFilter"] == ["tags.sweep = 's' and tags.kind = 'group'"]
+    assert "(#/experiments/7/runs?" in charts
+    assert lines[-5:] == [
+        "| method | task0 | task1 |",
+        "| --- | --- | --- |",
+        "| m0/x | 71.2 % (70.0 to 72.4), n 3, 2 lost | 71.2 % (70.0 to 72.4), n 3, 2 lost |",
+        "| m1/x | 60.0 %, n 1 | 60.0 %, n 1 |",
+        "| m2/x | \N{EN DASH} | \N{EN DASH} |",
+    ]
+
+
+def test_a_table_that_mlflow_would_cut_is_left_out() -> None:
+    note = shown.sweep_note("s", summary_of(8, 60), "python jobs/sweep.py r.yaml", "#/experiments/7/runs")
+    assert len(note) <= shown.LONGEST
+    assert "m0 leads." in note
+    assert "| method |" not in note
 
 
 def test_a_run_shows_what_its_trainer_used_and_an_older_one_shows_nothing() -> None:

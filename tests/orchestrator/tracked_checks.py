@@ -15,6 +15,7 @@ from orchestrator.tracking.patient import PatientTracker
 from tests.orchestrator.tracked_sweep import METHODS, RUNS, SWEEP, TRAINER, accuracy, write_champion, write_sweep
 
 COMMAND = "python jobs/sweep.py r.yaml"
+FIGURES = ["figures/accuracy.png", "figures/learning_curves.png", "figures/learning_rates.png"]
 GROUPS = {(task.name, method.label) for task in SWEEP.tasks for method in METHODS}
 
 
@@ -95,7 +96,7 @@ def _check_artefacts(client: Any, groups: dict[tuple[str, str], Any], top: Any, 
     """The parents have figures that are pictures, and tables that are named to MLflow's pages."""
     for one in [*groups.values(), top]:
         figures = [file.path for file in client.list_artifacts(one.info.run_id, "figures")]
-        assert figures == ["figures/accuracy.png", "figures/learning_curves.png"][one is not top :]
+        assert figures == (FIGURES if one is top else ["figures/learning_curves.png"])
         for figure in figures:
             content = Path(client.download_artifacts(one.info.run_id, figure, str(tmp_path))).read_bytes()
             assert content.startswith(b"\x89PNG")
@@ -104,5 +105,8 @@ def _check_artefacts(client: Any, groups: dict[tuple[str, str], Any], top: Any, 
         table = json.loads(Path(client.download_artifacts(one.info.run_id, named["path"], str(tmp_path))).read_text())
         assert len(table["data"]) == (len(groups) if one is top else len(RUNS) // len(groups))
         assert {len(row) for row in table["data"]} == {len(table["columns"])}
+    charts = [Path(file.path) for file in client.list_artifacts(top.info.run_id, "images")]
+    assert Counter(path.suffix for path in charts) == {".png": 4, ".webp": 4}  # two a task, each once
+    assert top.data.tags["mlflow.loggedImages"] == "True"
     files = {file.path for file in client.list_artifacts(top.info.run_id)}
     assert {"report.html", "summary.json", "results.jsonl", "sweep.json"} <= files

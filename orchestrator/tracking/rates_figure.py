@@ -1,0 +1,54 @@
+"""Sensitivity to the learning rate, for a tracker: a line a method over its rates, with whatever was lost below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.panels import FEW
+from orchestrator.rate_plot import best_methods
+from orchestrator.tracking.plots import MOST, legend, panels
+from orchestrator.wording import rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "os^Dvp*"  # seven: with ten colours, no two of the methods in a panel look alike
+
+
+def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
+    """Draw each task's mean test accuracy by rate with 95 % intervals; None where no method has two rates."""
+    tasks = {task: content["methods"] for task, content in summary["tasks"].items()}
+    if all(len(one["by_lr"]) < 2 for methods in tasks.values() for one in methods.values()):
+        return None
+    figure, all_axes = panels(len(tasks), height=3.6)
+    for axes, (task, methods) in zip(all_axes, tasks.items(), strict=True):
+        rates = sorted({found["lr"] for one in methods.values() for found in one["by_lr"].values()})
+        few = len(rates) <= FEW
+        for number, (label, one) in enumerate(best_methods(methods, MOST).items()):
+            _line(axes, number, label, one, {lr: place if few else lr for place, lr in enumerate(rates)})
+        if few:
+            axes.set_xticks(range(len(rates)), [rate(lr) for lr in rates])
+        else:
+            axes.set_xscale("log")
+        axes.set_title(task)
+        axes.set_xlabel("learning rate\n(\N{MULTIPLICATION SIGN}: diverged; hollow: left by a race)")
+        axes.set_ylabel("test accuracy in percent")
+    legend(figure, all_axes)
+    return figure
+
+
+def _line(axes: Axes, number: int, label: str, method: Mapping[str, Any], x: Mapping[float, float]) -> None:
+    look: dict[str, Any] = {"color": f"C{number % 10}", "marker": MARKERS[number % len(MARKERS)]}
+    found = sorted(method["by_lr"].values(), key=lambda one: one["lr"])
+    done = [one for one in found if one["mean"] is not None]
+    axes.plot([x[one["lr"]] for one in done], [100 * one["mean"] for one in done], label=label, **look)
+    for one in done:
+        at, mean = x[one["lr"]], 100 * one["mean"]
+        if one["interval"]:
+            axes.vlines(at, *(100 * end for end in one["interval"]), color=look["color"])
+        if one["dropped"]:
+            axes.plot(at, mean, markerfacecolor="white", **look)
+    wild = [x[one["lr"]] for one in found if one["diverged"]]
+    axes.plot(wild, [0.02 + 0.04 * number] * len(wild), "x", color=look["color"], transform=axes.get_xaxis_transform())
