@@ -1,6 +1,6 @@
 """TPE on invented results: how far behind the grid's best setting the one is that it finds, beside random choice.
 
-    python -m benchmarks.tpe_simulation [SEARCHES]     # a Markdown table; 200 searches a row by default, about 5 minutes
+    python -m benchmarks.tpe_simulation [SEARCHES]     # a Markdown table; 200 searches a row, about 5 minutes
 
 A setting's level falls with the square of its distance to its method's best rate, rank and tau, and the best rate moves
 with the rank. A result is that level, plus what its seed does to all settings, plus noise of its own. Rates far above
@@ -85,7 +85,9 @@ def _settings(case: Case) -> list[tuple[MethodSpec, float]]:
     return [(method, 0.001 * (rate + 1)) for method in methods for rate in range(case.rates)]
 
 
-def _levels(case: Case, settings: Sequence[tuple[MethodSpec, float]], random: np.random.Generator) -> NDArray[np.float64]:
+def _levels(
+    case: Case, settings: Sequence[tuple[MethodSpec, float]], random: np.random.Generator
+) -> NDArray[np.float64]:
     """Draw a surface; return every setting's true accuracy, NaN where it diverges."""
     points = {}
     for number, (ranks, taus) in enumerate(case.methods):

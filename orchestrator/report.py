@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from orchestrator import wording
-from orchestrator.comparisons import reference_method
 from orchestrator.curve_plot import CurvePlot, draw_curves
 from orchestrator.curves import chosen, curve_band, losses
 from orchestrator.forest import Estimate, Forest, draw
@@ -72,7 +71,10 @@ def render_report(
             curves=curves,
             paper=paper_claims(summary, rows, champions),
             rows=rows,
-            sections=[_section(task, found, rows, chance.get(task)) for task, found in summary["tasks"].items()],
+            sections=[
+                _section(task, found, rows, chance.get(task), summary["reference"])
+                for task, found in summary["tasks"].items()
+            ],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],
             lost=[_lost(row) for row in rows if row["status"] not in ("committed", "dropped")],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
@@ -105,12 +107,14 @@ def _environment() -> Environment:
     return environment
 
 
-def _section(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None) -> TaskSection:
+def _section(
+    task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None, reference: str | None
+) -> TaskSection:
     rates = sorted({found["lr"] for method in summary["methods"].values() for found in method["by_lr"].values()})
     return TaskSection(
         name=task,
         summary=summary,
-        accuracies=_accuracy_forest(task, summary, rows, chance),
+        accuracies=_accuracy_forest(task, summary, rows, chance, reference),
         differences=_difference_forest(task, summary["differences"]),
         rates=rates,
         sensitivity={
@@ -119,8 +123,9 @@ def _section(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float
     )
 
 
-def _accuracy_forest(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None) -> Forest | None:
-    reference = reference_method(list(summary["methods"]))
+def _accuracy_forest(
+    task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None, reference: str | None
+) -> Forest | None:
     estimates = []
     for name, found in summary["methods"].items():
         if found["mean"] is None:

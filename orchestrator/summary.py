@@ -15,7 +15,7 @@ Verdict = Literal["ahead", "behind", "tie", "unknown"]
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
-    ``dropped`` are runs that a race has decided not to train.
+    ``dropped`` are runs that a search has decided not to train.
     ``interval`` is Student's, ``bootstrap`` the BCa bootstrap's, both 95 %. ``volatility`` is the mean over runs of the
     standard deviation of the de-trended step loss, ``loss_change`` that of its mean absolute change.
     """

@@ -128,7 +128,10 @@ def _study(space: Space, history: History, seed: int) -> Study:
         seed=seed, n_startup_trials=STARTUP, n_ei_candidates=24, multivariate=True, constant_liar=True
     )
     study = optuna.create_study(
-        storage=optuna.storages.InMemoryStorage(), sampler=sampler, pruner=optuna.pruners.NopPruner(), direction="maximize"
+        storage=optuna.storages.InMemoryStorage(),
+        sampler=sampler,
+        pruner=optuna.pruners.NopPruner(),
+        direction="maximize",
     )
     for point, value in history:
         if value is not None:

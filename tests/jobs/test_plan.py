@@ -16,13 +16,13 @@ from orchestrator.job import run_job
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy")
+HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy", "optuna")
 KEYS = {
     "": {
         "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "search", "tasks", "methods",
         "packs", "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
         "work_at_most", "duration", "duration_at_most", "detectable", "independent_seeds",
-        "budget",
+        "budget", "runs_at_most",
     },
     "shape": {
         "hidden", "intermediate", "layers", "heads", "kv_heads", "head_dim", "vocab", "tied", "block_extra",
