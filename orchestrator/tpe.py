@@ -72,7 +72,7 @@ def decide(search: Search, scores: Scores, lost: Lost = ()) -> Tried:
     run is ``lost`` has no value: the search goes on without it once its other runs are in.
     """
     history: History = ()
-    batch: list[int] = []
+    batch: tuple[int, ...] = ()
     missing: list[tuple[str, int]] = []
     while len(history) < search.trials and not missing:
         amount = min(search.batch, search.trials - len(history))
@@ -81,7 +81,7 @@ def decide(search: Search, scores: Scores, lost: Lost = ()) -> Tried:
         missing = [run for run in runs if run not in scores and run not in lost]
         if not missing:
             history += tuple((point, _value(search, point, scores)) for point in batch)
-            batch = []
+            batch = ()
     return Tried(
         values={search.settings[point]: value for point, value in history},
         batch=tuple(search.settings[point] for point in batch),

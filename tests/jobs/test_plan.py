@@ -86,6 +86,14 @@ def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFi
     assert "the most that a race can train" in _said(capsys, recipe, seeds, "search={kind: racing}")
 
 
+def test_a_search_by_tpe_is_planned_as_its_share_of_the_grid(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (str(ROOT / "recipes/quickstart.yaml"), "optim.lr=[1e-3,3e-3,1e-2]", "search={kind: tpe, trials: 3}")
+    assert "search.kind=tpe trains 18 of these 54 runs, 33.3 %" in _said(capsys, *words)
+    found = planned(capsys, *words)
+    assert (found["runs"], found["runs_at_most"], found["search"]) == (54, 18, "tpe")
+    assert planned(capsys, *words[:2])["runs_at_most"] == 54
+
+
 def _said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert plan(*words) == 0
     return " ".join(capsys.readouterr().out.split())
