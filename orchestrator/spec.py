@@ -21,7 +21,8 @@ TARGET_SETS = {
 }
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
-SEARCH_KEYS = {"racing": ("alpha", "first", "resolve"), "tpe": ("trials", "batch", "seed")}
+RACING_KEYS, TPE_KEYS = ("alpha", "first", "resolve"), ("trials", "batch", "seed")
+SEARCH_KEYS = dict.fromkeys(RACING_KEYS, "racing") | dict.fromkeys(TPE_KEYS, "tpe")
 
 
 class Frozen(BaseModel):
@@ -172,13 +173,12 @@ class SearchSpec(Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _keys_belong_to_their_kind(self) -> Self:
+    def _each_key_has_its_kind(self) -> Self:
         fields = type(self).model_fields
-        for kind, names in SEARCH_KEYS.items():
-            given = [name for name in names if getattr(self, name) != fields[name].default]
-            if self.kind != kind and given:
+        for name, kind in SEARCH_KEYS.items():
+            if self.kind != kind and getattr(self, name) != fields[name].default:
                 here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
-                raise ValueError(f"{given[0]} belongs to kind: {kind}, and this is {here}.")
+                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.")
         return self
 
 
