@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.intervals import MOST_SEEDS, seeds_needed
+from orchestrator.left_out import left_out
 from orchestrator.summary import Difference, Macro, MethodSummary, Row, TaskSummary
 from orchestrator.wording import between, between_points, count, listed, number, p_value, percent, points, rate
 
@@ -16,7 +17,7 @@ NAMED = 4
 def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[Row]) -> str:
     """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
     by_task = _by_task(reference, tasks) if reference is not None else ""
-    sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), _dropped(rows)]
+    sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), left_out(rows)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -135,14 +136,9 @@ def _failed(rows: Sequence[Row]) -> str:
     return f"{count(lost, 'run')} failed and {'is' if lost == 1 else 'are'} missing from these figures." if lost else ""
 
 
-def _dropped(rows: Sequence[Row]) -> str:
-    spared = sum(row["status"] == "dropped" for row in rows)
-    return f"The race made {spared} of {count(len(rows), 'run')} needless." if spared else ""
-
-
 def _task_claim(task: str, reference: str, found: TaskSummary) -> str:
-    if reference not in found["methods"]:
-        return f"{task}: {reference} has no run."
+    if reference not in found["methods"] or not found["methods"][reference]["n"]:
+        return f"{task}: {reference} has no finished run."
     own = found["methods"][reference]
     level = f"{reference} {percent(own['mean'])}"
     if own["interval"]:
@@ -193,7 +189,7 @@ def _grid_edges(tasks: Mapping[str, TaskSummary]) -> str:
     ]
     if not at_edge:
         return ""
-    chosen = sum(len(summary["methods"]) for summary in tasks.values())
+    chosen = sum(bool(found["n"]) for summary in tasks.values() for found in summary["methods"].values())
     named = f": {listed(at_edge)}" if len(at_edge) <= NAMED else ""
     return (
         f"In {len(at_edge)} of {chosen} cases the chosen learning rate is an end of its grid, so a better one may lie "
@@ -203,7 +199,7 @@ def _grid_edges(tasks: Mapping[str, TaskSummary]) -> str:
 
 def _on_edge(found: MethodSummary) -> bool:
     rates = [each["lr"] for each in found["by_lr"].values()]
-    return len(rates) > 1 and found["lr"] in (min(rates), max(rates))
+    return found["n"] > 0 and len(rates) > 1 and found["lr"] in (min(rates), max(rates))
 
 
 def _tuning(tasks: Mapping[str, TaskSummary]) -> str:

@@ -69,6 +69,7 @@ class Estimate:
     rates: int
     seeds: int
     search: str
+    runs_at_most: int
     independent_seeds: int
     budget: str
     tasks: list[TaskPlan]
@@ -119,6 +120,7 @@ def estimate(
         seeds=len(drawn(sweep.seeds)),
         independent_seeds=independent(sweep.seeds),
         search=sweep.search.kind,
+        runs_at_most=sweep.runs_at_most,
         budget=sweep.budget,
         tasks=tasks,
         methods=methods,

@@ -12,7 +12,7 @@ from orchestrator.aggregates import (
     probability_of_improvement,
     task_mean_interval,
 )
-from orchestrator.comparisons import Finished, corrected, difference, reference_method, reference_pairs
+from orchestrator.comparisons import Finished, corrected, difference, reference_pairs
 from orchestrator.intervals import spread, t_interval
 from orchestrator.summary import Improvement, Macro, MacroMethod, TaskSummary
 from orchestrator.tie_groups import tie_groups
@@ -23,9 +23,10 @@ Strata = list[list[float]]
 """By task, the accuracies of a method's seeds."""
 
 
-def macro_averages(tasks: Mapping[str, TaskSummary], scores: Scores, methods: Sequence[str]) -> Macro:
+def macro_averages(
+    tasks: Mapping[str, TaskSummary], scores: Scores, methods: Sequence[str], reference: str | None
+) -> Macro:
     """Return the averages over tasks, and the reference's differences in them as a family of its own."""
-    reference = reference_method(methods)
     pairs = reference_pairs(methods, reference)
     by_seed = {method: _macro_by_seed(scores, method) for method in methods}
     strata = {method: _strata(scores, method) for method in methods}

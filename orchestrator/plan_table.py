@@ -8,7 +8,7 @@ from rich.table import Table
 
 from orchestrator.costs import START_SECONDS, Duration
 from orchestrator.estimate import Estimate
-from orchestrator.wording import NOTHING, count, points
+from orchestrator.wording import NOTHING, count, percent, points
 
 GIB = 2**30
 
@@ -137,6 +137,12 @@ def _notes(found: Estimate) -> list[str]:
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")
     if found.search == "racing":
         notes.append("search.kind=racing: all this is for the whole grid, the most that a race can train.")
+    if found.search == "tpe":
+        notes.append(
+            f"search.kind=tpe trains {found.runs_at_most:,} of these {count(found.runs, 'run')}, "
+            f"{percent(found.runs_at_most / found.runs)}: all this is for the whole grid, time and cost are about that "
+            "share of it."
+        )
     comparisons = (len(found.methods) - 1) * len(found.tasks)
     if found.independent_seeds > 1 and comparisons > 1:
         notes.append(

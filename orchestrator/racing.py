@@ -110,7 +110,7 @@ def _arrive(stand: Decision, seeds: Sequence[int], scores: Scores, lost: Collect
 
 def _look(race: Race, stand: Decision, ready: Sequence[str], seeds: int, scores: Scores) -> Decision:
     """Return the decision after comparing everyone who is ready with the leader on the first ``seeds`` seeds."""
-    table = np.array([[_value(scores[setting, seed]) for seed in race.seeds[:seeds]] for setting in ready])
+    table = np.array([[worth(scores[setting, seed]) for seed in race.seeds[:seeds]] for setting in ready])
     best = int(table.mean(axis=1).argmax())  # the first of equals, so that the order of the recipe decides
     means, errors = _compare(table, best)
     look, active, dropped = seeds - race.first + 1, list(stand.active), dict(stand.dropped)
@@ -159,5 +159,6 @@ def _outcome(race: Race, stand: Decision, seeds: int) -> Outcome:
     return "waiting" if over != "open" and stand.waiting else over
 
 
-def _value(score: float | None) -> float:
+def worth(score: float | None) -> float:
+    """Return what a run counts: its accuracy, or ``WORST`` where it diverged."""
     return WORST if score is None else score

@@ -11,7 +11,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from orchestrator import wording
 from orchestrator.budget_plot import draw_budgets
-from orchestrator.comparisons import reference_method
 from orchestrator.curve_plot import CurvePlot, draw_curves
 from orchestrator.curves import chosen, curve_band, losses
 from orchestrator.forest import Estimate, Forest, draw
@@ -77,7 +76,10 @@ def render_report(
             curves=curves,
             paper=paper_claims(summary, rows, champions),
             rows=rows,
-            sections=[_section(task, found, rows, chance.get(task)) for task, found in summary["tasks"].items()],
+            sections=[
+                _section(task, found, rows, chance.get(task), summary["reference"])
+                for task, found in summary["tasks"].items()
+            ],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],
             lost=[_lost(row) for row in rows if row["status"] not in ("committed", "dropped")],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
@@ -110,12 +112,14 @@ def _environment() -> Environment:
     return environment
 
 
-def _section(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None) -> TaskSection:
+def _section(
+    task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None, reference: str | None
+) -> TaskSection:
     rates = sorted({found["lr"] for method in summary["methods"].values() for found in method["by_lr"].values()})
     return TaskSection(
         name=task,
         summary=summary,
-        accuracies=_accuracy_forest(task, summary, rows, chance),
+        accuracies=_accuracy_forest(task, summary, rows, chance, reference),
         differences=_difference_forest(task, summary["differences"]),
         rates=rates,
         sensitivity={
@@ -132,8 +136,9 @@ def _places(methods: Sequence[str], rows: Sequence[Row]) -> dict[str, int]:
     return {families.get(label, label): place for place, label in reversed(list(enumerate(methods)))}
 
 
-def _accuracy_forest(task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None) -> Forest | None:
-    reference = reference_method(list(summary["methods"]))
+def _accuracy_forest(
+    task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None, reference: str | None
+) -> Forest | None:
     estimates = []
     for name, found in summary["methods"].items():
         if found["mean"] is None:

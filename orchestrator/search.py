@@ -1,21 +1,27 @@
 """Pure: which of the planned runs to train now, and which the search has decided not to train.
 
 A driver trains what ``next_runs`` returns until it returns nothing: a grid gives everything at once, a race one rung
-of seeds after another. Nothing is remembered in between, so a sweep that was killed goes on from its results alone.
+of seeds after another, TPE one batch of settings after another. Nothing is remembered in between, so a sweep that was
+killed goes on from its results alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from orchestrator.axes import space_of
 from orchestrator.plan import PlannedRun
 from orchestrator.racing import DECIDED, Decision, Dropped, Race, decide
 from orchestrator.seeds import drawn
 from orchestrator.spec import SweepSpec
-from orchestrator.wording import count, listed, points
+from orchestrator.tpe import Search, Tried, seed_of
+from orchestrator.tpe import decide as decide_tpe
+from orchestrator.wording import count, listed, percent, points
 
 Results = Mapping[str, float | None]
 """By run key: the validation accuracy of a committed run, None of a diverged one; other runs are absent."""
+Standing = Decision | Tried
+"""Where the search of a task is: of a race, or of TPE."""
 
 
 def next_runs(
@@ -35,35 +41,45 @@ def next_runs(
 
 def decisions(
     spec: SweepSpec, planned: Sequence[PlannedRun], results: Results, failed: Collection[str] = ()
-) -> dict[str, Decision]:
-    """Return where the race of each task stands; a grid has none. All races together may err with ``search.alpha``."""
+) -> dict[str, Standing]:
+    """Return where each task's search stands; a grid has none. All races together may err with ``search.alpha``."""
     if spec.search.kind == "grid":
         return {}
     alpha, resolve = spec.search.alpha / len(spec.tasks), spec.search.resolve / 100
-    found: dict[str, Decision] = {}
+    seeds = tuple(seed for seed, _ in drawn(spec.seeds))
+    found: dict[str, Standing] = {}
     for task in spec.tasks:
         runs = [run for run in planned if run.spec.task.name == task.name]
-        settings = tuple(dict.fromkeys(setting_of(run) for run in runs))
-        race = Race(settings, tuple(seed for seed, _ in drawn(spec.seeds)), alpha, spec.search.first, resolve)
         scores = {_place(run): results[run.key] for run in runs if run.key in results}
-        found[task.name] = decide(race, scores, {_place(run) for run in runs if run.key in failed})
+        lost = {_place(run) for run in runs if run.key in failed}
+        if spec.search.kind == "tpe":
+            found[task.name] = decide_tpe(_search(spec, task.name, runs, seeds), scores, lost)
+        else:
+            settings = tuple(dict.fromkeys(setting_of(run) for run in runs))
+            found[task.name] = decide(Race(settings, seeds, alpha, spec.search.first, resolve), scores, lost)
     return found
+
+
+def _search(spec: SweepSpec, task: str, runs: Sequence[PlannedRun], seeds: tuple[int, ...]) -> Search:
+    settings = {setting_of(run): (run.spec.method, run.spec.lr) for run in runs}
+    trials = spec.search.trials or len(settings)
+    seed = seed_of(spec.search.seed, task)
+    return Search(tuple(settings), space_of(list(settings.values())), seeds, trials, spec.search.batch, seed)
 
 
 def spared(
     spec: SweepSpec, planned: Sequence[PlannedRun], results: Results, failed: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return why a run is not trained (key -> reason), for each that the race has made needless."""
-    races = decisions(spec, planned, results, failed)
+    """Return why a run is not trained (key -> reason), for each that the search has made needless."""
+    standings = decisions(spec, planned, results, failed)
     found: dict[str, str] = {}
-    for run in planned if races else ():
-        race = races[run.spec.task.name]
+    for run in planned if standings else ():
+        standing = standings[run.spec.task.name]
         if run.key in results or run.key in failed:
             continue
-        if setting_of(run) in race.dropped:
-            found[run.key] = _why(race.dropped[setting_of(run)])
-        elif race.outcome in DECIDED:
-            found[run.key] = f"Not needed: {_ending(race)}."
+        why = _not_proposed(standing) if isinstance(standing, Tried) else _needless(standing, setting_of(run))
+        if why:
+            found[run.key] = why
     return found
 
 
@@ -72,22 +88,50 @@ def setting_of(run: PlannedRun) -> str:
     return f"{run.spec.method.label}, lr {run.spec.lr!r}"
 
 
-def told(races: Mapping[str, Decision]) -> Iterator[str]:
-    """Yield a line for each race that has had a look: who leads, who is out, how it ended."""
-    for task, race in races.items():
-        if not race.looked:
-            continue
-        entered = len(race.active) + len(race.dropped)
-        line = f"race of {task}: {len(race.active)} of {count(entered, 'setting')} in after {_seeds(race.looked)}"
-        line += f"; {race.leader} leads"
-        now = [setting for setting, out in race.dropped.items() if out.seeds == race.looked]
-        line += f"; dropped {listed(now)}" if now else ""
-        line += f"; {listed(race.waiting)} waits for a run that failed" if race.waiting else ""
-        yield line + (f"; over: {_ending(race)}" if race.outcome in DECIDED else "")
+def told(standings: Mapping[str, Standing]) -> Iterator[str]:
+    """Yield a line for each search that has come to something: who leads, who is out or next, how it ended."""
+    for task, standing in standings.items():
+        if isinstance(standing, Tried):
+            if standing.values:
+                yield _tried(task, standing)
+        elif standing.looked:
+            yield _raced(task, standing)
+
+
+def _raced(task: str, race: Decision) -> str:
+    entered = len(race.active) + len(race.dropped)
+    line = f"race of {task}: {len(race.active)} of {count(entered, 'setting')} in after {_seeds(race.looked)}"
+    line += f"; {race.leader} leads"
+    now = [setting for setting, out in race.dropped.items() if out.seeds == race.looked]
+    line += f"; dropped {listed(now)}" if now else ""
+    line += f"; {listed(race.waiting)} waits for a run that failed" if race.waiting else ""
+    return line + (f"; over: {_ending(race)}" if race.outcome in DECIDED else "")
+
+
+def _tried(task: str, search: Tried) -> str:
+    line = f"search of {task}: {len(search.values)} of {search.trials} settings tried"
+    line += f"; best so far {search.best[0]}, {percent(search.best[1])} on validation" if search.best else ""
+    lost = [setting for setting, value in search.values.items() if value is None]
+    line += f"; no value for {listed(lost)}: a run failed" if lost else ""
+    return line + (f"; next {listed(search.batch)}" if search.batch else "; over")
 
 
 def _place(run: PlannedRun) -> tuple[str, int]:
     return setting_of(run), run.spec.seed
+
+
+def _not_proposed(search: Tried) -> str:
+    """Return why what TPE has not proposed is not trained; nothing while it may propose more."""
+    if search.batch:
+        return ""
+    best = f"; the best of them is {search.best[0]}" if search.best else ""
+    return f"Its setting was not proposed: TPE tried {len(search.values)} of {count(search.of, 'setting')}{best}."
+
+
+def _needless(race: Decision, setting: str) -> str:
+    if setting in race.dropped:
+        return _why(race.dropped[setting])
+    return f"Not needed: {_ending(race)}." if race.outcome in DECIDED else ""
 
 
 def _why(out: Dropped) -> str:

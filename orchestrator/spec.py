@@ -21,6 +21,8 @@ TARGET_SETS = {
 }
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+RACING_KEYS, TPE_KEYS = ("alpha", "first", "resolve"), ("trials", "batch", "seed")
+SEARCH_KEYS = dict.fromkeys(RACING_KEYS, "racing") | dict.fromkeys(TPE_KEYS, "tpe")
 
 
 class Frozen(BaseModel):
@@ -154,23 +156,29 @@ class TrackingSpec(Frozen):
 
 
 class SearchSpec(Frozen):
-    """Which runs are trained: all (grid), or seed after seed those of settings that may be the best (racing, ADR 9).
+    """Which runs are trained: all (grid), seed after seed those of settings that may be the best (racing, ADR 9), or
+    all seeds of the settings that TPE proposes (tpe, ADR 10).
 
-    ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the seeds
-    before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none are).
+    Racing: ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the
+    seeds before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none
+    are). TPE: ``trials`` settings of each task are tried, ``batch`` at a time, and ``seed`` draws what is proposed.
     """
 
-    kind: Literal["grid", "racing"] = "grid"
+    kind: Literal["grid", "racing", "tpe"] = "grid"
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     first: Annotated[int, Field(ge=2)] = 3
     resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
+    trials: Positive | None = None
+    batch: Positive = 4
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _grid_has_no_race(self) -> Self:
+    def _each_key_has_its_kind(self) -> Self:
         fields = type(self).model_fields
-        given = [name for name in ("alpha", "first", "resolve") if getattr(self, name) != fields[name].default]
-        if self.kind == "grid" and given:
-            raise ValueError(f"{given[0]} belongs to kind: racing, and this is a grid.")
+        for name, kind in SEARCH_KEYS.items():
+            if self.kind != kind and getattr(self, name) != fields[name].default:
+                here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
+                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.")
         return self
 
 
@@ -233,7 +241,7 @@ class SweepSpec(Frozen):
     def _race_can_drop(self) -> Self:
         if self.search.kind != "racing":
             return self
-        settings, seeds, first = len(self.methods) * len(self.optim.rates), len(drawn(self.seeds)), self.search.first
+        settings, seeds, first = self.settings, len(drawn(self.seeds)), self.search.first
         if settings < 2:
             raise ValueError("search.kind=racing needs two settings (methods x rates) or more: give them, or grid.")
         if isinstance(self.seeds, SeedAxes):
@@ -244,6 +252,36 @@ class SweepSpec(Frozen):
                 "search.first (2 or more), or search.kind=grid."
             )
         return self
+
+    @model_validator(mode="after")
+    def _trials_are_in_the_grid(self) -> Self:
+        settings, trials = self.settings, self.search.trials
+        if self.search.kind != "tpe":
+            return self
+        if settings < 2:
+            raise ValueError("search.kind=tpe needs two settings (methods x rates) or more: give them, or grid.")
+        if trials is None:
+            raise ValueError(
+                f"search.trials is missing: say how many of the {settings} settings (methods x rates) to try on each "
+                f"task, for example {min(settings, max(8, settings // 4))}."
+            )
+        if trials > settings:
+            raise ValueError(
+                f"search.trials={trials} is more than the {settings} settings (methods x rates) of a task: at most "
+                f"{settings}, which is what search.kind=grid trains."
+            )
+        return self
+
+    @property
+    def settings(self) -> int:
+        """How many settings a task has: methods, each with its settings, at a rate."""
+        return len(self.methods) * len(self.optim.rates)
+
+    @property
+    def runs_at_most(self) -> int:
+        """How many runs are trained at most, unless some fail: fewer than the grid's where TPE tries some settings."""
+        settings = self.search.trials if self.search.kind == "tpe" and self.search.trials else self.settings
+        return len(self.tasks) * settings * len(drawn(self.seeds))
 
     @property
     def dtype(self) -> Literal["float32", "bfloat16"]:

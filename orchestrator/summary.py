@@ -20,7 +20,7 @@ def family_of(row: Row) -> str:
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
-    ``dropped`` are runs that a race has decided not to train.
+    ``dropped`` are runs that a search has decided not to train.
     ``interval`` and ``validation_interval`` are Student's, ``bootstrap`` the BCa bootstrap's, all 95 %. ``volatility``
     is the mean over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean
     absolute change.

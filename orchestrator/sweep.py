@@ -96,7 +96,8 @@ class Sweep:
         if self.spec.search.kind == "grid":
             self._say(f"{len(self.runs)} runs planned, {done} done already, {len(missing)} to train")
         else:
-            self._say(f"{len(self.runs)} runs planned at most, {done} done already, {len(rung)} to train next")
+            most = self.spec.runs_at_most
+            self._say(f"{most} runs planned at most, {done} done already, {len(rung)} to train next")
         while rung:
             failed |= self._train_rung(rung)
             results = self._results()
@@ -250,7 +251,7 @@ class Sweep:
             "base_accuracy": base["accuracy"] if isinstance(base, dict) else None,
         }
         if run.key in needless:
-            return dropped_row(run, needless[run.key], extra)
+            return dropped_row(run, needless[run.key], extra | {"search": self.spec.search.kind})
         return result_row(run, self._folder_of(run), errors.get(run.key, "not trained yet"), extra)
 
     def _ended(self, run: PlannedRun) -> bool:

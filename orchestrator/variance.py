@@ -21,6 +21,7 @@ from orchestrator.comparisons import (
     with_volatility,
 )
 from orchestrator.intervals import seeds_needed, smallest_detectable_difference, spread, t_interval
+from orchestrator.left_out import limits_of_search, most_tried
 from orchestrator.macro import macro_averages
 from orchestrator.sources import variance_sources
 from orchestrator.summary import (
@@ -57,13 +58,13 @@ Runs = Mapping[str, Mapping[int, Finished]]
 def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
     """Return the content of ``summary.json`` from the rows of ``results.jsonl`` and the predictions by run key.
 
-    Runs that diverged or failed are counted and named, and enter no mean; those that a race dropped are counted.
-    Predictions may be missing for any run.
+    Runs that diverged or failed are counted and named, and enter no mean; those that a search dropped are counted.
+    The reference is chosen among the methods that were tried on the most tasks. Predictions may be missing for any run.
     """
     _refuse_repeated(rows)
     grid = _grid(rows)
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    reference = reference_method(methods)
+    reference = reference_method(most_tried(rows))
     found = {
         task: {name: summarise_method(of, predictions) for name, of in by_method.items()}
         for task, by_method in grid.items()
@@ -73,13 +74,13 @@ def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
     }
     compared = _compare_all(reference, scores, predictions)
     tasks = {task: _task(reference, of, grid[task], compared[task]) for task, of in found.items()}
-    macro = macro_averages(tasks, scores, methods)
+    macro = macro_averages(tasks, scores, methods, reference)
     return {
         "reference": reference,
         "tasks": tasks,
         "macro": macro,
         "headline": headline(reference, tasks, macro, rows),
-        "claims": claims(reference, tasks, macro),
+        "claims": claims(reference, tasks, macro) + limits_of_search(rows),
     }
 
 
@@ -119,7 +120,7 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
 def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
     """Return the learning rate to report: the fewest lost runs, then the best mean validation, never the test accuracy.
 
-    A run is lost if it diverged, failed or was dropped by a race: a mean over the seeds that are left may be luck, so
+    A run is lost if it diverged, failed or was dropped by a search: a mean over the seeds that are left may be luck, so
     however well they did, their rate loses to one that lost fewer. A rate without a committed run loses to any with
     one. Ties go to the smaller rate.
     """

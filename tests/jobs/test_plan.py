@@ -16,13 +16,13 @@ from orchestrator.job import run_job
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy")
+HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy", "optuna")
 KEYS = {
     "": {
         "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "search", "tasks", "methods",
         "packs", "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
         "work_at_most", "duration", "duration_at_most", "detectable", "independent_seeds",
-        "budget",
+        "budget", "runs_at_most",
     },
     "shape": {
         "hidden", "intermediate", "layers", "heads", "kv_heads", "head_dim", "vocab", "tied", "block_extra",
@@ -84,6 +84,14 @@ def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFi
     recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), "seeds=[0,1,2,3]"
     assert "the most that a race can train" not in _said(capsys, recipe, seeds)
     assert "the most that a race can train" in _said(capsys, recipe, seeds, "search={kind: racing}")
+
+
+def test_a_search_by_tpe_is_planned_as_its_share_of_the_grid(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (str(ROOT / "recipes/quickstart.yaml"), "optim.lr=[1e-3,3e-3,1e-2]", "search={kind: tpe, trials: 3}")
+    assert "search.kind=tpe trains 18 of these 54 runs, 33.3 %" in _said(capsys, *words)
+    found = planned(capsys, *words)
+    assert (found["runs"], found["runs_at_most"], found["search"]) == (54, 18, "tpe")
+    assert planned(capsys, *words[:2])["runs_at_most"] == 54
 
 
 def _said(capsys: pytest.CaptureFixture[str], *words: str) -> str:

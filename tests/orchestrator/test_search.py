@@ -187,7 +187,7 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("search={kind: race}", r"search\.kind: Input should be 'grid' or 'racing' \(found 'race'\)"),
+        ("search={kind: race}", r"search\.kind: Input should be 'grid', 'racing' or 'tpe' \(found 'race'\)"),
         ("search=racing", "search holds keys, not 'racing'"),
         ("search={kind: racing, frist: 3}", r"Unknown key 'search.frist'. Did you mean 'search.first'\?"),
         (

@@ -89,6 +89,7 @@ def test_a_key_changes_with_the_content_of_base_and_data() -> None:
             "seeds": [0, 1, 2],
             "methods": [LORA, DORA],
         },
+        {"search": {"kind": "tpe", "trials": 2, "batch": 1, "seed": 3}, "methods": [LORA, DORA]},
         {"name": "other"},
     ],
 )
