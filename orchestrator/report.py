@@ -16,6 +16,7 @@ from orchestrator.curves import chosen, curve_band, losses
 from orchestrator.forest import Estimate, Forest, draw
 from orchestrator.gain import merge_verdict, seconds_a_point
 from orchestrator.paper import paper_claims
+from orchestrator.results import DONE
 from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary
 
 TEMPLATE = "report.html.j2"
@@ -74,7 +75,7 @@ def render_report(
             rows=rows,
             sections=[_section(task, found, rows, chance.get(task)) for task, found in summary["tasks"].items()],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],
-            lost=[_lost(row) for row in rows if row["status"] not in ("committed", "dropped")],
+            lost=[_lost(row) for row in rows if row["status"] not in DONE],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
             seeds=sorted({row["seed"] for row in rows}),
         )

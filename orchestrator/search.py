@@ -1,13 +1,15 @@
 """Pure: which of the planned runs to train now, and which the search has decided not to train.
 
-A driver trains what ``next_runs`` returns until it returns nothing: a grid gives everything at once, a race one rung
-of seeds after another. Nothing is remembered in between, so a sweep that was killed goes on from its results alone.
+A driver trains what ``next_runs`` returns until it returns nothing: a grid gives everything at once, and so does asha,
+whose runs are stopped where they train; a race gives one rung of seeds after another. Nothing is remembered in between,
+so a sweep that was killed goes on from its results alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from orchestrator.halving import together
 from orchestrator.plan import PlannedRun
 from orchestrator.racing import DECIDED, Decision, Dropped, Race, decide
 from orchestrator.seeds import drawn
@@ -15,7 +17,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.wording import count, listed, points
 
 Results = Mapping[str, float | None]
-"""By run key: the validation accuracy of a committed run, None of a diverged one; other runs are absent."""
+"""By run key: the validation accuracy of a run that was committed or stopped, None of a diverged one; others are absent."""
 
 
 def next_runs(
@@ -23,6 +25,8 @@ def next_runs(
 ) -> list[PlannedRun]:
     """Return the runs to train now, in their order; none where all is done. ``failed`` (keys) are not tried again."""
     left = [run for run in planned if run.key not in results and run.key not in failed]
+    if spec.search.kind == "asha":
+        return together(left)
     if spec.search.kind == "grid" or not left:
         return left
     wanted = {
@@ -36,8 +40,8 @@ def next_runs(
 def decisions(
     spec: SweepSpec, planned: Sequence[PlannedRun], results: Results, failed: Collection[str] = ()
 ) -> dict[str, Decision]:
-    """Return where the race of each task stands; a grid has none. All races together may err with ``search.alpha``."""
-    if spec.search.kind == "grid":
+    """Return where the race of each task stands, if it is one. All races together may err with ``search.alpha``."""
+    if spec.search.kind != "racing":
         return {}
     alpha, resolve = spec.search.alpha / len(spec.tasks), spec.search.resolve / 100
     found: dict[str, Decision] = {}

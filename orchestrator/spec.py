@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from d2lora.names import unknown
 from orchestrator.errors import InputError
 from orchestrator.seeds import SeedAxes, SeedPair, Seeds, distinct, drawn
+from orchestrator.wording import listed
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
 TARGET_SETS = {
     "attention": ("*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj"),
     "mlp": ("*.gate_proj", "*.up_proj", "*.down_proj"),
 }
+SEARCH_KEYS = {"alpha": "racing", "first": "racing", "resolve": "racing", "rung": "asha", "factor": "asha"}
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 
@@ -158,19 +160,33 @@ class SearchSpec(Frozen):
 
     ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the seeds
     before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none are).
+    With asha all runs begin, and only one in ``factor`` goes on at each rung (ADR 11); ``rung`` is the first, a number
+    of steps or a share of the run.
     """
 
-    kind: Literal["grid", "racing"] = "grid"
+    kind: Literal["grid", "racing", "asha"] = "grid"
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     first: Annotated[int, Field(ge=2)] = 3
     resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
+    rung: Annotated[int | float, Field(gt=0)] = 0.25
+    factor: Annotated[int, Field(ge=2)] = 3
+
+    @field_validator("rung")
+    @classmethod
+    def _steps_or_a_share(cls, rung: int | float) -> int | float:
+        if isinstance(rung, float) and rung >= 1:
+            raise ValueError(f"{rung} is no share of a run: give one below 1, or a whole number of steps.")
+        return rung
 
     @model_validator(mode="after")
-    def _grid_has_no_race(self) -> Self:
+    def _each_key_has_its_kind(self) -> Self:
         fields = type(self).model_fields
-        given = [name for name in ("alpha", "first", "resolve") if getattr(self, name) != fields[name].default]
-        if self.kind == "grid" and given:
-            raise ValueError(f"{given[0]} belongs to kind: racing, and this is a grid.")
+        for name, kind in SEARCH_KEYS.items():
+            if self.kind != kind and getattr(self, name) != fields[name].default:
+                here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
+                own = [key for key, owner in SEARCH_KEYS.items() if owner == self.kind]
+                takes = f" It takes {listed(own)}." if own else ""
+                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.{takes}")
         return self
 
 
@@ -231,11 +247,14 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _race_can_drop(self) -> Self:
-        if self.search.kind != "racing":
+        if self.search.kind == "grid":
             return self
-        settings, seeds, first = len(self.methods) * len(self.optim.rates), len(drawn(self.seeds)), self.search.first
+        kind, settings, seeds = self.search.kind, len(self.methods) * len(self.optim.rates), len(drawn(self.seeds))
         if settings < 2:
-            raise ValueError("search.kind=racing needs two settings (methods x rates) or more: give them, or grid.")
+            raise ValueError(f"search.kind={kind} needs two settings (methods x rates) or more: give them, or grid.")
+        if kind == "asha":
+            return self
+        first = self.search.first
         if isinstance(self.seeds, SeedAxes):
             raise ValueError("search.kind=racing compares independent seeds; pairs of two axes share them: list seeds.")
         if first >= seeds:
