@@ -15,8 +15,11 @@ def best_of_n(ranked: Sequence[RateSummary]) -> list[BestOf]:
     the best of them is kept. The one of rank r (1 is best) is kept with probability
     ``((N - r + 1) / N) ** n - ((N - r) / N) ** n``. "Best" is the sweep's own rule, on validation; ``test`` is what
     that choice then reaches. Settings without a finished run are left out. Compare methods at equal n, or at equal
-    runs or seconds; the curve ends at n = N, for beyond it there is no evidence.
+    runs or seconds; the curve ends at n = N, for beyond it there is no evidence. There is none at all where runs were
+    stopped at a rung: what they would have reached is not known, and those left are the better ones.
     """
+    if any(found["stopped"] for found in ranked):
+        return []
     tried = [found for found in ranked if found["n"]]
     return [
         {

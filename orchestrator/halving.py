@@ -18,7 +18,7 @@ from orchestrator.wording import count, percent
 
 @dataclass(frozen=True)
 class Halving:
-    """The rule: ``first`` is the first rung, in steps or as a share of the run; each next one is ``factor`` times it."""
+    """The rule: ``first`` is the first rung, in steps or as a share of a run; the next is ``factor`` times as far."""
 
     first: int | float
     factor: int

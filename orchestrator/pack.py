@@ -41,7 +41,7 @@ _bases: dict[tuple[str, str, EngineSpec], nn.Module] = {}  # the base of the las
 
 @dataclass(frozen=True)
 class PackJob:
-    """All that a trainer needs: paths on storage that every node sees, and the pack; ``contest`` where runs are judged."""
+    """All that a trainer needs: paths on storage that every node sees, the pack, and how its runs are judged, if so."""
 
     folder: str
     base_path: str

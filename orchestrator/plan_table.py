@@ -137,6 +137,10 @@ def _notes(found: Estimate) -> list[str]:
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")
     if found.search == "racing":
         notes.append("search.kind=racing: all this is for the whole grid, the most that a race can train.")
+    if found.search == "asha":
+        notes.append(
+            "search.kind=asha: all this is for the whole grid; every run begins, and most are stopped at rungs."
+        )
     comparisons = (len(found.methods) - 1) * len(found.tasks)
     if found.independent_seeds > 1 and comparisons > 1:
         notes.append(

@@ -2,8 +2,8 @@
 
 ``runs/<key>/attempt-<n>/`` is where attempt n works. A run is done when ``runs/<key>/COMMITTED.json`` exists: it is
 written last, names the sha256 of every file, and exists once, whoever else tries. ``DIVERGED.json`` ends a run whose
-loss stopped being a number: the same seed would only diverge again. ``STOPPED.json`` ends one that was beaten at a rung,
-and names the rule; where another rule holds, it is taken back.
+loss stopped being a number: the same seed would only diverge again. ``STOPPED.json`` ends one that was beaten at a
+rung, and names the rule; where another rule holds, it is taken back.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from orchestrator.spec import SweepSpec
 from orchestrator.wording import count, listed, points
 
 Results = Mapping[str, float | None]
-"""By run key: the validation accuracy of a run that was committed or stopped, None of a diverged one; others are absent."""
+"""By run key: the last validation accuracy of a run that has ended, None of a diverged one; other runs are absent."""
 
 
 def next_runs(

@@ -15,7 +15,8 @@ Verdict = Literal["ahead", "behind", "tie", "unknown"]
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
-    ``dropped`` are runs that a race has decided not to train.
+    ``dropped`` are runs that a race has decided not to train, ``stopped`` those that were beaten at a rung. Where any
+    was stopped, those left were selected: they have no spread and no interval, and are compared with nothing.
     ``interval`` is Student's, ``bootstrap`` the BCa bootstrap's, both 95 %. ``volatility`` is the mean over runs of the
     standard deviation of the de-trended step loss, ``loss_change`` that of its mean absolute change.
     """
@@ -33,6 +34,8 @@ class RateSummary(TypedDict):
     failed: int
     failed_seeds: list[int]
     dropped: int
+    stopped: int
+    stopped_seeds: list[int]
     volatility: float | None
     volatility_interval: list[float] | None
     loss_change: float | None
@@ -185,6 +188,7 @@ class MacroMethod(TypedDict):
     worst_seed: int | None
     diverged: int
     failed: int
+    stopped: int
 
 
 class Improvement(TypedDict):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator import judging
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
+from orchestrator.pack import _Trainer
 from orchestrator.results import RunFolder
 from tests.orchestrator.test_sweep import adapters
 from tests.sweeps import rows_of, run, unmeasured
@@ -24,7 +26,7 @@ def statuses(folder: Path) -> list[str]:
     return [row["status"] for row in rows_of(folder)]
 
 
-def marks(folder: Path) -> dict[str, dict[str, object]]:
+def marks(folder: Path) -> dict[str, dict[str, Any]]:
     """Return all that is kept of rungs, by run and step."""
     return {f"{path.parents[1].name}/{path.stem}": read_json(path) for path in folder.glob("runs/*/rungs/*.json")}
 
@@ -55,8 +57,9 @@ def test_runs_that_are_beaten_at_a_rung_are_stopped_there_and_the_sweep_is_compl
 
 
 def test_runs_that_are_never_beaten_end_as_those_of_a_grid_to_the_last_bit(recipe: Path, tmp_path: Path) -> None:
-    _, _, grid = run(recipe, *QUIET)
-    _, _, asha = run(recipe, *QUIET, f"storage={tmp_path}/asha", "search={kind: asha, rung: 2, factor: 8}")
+    tied = (*QUIET, "optim.lr=[1.0e-9, 2.0e-9, 3.0e-9, 4.0e-9]")  # too small to change an answer
+    _, _, grid = run(recipe, *tied)
+    _, _, asha = run(recipe, *tied, f"storage={tmp_path}/asha", ASHA)
     assert len(marks(asha)) == 16
     assert adapters(asha) == adapters(grid)
     assert [unmeasured(row) for row in rows_of(asha)] == [unmeasured(row) for row in rows_of(grid)]
@@ -80,15 +83,23 @@ def test_a_grid_takes_stops_back_and_trains_those_runs_alone(recipe: Path, tmp_p
     assert statuses(folder) == ["committed"] * 8
 
 
-def test_another_rule_judges_anew_and_the_first_rule_finds_its_verdicts_again(recipe: Path) -> None:
+def test_another_rule_judges_anew_and_leaves_what_the_first_has_decided(recipe: Path) -> None:
     _, _, folder = run(recipe, *QUIET, ASHA)
-    first = statuses(folder)
-    code, told, _ = run(recipe, *QUIET, "search={kind: asha, rung: 2, factor: 8}")
+    first = marks(folder)
+    rule = next(iter(first.values()))["verdicts"].keys()
+    code, told, _ = run(recipe, *QUIET, "search={kind: asha, rung: 2, factor: 4}")
     assert code == 0
     assert "that another search had stopped" in told
-    assert statuses(folder) == ["committed"] * 8
-    assert "stopped" in first
-    assert {len(one["verdicts"]) for one in marks(folder).values()} == {1, 2}  # type: ignore[arg-type]
+    stopped = [row for row in rows_of(folder) if row["status"] == "stopped"]
+    assert stopped
+    assert {row["steps"] for row in stopped} == {2}
+    second = marks(folder)
+    for row in stopped:
+        verdicts = dict(second[f"{row['run_key']}/2"]["verdicts"])
+        (other,) = verdicts.keys() - rule
+        assert not verdicts.pop(other)["goes_on"]
+        assert verdicts == first[f"{row['run_key']}/2"]["verdicts"]
+    assert {key: one["score"] for key, one in second.items()} == {key: one["score"] for key, one in first.items()}
 
 
 def test_a_sweep_that_was_killed_after_its_verdicts_meets_them_again(
@@ -96,11 +107,14 @@ def test_a_sweep_that_was_killed_after_its_verdicts_meets_them_again(
 ) -> None:
     """Also where the rivals that were there have changed their minds: what was decided is not asked again."""
 
-    def killed(*_: object) -> None:
+    def killed(trainer: _Trainer, *_: object) -> None:
+        for lane in trainer.lanes:
+            assert lane.log is not None
+            lane.log.close()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.pack._Trainer._stop", killed)
+        patch.setattr(_Trainer, "_stop", killed)
         with pytest.raises(KeyboardInterrupt):
             run(recipe, *QUIET, ASHA)
     folder = tmp_path / "sweeps" / "small"
@@ -135,7 +149,7 @@ def test_a_run_that_diverges_before_a_rung_is_one_more_that_the_others_have_beat
     _, _, folder = run(recipe, *QUIET, methods, "cluster.pack=16", "search={kind: asha, rung: 2, factor: 4}")
     at_two = [one for key, one in marks(folder).items() if key.endswith("/2")]
     assert sum(one["score"] is None for one in at_two) == 8
-    verdicts = [verdict for one in at_two for verdict in one.get("verdicts", {}).values()]  # type: ignore[attr-defined]
+    verdicts = [verdict for one in at_two for verdict in one.get("verdicts", {}).values()]
     assert {(verdict["reached"], verdict["places"]) for verdict in verdicts} == {(8, 2)}
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["tasks"]["tiny_recall"]["methods"]["d2lora"]["diverged"] == 2
