@@ -169,7 +169,7 @@ class SearchSpec(Frozen):
     first: Annotated[int, Field(ge=2)] = 3
     resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
     rung: Annotated[int | float, Field(gt=0)] = 0.25
-    factor: Annotated[int, Field(ge=2)] = 3
+    factor: Annotated[int, Field(ge=2)] = 2
 
     @field_validator("rung")
     @classmethod
