@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from orchestrator.errors import InputError
 from orchestrator.plan import PlannedRun
 from orchestrator.spec import SearchSpec
-from orchestrator.wording import count, percent
+from orchestrator.wording import count, listed, percent
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,25 @@ def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None
         groups.setdefault((run.spec.task.name, run.spec.seed), []).append(run.key)
     keys = {group: tuple(found) for group, found in groups.items()}
     return Contest(halving, {run.key: keys[run.spec.task.name, run.spec.seed] for run in planned})
+
+
+def rungs_told(search: SearchSpec, totals: Mapping[str, int]) -> list[str]:
+    """Return a line for each task: where its runs, of so many steps, are judged. InputError where none would be."""
+    halving = Halving.of(search)
+    if halving is None:
+        return []
+    rungs = {task: [str(step) for step in halving.steps(total)] for task, total in totals.items()}
+    if not any(rungs.values()):
+        lengths = listed([f"{total} on {task}" for task, total in totals.items()])
+        raise InputError(
+            f"search.rung={halving.first} is no step before the last of a run, which has {lengths}: give fewer steps, "
+            "a share, or search.kind=grid."
+        )
+    return [
+        f"runs on {task}: "
+        + (f"judged after step {listed(steps)} of {totals[task]}" if steps else "too short to judge")
+        for task, steps in rungs.items()
+    ]
 
 
 def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:

@@ -6,14 +6,15 @@ Neither is changed once it is there: a run that is trained again, in other compa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.files import read_json, write_json
-from orchestrator.halving import Verdict
-from orchestrator.results import alone
+from orchestrator.halving import Halving, Verdict
+from orchestrator.results import RunFolder, alone
+from orchestrator.spec import SearchSpec
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,11 @@ def scores_at(runs: Path, keys: Sequence[str], step: int) -> list[float | None]:
     return [rung.score for rung in rungs if rung.reached]
 
 
-def rungs_of(run: Path) -> list[tuple[int, float]]:
-    """Return the steps at which a run was scored, in order, with the scores."""
-    steps = sorted(int(file.stem) for file in (run / "rungs").glob("*.json") if file.stem.isdigit())
-    scores = ((step, Rung(run, step).score) for step in steps)
-    return [(step, score) for step, score in scores if score is not None]
+def take_back_stops(folders: Iterable[RunFolder], search: SearchSpec) -> int:
+    """Let runs that another rule has stopped be trained, from their beginning; return how many. Other ends stay."""
+    halving = Halving.of(search)
+    ours = halving.rule if halving else None
+    found = [folder for folder in folders if folder.stopped_by() not in (None, ours)]
+    for folder in found:
+        folder.reopen()
+    return len(found)

@@ -17,9 +17,8 @@ from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
-from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
-from orchestrator.halving import Halving, contest
+from orchestrator.halving import contest, rungs_told
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -30,6 +29,7 @@ from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
 from orchestrator.results import DONE, DamagedRunError, RunFolder
+from orchestrator.rungs import take_back_stops
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
@@ -37,7 +37,7 @@ from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.variance import summarise
-from orchestrator.wording import count, listed
+from orchestrator.wording import count
 
 SYNC_SECONDS = 15.0  # a sync costs about 25 ms of a processor a run that is training
 
@@ -92,8 +92,11 @@ class Sweep:
 
     def _train(self) -> dict[str, str]:
         """Train rung after rung what the search asks for; return run key -> error of those that could not be."""
-        self._check_rungs()
-        self._take_back_stops()
+        steps = {run.spec.task.name: self._steps(run) for run in self.runs}
+        for line in rungs_told(self.spec.search, steps):
+            self._say(line)
+        if taken := take_back_stops(map(self._folder_of, self.runs), self.spec.search):
+            self._say(f"{count(taken, 'run')} that another search had stopped: to be trained from the beginning")
         missing = [run for run in self.runs if not self._ended(run)]
         done = len(self.runs) - len(missing)
         failed: dict[str, str] = {}
@@ -111,23 +114,6 @@ class Sweep:
                 self._say(line)
             rung = next_runs(self.spec, self.runs, results, failed)
         return failed
-
-    def _check_rungs(self) -> None:
-        """Say where runs are judged; InputError where asha would judge none."""
-        halving = Halving.of(self.spec.search)
-        if halving is None:
-            return
-        totals = {run.spec.task.name: self._steps(run) for run in self.runs}
-        rungs = {task: [str(step) for step in halving.steps(total)] for task, total in totals.items()}
-        if not any(rungs.values()):
-            raise InputError(
-                f"search.rung={halving.first} is no step before the last of a run, which has "
-                f"{listed([f'{total} on {task}' for task, total in totals.items()])}: give fewer steps, a share, or "
-                "search.kind=grid."
-            )
-        for task, steps in rungs.items():
-            where = f"judged after step {listed(steps)}" if steps else "too short to be judged"
-            self._say(f"runs on {task}: {where} of {totals[task]}")
 
     def _train_rung(self, rung: Sequence[PlannedRun]) -> dict[str, str]:
         """Train these runs, and again those that failed; return run key -> error of those that could not be."""
@@ -148,7 +134,7 @@ class Sweep:
 
         One that was stopped has ended for nobody but the search that stops runs.
         """
-        halts = Halving.of(self.spec.search) is not None
+        halts = self.spec.search.kind == "asha"
         for run in self.runs:
             folder = self._folder_of(run)
             if run.key not in self._scores and (end := folder.ended()) and (halts or end != "stopped"):
@@ -291,16 +277,6 @@ class Sweep:
             self._say(f"damaged: {error} It is trained again.")
             folder.discard()
         return folder.ended() is not None
-
-    def _take_back_stops(self) -> None:
-        """Let runs that another rule has stopped be trained, from their beginning; what is committed stays."""
-        halving = Halving.of(self.spec.search)
-        ours = halving.rule if halving else None
-        found = [folder for folder in map(self._folder_of, self.runs) if folder.stopped_by() not in (None, ours)]
-        for folder in found:
-            folder.reopen()
-        if found:
-            self._say(f"{count(len(found), 'run')} that another search had stopped: to be trained from the beginning")
 
     def _sync(self) -> None:
         self.tracker.sync(self.runs, self.folder)

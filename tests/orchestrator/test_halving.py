@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.halving import Halving, contest, judge, reason, together
+from orchestrator.errors import InputError
+from orchestrator.halving import Halving, contest, judge, reason, rungs_told, together
 from orchestrator.plan import PlannedRun, expand, keyed
 from orchestrator.spec import MethodSpec, OptimSpec, SearchSpec, SweepSpec, TaskSpec
 
@@ -90,3 +91,14 @@ def test_another_first_rung_or_factor_is_another_rule() -> None:
     rules = {Halving(first, factor).rule for first in (0.25, 25, 0.5) for factor in (2, 3)}
     assert len(rules) == 6
     assert Halving.of(SearchSpec(kind="asha", rung=25, factor=2)) == Halving(25, 2)
+
+
+def test_a_task_that_is_too_short_to_be_judged_is_said_to_be() -> None:
+    search = SearchSpec(kind="asha", rung=6)
+    assert rungs_told(search, {"long": 30, "short": 6}) == [
+        "runs on long: judged after step 6, 12 and 24 of 30",
+        "runs on short: too short to judge",
+    ]
+    assert rungs_told(SearchSpec(), {"long": 30}) == []
+    with pytest.raises(InputError, match="which has 6 on short and 5 on shorter: give fewer steps, a share"):
+        rungs_told(search, {"short": 6, "shorter": 5})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.halving import Verdict, judge
-from orchestrator.rungs import Rung, rungs_of, scores_at
+from orchestrator.rungs import Rung, scores_at
 
 RULE = "asha: first rung 0.25, factor 3"
 STOP, GO = judge(0.2, [0.2, 0.5], 3), judge(0.5, [0.2, 0.5], 3)
@@ -58,13 +58,6 @@ def test_scores_are_of_those_that_came_to_this_rung(tmp_path: Path) -> None:
         (tmp_path / key).mkdir(exist_ok=True)
         Rung(tmp_path / key, step).record(score)
     assert scores_at(tmp_path, ["a", "b", "c", "never begun"], 23) == [0.1, None]
-
-
-def test_the_rungs_of_a_run_are_told_in_their_order(rung: Rung) -> None:
-    for step, score in ((100, 0.3), (23, 0.2), (9, None)):
-        Rung(rung.run, step).record(score)
-    assert rungs_of(rung.run) == [(23, 0.2), (100, 0.3)]
-    assert rungs_of(rung.run.parent / "never begun") == []
 
 
 def test_a_file_that_is_no_rung_is_as_if_there_were_none(rung: Rung) -> None:
