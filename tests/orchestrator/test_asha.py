@@ -56,6 +56,7 @@ def test_runs_that_are_beaten_at_a_rung_are_stopped_there_and_the_sweep_is_compl
     assert "0 to train" in run(recipe, *QUIET, ASHA)[1]
 
 
+@pytest.mark.slow
 def test_runs_that_are_never_beaten_end_as_those_of_a_grid_to_the_last_bit(recipe: Path, tmp_path: Path) -> None:
     tied = (*QUIET, "optim.lr=[1.0e-9, 2.0e-9, 3.0e-9, 4.0e-9]")  # too small to change an answer
     _, _, grid = run(recipe, *tied)
@@ -65,6 +66,7 @@ def test_runs_that_are_never_beaten_end_as_those_of_a_grid_to_the_last_bit(recip
     assert [unmeasured(row) for row in rows_of(asha)] == [unmeasured(row) for row in rows_of(grid)]
 
 
+@pytest.mark.slow
 def test_a_grid_takes_stops_back_and_trains_those_runs_alone(recipe: Path, tmp_path: Path) -> None:
     _, _, folder = run(recipe, *QUIET, ASHA)
     before = {row["run_key"]: row for row in rows_of(folder)}
@@ -83,6 +85,7 @@ def test_a_grid_takes_stops_back_and_trains_those_runs_alone(recipe: Path, tmp_p
     assert statuses(folder) == ["committed"] * 8
 
 
+@pytest.mark.slow
 def test_another_rule_judges_anew_and_leaves_what_the_first_has_decided(recipe: Path) -> None:
     _, _, folder = run(recipe, *QUIET, ASHA)
     first = marks(folder)
@@ -102,6 +105,7 @@ def test_another_rule_judges_anew_and_leaves_what_the_first_has_decided(recipe: 
     assert {key: one["score"] for key, one in second.items()} == {key: one["score"] for key, one in first.items()}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_after_its_verdicts_meets_them_again(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
