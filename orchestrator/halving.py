@@ -101,6 +101,26 @@ def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
     return sorted(planned, key=lambda run: (tasks[run.spec.task.name], seeds[run.spec.seed], run.key))
 
 
+def bundles(runs: Sequence[PlannedRun], widths: Mapping[str, int]) -> dict[str, int]:
+    """Return a number for each run (by its key), for packs of one number: as many whole fields of rivals as fit in one.
+
+    A field that is wider than a pack has a number of its own: of two fields that shared a pack, each would be judged
+    by the few that happen to be in it.
+    """
+    fields: dict[tuple[str, int], list[str]] = {}
+    for run in runs:
+        fields.setdefault((run.spec.task.name, run.spec.seed), []).append(run.key)
+    found: dict[str, int] = {}
+    room: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for (task, _), keys in fields.items():
+        if len(keys) > room.get(task, 0):
+            last[task], room[task] = last.get(task, -1) + 1, max(widths[task], len(keys))
+        room[task] -= len(keys)
+        found |= dict.fromkeys(keys, last[task])
+    return found
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What was decided on a run: of ``reached`` runs, it among them, the best ``places`` go on, from ``cut`` upwards.

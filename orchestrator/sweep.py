@@ -18,7 +18,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
-from orchestrator.halving import contest, rungs_told
+from orchestrator.halving import bundles, contest, rungs_told
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -147,13 +147,15 @@ class Sweep:
         unscored = [task for task in self.ready.data if not self._base_file(task).exists()]
         cluster = self._open_cluster()
         self.tracker.connect()  # a wrong address ends the sweep here, and measuring wants this process for itself
+        widths = self._widths(missing, cluster) if attempt == 1 else dict.fromkeys(self.ready.data, 1)
         packs = pack_runs(
             missing,
-            widths=self._widths(missing, cluster) if attempt == 1 else dict.fromkeys(self.ready.data, 1),
+            widths=widths,
             concurrent=cluster.concurrent,
             base_tasks=unscored,
             work=self.ready.work,
             attempt=attempt,
+            apart=bundles(missing, widths) if self.spec.search.kind == "asha" else None,
         )
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         base = self.ready.base

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import InputError
-from orchestrator.halving import Halving, contest, judge, reason, rungs_told, together
-from orchestrator.plan import PlannedRun, expand, keyed
+from orchestrator.halving import Halving, bundles, contest, judge, reason, rungs_told, together
+from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
 from orchestrator.spec import MethodSpec, OptimSpec, SearchSpec, SweepSpec, TaskSpec
 
 
@@ -85,6 +85,27 @@ def test_rivals_stand_together_in_an_order_that_no_rate_decides() -> None:
     assert places == [(task, seed) for task in ("boolq", "arc_easy") for seed in (5, 1) for _ in range(4)]
     rates = [[run.spec.lr for run in ordered[begin : begin + 4]] for begin in range(0, 16, 4)]
     assert len({tuple(one) for one in rates}) > 1
+
+
+@pytest.mark.parametrize(
+    ("width", "fields", "sizes"),
+    [(8, 2, [8, 8]), (4, 1, [4] * 4), (7, 1, [4] * 4), (3, 1, [2] * 8), (1, 1, [1] * 16)],
+)
+def test_packs_are_made_of_whole_fields_of_rivals_or_of_one(width: int, fields: int, sizes: list[int]) -> None:
+    runs = together(planned())
+    widths = {"boolq": width, "arc_easy": width}
+    packs = pack_runs(runs, widths=widths, concurrent=1, base_tasks=[], apart=bundles(runs, widths))
+    assert [len(pack.runs) for pack in packs] == sizes
+    for pack in packs:
+        assert len({run.spec.task.name for run in pack.runs}) == 1
+        assert len({run.spec.seed for run in pack.runs}) <= fields
+
+
+def test_tasks_too_small_for_a_pack_of_their_own_still_share_one() -> None:
+    runs = together(planned())
+    widths = {"boolq": 16, "arc_easy": 16}
+    packs = pack_runs(runs, widths=widths, concurrent=1, base_tasks=[], apart=bundles(runs, widths))
+    assert [len(pack.runs) for pack in packs] == [16]
 
 
 def test_another_first_rung_or_factor_is_another_rule() -> None:
