@@ -216,6 +216,26 @@ def test_a_race_over_seeds_on_two_axes_is_refused(recipe: Path) -> None:
         read_recipe(recipe, (*GRID, "seeds={init: [0, 1, 2], data: [0, 1]}", "search={kind: racing}"))
 
 
+def test_asha_sends_rivals_together_with_the_keys_of_all_of_them(recipe: Path) -> None:
+    class Watched(Stubbed):
+        def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+            sent.extend(jobs)
+            return super().run_packs(jobs, train)
+
+    sent: list[PackJob] = []
+    code, said, folder = race(recipe, Watched(), "search={kind: asha}", "cluster.pack=6")
+    assert code == 0, said
+    rivals: dict[tuple[str, int], set[str]] = {}
+    for row in rows_of(folder):
+        rivals.setdefault((row["task"], row["seed"]), set()).add(row["run_key"])
+    assert [len(job.pack.runs) for job in sent] == [4] * 12
+    for job in sent:
+        (place,) = {(run.spec.task.name, run.spec.seed) for run in job.pack.runs}
+        assert job.contest is not None
+        assert job.contest.rivals.keys() == {run.key for run in job.pack.runs}
+        assert all(set(keys) == rivals[place] for keys in job.contest.rivals.values())
+
+
 def test_a_search_among_one_setting_is_refused(recipe: Path) -> None:
     for search in (RACING, "search={kind: asha}"):
         with pytest.raises(InputError, match="needs two settings"):
