@@ -149,7 +149,7 @@ def judge(score: float, scores: Collection[float | None], factor: int) -> Verdic
 
 def reason(verdict: Verdict, step: int, total: int) -> str:
     """Return why a run was stopped, for people."""
-    best = "the best" if verdict.places == 1 else f"the best {verdict.places}"
+    best = "the best" if verdict.places == 1 else f"among the best {verdict.places}"
     return (
         f"Stopped at step {step} of {total}: {percent(verdict.score)} on validation is not {best} of "
         f"{count(verdict.reached, 'run')} of its task and seed that had come so far (the cut was "
