@@ -50,8 +50,8 @@ def test_a_run_that_diverged_on_its_way_counts_as_beaten() -> None:
 def test_the_reason_says_where_with_what_and_what_would_have_been_enough() -> None:
     verdict = judge(0.312, [0.312, 0.48, 0.5, 0.1, None], 3)
     assert reason(verdict, 23, 90) == (
-        "Stopped at step 23 of 90: 31.2 % on validation is not among the best 2 of 5 runs of its task and seed that had "
-        "come so far (the cut was 48.0 %)."
+        "Stopped at step 23 of 90: 31.2 % on validation is not among the best 2 of 5 runs of its task and seed that "
+        "had come so far (the cut was 48.0 %)."
     )
 
 
