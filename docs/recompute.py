@@ -7,23 +7,23 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-folder, rates, merit, scores = Path(sys.argv[1]), {}, {}, {}
+folder, rates, scores, paired = Path(sys.argv[1]), {}, {}, {}
 for row in map(json.loads, (folder / "results.jsonl").open()):
     rates.setdefault((row["task"], row["method"]), {}).setdefault(row["lr"], []).append(row)
 for (task, method), of in rates.items():  # the rate: fewest lost runs, then best mean validation, then the smaller
-    for lr, rows in of.items():
-        seen = [row["validation_accuracy"] for row in rows if row["status"] == "committed"]
-        merit[lr] = (not seen, len(rows) - len(seen), -np.mean(seen or [0]), lr)
+    seen = {lr: [one["validation_accuracy"] for one in rows if one["status"] == "committed"] for lr, rows in of.items()}
+    rows = of[min(of, key=lambda lr: (not seen[lr], len(of[lr]) - len(seen[lr]), -np.mean(seen[lr] or [0]), lr))]
     of_method = scores.setdefault(task, {}).setdefault(method, {})
-    for row in (row for row in of[min(of, key=merit.get)] if row["status"] == "committed"):
+    paired.setdefault(task, {})[method] = of_method if all(row["status"] != "stopped" for row in rows) else {}
+    for row in (row for row in rows if row["status"] == "committed"):
         items = map(json.loads, (folder / f"predictions/{row['run_key']}.jsonl").open())
         of_method[row["seed"]] = np.mean([item["predicted"] == item["answer"] for item in items])
 ours = "d2lora" if any("d2lora" in of for of in scores.values()) else next(iter(next(iter(scores.values()))))
-for task, name, of in ((task, name, of) for task, methods in scores.items() for name, of in methods.items()):
-    lead = [mean - of[seed] for seed, mean in scores[task].get(ours, {}).items() if seed in of]
-    for what, values in ((name, [*of.values()]), (f"{ours} - {name}", lead))[: 1 + (name != ours)]:
+for task, name, of in ((task, name, of) for task, methods in paired.items() for name, of in methods.items()):
+    lead = [mean - of[seed] for seed, mean in paired[task].get(ours, {}).items() if seed in of]
+    for what, values in ((name, [*scores[task][name].values()]), (f"{ours} - {name}", lead))[: 1 + (name != ours)]:
         found = {"task": task, "what": what, "n": len(values), "mean": np.mean(values) if values else None}
-        if values[1:]:  # two seeds or more; where all are equal, t is undefined: a point, and the sign test
+        if values[1:] and of:  # two seeds or more, not selected at rungs; all equal: a point, and the sign test
             n, mean, sd = len(values), found["mean"], np.std(values, ddof=1)
             p = stats.ttest_1samp(values, 0).pvalue if sd > 1e-12 else 2.0 ** (1 - n) if abs(mean) > 1e-12 else 1.0
             found |= {"sd": sd, "interval": [*(mean + sd / n**0.5 * stats.t.ppf([0.025, 0.975], n - 1))], "p": p}

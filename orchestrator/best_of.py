@@ -20,7 +20,11 @@ def best_of_n(ranked: Sequence[RateSummary]) -> list[BestOf]:
     "Best" is the sweep's own rule (`variance.choose_rate`), which reads validation; ``test`` is what that choice then
     reaches. Settings without a finished run are left out. Compare methods at equal n, or at equal runs or seconds; the
     curve ends at n = N, for beyond it there is no evidence, with the figures of the setting that the sweep has chosen.
+    There is none at all where runs were stopped at a rung: what they would have reached is not known, and those left
+    are the better ones.
     """
+    if any(found["stopped"] for found in ranked):
+        return []
     tried = [found for found in ranked if found["n"]]
     return [
         {

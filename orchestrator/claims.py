@@ -18,6 +18,7 @@ def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Mac
     """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
     by_task = _by_task(reference, tasks) if reference is not None else ""
     sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), left_out(rows)]
+    sentences.append(_stopped(rows, tasks))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -134,6 +135,21 @@ def _diverged(rows: Sequence[Row]) -> str:
 def _failed(rows: Sequence[Row]) -> str:
     lost = sum(row["status"] == "failed" for row in rows)
     return f"{count(lost, 'run')} failed and {'is' if lost == 1 else 'are'} missing from these figures." if lost else ""
+
+
+def _stopped(rows: Sequence[Row], tasks: Mapping[str, TaskSummary]) -> str:
+    """Count the runs stopped at rungs, and say of which methods the chosen rate has lost some."""
+    out = sum(row["status"] == "stopped" for row in rows)
+    if not out:
+        return ""
+    they = ("was", "is") if out == 1 else ("were", "are")
+    said = f"{out} of {count(len(rows), 'run')} {they[0]} stopped at a rung and {they[1]} in no average."
+    partly = [f"{name} on {task}" for task, found in tasks.items() for name, one in found["methods"].items()
+              if one["n"] and one["stopped"]]  # fmt: skip
+    if not partly:
+        return said
+    named = listed(partly) if len(partly) <= NAMED else f"{len(partly)} cases"
+    return f"{said} For {named} no rate kept all its seeds: those left were selected, so no interval and no comparison."
 
 
 def _task_claim(task: str, reference: str, found: TaskSummary) -> str:

@@ -62,6 +62,7 @@ def _macro_method(
         "worst_seed": worst_seed,
         "diverged": sum(each["diverged"] for each in found),
         "failed": sum(each["failed"] for each in found),
+        "stopped": sum(each["stopped"] for each in found),
     }
 
 

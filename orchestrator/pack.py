@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +21,8 @@ from orchestrator.data import load_prepared
 from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
+from orchestrator.halving import Contest, Verdict, reason
+from orchestrator.judging import Judge
 from orchestrator.lanes import lane_of_run
 from orchestrator.memory import keep_freed_pages
 from orchestrator.model import DTYPES, AnswerModel, enable_checkpointing, load_model
@@ -39,7 +41,7 @@ _bases: dict[tuple[str, str, EngineSpec], nn.Module] = {}  # the base of the las
 
 @dataclass(frozen=True)
 class PackJob:
-    """All that a trainer needs: paths on storage that every node sees, and the pack."""
+    """All that a trainer needs: paths on storage that every node sees, the pack, and how its runs are judged, if so."""
 
     folder: str
     base_path: str
@@ -47,6 +49,7 @@ class PackJob:
     data: dict[str, str]
     engine: EngineSpec
     pack: Pack
+    contest: Contest | None = None
 
 
 @dataclass
@@ -109,10 +112,17 @@ class _Trainer:
             LanePlan.of(run.spec.task.name, self._split(run, "train"), run.spec.data_seed, run.spec.lr, optim)
             for run in self.runs
         ]
+        self.totals = [plan.steps for plan in plans]
+        if self.job.contest:
+            keys = [run.key for run in self.runs]
+            self.judge = Judge(self.engine, self.folder / "runs", self.job.contest, keys)
+            plans = [replace(plan, rungs=self.judge.steps(plan.steps)) for plan in plans]
         self.clock = time.monotonic()
         most = self.job.engine.pass_tokens
         self.diagnoses = Diagnoses(self.engine, most)
-        train_lanes(self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end, tokens=most)
+        train_lanes(
+            self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end, on_rung=self._on_rung, tokens=most
+        )
 
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
@@ -181,7 +191,7 @@ class _Trainer:
     def _on_end(self, finished: list[int], diverged: list[int]) -> None:
         for index in diverged:
             with _given_up_if_fenced():
-                self._diverge(self.lanes[index])
+                self._diverge(index)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
         diagnoses = self._diagnoses(finished)
         for index in finished:
@@ -191,6 +201,20 @@ class _Trainer:
                 with _given_up_if_fenced():
                     self._commit(index, state, validation[index], test[index], diagnoses.get(index))
         self.clock = time.monotonic()  # scoring is not training
+
+    def _on_rung(self, step: int, reached: list[int]) -> list[int]:
+        """Judge the lanes at a rung, end those that are beaten, and return them; scoring is not training."""
+
+        def scores(lanes: list[int]) -> dict[int, float]:
+            return {index: accuracy(scored) for index, scored in self._scores(lanes, "validation").items()}
+
+        verdicts = self.judge.at(step, reached, scores)
+        beaten = [index for index in reached if not verdicts[index].goes_on]
+        for index in beaten:
+            with _given_up_if_fenced():
+                self._stop(index, verdicts[index])
+        self.clock = time.monotonic()
+        return beaten
 
     def _diagnoses(self, finished: Sequence[int]) -> dict[int, Diagnosis]:
         """Look at the weights of the lanes that this rank commits: no rank waits for another in there."""
@@ -230,12 +254,24 @@ class _Trainer:
             }
         )
 
-    def _diverge(self, lane: _Lane) -> None:
+    def _diverge(self, index: int) -> None:
+        lane = self.lanes[index]
         if lane.attempt is None or lane.log is None:
             return
         lane.log.close()
+        if self.job.contest:
+            self.judge.lost(index, len(lane.losses), self.totals[index])
         error = f"The loss or its gradient stopped being finite at step {len(lane.losses)}; try a lower rate."
         lane.attempt.diverge(self._row(lane, "diverged") | {"error": error})
+
+    def _stop(self, index: int, verdict: Verdict) -> None:
+        lane = self.lanes[index]
+        if lane.attempt is None or lane.log is None:
+            return
+        lane.log.close()
+        told: dict[str, Any] = {"validation_accuracy": verdict.score, "train_loss": lane.losses[-1]}
+        told |= {"reason": reason(verdict, len(lane.losses), self.totals[index])}
+        lane.attempt.stop(self._row(lane, "stopped") | told, self.judge.contest.halving.rule)
 
     def _row(self, lane: _Lane, status: str) -> dict[str, Any]:
         spec = lane.run.spec

@@ -65,20 +65,22 @@ def pack_runs(
     base_tasks: Sequence[str],
     work: Mapping[str, float] | None = None,
     attempt: int = 1,
+    apart: Mapping[str, int] | None = None,
 ) -> list[Pack]:
     """Return packs of at most ``widths[task]`` runs that share their targets, the longest first.
 
     A task with enough runs fills packs of its own, for its rows have like lengths; small tasks of equal width are put
     together. There are as many packs as keep ``concurrent`` trainers busy, and sizes differ by one at most where tasks
     do not. ``work[task]`` is what one run of it costs, in any unit; the first pack with a task scores the base on it.
+    Runs whose keys have different numbers in ``apart`` are never in one pack.
     """
-    groups: dict[tuple[str, int, str], list[PlannedRun]] = {}
+    groups: dict[tuple[str, int, str, int], list[PlannedRun]] = {}
     there = Counter((run.spec.method.targets, run.spec.task.name) for run in runs)
     for run in runs:
         targets, task = run.spec.method.targets, run.spec.task.name
         own = task if there[targets, task] >= widths[task] else ""
-        groups.setdefault((targets, widths[task], own), []).append(run)
-    counts = _counts([(len(group), width) for (_, width, _), group in groups.items()], concurrent)
+        groups.setdefault((targets, widths[task], own, (apart or {}).get(run.key, 0)), []).append(run)
+    counts = _counts([(len(group), width) for (_, width, *_), group in groups.items()], concurrent)
     shares = [share for group, count in zip(groups.values(), counts, strict=True) for share in _shares(group, count)]
     each = dict.fromkeys(widths, 1.0) if work is None else work
     shares.sort(key=lambda share: -sum(each[run.spec.task.name] for run in share))

@@ -143,6 +143,10 @@ def _notes(found: Estimate) -> list[str]:
             f"{percent(found.runs_at_most / found.runs)}: all this is for the whole grid, time and cost are about that "
             "share of it."
         )
+    if found.search == "asha":
+        notes.append(
+            "search.kind=asha: all this is for the whole grid; every run begins, and most are stopped at rungs."
+        )
     comparisons = (len(found.methods) - 1) * len(found.tasks)
     if found.independent_seeds > 1 and comparisons > 1:
         notes.append(

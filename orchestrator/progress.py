@@ -29,6 +29,7 @@ class Count:
     runs: int
     steps: int
     planned_steps: int
+    stopped: int = 0
 
     def text(self, seconds: float) -> str:
         """Return the state in words; ``seconds`` have passed since the first step."""
@@ -37,7 +38,8 @@ class Count:
             left = "scoring"
         elif self.steps and seconds > 0:
             left = f"{_clock((self.planned_steps - self.steps) * seconds / self.steps)} left to train"
-        return f"{self.done}/{self.runs} runs done, {self.running} running, {self.failed} failed, {left}"
+        stopped = f"{self.stopped} stopped, " if self.stopped else ""
+        return f"{self.done}/{self.runs} runs done, {self.running} running, {stopped}{self.failed} failed, {left}"
 
 
 def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Count:
@@ -53,6 +55,7 @@ def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Co
         runs=len(steps),
         steps=sum(steps[key] if ended[key] else min(logged[key], steps[key]) for key in missing),
         planned_steps=sum(steps[key] for key in missing),
+        stopped=sum(end == "stopped" for end in ended.values()),
     )
 
 

@@ -13,11 +13,11 @@ from orchestrator.wording import count, listed, percent, rate
 MOST = 12
 """Lines that a figure holds: more cannot be told apart by eye. The CSV has all."""
 Figure = Literal["validation_mean", "mean"]
-DIVERGED, FAILED = "\N{MULTIPLICATION SIGN}", "!"
+DIVERGED, FAILED, STOPPED = "\N{MULTIPLICATION SIGN}", "!", "\N{WHITE SQUARE}"
 """Signs at the rate of what was lost; with its number where it is more than one run."""
 COLUMNS = (
     *("method", "lr", "chosen", "validation_mean", "validation_low", "validation_high"),
-    *("test_mean", "test_low", "test_high", "seeds", "diverged", "failed", "dropped"),
+    *("test_mean", "test_low", "test_high", "seeds", "diverged", "failed", "dropped", "stopped"),
 )
 
 
@@ -49,10 +49,12 @@ def _help(series: Sequence[Series]) -> str:
     """Return how to read what is in the figure, and nothing else."""
     spots = [spot for one in series for spot in one.spots]
     words = ["The ring is the rate that validation chose; bars are 95 % intervals over the seeds, none for one."]
-    if any(spot.lost for spot in spots):
-        words.append(f"Below a panel, at their rate: {DIVERGED} diverged, {FAILED} failed; they are in no mean.")
+    said = ((DIVERGED, "diverged"), (FAILED, "failed"), (STOPPED, "stopped at a rung"))
+    lost = [f"{sign} {what}" for sign, what in said if any(sign in spot.lost for spot in spots)]
+    if lost:
+        words.append(f"Below a panel, at their rate: {', '.join(lost)}; they are in no mean.")
     if any(spot.hollow for spot in spots):
-        words.append("A hollow marker rests on fewer seeds: a race left the others untrained.")
+        words.append("A hollow marker rests on fewer seeds: a search left the others untrained, or stopped them.")
     return " ".join(words)
 
 
@@ -68,7 +70,7 @@ def _series(label: str, place: int, method: MethodSummary) -> Series:
                 one["lr"],
                 (one["validation_mean"], one["mean"]),
                 (one.get("validation_interval"), one["interval"]),  # a summary of before has none of validation
-                hollow=one["dropped"] > 0,
+                hollow=_left(one) > 0,
                 ringed=one["lr"] == method["lr"],
                 lost=_signs(one),
             )
@@ -77,13 +79,19 @@ def _series(label: str, place: int, method: MethodSummary) -> Series:
     )
 
 
+def _left(one: RateSummary) -> int:
+    """Return how many seeds a search did not train to their end."""
+    return one["dropped"] + one.get("stopped", 0)
+
+
 def _signs(one: RateSummary) -> str:
-    lost = [(one["diverged"], DIVERGED), (one["failed"], FAILED)]
+    lost = [(one["diverged"], DIVERGED), (one["failed"], FAILED), (one.get("stopped", 0), STOPPED)]
     return " ".join(f"{sign}{amount if amount > 1 else ''}" for amount, sign in lost if amount)
 
 
 def _lost_words(one: RateSummary) -> str:
     lost = [(one["diverged"], "diverged"), (one["failed"], "failed"), (one["dropped"], "not trained")]
+    lost.append((one.get("stopped", 0), "stopped"))  # a summary of before rungs has no count
     return listed([f"{amount} {word}" for amount, word in lost if amount])
 
 
@@ -106,7 +114,7 @@ def _csv(methods: Mapping[str, MethodSummary]) -> str:
                 *(label, one["lr"], int(one["lr"] == method["lr"])),
                 *(one["validation_mean"], *(one.get("validation_interval") or (None, None))),
                 *(one["mean"], *(one["interval"] or (None, None))),
-                *(one["n"], one["diverged"], one["failed"], one["dropped"]),
+                *(one["n"], one["diverged"], one["failed"], one["dropped"], one.get("stopped", 0)),
             )
             for label, method in methods.items()
             for one in method["by_lr"].values()

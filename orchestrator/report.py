@@ -18,6 +18,7 @@ from orchestrator.gain import merge_verdict, seconds_a_point
 from orchestrator.panels import PanelPlot
 from orchestrator.paper import paper_claims
 from orchestrator.rate_plot import draw_rates
+from orchestrator.results import DONE
 from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary, family_of
 
 TEMPLATE = "report.html.j2"
@@ -81,7 +82,7 @@ def render_report(
                 for task, found in summary["tasks"].items()
             ],
             champions=[_champion(task, champions[task]) for task in sorted(champions)],
-            lost=[_lost(row) for row in rows if row["status"] not in ("committed", "dropped")],
+            lost=[_lost(row) for row in rows if row["status"] not in DONE],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
             seeds=sorted({row["seed"] for row in rows}),
         )

@@ -2,7 +2,8 @@
 
 ``runs/<key>/attempt-<n>/`` is where attempt n works. A run is done when ``runs/<key>/COMMITTED.json`` exists: it is
 written last, names the sha256 of every file, and exists once, whoever else tries. ``DIVERGED.json`` ends a run whose
-loss stopped being a number: the same seed would only diverge again.
+loss stopped being a number: the same seed would only diverge again. ``STOPPED.json`` ends one that was beaten at a
+rung, and names the rule; where another rule holds, it is taken back.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import Any
 from orchestrator.errors import RunError
 from orchestrator.files import make_folder, read_json, read_lines, sha256_of, sync_folder, write_json
 
-COMMITTED, DIVERGED = "COMMITTED.json", "DIVERGED.json"
+COMMITTED, DIVERGED, STOPPED = "COMMITTED.json", "DIVERGED.json", "STOPPED.json"
+DONE = ("committed", "dropped", "stopped")  # of a row's statuses, those of which nothing is left to do or to mend
+ENDS = {"committed": COMMITTED, "diverged": DIVERGED, "stopped": STOPPED}
 ARTEFACTS = ("adapter", "metrics.jsonl", "predictions.jsonl")
 
 
@@ -42,7 +45,7 @@ class RunFolder:
     def begin(self, spec: Mapping[str, Any]) -> Attempt:
         """Open the next attempt; every earlier one is thereby fenced off. FencedError if the run has ended."""
         make_folder(self.path)
-        with _alone(self.path):
+        with alone(self.path):
             if self.ended():
                 raise FencedError(f"{self.path} is {self.ended()} already.")
             number = max(self._attempts(), default=0) + 1
@@ -51,15 +54,25 @@ class RunFolder:
         return Attempt(self, number)
 
     def ended(self) -> str | None:
-        """Return "committed", "diverged", or None for a run that is still to be trained."""
-        if (self.path / COMMITTED).exists():
-            return "committed"
-        return "diverged" if (self.path / DIVERGED).exists() else None
+        """Return "committed", "diverged", "stopped", or None for a run that is still to be trained."""
+        return next((end for end, name in ENDS.items() if (self.path / name).exists()), None)
 
     def row(self) -> dict[str, Any]:
         """Return the result of a run that has ended; DamagedRunError where it cannot be read."""
-        name = COMMITTED if (self.path / COMMITTED).exists() else DIVERGED
-        return dict(_unsealed(self.path / name)["row"])
+        return dict(self._end()["row"])
+
+    def stopped_by(self) -> str | None:
+        """Return the rule by which a run was stopped; None for one that was not, or whose end cannot be read."""
+        found = read_json(self.path / STOPPED) if self.ended() == "stopped" else None
+        return str(found["rule"]) if isinstance(found, dict) and "rule" in found else None
+
+    def reopen(self) -> None:
+        """Take back a stop, so that the run is trained from its beginning; no other end is touched."""
+        (self.path / STOPPED).unlink(missing_ok=True)
+        sync_folder(self.path)
+
+    def _end(self) -> dict[str, Any]:
+        return _unsealed(self.path / ENDS[self.ended() or "diverged"])
 
     @property
     def error(self) -> Path:
@@ -87,7 +100,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Take back a damaged end, so that the run is trained again; its files stay until they are replaced."""
-        for name in (COMMITTED, DIVERGED):
+        for name in ENDS.values():
             (self.path / name).unlink(missing_ok=True)
         sync_folder(self.path)
 
@@ -127,7 +140,7 @@ class Attempt:
 
     def commit(self, row: Mapping[str, Any]) -> None:
         """Make this attempt's artefacts the run's, for good; FencedError if another trainer has taken over."""
-        with _alone(self.run.path):
+        with alone(self.run.path):
             self._hold()
             files = self._durable()
             for name in ARTEFACTS:
@@ -139,9 +152,15 @@ class Attempt:
 
     def diverge(self, row: Mapping[str, Any]) -> None:
         """End the run as diverged: no adapter, no retry."""
-        with _alone(self.run.path):
+        with alone(self.run.path):
             self._hold()
             self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
+
+    def stop(self, row: Mapping[str, Any], rule: str) -> None:
+        """End the run as stopped: no adapter, and no retry while ``rule`` is the sweep's."""
+        with alone(self.run.path):
+            self._hold()
+            self._end(STOPPED, {"attempt": self.number, "row": dict(row), "rule": rule})
 
     def _durable(self) -> dict[str, str]:
         """Write every artefact through to the disk; return the sha256 of each by its name."""
@@ -177,7 +196,7 @@ def canonical(value: Any) -> Any:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Within: no other process commits in ``folder``, not even one that was stopped between its look and its leap."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

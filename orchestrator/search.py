@@ -1,8 +1,8 @@
 """Pure: which of the planned runs to train now, and which the search has decided not to train.
 
-A driver trains what ``next_runs`` returns until it returns nothing: a grid gives everything at once, a race one rung
-of seeds after another, TPE one batch of settings after another. Nothing is remembered in between, so a sweep that was
-killed goes on from its results alone.
+A driver trains what ``next_runs`` returns until it returns nothing: a grid gives everything at once, and so does asha,
+whose runs are stopped where they train; a race gives one rung of seeds after another, TPE one batch of settings after
+another. Nothing is remembered in between, so a sweep that was killed goes on from its results alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from orchestrator.axes import space_of
+from orchestrator.halving import together
 from orchestrator.plan import PlannedRun
 from orchestrator.racing import DECIDED, Decision, Dropped, Race, decide
 from orchestrator.seeds import drawn
@@ -19,7 +20,7 @@ from orchestrator.tpe import decide as decide_tpe
 from orchestrator.wording import count, listed, percent, points
 
 Results = Mapping[str, float | None]
-"""By run key: the validation accuracy of a committed run, None of a diverged one; other runs are absent."""
+"""By run key: the last validation accuracy of a run that has ended, None of a diverged one; other runs are absent."""
 Standing = Decision | Tried
 """Where the search of a task is: of a race, or of TPE."""
 
@@ -29,6 +30,8 @@ def next_runs(
 ) -> list[PlannedRun]:
     """Return the runs to train now, in their order; none where all is done. ``failed`` (keys) are not tried again."""
     left = [run for run in planned if run.key not in results and run.key not in failed]
+    if spec.search.kind == "asha":
+        return together(left)
     if spec.search.kind == "grid" or not left:
         return left
     wanted = {
@@ -42,8 +45,8 @@ def next_runs(
 def decisions(
     spec: SweepSpec, planned: Sequence[PlannedRun], results: Results, failed: Collection[str] = ()
 ) -> dict[str, Standing]:
-    """Return where each task's search stands; a grid has none. All races together may err with ``search.alpha``."""
-    if spec.search.kind == "grid":
+    """Return where each task's race or TPE stands; other kinds have none. All races may err with ``search.alpha``."""
+    if spec.search.kind not in ("racing", "tpe"):
         return {}
     alpha, resolve = spec.search.alpha / len(spec.tasks), spec.search.resolve / 100
     seeds = tuple(seed for seed, _ in drawn(spec.seeds))

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from d2lora.names import unknown
 from orchestrator.errors import InputError
 from orchestrator.seeds import SeedAxes, SeedPair, Seeds, distinct, drawn
+from orchestrator.wording import listed
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
 TARGET_SETS = {
@@ -21,8 +22,11 @@ TARGET_SETS = {
 }
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
-RACING_KEYS, TPE_KEYS = ("alpha", "first", "resolve"), ("trials", "batch", "seed")
-SEARCH_KEYS = dict.fromkeys(RACING_KEYS, "racing") | dict.fromkeys(TPE_KEYS, "tpe")
+KEYS_OF_SEARCH = {
+    "racing": ("alpha", "first", "resolve"),
+    "tpe": ("trials", "batch", "seed"),
+    "asha": ("rung", "factor"),
+}
 
 
 class Frozen(BaseModel):
@@ -156,29 +160,42 @@ class TrackingSpec(Frozen):
 
 
 class SearchSpec(Frozen):
-    """Which runs are trained: all (grid), seed after seed those of settings that may be the best (racing, ADR 9), or
-    all seeds of the settings that TPE proposes (tpe, ADR 10).
+    """Which runs are trained: all (grid), seed after seed those of settings that may be the best (racing, ADR 9), all
+    seeds of the settings that TPE proposes (tpe, ADR 10), or all until they are beaten at a rung (asha, ADR 11).
 
     Racing: ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the
     seeds before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none
     are). TPE: ``trials`` settings of each task are tried, ``batch`` at a time, and ``seed`` draws what is proposed.
+    With asha all runs begin, and only one in ``factor`` goes on at each rung (ADR 11); ``rung`` is the first, a number
+    of steps or a share of the run.
     """
 
-    kind: Literal["grid", "racing", "tpe"] = "grid"
+    kind: Literal["grid", "racing", "tpe", "asha"] = "grid"
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     first: Annotated[int, Field(ge=2)] = 3
     resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
     trials: Positive | None = None
     batch: Positive = 4
     seed: Annotated[int, Field(ge=0)] = 0
+    rung: Annotated[int | float, Field(gt=0)] = 0.25
+    factor: Annotated[int, Field(ge=2)] = 2
+
+    @field_validator("rung")
+    @classmethod
+    def _steps_or_a_share(cls, rung: int | float) -> int | float:
+        if isinstance(rung, float) and rung >= 1:
+            raise ValueError(f"{rung} is no share of a run: give one below 1, or a whole number of steps.")
+        return rung
 
     @model_validator(mode="after")
     def _each_key_has_its_kind(self) -> Self:
         fields = type(self).model_fields
-        for name, kind in SEARCH_KEYS.items():
+        for kind, name in ((kind, name) for kind, names in KEYS_OF_SEARCH.items() for name in names):
             if self.kind != kind and getattr(self, name) != fields[name].default:
                 here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
-                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.")
+                own = KEYS_OF_SEARCH.get(self.kind)
+                takes = f" It takes {listed(own)}." if own else ""
+                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.{takes}")
         return self
 
 
@@ -239,11 +256,14 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _race_can_drop(self) -> Self:
-        if self.search.kind != "racing":
+        if self.search.kind not in ("racing", "asha"):
             return self
-        settings, seeds, first = self.settings, len(drawn(self.seeds)), self.search.first
+        kind, settings, seeds = self.search.kind, self.settings, len(drawn(self.seeds))
         if settings < 2:
-            raise ValueError("search.kind=racing needs two settings (methods x rates) or more: give them, or grid.")
+            raise ValueError(f"search.kind={kind} needs two settings (methods x rates) or more: give them, or grid.")
+        if kind == "asha":
+            return self
+        first = self.search.first
         if isinstance(self.seeds, SeedAxes):
             raise ValueError("search.kind=racing compares independent seeds; pairs of two axes share them: list seeds.")
         if first >= seeds:

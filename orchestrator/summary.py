@@ -20,7 +20,8 @@ def family_of(row: Row) -> str:
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
-    ``dropped`` are runs that a search has decided not to train.
+    ``dropped`` are runs that a search has decided not to train, ``stopped`` those that were beaten at a rung. Where any
+    was stopped, those left were selected: they have no spread and no interval, and are compared with nothing.
     ``interval`` and ``validation_interval`` are Student's, ``bootstrap`` the BCa bootstrap's, all 95 %. ``volatility``
     is the mean over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean
     absolute change.
@@ -39,6 +40,8 @@ class RateSummary(TypedDict):
     failed: int
     failed_seeds: list[int]
     dropped: int
+    stopped: int
+    stopped_seeds: list[int]
     volatility: float | None
     volatility_interval: list[float] | None
     loss_change: float | None
@@ -192,6 +195,7 @@ class MacroMethod(TypedDict):
     worst_seed: int | None
     diverged: int
     failed: int
+    stopped: int
 
 
 class Improvement(TypedDict):

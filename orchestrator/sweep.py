@@ -18,6 +18,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
+from orchestrator.halving import bundles, contest, rungs_told
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -27,7 +28,8 @@ from orchestrator.probe import ProbeJob, probe_widths
 from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
-from orchestrator.results import DamagedRunError, RunFolder
+from orchestrator.results import DONE, DamagedRunError, RunFolder
+from orchestrator.rungs import take_back_stops
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
@@ -35,6 +37,7 @@ from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.variance import summarise
+from orchestrator.wording import count
 
 SYNC_SECONDS = 15.0  # a sync costs about 25 ms of a processor a run that is training
 
@@ -65,7 +68,7 @@ class Sweep:
             errors = self._train() if train else {}
             rows, summary = self._conclude(errors)
             champions, broken = self._champions(rows, summary)
-            complete = not broken and all(row["status"] in ("committed", "dropped") for row in rows)
+            complete = not broken and all(row["status"] in DONE for row in rows)
             self._finish(rows, summary, champions, complete)
             complete = complete and self.tracker.behind is None
             problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
@@ -89,6 +92,11 @@ class Sweep:
 
     def _train(self) -> dict[str, str]:
         """Train rung after rung what the search asks for; return run key -> error of those that could not be."""
+        steps = {run.spec.task.name: self._steps(run) for run in self.runs}
+        for line in rungs_told(self.spec.search, steps):
+            self._say(line)
+        if taken := take_back_stops(map(self._folder_of, self.runs), self.spec.search):
+            self._say(f"{count(taken, 'run')} that another search had stopped: to be trained from the beginning")
         missing = [run for run in self.runs if not self._ended(run)]
         done = len(self.runs) - len(missing)
         failed: dict[str, str] = {}
@@ -123,10 +131,14 @@ class Sweep:
         return {run.key: errors.get(run.key, "The trainer ended without a result.") for run in missing}
 
     def _results(self) -> dict[str, float | None]:
-        """Return the validation accuracy of each run that has ended, None where it diverged; each is read once."""
+        """Return the validation accuracy of each run that has ended, None where it diverged; each is read once.
+
+        One that was stopped has ended for nobody but the search that stops runs.
+        """
+        halts = self.spec.search.kind == "asha"
         for run in self.runs:
             folder = self._folder_of(run)
-            if run.key not in self._scores and folder.ended():
+            if run.key not in self._scores and (end := folder.ended()) and (halts or end != "stopped"):
                 with suppress(DamagedRunError):  # it counts as not trained, and its own row says why
                     self._scores[run.key] = folder.row()["validation_accuracy"]
         return self._scores
@@ -136,18 +148,23 @@ class Sweep:
         unscored = [task for task in self.ready.data if not self._base_file(task).exists()]
         cluster = self._open_cluster()
         self.tracker.connect()  # a wrong address ends the sweep here, and measuring wants this process for itself
+        widths = self._widths(missing, cluster) if attempt == 1 else dict.fromkeys(self.ready.data, 1)
         packs = pack_runs(
             missing,
-            widths=self._widths(missing, cluster) if attempt == 1 else dict.fromkeys(self.ready.data, 1),
+            widths=widths,
             concurrent=cluster.concurrent,
             base_tasks=unscored,
             work=self.ready.work,
             attempt=attempt,
+            apart=bundles(missing, widths) if self.spec.search.kind == "asha" else None,
         )
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         base = self.ready.base
+        found = contest(self.spec.search, self.runs)
+        contests = [found and found.only(pack.runs) for pack in packs]
         jobs = [
-            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack) for pack in packs
+            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack, judged)
+            for pack, judged in zip(packs, contests, strict=True)
         ]
         failures = cluster.run_packs(jobs)
         return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}

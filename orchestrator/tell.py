@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.places import resolve_uri
-from orchestrator.results import RunFolder
+from orchestrator.results import DONE, RunFolder
 from orchestrator.seeds import seed_words
 from orchestrator.spec import SweepSpec
 
@@ -29,7 +29,7 @@ def tell(
     """Print it, a line a fact."""
     lines = ["", str(summary["headline"])]
     lines += [_champion(task, one) for task, one in champions.items()]
-    lines += [_failure(row, folder) for row in rows if row["status"] not in ("committed", "dropped")]
+    lines += [_failure(row, folder) for row in rows if row["status"] not in DONE]
     lines += [f"  {problem}" for problem in problems]
     lines.append(f"report: {folder / 'report.html'}")
     if spec.tracking.uri != "none":

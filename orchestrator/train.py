@@ -39,13 +39,17 @@ class LaneStep:
 
 @dataclass(frozen=True)
 class LanePlan:
-    """What one lane trains on: its task's rows, the seed that orders them (its data seed), and its peak rate."""
+    """What one lane trains on: its task's rows, the seed that orders them (its data seed), and its peak rate.
+
+    ``rungs`` are the steps after which it is asked whether the lane goes on.
+    """
 
     task: str
     items: Sequence[Item]
     seed: int
     peak: float
     steps: int
+    rungs: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, task: str, items: Sequence[Item], seed: int, peak: float, optim: OptimSpec) -> LanePlan:
@@ -74,12 +78,15 @@ def train_lanes(
     *,
     on_step: Callable[[dict[int, LaneStep]], None],
     on_end: Callable[[list[int], list[int]], None],
+    on_rung: Callable[[int, list[int]], list[int]] | None = None,
     tokens: int | Literal["auto"] = "auto",
 ) -> None:
     """Train every lane to its own end; a pass through the model holds about ``tokens`` tokens, whole lanes of them.
 
     After each step ``on_step`` gets what the lanes did. When lanes leave, ``on_end`` gets (finished, diverged): a lane
     diverges at the first loss or gradient that is not finite, steps no further, and its neighbours go on unchanged.
+    After that ``on_rung`` gets the number of steps done and the lanes for which it is a rung, and returns those that
+    leave there; a lane's last step is none.
     """
     lanes = [_lane(plan, optim) for plan in plans]
     most = pass_tokens(tokens, engine.device.type, hidden_size(engine.model))
@@ -104,6 +111,9 @@ def train_lanes(
             lanes[index].living = False
         if diverged or finished:
             on_end(finished, diverged)
+        reached = [index for index in living if lanes[index].living and step in lanes[index].plan.rungs]
+        for index in on_rung(step, reached) if on_rung and reached else ():
+            lanes[index].living = False
 
 
 def _lane(plan: LanePlan, optim: OptimSpec) -> _Lane:

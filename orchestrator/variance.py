@@ -58,8 +58,9 @@ Runs = Mapping[str, Mapping[int, Finished]]
 def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
     """Return the content of ``summary.json`` from the rows of ``results.jsonl`` and the predictions by run key.
 
-    Runs that diverged or failed are counted and named, and enter no mean; those that a search dropped are counted.
-    The reference is chosen among the methods that were tried on the most tasks. Predictions may be missing for any run.
+    Runs that diverged or failed are counted and named, and enter no mean; those that a search dropped or a rung stopped
+    are counted. The reference is chosen among the methods that were tried on the most tasks. Predictions may be missing
+    for any run.
     """
     _refuse_repeated(rows)
     grid = _grid(rows)
@@ -89,16 +90,16 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
     done = [row for row in rows if row["status"] == "committed"]
     accuracies = [float(row["accuracy"]) for row in done]
     worst = min(done, key=lambda row: (row["accuracy"], row["seed"]), default=None)
-    diverged, failed = (_seeds(rows, status) for status in ("diverged", "failed"))
+    diverged, failed, stopped = (_seeds(rows, status) for status in ("diverged", "failed", "stopped"))
     volatilities, changes = (_known(done, key) for key in ("train_loss_volatility", "train_loss_change"))
     validations = _known(done, "validation_accuracy")
     return {
         "lr": float(rows[0]["lr"]),
         "n": len(done),
         "mean": _mean(accuracies),
-        "sd": spread(accuracies),
-        "interval": t_interval(accuracies),
-        "bootstrap": bca_interval(accuracies),
+        "sd": None if stopped else spread(accuracies),
+        "interval": None if stopped else t_interval(accuracies),
+        "bootstrap": None if stopped else bca_interval(accuracies),
         "worst": float(worst["accuracy"]) if worst else None,
         "worst_seed": worst["seed"] if worst else None,
         "diverged": len(diverged),
@@ -106,12 +107,14 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "failed": len(failed),
         "failed_seeds": failed,
         "dropped": sum(row["status"] == "dropped" for row in rows),
+        "stopped": len(stopped),
+        "stopped_seeds": stopped,
         "volatility": _mean(volatilities),
-        "volatility_interval": t_interval(volatilities),
+        "volatility_interval": None if stopped else t_interval(volatilities),
         "loss_change": _mean(changes),
-        "loss_change_interval": t_interval(changes),
+        "loss_change_interval": None if stopped else t_interval(changes),
         "validation_mean": _mean(validations),
-        "validation_interval": t_interval(validations),
+        "validation_interval": None if stopped else t_interval(validations),
         "train_seconds": _mean(_known(done, "train_seconds")),
         "trainable_parameters": next((row["trainable_parameters"] for row in done), None),
     }
@@ -120,9 +123,9 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
 def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
     """Return the learning rate to report: the fewest lost runs, then the best mean validation, never the test accuracy.
 
-    A run is lost if it diverged, failed or was dropped by a search: a mean over the seeds that are left may be luck, so
-    however well they did, their rate loses to one that lost fewer. A rate without a committed run loses to any with
-    one. Ties go to the smaller rate.
+    A run is lost if it diverged, failed, was dropped by a search or stopped at a rung: a mean over the seeds that are
+    left may be luck, so however well they did, their rate loses to one that lost fewer. A rate without a committed run
+    loses to any with one. Ties go to the smaller rate.
     """
 
     return min(by_lr, key=_merit)
@@ -131,7 +134,7 @@ def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
 def _merit(found: RateSummary) -> tuple[bool, int, float, float]:
     """Return what settings are ranked by, the best the smallest."""
     validation = found["validation_mean"]
-    lost = found["diverged"] + found["failed"] + found["dropped"]
+    lost = found["diverged"] + found["failed"] + found["dropped"] + found["stopped"]
     return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
 
 
@@ -146,7 +149,7 @@ def summarise_method(rows: Sequence[Row], predictions: Predictions | None = None
         **chosen,
         "base_accuracy": next((row["base_accuracy"] for row in rows if row.get("base_accuracy") is not None), None),
         "by_lr": {repr(one["lr"]): one for one in by_lr},
-        "sources": variance_sources(of_rate[chosen["lr"]], predictions or {}),
+        "sources": None if chosen["stopped"] else variance_sources(of_rate[chosen["lr"]], predictions or {}),
         "best_of": best_of_n(sorted(by_lr, key=_merit)),
     }
     return cast("MethodSummary", found)
@@ -207,10 +210,14 @@ def _grid(rows: Sequence[Row]) -> Grid:
 
 
 def _finished(rows: Sequence[Row], lr: float) -> dict[int, Finished]:
+    """Return the runs at the rate that may be compared: the committed ones, but none where others were stopped."""
+    mine = [row for row in rows if float(row["lr"]) == lr]
+    if _seeds(mine, "stopped"):
+        return {}
     return {
         row["seed"]: Finished(str(row["run_key"]), float(row["accuracy"]), row.get("train_loss_volatility"))
-        for row in rows
-        if float(row["lr"]) == lr and row["status"] == "committed"
+        for row in mine
+        if row["status"] == "committed"
     }
 
 

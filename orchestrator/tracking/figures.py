@@ -24,7 +24,7 @@ TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
 COLUMNS = (
     *("task", "method", "lr", "n", "mean_accuracy", "sd_accuracy", "interval_low", "interval_high", "worst_seed"),
-    *("diverged", "failed", "base_accuracy", "train_loss_volatility"),
+    *("diverged", "failed", "stopped", "base_accuracy", "train_loss_volatility"),
 )
 RUN_COLUMNS = (
     *("seed", "lr", "status", "accuracy", "validation_accuracy", "eval_loss", "train_loss_volatility"),
@@ -78,7 +78,8 @@ def accuracy_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
         for method, one in content["methods"].items():
             low, high = one["interval"] or (None, None)
             head = [task, method, one["lr"], one["n"], one["mean"], one["sd"], low, high, one["worst_seed"]]
-            found.append([*head, one["diverged"], one["failed"], one["base_accuracy"], one["volatility"]])
+            lost = [one[what] for what in ("diverged", "failed", "stopped")]
+            found.append([*head, *lost, one["base_accuracy"], one["volatility"]])
     return found
 
 
@@ -142,7 +143,8 @@ def _title(task: str, drawn: int, there: int) -> str:
 
 def _labelled(method: str, one: Mapping[str, Any]) -> str:
     lost = one["diverged"] + one["failed"]
-    return f"{method}\nn {one['n']}" + (f", {lost} lost" if lost else "")
+    stopped = f", {one['stopped']} stopped" if one["stopped"] else ""
+    return f"{method}\nn {one['n']}" + (f", {lost} lost" if lost else "") + stopped
 
 
 def _put(file: Path, content: bytes) -> None:

@@ -29,6 +29,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 BATCH = 900  # metrics a request; MLflow takes 1,000 entries, and parameters and tags go with them
 LAST = "tokens"  # of the values of a step, the one that is sent last
 FILES = ("report.html", "summary.json", "results.jsonl", "sweep.json")  # of the sweep's folder, shown with it
+STATUS = {"committed": "FINISHED", "diverged": "FAILED", "stopped": "KILLED"}  # MLflow's word for how a run ended
 SERVERS = ("http://", "https://")
 
 
@@ -45,6 +46,7 @@ class _Known:
     ended: bool = False
     described: bool = False
     failed: bool = False
+    stopped: bool = False
 
 
 class MlflowTracker:
@@ -92,9 +94,13 @@ class MlflowTracker:
         """Send new steps, then ends; whatever it raises, nothing is lost: call it again."""
         begun = {path.name for path in (folder / "runs").glob("*")}
         for run in runs:
-            known = self._known.get(run.key)
-            if run.key in begun and not (known and known.ended):
-                self._sync(run, RunFolder(folder / "runs" / run.key))
+            if run.key not in begun:
+                continue
+            known, place = self._known.get(run.key), RunFolder(folder / "runs" / run.key)
+            if known and known.stopped and place.ended() != "stopped":
+                self._take_up(known)
+            if not (known and known.ended):
+                self._sync(run, place)
 
     def fail(self, run: PlannedRun, error: str) -> None:
         """End the run as FAILED with the end of its error; it is taken up again when it is trained again."""
@@ -197,8 +203,9 @@ class MlflowTracker:
             elif tags.get("kind") == "group":
                 self._parents[tags["task"], tags["method"]] = run.info.run_id
             elif tags.get("kind") == "run":
-                ended = status == "FINISHED" or (status == "FAILED" and tags.get("status") == "diverged")
-                found = _Known(run.info.run_id, ended=ended, failed="error" in tags)
+                ended = status == "FINISHED" or ("status" in tags and status == STATUS.get(tags["status"]))
+                stopped = ended and tags.get("status") == "stopped"
+                found = _Known(run.info.run_id, ended=ended, failed="error" in tags, stopped=stopped)
                 self._known.setdefault(tags["run_key"], found)
         self._listed = True
 
@@ -253,10 +260,19 @@ class MlflowTracker:
         if ended:
             metrics += points(shown.scores(place.row()), int(steps[-1]["time"]) if steps else 0)
         known.step = None  # until the answer is there
-        self._send(run, known, metrics, {"status": ended} if ended else {})
+        self._send(run, known, metrics, shown.end_tags(ended, place.row()) if ended else {})
         known.step = max((int(row["step"]) for row in new), default=step)
         if ended:
-            self._end(known, "FINISHED" if ended == "committed" else "FAILED")
+            self._end(known, STATUS[ended])
+            known.stopped = ended == "stopped"
+
+    def _take_up(self, known: _Known) -> None:
+        """Let a run that was stopped go on: it is being trained to its end."""
+        for tag in ("reason", "status"):  # the status last: it is what a driver that is killed here would look at
+            if tag in self._client.get_run(known.id).data.tags:
+                self._client.delete_tag(known.id, tag)
+        self._client.update_run(known.id, status="RUNNING")
+        known.ended = known.stopped = False
 
     def _last_step(self, run_id: str) -> int:
         return max((point.step for point in self._client.get_metric_history(run_id, LAST)), default=-1)

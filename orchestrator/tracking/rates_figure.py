@@ -33,7 +33,7 @@ def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
         else:
             axes.set_xscale("log")
         axes.set_title(task)
-        axes.set_xlabel("learning rate\n(\N{MULTIPLICATION SIGN}: diverged; hollow: left by a race)")
+        axes.set_xlabel("learning rate\n(\N{MULTIPLICATION SIGN}: diverged; hollow: seeds left by a search)")
         axes.set_ylabel("test accuracy in percent")
     legend(figure, all_axes)
     return figure
@@ -48,7 +48,7 @@ def _line(axes: Axes, number: int, label: str, method: Mapping[str, Any], x: Map
         at, mean = x[one["lr"]], 100 * one["mean"]
         if one["interval"]:
             axes.vlines(at, *(100 * end for end in one["interval"]), color=look["color"])
-        if one["dropped"]:
+        if one["dropped"] or one.get("stopped"):
             axes.plot(at, mean, markerfacecolor="white", **look)
     wild = [x[one["lr"]] for one in found if one["diverged"]]
     axes.plot(wild, [0.02 + 0.04 * number] * len(wild), "x", color=look["color"], transform=axes.get_xaxis_transform())

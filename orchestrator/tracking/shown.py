@@ -20,7 +20,8 @@ GROUPS = "tags.sweep = '{}' and tags.kind = 'group'"
 BY_MEAN = "metrics.`mean_accuracy`"  # sorted by a metric, the page lists runs flat and not as a tree
 SYSTEM = ("peak_memory_megabytes", "cpu_seconds", "runs")
 NOTE = "mlflow.note.content"  # what MLflow shows as the description
-STATISTICS = ("mean", "sd", "worst", "n", "diverged", "failed", "volatility", "base_accuracy", "validation_mean", "lr")
+LOST = ("diverged", "failed", "stopped")
+STATISTICS = ("mean", "sd", "worst", "n", *LOST, "volatility", "base_accuracy", "validation_mean", "lr")
 
 
 def title(run: PlannedRun) -> str:
@@ -88,9 +89,14 @@ def scores(row: Mapping[str, Any]) -> dict[str, float]:
     return found | system | {f"diagnostics/{name}": float(value) for name, value in measured if name != "skipped"}
 
 
+def end_tags(ended: str, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a run that has ended: how, and of one that was stopped, why."""
+    return {"status": ended} | ({"reason": str(row["reason"])} if ended == "stopped" else {})
+
+
 def group_summary_tags(task: str, method: str, one: Mapping[str, Any]) -> dict[str, str]:
     """Return what a finished parent of a task and a method says of itself: its rate, and a sentence."""
-    lost = [f"{one[what]} {what}" for what in ("diverged", "failed") if one[what]]
+    lost = [f"{one[what]} {what}" for what in LOST if one[what]]
     found = f"{wording.percent(one['mean'])} mean accuracy" if one["mean"] is not None else "no accuracy"
     if one["interval"]:
         found += f" (95 % interval {wording.between(one['interval'])})"

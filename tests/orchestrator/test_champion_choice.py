@@ -56,7 +56,7 @@ def test_only_the_rate_chosen_for_the_method_counts() -> None:
     assert chosen(rows) == {"a": "a/lora/0.0001/0"}
 
 
-@pytest.mark.parametrize("status", ["diverged", "failed"])
+@pytest.mark.parametrize("status", ["diverged", "failed", "stopped"])
 def test_a_run_without_a_result_is_never_champion(status: str) -> None:
     rows = [row("lora", 0, 0.99, status=status), row("lora", 1, 0.5)]
     assert chosen(rows) == {"a": "a/lora/0.0001/1"}

@@ -240,6 +240,38 @@ def test_an_error_goes_when_the_run_has_been_trained_and_a_diverged_run_stays_so
     assert client.asked == ["get_experiment_by_name", "search_runs", "update_run"]
 
 
+def test_a_stopped_run_is_killed_in_mlflow_with_its_reason_and_taken_up_when_it_is_trained_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, RUNS[0], 3)
+    ended = {"row": {"validation_accuracy": 0.25, "reason": "Stopped at step 3 of 9"}, "rule": "asha"}
+    stop = place / "runs" / RUNS[0].key / "STOPPED.json"
+    stop.write_text(json.dumps(ended))
+    driver(place).sync(RUNS, place)
+    name = "seed 0 · lr 0.0002 · lora · boolq"
+    assert (name, "KILLED") in shown(place)["runs"]
+    assert {(key, value) for _, key, value in shown(place)["tags"] if key in ("status", "reason")} == {
+        ("status", "stopped"), ("reason", "Stopped at step 3 of 9"),
+    }  # fmt: skip
+    assert [one[2] for one in shown(place)["metrics"] if one[1] == "validation_accuracy"] == [0.25]
+    client = watched(place, monkeypatch)
+    second = driver(place)
+    second.sync(RUNS, place)
+    assert client.asked == ["get_experiment_by_name", "search_runs", "update_run"]
+    stop.unlink()
+    write(place, RUNS[0], 2, attempt=2)
+    second.sync(RUNS, place)
+    assert (name, "RUNNING") in shown(place)["runs"]
+    write(place, RUNS[0], 5, attempt=2, end="COMMITTED")
+    second.sync(RUNS, place)
+    assert (name, "FINISHED") in shown(place)["runs"]
+    losses = [one[3:] for one in shown(place)["metrics"] if one[1] == "train_loss"]
+    assert sorted(losses) == [(1000, 0), (1001, 1), (1002, 2), (2003, 3), (2004, 4)]
+    assert {(key, value) for _, key, value in shown(place)["tags"] if key in ("status", "reason")} == {
+        ("status", "committed")
+    }
+
+
 def test_a_long_run_is_sent_in_requests_that_mlflow_takes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(place, RUNS[0], 700, end="COMMITTED")
     client = watched(place, monkeypatch)

@@ -42,6 +42,15 @@ def test_runs_are_counted_by_what_their_folders_say(tmp_path: Path) -> None:
     assert count(tmp_path, STEPS, ALL) == Count(done=1, running=1, failed=1, runs=3, steps=27, planned_steps=40)
 
 
+def test_a_stopped_run_is_told_as_such_and_its_steps_are_not_waited_for(tmp_path: Path) -> None:
+    commit(tmp_path, "one")
+    log(tmp_path, "two", 3).stop({}, "a rule")
+    log(tmp_path, "three", 7)
+    found = count(tmp_path, STEPS, ALL)
+    assert found == Count(done=1, running=1, failed=0, runs=3, steps=27, planned_steps=40, stopped=1)
+    assert found.text(1.0).startswith("1/3 runs done, 1 running, 1 stopped, 0 failed, ")
+
+
 def test_runs_that_had_ended_before_count_as_runs_and_not_as_steps(tmp_path: Path) -> None:
     commit(tmp_path, "one")
     log(tmp_path, "three", 5)

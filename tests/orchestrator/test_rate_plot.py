@@ -95,6 +95,22 @@ def test_what_a_race_left_is_hollow_and_what_validation_chose_has_a_ring() -> No
     assert "hollow" in figure.help
 
 
+def test_what_was_stopped_at_a_rung_is_marked_at_its_rate_and_leaves_a_hollow_mean_without_an_interval() -> None:
+    rows = [one for one in grid("d2lora", RATES) if (one["lr"], one["seed"]) != (RATES[1], 2)]
+    rows += [run("boolq", "d2lora", 2, None, lr=RATES[1], status="stopped")]
+    rows += [run("boolq", "d2lora", seed, None, lr=1e-2, status="stopped") for seed in range(3)]
+    figure = plot(rows)
+    for panel in figure.panels:
+        assert [mark.hollow for mark in panel.lines[0].marks] == [False, True, False]
+        assert [mark.ends is None for mark in panel.lines[0].marks] == [False, True, False]
+        assert [sign.label for sign in panel.lost[0].signs] == ["\N{WHITE SQUARE}", "\N{WHITE SQUARE}3"]
+    assert figure.legend[0].note == "1 stopped at 3e-4; 3 stopped at 0.01"
+    assert "stopped at a rung" in figure.help
+    assert "diverged" not in figure.help
+    table = csv.DictReader(unquote(figure.csv).partition(",")[2].splitlines())
+    assert [row["stopped"] for row in table] == ["0", "1", "0", "3"]
+
+
 def test_one_rate_is_a_sentence_and_no_figure(tmp_path: Path) -> None:
     rows = grid("d2lora", [3e-4])
     assert draw_rates("boolq", summarise(rows, {})["tasks"]["boolq"]["methods"]) is None

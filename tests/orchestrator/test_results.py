@@ -15,7 +15,16 @@ import pytest
 
 from orchestrator.errors import RunError
 from orchestrator.files import read_json, write_bytes, write_lines
-from orchestrator.results import COMMITTED, DIVERGED, Attempt, DamagedRunError, FencedError, RunFolder, canonical
+from orchestrator.results import (
+    COMMITTED,
+    DIVERGED,
+    STOPPED,
+    Attempt,
+    DamagedRunError,
+    FencedError,
+    RunFolder,
+    canonical,
+)
 
 ROW = {"run_key": "k", "accuracy": 0.7512, "lr": 1e-5, "settings": {"rank": 8, "tau": None}}
 OPERATIONS = ("fsync", "link", "rename", "replace", "unlink", "rmdir", "mkdir")
@@ -321,6 +330,39 @@ def test_a_run_that_diverged_has_ended_and_has_a_row_and_no_adapter(tmp_path: Pa
     (run.path / DIVERGED).write_bytes(b"{")
     with pytest.raises(DamagedRunError, match=DIVERGED):
         run.row()
+
+
+def test_a_run_that_was_stopped_has_ended_by_its_rule_until_the_stop_is_taken_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    attempt = run.begin({})
+    assert run.stopped_by() is None
+    attempt.stop({**ROW, "status": "stopped"}, "a rule")
+    assert (run.ended(), run.row()["status"], run.stopped_by()) == ("stopped", "stopped", "a rule")
+    with pytest.raises(RunError, match="is stopped"):
+        run.begin({})
+    with pytest.raises(FencedError, match="is stopped"):
+        attempt.commit(ROW)
+    run.reopen()
+    assert (run.ended(), run.stopped_by()) == (None, None)
+    second = run.begin({})
+    with pytest.raises(FencedError, match="attempt 2 has begun"):
+        attempt.stop(ROW, "a rule")
+    work(second)
+    second.commit(ROW)
+    run.reopen()
+    assert run.ended() == "committed"
+    run.verify()
+
+
+def test_a_stop_that_cannot_be_read_is_a_damaged_end(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin({}).stop({**ROW, "status": "stopped"}, "a rule")
+    (run.path / STOPPED).write_bytes(b"{")
+    assert run.stopped_by() is None
+    with pytest.raises(DamagedRunError, match=STOPPED):
+        run.check()
+    run.discard()
+    assert run.ended() is None
 
 
 def test_a_run_that_nobody_has_tried_is_nothing(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("search={kind: race}", r"search\.kind: Input should be 'grid', 'racing' or 'tpe' \(found 'race'\)"),
+        ("search={kind: race}", r"search\.kind: Input should be 'grid', 'racing', 'tpe' or 'asha' \(found 'race'\)"),
         ("search=racing", "search holds keys, not 'racing'"),
         ("search={kind: racing, frist: 3}", r"Unknown key 'search.frist'. Did you mean 'search.first'\?"),
         (
@@ -197,6 +197,13 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
         ("search={kind: racing, first: 1}", r"search\.first: Input should be greater than or equal to 2 \(found 1\)"),
         ("search={kind: racing, alpha: 0}", r"search\.alpha: Input should be greater than 0"),
         ("search={first: 4}", "first belongs to kind: racing, and this is a grid"),
+        (
+            "search={kind: asha, first: 4}",
+            "first belongs to kind: racing, and this is kind: asha. It takes rung and fac",
+        ),
+        ("search={kind: asha, rung: 1.5}", "rung: 1.5 is no share of a run: give one below 1, or a whole number"),
+        ("search={kind: asha, rung: 0}", r"search\.rung: Input should be greater than 0 \(found 0\)"),
+        ("search={kind: asha, factor: 1}", r"search\.factor: Input should be greater than or equal to 2"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused_with_the_way_out(recipe: Path, word: str, message: str) -> None:
@@ -209,14 +216,36 @@ def test_a_race_over_seeds_on_two_axes_is_refused(recipe: Path) -> None:
         read_recipe(recipe, (*GRID, "seeds={init: [0, 1, 2], data: [0, 1]}", "search={kind: racing}"))
 
 
-def test_a_race_of_one_setting_is_refused(recipe: Path) -> None:
-    with pytest.raises(InputError, match="needs two settings"):
-        read_recipe(recipe, (SEEDS, "methods=[{name: lora, rank: 2, alpha: 4}]", RACING))
+def test_asha_sends_rivals_together_with_the_keys_of_all_of_them(recipe: Path) -> None:
+    class Watched(Stubbed):
+        def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+            sent.extend(jobs)
+            return super().run_packs(jobs, train)
+
+    sent: list[PackJob] = []
+    code, said, folder = race(recipe, Watched(), "search={kind: asha}", "cluster.pack=6")
+    assert code == 0, said
+    rivals: dict[tuple[str, int], set[str]] = {}
+    for row in rows_of(folder):
+        rivals.setdefault((row["task"], row["seed"]), set()).add(row["run_key"])
+    assert [len(job.pack.runs) for job in sent] == [4] * 12
+    for job in sent:
+        (place,) = {(run.spec.task.name, run.spec.seed) for run in job.pack.runs}
+        assert job.contest is not None
+        assert job.contest.rivals.keys() == {run.key for run in job.pack.runs}
+        assert all(set(keys) == rivals[place] for keys in job.contest.rivals.values())
+
+
+def test_a_search_among_one_setting_is_refused(recipe: Path) -> None:
+    for search in (RACING, "search={kind: asha}"):
+        with pytest.raises(InputError, match="needs two settings"):
+            read_recipe(recipe, (SEEDS, "methods=[{name: lora, rank: 2, alpha: 4}]", search))
 
 
 def test_the_search_is_in_no_run_key(recipe: Path) -> None:
-    grid, racing = (planned(read_recipe(recipe, (*GRID, *words))) for words in ((), (RACING,)))
-    assert [run.key for run in grid] == [run.key for run in racing]
+    kinds = ((), (RACING,), ("search={kind: asha}",))
+    grid, racing, asha = ([run.key for run in planned(read_recipe(recipe, (*GRID, *words)))] for words in kinds)
+    assert grid == racing == asha
 
 
 def test_a_result_that_cannot_be_read_ends_its_run_as_failed_and_not_the_sweep_in_a_circle(recipe: Path) -> None:

@@ -61,7 +61,7 @@ def test_labels_that_differ_in_a_setting_have_names_that_differ() -> None:
 
 
 def test_a_parent_says_how_sure_it_is_and_what_was_lost() -> None:
-    one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 0, "lr": 2e-4}
+    one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 0, "stopped": 0, "lr": 2e-4}
     assert shown.group_summary_tags("boolq", "lora", one) == {
         "lr": "0.0002",
         "mlflow.note.content": "lora on boolq: 71.2 % mean accuracy (95 % interval 70.0 to 72.4) over 3 seeds; "
@@ -69,6 +69,8 @@ def test_a_parent_says_how_sure_it_is_and_what_was_lost() -> None:
     }
     alone = shown.group_summary_tags("boolq", "lora", one | {"n": 1, "interval": None, "diverged": 0})
     assert "interval" not in alone["mlflow.note.content"]
+    beaten = shown.group_summary_tags("boolq", "lora", one | {"interval": None, "diverged": 0, "stopped": 2})
+    assert "over 3 seeds; 2 stopped, at rate" in beaten["mlflow.note.content"]
 
 
 def summary_of(tasks: int, methods: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -42,6 +44,7 @@ class Story:
         self.steps: dict[int, list[LaneStep]] = {}
         self.finished: list[int] = []
         self.diverged: list[int] = []
+        self.reached: list[tuple[int, list[int]]] = []
 
     def on_step(self, done: dict[int, LaneStep]) -> None:
         for index, one in done.items():
@@ -52,9 +55,15 @@ class Story:
         self.diverged += diverged
 
 
-def train(chosen: list[int], poison: int | None = None, checkpointing: bool = False) -> tuple[PlainEngine, Story]:
+def train(
+    chosen: list[int],
+    poison: int | None = None,
+    checkpointing: bool = False,
+    stop: dict[int, int] | None = None,
+    tokens: int | Literal["auto"] = "auto",
+) -> tuple[PlainEngine, Story]:
     """Train some of `LANES` as one pack in float64; ``poison``: the lane (its place in the pack) whose adapter is NaN
-    after two steps."""
+    after two steps. With ``stop``, lanes are scored after every step, and left there where it says (lane -> step)."""
     model = tiny_llama().double()
     d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
     if checkpointing:
@@ -74,7 +83,14 @@ def train(chosen: list[int], poison: int | None = None, checkpointing: bool = Fa
             with torch.no_grad():
                 next(iter(d2lora.adapter_parameters(model, poison).values())).fill_(float("nan"))
 
-    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=story.on_end)
+    def on_rung(step: int, reached: list[int]) -> list[int]:
+        score_items(engine, {index: questions(5, seed=index) for index in reached}, len(chosen))
+        story.reached.append((step, reached))
+        return [index for index in reached if (stop or {}).get(index) == step]
+
+    if stop is not None:
+        plans = [replace(plan, rungs=tuple(range(1, plan.steps + 1))) for plan in plans]
+    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=story.on_end, on_rung=on_rung, tokens=tokens)
     return engine, story
 
 
@@ -112,6 +128,49 @@ def test_neighbours_of_a_lane_that_turns_to_nan_end_where_they_end_alone(solos, 
     for index in story.finished:
         for name, value in d2lora.adapter_state(engine.model, index).items():
             torch.testing.assert_close(value, solos[index][0][name], rtol=1e-9, atol=1e-11)
+
+
+def test_being_scored_at_rungs_changes_no_bit_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that survives all of its rungs is the run of a grid: dropout draws the same, norms are held as before."""
+    monkeypatch.setitem(globals(), "LANES", [*LANES, (lane("lora", 5, dropout=0.3), "a", 1e-2)])
+    chosen = list(range(len(LANES)))
+    plain, _ = train(chosen)
+    judged, story = train(chosen, stop={})
+    assert [step for step, _ in story.reached] == [1, 2, 3, 4, 5]  # six steps: the last is no rung
+    assert story.reached[-1] == (5, [0, 2, 4, 5])
+    assert sorted(story.finished) == chosen
+    for index in chosen:
+        for name, value in d2lora.adapter_state(judged.model, index).items():
+            assert torch.equal(value, d2lora.adapter_state(plain.model, index)[name]), (index, name)
+
+
+@pytest.mark.parametrize("stopped", [0, 2, 4])
+def test_neighbours_of_a_lane_that_is_stopped_go_on_to_the_last_bit(stopped: int) -> None:
+    """Each lane in a pass of its own, so that nothing but the lane that left could make a difference."""
+    chosen = list(range(len(LANES)))
+    whole, _ = train(chosen, stop={}, tokens=1)
+    engine, story = train(chosen, stop={stopped: 2}, tokens=1)
+    assert len(story.steps[stopped]) == 2
+    assert story.diverged == []
+    others = [index for index in chosen if index != stopped]
+    assert sorted(story.finished) == others
+    for index in others:
+        for name, value in d2lora.adapter_state(engine.model, index).items():
+            assert torch.equal(value, d2lora.adapter_state(whole.model, index)[name]), (index, name)
+
+
+def test_lanes_in_one_pass_end_where_they_end_alone_when_others_are_stopped(solos) -> None:
+    engine, story = train(list(range(len(LANES))), stop={0: 1, 3: 2})
+    assert sorted(story.finished) == [1, 2, 4]
+    for index in story.finished:
+        for name, value in d2lora.adapter_state(engine.model, index).items():
+            torch.testing.assert_close(value, solos[index][0][name], rtol=1e-9, atol=1e-11)
+
+
+def test_a_lane_that_diverges_at_a_rung_is_not_judged_there() -> None:
+    _, story = train(list(range(len(LANES))), poison=2, stop={})
+    assert story.diverged == [2]
+    assert [reached for step, reached in story.reached if step == 3] == [[0, 1, 3, 4]]
 
 
 def test_the_loss_falls_and_the_base_is_untouched(solos) -> None:

@@ -134,6 +134,41 @@ def test_a_rate_that_a_race_dropped_loses_to_one_that_stayed_in_and_is_no_failur
     assert "failed" not in summary["headline"]
 
 
+def test_a_rate_whose_seeds_were_stopped_loses_to_one_that_kept_them_and_nothing_stopped_is_averaged() -> None:
+    lucky = [row(lr=1e-3, validation=0.99), *(row(lr=1e-3, seed=seed, status="stopped") for seed in range(1, 5))]
+    kept = runs("d2lora", OURS, lr=1e-4, validation=0.50)
+    summary = summarise(lucky + kept, {})
+    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (found["lr"], found["n"], found["stopped"]) == (1e-4, 5, 0)
+    assert found["interval"] is not None
+    other = found["by_lr"]["0.001"]
+    assert (other["n"], other["stopped"], other["stopped_seeds"]) == (1, 4, [1, 2, 3, 4])
+    assert summary["headline"].endswith("4 of 10 runs were stopped at a rung and are in no average.")
+    assert found["best_of"] == summary["tasks"]["arc_easy"]["families"]["d2lora"] == []
+
+
+def test_survivors_of_rungs_have_a_mean_and_no_interval_and_are_compared_with_nothing() -> None:
+    """The seeds that are left are those that did well: Student's interval and the paired test would believe them."""
+    selected = [
+        one | {"status": "stopped", "accuracy": None} if one["seed"] == 2 else one for one in runs("lora", THEIRS)
+    ]
+    summary = summarise(runs("d2lora", OURS) + selected, {})
+    found = summary["tasks"]["arc_easy"]["methods"]["lora"]
+    assert (found["n"], found["stopped"]) == (4, 1)
+    assert found["mean"] == pytest.approx(statistics.fmean(THEIRS[:2] + THEIRS[3:]), abs=1e-9)
+    names = ("sd", "interval", "bootstrap", "volatility_interval", "loss_change_interval", "sources")
+    assert [found[name] for name in names] == [None] * len(names)
+    (pair,) = summary["tasks"]["arc_easy"]["differences"]
+    assert (pair["n"], pair["p"], pair["verdict"]) == (0, None, "unknown")
+    average = summary["macro"]["methods"]["lora"]
+    assert (average["n"], average["interval"], average["bootstrap"], average["stopped"]) == (0, None, None, 1)
+    assert summary["tasks"]["arc_easy"]["methods"]["d2lora"]["interval"] is not None
+    assert summary["headline"].endswith(
+        "1 of 10 runs was stopped at a rung and is in no average. For lora on arc_easy no rate kept all its seeds: "
+        "those left were selected, so no interval and no comparison."
+    )
+
+
 def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
     lost = summarise_rate([row(lr=1e-4, status="failed")])
     wild = summarise_rate([row(lr=1e-3, validation=0.3), row(lr=1e-3, seed=1, status="diverged")])

@@ -23,12 +23,14 @@ pytestmark = pytest.mark.slow
 WORKER = Path(__file__).with_name("zero_worker.py")
 
 
-def run_ranks(tmp_path: Path, stage: int, poison: int = -1, world: int = 2) -> list[dict[str, Any]]:
+def run_ranks(
+    tmp_path: Path, stage: int, poison: int = -1, world: int = 2, runs: Path | None = None
+) -> list[dict[str, Any]]:
     outs = [tmp_path / f"out{rank}.json" for rank in range(world)]
     ranks = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.orchestrator.zero_worker"]
-            + [str(word) for word in (rank, world, stage, tmp_path / "init", out, poison)],
+            + [str(word) for word in (rank, world, stage, tmp_path / "init", out, poison, *([runs] if runs else []))],
             cwd=WORKER.parents[2],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -96,6 +98,24 @@ def test_a_lane_that_is_nan_on_one_rank_leaves_on_all_and_its_neighbours_go_on(t
     for out in run_ranks(tmp_path, stage=2, poison=2):
         assert out["diverged"] == [2]
         assert sorted(out["finished"]) == [0, 1, 3, 4]
+        for index in out["finished"]:
+            for name, value in states[index].items():
+                torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_ranks_agree_on_who_is_stopped_though_one_alone_reads_and_decides(tmp_path: Path, plain, stage: int) -> None:
+    states, _, _ = plain
+    runs = tmp_path / "runs"
+    for index in range(len(LANES)):
+        (runs / f"run{index}").mkdir(parents=True)
+    first, second = run_ranks(tmp_path, stage, runs=runs)
+    assert first["stopped"] == second["stopped"]
+    assert len(first["stopped"]) >= 2
+    assert sorted([*first["finished"], *first["stopped"]]) == list(range(len(LANES)))
+    assert len(list(runs.glob("*/rungs/2.json"))) == len(LANES)
+    for out in (first, second):
+        assert out["finished"] == first["finished"]
         for index in out["finished"]:
             for name, value in states[index].items():
                 torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,6 @@
 """One rank of a ZeRO test: trains the lanes of test_train and writes what came out.
 
-usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT
+usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]     (RUNS: where lanes are judged at rungs)
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"
@@ -17,13 +18,18 @@ import torch
 import d2lora
 from orchestrator.diagnostics import Diagnoses
 from orchestrator.engine.zero import ZeroEngine
-from orchestrator.score import score_items
+from orchestrator.halving import Contest, Halving
+from orchestrator.judging import Judge
+from orchestrator.score import mean_loss, score_items
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.test_train import DATA, LANES, OPTIM
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
+KEYS = [f"run{index}" for index in range(len(LANES))]
+CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of the lanes go on after two steps
 
-def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -> None:
+
+def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, runs: str = "") -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
     model = tiny_llama()
@@ -31,7 +37,11 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -
     engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
     plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
     losses: dict[int, list[float]] = {}
-    ends: dict[str, list[int]] = {"finished": [], "diverged": []}
+    ends: dict[str, list[int]] = {"finished": [], "diverged": [], "stopped": []}
+    # only the first rank may look at the files: another would find nothing in its folder
+    judge = Judge(engine, Path(runs) / ("" if rank == 0 else "nowhere"), CONTEST, KEYS)
+    if runs:
+        plans = [replace(plan, rungs=judge.steps(plan.steps)) for plan in plans]
 
     def on_step(done: dict[int, LaneStep]) -> None:
         for index, one in done.items():
@@ -44,7 +54,16 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -
         ends["finished"] += finished
         ends["diverged"] += diverged
 
-    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, tokens=1)  # a pass for each lane
+    def measured(lanes: list[int]) -> dict[int, float]:
+        asked = {lane: questions(7, seed=5) for lane in lanes}
+        return {lane: -mean_loss(found) for lane, found in score_items(engine, asked, len(LANES)).items()}
+
+    def on_rung(step: int, reached: list[int]) -> list[int]:
+        beaten = [lane for lane, found in judge.at(step, reached, measured).items() if not found.goes_on]
+        ends["stopped"] += beaten
+        return beaten
+
+    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, on_rung=on_rung, tokens=1)  # a pass for each lane
     # on one rank alone, as in a pack: nothing in there may wait for the others
     items = {index: DATA[LANES[index][1]] for index in ends["finished"]}
     diagnoses = Diagnoses(engine).of(items) if rank == 0 else {}
@@ -59,5 +78,5 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int) -
 
 
 if __name__ == "__main__":
-    rank, world, stage, init, out, poison = sys.argv[1:]
-    main(int(rank), int(world), int(stage), init, Path(out), int(poison))
+    rank, world, stage, init, out, poison, *runs = sys.argv[1:]
+    main(int(rank), int(world), int(stage), init, Path(out), int(poison), *runs)
