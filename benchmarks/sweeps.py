@@ -69,7 +69,7 @@ def full_plans() -> list[Plan]:
             {OURS: [Target(1 / 2.5, "at most", TRAINER), tuned]},
         ),
         Plan(
-            Case(32768, 512, "lora", STEPS // 12), (OURS, TUNED), 3, TUNED, {OURS: [Target(1 / 0.95, "at most", TUNED)]}
+            Case(32768, 512, "lora", STEPS // 4), (OURS, TUNED), 3, TUNED, {OURS: [Target(1 / 0.95, "at most", TUNED)]}
         ),
         Plan(Case(32768, 64, "dora", FEW), (OURS, TRAINER, TUNED), 1, TRAINER),
         Plan(few, ladder, 1, ladder[0]),

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-folder, rates, scores, paired = Path(sys.argv[1]), {}, {}, {}
+folder, rates, tried, scores, paired = Path(sys.argv[1]), {}, {}, {}, {}
 for row in map(json.loads, (folder / "results.jsonl").open()):
     rates.setdefault((row["task"], row["method"]), {}).setdefault(row["lr"], []).append(row)
+    tried.setdefault(row["method"], set()).update([row["task"]] * (row["status"] != "dropped"))
 for (task, method), of in rates.items():  # the rate: fewest lost runs, then best mean validation, then the smaller
     seen = {lr: [one["validation_accuracy"] for one in rows if one["status"] == "committed"] for lr, rows in of.items()}
     rows = of[min(of, key=lambda lr: (not seen[lr], len(of[lr]) - len(seen[lr]), -np.mean(seen[lr] or [0]), lr))]
-    of_method = scores.setdefault(task, {}).setdefault(method, {})
-    paired.setdefault(task, {})[method] = of_method if all(row["status"] != "stopped" for row in rows) else {}
-    for row in (row for row in rows if row["status"] == "committed"):
-        items = map(json.loads, (folder / f"predictions/{row['run_key']}.jsonl").open())
-        of_method[row["seed"]] = np.mean([item["predicted"] == item["answer"] for item in items])
-ours = "d2lora" if any("d2lora" in of for of in scores.values()) else next(iter(next(iter(scores.values()))))
+    done = {row["seed"]: folder / f"predictions/{row['run_key']}.jsonl" for row in rows if row["status"] == "committed"}
+    own = {s: np.mean([i["predicted"] == i["answer"] for i in map(json.loads, at.open())]) for s, at in done.items()}
+    scores.setdefault(task, {})[method] = own
+    paired.setdefault(task, {})[method] = own if all(row["status"] != "stopped" for row in rows) else {}
+ours = max(tried, key=lambda method: (len(tried[method]), method == "d2lora"))  # the first of those on the most tasks
 for task, name, of in ((task, name, of) for task, methods in paired.items() for name, of in methods.items()):
     lead = [mean - of[seed] for seed, mean in paired[task].get(ours, {}).items() if seed in of]
     for what, values in ((name, [*scores[task][name].values()]), (f"{ours} - {name}", lead))[: 1 + (name != ours)]:

@@ -116,9 +116,11 @@ class RunFolder:
         return read_lines(self.path / f"attempt-{number}" / "metrics.jsonl") if number else []
 
     def logged(self) -> int:
-        """Return how many steps the newest attempt has logged, without reading what they say."""
-        number = max(self._attempts(), default=0)
-        log = self.path / f"attempt-{number}" / "metrics.jsonl"
+        """Return how many steps the newest attempt has logged, if it has not ended, without reading what they say."""
+        newest = self.path / f"attempt-{max(self._attempts(), default=0)}"
+        log = newest / "metrics.jsonl"
+        if any((newest / name).exists() for name in ENDS.values()):  # it was taken back, and the next has yet to begin
+            return 0
         return log.read_bytes().count(b"\n") if log.is_file() else 0
 
     def _attempts(self) -> list[int]:

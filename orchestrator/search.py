@@ -80,7 +80,8 @@ def spared(
         standing = standings[run.spec.task.name]
         if run.key in results or run.key in failed:
             continue
-        why = _not_proposed(standing) if isinstance(standing, Tried) else _needless(standing, setting_of(run))
+        setting = setting_of(run)
+        why = _not_proposed(standing, setting) if isinstance(standing, Tried) else _needless(standing, setting)
         if why:
             found[run.key] = why
     return found
@@ -123,12 +124,14 @@ def _place(run: PlannedRun) -> tuple[str, int]:
     return setting_of(run), run.spec.seed
 
 
-def _not_proposed(search: Tried) -> str:
-    """Return why what TPE has not proposed is not trained; nothing while it may propose more."""
-    if search.batch:
+def _not_proposed(search: Tried, setting: str) -> str:
+    """Return why what TPE has not proposed is not trained; nothing of what it has."""
+    if setting in search.values or setting in search.batch:
         return ""
+    so_far = " so far" if search.batch else ""
     best = f"; the best of them is {search.best[0]}" if search.best else ""
-    return f"Its setting was not proposed: TPE tried {len(search.values)} of {count(search.of, 'setting')}{best}."
+    tried = f"TPE tried {len(search.values)} of {count(search.of, 'setting')}{best}."
+    return f"Its setting was not proposed{so_far}: {tried}"
 
 
 def _needless(race: Decision, setting: str) -> str:

@@ -18,7 +18,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
-from orchestrator.halving import bundles, contest, rungs_told
+from orchestrator.halving import Halving, bundles, contest, rungs_told
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -86,23 +86,21 @@ class Sweep:
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
+        steps = {run.spec.task.name: self._steps(run) for run in self.runs}
+        for line in rungs_told(self.spec.search, steps) if train else ():  # what cannot be judged ends here
+            self._say(line)
         if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
             write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.begin()
 
     def _train(self) -> dict[str, str]:
         """Train rung after rung what the search asks for; return run key -> error of those that could not be."""
-        steps = {run.spec.task.name: self._steps(run) for run in self.runs}
-        for line in rungs_told(self.spec.search, steps):
-            self._say(line)
-        if taken := take_back_stops(map(self._folder_of, self.runs), self.spec.search):
-            self._say(f"{count(taken, 'run')} that another search had stopped: to be trained from the beginning")
-        missing = [run for run in self.runs if not self._ended(run)]
-        done = len(self.runs) - len(missing)
+        self._take_back_damaged()
         failed: dict[str, str] = {}
-        rung = next_runs(self.spec, self.runs, self._results())
+        rung = self._next_rung(failed)
+        done = sum(self._folder_of(run).ended() is not None for run in self.runs)
         if self.spec.search.kind == "grid":
-            self._say(f"{len(self.runs)} runs planned, {done} done already, {len(missing)} to train")
+            self._say(f"{len(self.runs)} runs planned, {done} done already, {len(self.runs) - done} to train")
         else:
             most = self.spec.runs_at_most
             self._say(f"{most} runs planned at most, {done} done already, {len(rung)} to train next")
@@ -113,8 +111,15 @@ class Sweep:
             failed |= {run.key: "Its result cannot be read." for run in rung if run.key not in known}
             for line in told(decisions(self.spec, self.runs, results, failed)):
                 self._say(line)
-            rung = next_runs(self.spec, self.runs, results, failed)
+            rung = self._next_rung(failed)
         return failed
+
+    def _next_rung(self, failed: Mapping[str, str]) -> list[PlannedRun]:
+        """Return the runs to train now; those of them that another search has stopped begin anew, others stay so."""
+        rung = next_runs(self.spec, self.runs, self._results(), failed)
+        if taken := take_back_stops(map(self._folder_of, rung), self.spec.search):
+            self._say(f"{count(taken, 'run')} that another search had stopped: to be trained from the beginning")
+        return rung
 
     def _train_rung(self, rung: Sequence[PlannedRun]) -> dict[str, str]:
         """Train these runs, and again those that failed; return run key -> error of those that could not be."""
@@ -133,12 +138,13 @@ class Sweep:
     def _results(self) -> dict[str, float | None]:
         """Return the validation accuracy of each run that has ended, None where it diverged; each is read once.
 
-        One that was stopped has ended for nobody but the search that stops runs.
+        One that was stopped has ended for nobody but the search, and the rule, that has stopped it.
         """
-        halts = self.spec.search.kind == "asha"
+        halving = Halving.of(self.spec.search)
+        ours = ("committed", "diverged") if halving is None else ("committed", "diverged", halving.rule)
         for run in self.runs:
             folder = self._folder_of(run)
-            if run.key not in self._scores and (end := folder.ended()) and (halts or end != "stopped"):
+            if run.key not in self._scores and (folder.stopped_by() or folder.ended()) in ours:
                 with suppress(DamagedRunError):  # it counts as not trained, and its own row says why
                     self._scores[run.key] = folder.row()["validation_accuracy"]
         return self._scores
@@ -176,7 +182,7 @@ class Sweep:
             return dict.fromkeys(self.ready.data, wanted)
         if len(missing) <= cluster.concurrent:
             return dict.fromkeys(self.ready.data, 1)
-        if self._measured is not None:  # by an earlier rung
+        if self._measured is not None and self.spec.search.kind != "tpe":  # by an earlier rung, of the same settings
             return self._measured
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
@@ -205,7 +211,7 @@ class Sweep:
             if run.key in errors:
                 write_bytes(self._folder_of(run).error, errors[run.key].encode())
                 self.tracker.fail(run, errors[run.key])
-            else:
+            elif self._folder_of(run).ended():
                 self._folder_of(run).error.unlink(missing_ok=True)
         write_lines(self.folder / "results.jsonl", rows)
         summary: dict[str, Any] = {**summarise(rows, predictions)}
@@ -267,19 +273,19 @@ class Sweep:
             "mlflow_run_id": self.tracker.run_id(run.key),
             "base_accuracy": base["accuracy"] if isinstance(base, dict) else None,
         }
-        if run.key in needless:
+        if run.key in needless and self._folder_of(run).ended() is None:  # it may have been stopped before
             return dropped_row(run, needless[run.key], extra | {"search": self.spec.search.kind})
         return result_row(run, self._folder_of(run), errors.get(run.key, "not trained yet"), extra)
 
-    def _ended(self, run: PlannedRun) -> bool:
-        """Tell whether the run needs no training; a damaged end is taken back, and said."""
-        folder = self._folder_of(run)
-        try:
-            folder.check()
-        except DamagedRunError as error:
-            self._say(f"damaged: {error} It is trained again.")
-            folder.discard()
-        return folder.ended() is not None
+    def _take_back_damaged(self) -> None:
+        """Take back each end that is not what it was, and say so: the run is trained again."""
+        for run in self.runs:
+            folder = self._folder_of(run)
+            try:
+                folder.check()
+            except DamagedRunError as error:
+                self._say(f"damaged: {error} It is trained again.")
+                folder.discard()
 
     def _sync(self) -> None:
         self.tracker.sync(self.runs, self.folder)

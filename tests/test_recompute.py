@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.files import read_json, write_json, write_lines
+from orchestrator.files import read_json, read_lines, write_json, write_lines
 from orchestrator.variance import summarise
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "recompute.py"
@@ -71,6 +71,22 @@ def test_every_mean_sd_interval_difference_and_p_is_recomputed(tmp_path: Path) -
 def test_one_seed_has_a_mean_and_nothing_else(tmp_path: Path) -> None:
     found = recomputed(finished_sweep(tmp_path, 1))["boolq", "d2lora - lora"]
     assert set(found) == {"task", "what", "n", "mean"}
+
+
+def test_the_reference_is_that_of_the_summary_where_a_search_did_not_try_d2lora(tmp_path: Path) -> None:
+    folder = finished_sweep(tmp_path, 3)
+    rows = read_lines(folder / "results.jsonl")
+    for row in rows:
+        if (row["task"], row["method"]) == ("arc_easy", "d2lora"):
+            row |= {"status": "dropped", "accuracy": None, "validation_accuracy": None, "search": "tpe"}
+    done = [row["run_key"] for row in rows if row["status"] == "committed"]
+    summary = summarise(rows, {key: read_lines(folder / "predictions" / f"{key}.jsonl") for key in done})
+    write_lines(folder / "results.jsonl", rows)
+    pairs = {
+        f"{pair['first']} - {pair['second']}" for found in summary["tasks"].values() for pair in found["differences"]
+    }
+    assert pairs == {"lora - d2lora", "lora - dora", "lora - twin"}
+    assert {what for _, what in recomputed(folder) if " - " in what} == pairs
 
 
 def test_the_script_is_short_and_knows_nothing_of_the_project() -> None:

@@ -140,11 +140,29 @@ def test_a_sweep_that_was_killed_after_its_verdicts_meets_them_again(
     assert len(judged) == len(after) - len(decided)
 
 
-def test_a_rung_beyond_the_end_of_every_run_is_refused_before_anything_is_trained(recipe: Path) -> None:
+def test_a_rung_beyond_the_end_of_every_run_is_refused_before_anything_starts(recipe: Path, tmp_path: Path) -> None:
+    place, tracking = f"storage={tmp_path}/refused", f"tracking.uri=sqlite:///{tmp_path}/refused.db"
     with pytest.raises(
         InputError, match=r"search\.rung=6 is no step before the last of a run, which has 6 on tiny_rec"
     ):
-        run(recipe, *QUIET, "search={kind: asha, rung: 6}")
+        run(recipe, *GRID, place, tracking, "search={kind: asha, rung: 6}")
+    assert not list(tmp_path.glob("refused/**/sweep.json"))
+    assert not (tmp_path / "refused.db").exists()
+
+
+@pytest.mark.slow
+def test_another_search_takes_back_the_stops_of_what_it_trains_and_no_others(recipe: Path) -> None:
+    _, _, folder = run(recipe, *QUIET, ASHA)
+    before = {row["run_key"]: row for row in rows_of(folder)}
+    code, told, _ = run(recipe, *QUIET, "search={kind: tpe, trials: 2, batch: 2}")
+    assert code == 0, told
+    after = {row["run_key"]: row for row in rows_of(folder)}
+    left = {key for key, row in before.items() if row["status"] == "stopped" and after[key]["status"] == "stopped"}
+    assert left
+    assert all(after[key]["reason"] == before[key]["reason"] for key in left)
+    assert sum(row["status"] == "committed" for row in after.values()) >= 4
+    assert "dropped" not in statuses(folder)  # the rest was trained to its end, or to its rung
+    assert "0 to train" in run(recipe, *QUIET, ASHA)[1]
 
 
 @pytest.mark.slow

@@ -336,6 +336,8 @@ def test_a_run_that_was_stopped_has_ended_by_its_rule_until_the_stop_is_taken_ba
     run = RunFolder(tmp_path / "run")
     attempt = run.begin({})
     assert run.stopped_by() is None
+    write_lines(attempt.path / "metrics.jsonl", [{"step": 0}])
+    assert run.logged() == 1
     attempt.stop({**ROW, "status": "stopped"}, "a rule")
     assert (run.ended(), run.row()["status"], run.stopped_by()) == ("stopped", "stopped", "a rule")
     with pytest.raises(RunError, match="is stopped"):
@@ -343,7 +345,7 @@ def test_a_run_that_was_stopped_has_ended_by_its_rule_until_the_stop_is_taken_ba
     with pytest.raises(FencedError, match="is stopped"):
         attempt.commit(ROW)
     run.reopen()
-    assert (run.ended(), run.stopped_by()) == (None, None)
+    assert (run.ended(), run.stopped_by(), run.logged()) == (None, None, 0)  # what is to be trained has done nothing
     second = run.begin({})
     with pytest.raises(FencedError, match="attempt 2 has begun"):
         attempt.stop(ROW, "a rule")
