@@ -57,6 +57,11 @@ class Contest:
         return Contest(self.halving, {run.key: self.rivals[run.key] for run in runs})
 
 
+def field_of(run: PlannedRun) -> tuple[str, int]:
+    """Return the field that a run competes in: its task and its seed."""
+    return run.spec.task.name, run.spec.seed
+
+
 def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None:
     """Return the contest of a sweep's runs; None where its search stops none."""
     halving = Halving.of(search)
@@ -64,9 +69,9 @@ def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None
         return None
     groups: dict[tuple[str, int], list[str]] = {}
     for run in planned:
-        groups.setdefault((run.spec.task.name, run.spec.seed), []).append(run.key)
+        groups.setdefault(field_of(run), []).append(run.key)
     keys = {group: tuple(found) for group, found in groups.items()}
-    return Contest(halving, {run.key: keys[run.spec.task.name, run.spec.seed] for run in planned})
+    return Contest(halving, {run.key: keys[field_of(run)] for run in planned})
 
 
 def rungs_told(search: SearchSpec, totals: Mapping[str, int]) -> list[str]:
@@ -99,26 +104,6 @@ def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
         for names in ([run.spec.task.name for run in planned], [run.spec.seed for run in planned])
     )
     return sorted(planned, key=lambda run: (tasks[run.spec.task.name], seeds[run.spec.seed], run.key))
-
-
-def bundles(runs: Sequence[PlannedRun], widths: Mapping[str, int]) -> dict[str, int]:
-    """Return a number for each run (by its key), for packs of one number: as many whole fields of rivals as fit in one.
-
-    A field that is wider than a pack has a number of its own: of two fields that shared a pack, each would be judged
-    by the few that happen to be in it.
-    """
-    fields: dict[tuple[str, int], list[str]] = {}
-    for run in runs:
-        fields.setdefault((run.spec.task.name, run.spec.seed), []).append(run.key)
-    found: dict[str, int] = {}
-    room: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for (task, _), keys in fields.items():
-        if len(keys) > room.get(task, 0):
-            last[task], room[task] = last.get(task, -1) + 1, max(widths[task], len(keys))
-        room[task] -= len(keys)
-        found |= dict.fromkeys(keys, last[task])
-    return found
 
 
 @dataclass(frozen=True)

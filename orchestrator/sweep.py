@@ -18,7 +18,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
-from orchestrator.halving import Halving, bundles, contest, rungs_told
+from orchestrator.halving import Halving, contest, field_of, rungs_told
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -162,7 +162,7 @@ class Sweep:
             base_tasks=unscored,
             work=self.ready.work,
             attempt=attempt,
-            apart=bundles(missing, widths) if self.spec.search.kind == "asha" else None,
+            field_of=field_of if self.spec.search.kind == "asha" else None,
         )
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         base = self.ready.base

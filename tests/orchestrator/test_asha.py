@@ -57,6 +57,13 @@ def test_runs_that_are_beaten_at_a_rung_are_stopped_there_and_the_sweep_is_compl
 
 
 @pytest.mark.slow
+def test_packs_of_a_sweep_that_stops_runs_hold_rivals_of_one_seed_where_those_do_not_fit(recipe: Path) -> None:
+    _, _, folder = run(recipe, *QUIET, ASHA, "cluster.pack=3")
+    at_two = [one["verdicts"] for key, one in marks(folder).items() if key.endswith("/2")]
+    assert sorted(verdict["reached"] for one in at_two for verdict in one.values()) == [2] * 4 + [4] * 4  # not 2, 3, 3
+
+
+@pytest.mark.slow
 def test_runs_that_are_never_beaten_end_as_those_of_a_grid_to_the_last_bit(recipe: Path, tmp_path: Path) -> None:
     tied = (*QUIET, "optim.lr=[1.0e-9, 2.0e-9, 3.0e-9, 4.0e-9]")  # too small to change an answer
     _, _, grid = run(recipe, *tied)

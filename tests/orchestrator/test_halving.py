@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import pytest
 
 from orchestrator.errors import InputError
-from orchestrator.halving import Halving, bundles, contest, judge, reason, rungs_told, together
-from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
+from orchestrator.halving import Halving, contest, field_of, judge, reason, rungs_told, together
+from orchestrator.plan import Pack, PlannedRun, expand, keyed, pack_runs
 from orchestrator.spec import MethodSpec, OptimSpec, SearchSpec, SweepSpec, TaskSpec
 
 
@@ -55,15 +58,26 @@ def test_the_reason_says_where_with_what_and_what_would_have_been_enough() -> No
     )
 
 
-def planned() -> list[PlannedRun]:
+def planned(
+    tasks: Sequence[str] = ("boolq", "arc_easy"), seeds: Sequence[int] = (5, 1), settings: int = 4
+) -> list[PlannedRun]:
     sweep = SweepSpec(
         name="s",
-        tasks=[TaskSpec(name="boolq"), TaskSpec(name="arc_easy")],
+        tasks=[TaskSpec(name=task) for task in tasks],
         methods=[MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="attention")],
-        seeds=[5, 1],
-        optim=OptimSpec(lr=[1e-4, 2e-4, 4e-4, 8e-4]),
+        seeds=list(seeds),
+        optim=OptimSpec(lr=[1e-4 * 2**index for index in range(settings)]),
     )
-    return keyed(expand(sweep), "b", {"boolq": "d", "arc_easy": "e"})
+    return keyed(expand(sweep), "b", {task: f"data of {task}" for task in tasks})
+
+
+def packed(runs: Sequence[PlannedRun], width: int, trainers: int = 1) -> list[Pack]:
+    widths = {run.spec.task.name: width for run in runs}
+    return pack_runs(together(runs), widths=widths, concurrent=trainers, base_tasks=[], field_of=field_of)
+
+
+def fields(pack: Pack) -> set[tuple[str, int]]:
+    return {field_of(run) for run in pack.runs}
 
 
 def test_rivals_are_the_settings_of_one_task_and_one_seed() -> None:
@@ -88,24 +102,68 @@ def test_rivals_stand_together_in_an_order_that_no_rate_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "fields", "sizes"),
+    ("width", "most", "sizes"),
     [(8, 2, [8, 8]), (4, 1, [4] * 4), (7, 1, [4] * 4), (3, 1, [2] * 8), (1, 1, [1] * 16)],
 )
-def test_packs_are_made_of_whole_fields_of_rivals_or_of_one(width: int, fields: int, sizes: list[int]) -> None:
-    runs = together(planned())
-    widths = {"boolq": width, "arc_easy": width}
-    packs = pack_runs(runs, widths=widths, concurrent=1, base_tasks=[], apart=bundles(runs, widths))
+def test_packs_are_made_of_whole_fields_of_rivals_or_of_one(width: int, most: int, sizes: list[int]) -> None:
+    packs = packed(planned(), width)
     assert [len(pack.runs) for pack in packs] == sizes
     for pack in packs:
         assert len({run.spec.task.name for run in pack.runs}) == 1
-        assert len({run.spec.seed for run in pack.runs}) <= fields
+        assert len(fields(pack)) <= most
 
 
 def test_tasks_too_small_for_a_pack_of_their_own_still_share_one() -> None:
-    runs = together(planned())
-    widths = {"boolq": 16, "arc_easy": 16}
-    packs = pack_runs(runs, widths=widths, concurrent=1, base_tasks=[], apart=bundles(runs, widths))
-    assert [len(pack.runs) for pack in packs] == [16]
+    assert [len(pack.runs) for pack in packed(planned(), 16)] == [16]
+
+
+CUT_ONCE = [  # tasks, seeds, settings, width, trainers -> sizes; where shares are cut anywhere, each halves a field
+    (1, 3, 4, 12, 2, [8, 4]),
+    (1, 2, 8, 16, 3, [8, 8]),  # a trainer is idle
+    (3, 1, 4, 6, 1, [4, 4, 4]),
+    (1, 3, 4, 12, 3, [4, 4, 4]),
+    (3, 1, 4, 14, 2, [8, 4]),
+    (2, 3, 5, 13, 3, [5] * 6),
+    (2, 3, 5, 13, 2, [10, 10, 5, 5]),
+]
+
+
+@pytest.mark.parametrize(("tasks", "seeds", "settings", "width", "trainers", "sizes"), CUT_ONCE)
+def test_a_field_that_fits_in_a_pack_is_never_cut_to_keep_trainers_busy(
+    tasks: int, seeds: int, settings: int, width: int, trainers: int, sizes: list[int]
+) -> None:
+    runs = planned(("boolq", "arc_easy", "openbookqa")[:tasks], range(seeds), settings)
+    packs = packed(runs, width, trainers)
+    there = [field for pack in packs for field in fields(pack)]
+    assert len(there) == len(set(there)) == tasks * seeds
+    assert sorted((len(pack.runs) for pack in packs), reverse=True) == sizes
+    assert {run.key for pack in packs for run in pack.runs} == {run.key for run in runs}
+
+
+@pytest.mark.parametrize("trainers", [1, 2, 3])
+@pytest.mark.parametrize(("settings", "width", "parts"), [(5, 4, [2, 3]), (8, 3, [2, 3, 3]), (9, 4, [3, 3, 3])])
+def test_a_field_wider_than_a_pack_is_in_as_few_parts_as_it_needs_and_alone_in_each(
+    trainers: int, settings: int, width: int, parts: list[int]
+) -> None:
+    packs = packed(planned(settings=settings), width, trainers)
+    assert all(len(fields(pack)) == 1 for pack in packs)
+    sizes: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for pack in packs:
+        sizes[field_of(pack.runs[0])].append(len(pack.runs))
+    assert [sorted(one) for one in sizes.values()] == [parts] * 4
+
+
+@pytest.mark.parametrize("trainers", [1, 2, 3])
+@pytest.mark.parametrize("width", [4, 7, 8, 16])
+def test_what_a_killed_sweep_left_of_fields_is_not_cut_either(trainers: int, width: int) -> None:
+    runs = planned(seeds=[0, 1, 2, 3])
+    left = [run for index, run in enumerate(together(runs)) if index % 7 > index // 8]  # fields of 1 to 4 runs
+    assert len({sum(field_of(run) == field for run in left) for field in map(field_of, left)}) > 1
+    packs = packed(left, width, trainers)
+    there = [field for pack in packs for field in fields(pack)]
+    assert len(there) == len(set(there))
+    assert sorted(run.key for pack in packs for run in pack.runs) == sorted(run.key for run in left)
+    assert max(len(pack.runs) for pack in packs) <= width
 
 
 def test_another_first_rung_or_factor_is_another_rule() -> None:
