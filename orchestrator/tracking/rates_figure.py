@@ -26,14 +26,14 @@ def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
     for axes, (task, methods) in zip(all_axes, tasks.items(), strict=True):
         rates = sorted({found["lr"] for one in methods.values() for found in one["by_lr"].values()})
         few = len(rates) <= FEW
-        shown = best_methods(methods, MOST)
+        shown, x = best_methods(methods, MOST), {lr: place if few else lr for place, lr in enumerate(rates)}
+        axes.update_datalim([(at, 0.0) for at in x.values()], updatey=False)  # rates of signs alone, too
         for number, (label, one) in enumerate(shown.items()):
-            _line(axes, number, label, one, {lr: place if few else lr for place, lr in enumerate(rates)})
+            _line(axes, number, label, one, x)
         if few:
             axes.set_xticks(range(len(rates)), [rate(lr) for lr in rates])
         else:
             axes.set_xscale("log")
-            axes.update_datalim([(lr, 0.0) for lr in rates], updatey=False)  # signs alone would widen no axis
         axes.set_title(task)
         axes.set_xlabel("\n".join(["learning rate", *_help(shown)]))
         axes.set_ylabel("test accuracy in percent")

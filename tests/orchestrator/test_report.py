@@ -276,7 +276,7 @@ def test_no_string_becomes_markup(tmp_path: Path) -> None:
 
 def test_an_average_that_is_missing_because_of_rungs_is_a_dash_with_their_number(tmp_path: Path) -> None:
     rows = [run(task, name, seed, 0.6) for task in ("boolq", "arc") for name in ("d2lora", "lora") for seed in range(3)]
-    rows[5] = run("boolq", "lora", 2, None, status="stopped")
+    rows[5] = run("boolq", "lora", 2, None, status="stopped") | {"steps": 9}
     text, summary = written(tmp_path, rows)
     assert summary["macro"]["methods"]["lora"]["mean"] is None
     assert "lora \N{EN DASH} \N{EN DASH} \N{EN DASH} 0 (1 stopped) \N{EN DASH}" in Page(text).text
