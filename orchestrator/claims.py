@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.intervals import MOST_SEEDS, seeds_needed
 from orchestrator.left_out import left_out
@@ -42,31 +42,43 @@ def _outcome(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Mac
             f"{name} {percent(found['mean'])}" for name, found in macro["methods"].items() if found["mean"] is not None
         ]
         shown = f" {listed(means)} {where}." if means else ""
-        return f"Only one seed a method, so nothing can be concluded and no interval is given.{shown}"
+        few = "Rungs left at most one seed a method" if _lost_to_rungs(macro) else "Only one seed a method"
+        return f"{few}, so nothing can be concluded and no interval is given.{shown}"
     if len(macro["methods"]) == 1:
         return _alone(reference, macro, where)
     seeds = max(found["n"] for found in macro["differences"])
-    phrases = _standing([found for found in macro["differences"] if found["first"] == reference])
+    phrases = _standing([one for one in macro["differences"] if one["first"] == reference], _lost_to_rungs(macro))
     return f"{reference} is {'; '.join(phrases)} {where}" + (f", {count(seeds, 'seed')}." if seeds > 1 else ".")
 
 
 def _alone(method: str, macro: Macro, where: str) -> str:
     found = macro["methods"][method]
+    if found["stopped"]:
+        return f"{method} has no average {where}: seeds were stopped at rungs; there is no other method either."
     interval = (
         f" (95 % interval {between(found['interval'])}, {count(found['n'], 'seed')})" if found["interval"] else ""
     )
     return f"{method} reaches {percent(found['mean'])} {where}{interval}; there is no other method to compare it with."
 
 
-def _standing(differences: Sequence[Difference]) -> list[str]:
+def _lost_to_rungs(macro: Macro) -> list[str]:
+    """Return the methods of which a task's chosen rate has lost seeds to rungs: they are compared with nothing."""
+    return [name for name, found in macro["methods"].items() if found["stopped"]]
+
+
+def _standing(differences: Sequence[Difference], lost_to_rungs: Collection[str] = ()) -> list[str]:
     """Group the other methods by where the reference stands to them."""
     words = {
         "ahead": "ahead of",
         "behind": "behind",
         "tie": "not distinguishable from",
+        "stopped": "not comparable (seeds were stopped at rungs) with",
         "unknown": "not comparable (fewer than 2 shared seeds) with",
     }
-    groups = {word: [found for found in differences if found["verdict"] == word] for word in words}
+    groups: dict[str, list[Difference]] = {word: [] for word in words}
+    for found in differences:
+        stopped = found["first"] in lost_to_rungs or found["second"] in lost_to_rungs
+        groups["stopped" if stopped else found["verdict"]].append(found)
     return [f"{words[word]} {_named(group, len(differences))}" for word, group in groups.items() if group]
 
 
@@ -159,6 +171,8 @@ def _task_claim(task: str, reference: str, found: TaskSummary) -> str:
     level = f"{reference} {percent(own['mean'])}"
     if own["interval"]:
         level += f" (95 % interval {between(own['interval'])}, {count(own['n'], 'seed')})"
+    if own["stopped"]:
+        level += f" (over the {count(own['n'], 'seed')} that rungs left)"
     if own["base_accuracy"] is not None:
         level += f", untrained base {percent(own['base_accuracy'])}"
     phrases = _standing([pair for pair in found["differences"] if pair["first"] == reference and pair["n"] > 1])

@@ -14,6 +14,11 @@ ADAPTIVE = (
     "were tried, so best-of-n curves are of the settings that TPE chose, not of the grid."
 )
 
+SELECTED = (
+    "Runs were stopped at rungs, so what kept all its seeds was selected too, and leans upwards: intervals and "
+    "comparisons hold only given that it survived. A grid of the rates that are left, with new seeds, confirms them."
+)
+
 
 def left_out(rows: Sequence[Row]) -> str:
     """Return how many runs the search has not trained, and the kinds of method that it never tried on a task."""
@@ -28,10 +33,11 @@ def left_out(rows: Sequence[Row]) -> str:
 
 
 def limits_of_search(rows: Sequence[Row]) -> list[str]:
-    """Return what a reader must know of a search that chose its settings: that it did, and which it never tried."""
+    """Return what a reader must know of a search that chose its settings, or stopped runs, as results came in."""
+    found = [SELECTED] if any(row["status"] == "stopped" for row in rows) else []
     if not _by_tpe(rows):
-        return []
-    found = [ADAPTIVE]
+        return found
+    found.append(ADAPTIVE)
     for task, names in _untried(rows).items():
         named = f": {listed(names)}" if len(names) <= NAMED else "; their rows are empty"
         found.append(f"TPE tried no rate of {count(len(names), 'method')} on {task}{named}.")

@@ -45,7 +45,7 @@ def _macro_method(
     tasks: Mapping[str, TaskSummary], method: str, by_seed: Mapping[int, float], strata: Strata | None
 ) -> MacroMethod:
     found = [task["methods"][method] for task in tasks.values() if method in task["methods"]]
-    means = [each["mean"] for each in found if each["mean"] is not None]
+    means = [each["mean"] for each in found if each["mean"] is not None and not each["stopped"]]
     averages = list(by_seed.values())
     worst_seed = min(by_seed, key=lambda seed: (by_seed[seed], seed), default=None)
     return {

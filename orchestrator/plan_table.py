@@ -145,7 +145,7 @@ def _notes(found: Estimate) -> list[str]:
         )
     if found.search == "asha":
         notes.append(
-            "search.kind=asha: all this is for the whole grid; every run begins, and most are stopped at rungs."
+            "search.kind=asha: all this is for the whole grid; every run begins, and some are stopped at rungs."
         )
     comparisons = (len(found.methods) - 1) * len(found.tasks)
     if found.independent_seeds > 1 and comparisons > 1:

@@ -15,6 +15,7 @@ MOST = 12
 Figure = Literal["validation_mean", "mean"]
 DIVERGED, FAILED, STOPPED = "\N{MULTIPLICATION SIGN}", "!", "\N{WHITE SQUARE}"
 """Signs at the rate of what was lost; with its number where it is more than one run."""
+MEANINGS = {DIVERGED: "diverged", FAILED: "failed", STOPPED: "stopped at a rung"}
 COLUMNS = (
     *("method", "lr", "chosen", "validation_mean", "validation_low", "validation_high"),
     *("test_mean", "test_low", "test_high", "seeds", "diverged", "failed", "dropped", "stopped"),
@@ -49,10 +50,9 @@ def _help(series: Sequence[Series]) -> str:
     """Return how to read what is in the figure, and nothing else."""
     spots = [spot for one in series for spot in one.spots]
     words = ["The ring is the rate that validation chose; bars are 95 % intervals over the seeds, none for one."]
-    said = ((DIVERGED, "diverged"), (FAILED, "failed"), (STOPPED, "stopped at a rung"))
-    lost = [f"{sign} {what}" for sign, what in said if any(sign in spot.lost for spot in spots)]
+    lost = meanings([spot.lost for spot in spots])
     if lost:
-        words.append(f"Below a panel, at their rate: {', '.join(lost)}; they are in no mean.")
+        words.append(f"Below a panel, at their rate: {lost}; they are in no mean.")
     if any(spot.hollow for spot in spots):
         words.append("A hollow marker rests on fewer seeds: a search left the others untrained, or stopped them.")
     return " ".join(words)
@@ -72,7 +72,7 @@ def _series(label: str, place: int, method: MethodSummary) -> Series:
                 (one.get("validation_interval"), one["interval"]),  # a summary of before has none of validation
                 hollow=_left(one) > 0,
                 ringed=one["lr"] == method["lr"],
-                lost=_signs(one),
+                lost=signs_of(one),
             )
             for one in tried
         ],
@@ -84,7 +84,13 @@ def _left(one: RateSummary) -> int:
     return one["dropped"] + one.get("stopped", 0)
 
 
-def _signs(one: RateSummary) -> str:
+def meanings(signs: Sequence[str]) -> str:
+    """Return the meaning of each sign that is in any of these: ``! failed, ...``."""
+    return ", ".join(f"{sign} {what}" for sign, what in MEANINGS.items() if any(sign in one for one in signs))
+
+
+def signs_of(one: RateSummary) -> str:
+    """Return the signs of what was lost at a rate, each with its number where that is more than one."""
     lost = [(one["diverged"], DIVERGED), (one["failed"], FAILED), (one.get("stopped", 0), STOPPED)]
     return " ".join(f"{sign}{amount if amount > 1 else ''}" for amount, sign in lost if amount)
 

@@ -176,10 +176,10 @@ class TaskSummary(TypedDict):
 class MacroMethod(TypedDict):
     """A method over all tasks.
 
-    ``mean`` is the mean over tasks of the tasks' means (None where a task has no finished run), ``bootstrap`` its
-    interval with seeds drawn again within tasks, ``iqm`` the interquartile mean of all runs with the like interval.
-    ``n``, ``seed_mean``, ``sd``, ``interval``, ``worst`` are over the macro averages of the seeds that finished on all
-    tasks.
+    ``mean`` is the mean of the tasks' means; None where a task has no finished run, or has lost seeds to rungs at the
+    chosen rate: then it is not among the ``tasks``. ``bootstrap`` is its interval with seeds drawn again within tasks,
+    ``iqm`` the interquartile mean of all runs with the like interval. ``n``, ``seed_mean``, ``sd``, ``interval``,
+    ``worst`` are over the macro averages of the seeds that finished on all tasks.
     """
 
     tasks: int

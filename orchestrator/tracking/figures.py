@@ -13,6 +13,7 @@ from orchestrator.rate_plot import best_methods
 from orchestrator.summary import Row
 from orchestrator.tracking.plots import MOST, legend, panels, png
 from orchestrator.tracking.rates_figure import rates_figure
+from orchestrator.tracking.shown import seeds_left
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,9 +143,7 @@ def _title(task: str, drawn: int, there: int) -> str:
 
 
 def _labelled(method: str, one: Mapping[str, Any]) -> str:
-    lost = one["diverged"] + one["failed"]
-    stopped = f", {one['stopped']} stopped" if one["stopped"] else ""
-    return f"{method}\nn {one['n']}" + (f", {lost} lost" if lost else "") + stopped
+    return f"{method}\n{seeds_left(one)}"
 
 
 def _put(file: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.panels import FEW
-from orchestrator.rate_plot import best_methods
+from orchestrator.rate_plot import best_methods, meanings, signs_of
 from orchestrator.tracking.plots import MOST, legend, panels
 from orchestrator.wording import rate
 
@@ -26,17 +26,31 @@ def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
     for axes, (task, methods) in zip(all_axes, tasks.items(), strict=True):
         rates = sorted({found["lr"] for one in methods.values() for found in one["by_lr"].values()})
         few = len(rates) <= FEW
-        for number, (label, one) in enumerate(best_methods(methods, MOST).items()):
-            _line(axes, number, label, one, {lr: place if few else lr for place, lr in enumerate(rates)})
+        shown, x = best_methods(methods, MOST), {lr: place if few else lr for place, lr in enumerate(rates)}
+        axes.update_datalim([(at, 0.0) for at in x.values()], updatey=False)  # rates of signs alone, too
+        for number, (label, one) in enumerate(shown.items()):
+            _line(axes, number, label, one, x)
         if few:
             axes.set_xticks(range(len(rates)), [rate(lr) for lr in rates])
         else:
             axes.set_xscale("log")
         axes.set_title(task)
-        axes.set_xlabel("learning rate\n(\N{MULTIPLICATION SIGN}: diverged; hollow: seeds left by a search)")
+        axes.set_xlabel("\n".join(["learning rate", *_help(shown)]))
         axes.set_ylabel("test accuracy in percent")
     legend(figure, all_axes)
     return figure
+
+
+def _help(methods: Mapping[str, Any]) -> list[str]:
+    """Return how to read what is in a panel, and nothing else, in short lines."""
+    found = [one for method in methods.values() for one in method["by_lr"].values()]
+    hollow = "hollow: seeds left by a search" if any(_hollow(one) for one in found) else ""
+    return [line for line in (meanings([signs_of(one) for one in found]), hollow) if line]
+
+
+def _hollow(one: Mapping[str, Any]) -> bool:
+    """Return whether a mean is over the seeds that a search has left."""
+    return one["mean"] is not None and bool(one["dropped"] or one.get("stopped"))
 
 
 def _line(axes: Axes, number: int, label: str, method: Mapping[str, Any], x: Mapping[float, float]) -> None:
@@ -48,7 +62,9 @@ def _line(axes: Axes, number: int, label: str, method: Mapping[str, Any], x: Map
         at, mean = x[one["lr"]], 100 * one["mean"]
         if one["interval"]:
             axes.vlines(at, *(100 * end for end in one["interval"]), color=look["color"])
-        if one["dropped"] or one.get("stopped"):
+        if _hollow(one):
             axes.plot(at, mean, markerfacecolor="white", **look)
-    wild = [x[one["lr"]] for one in found if one["diverged"]]
-    axes.plot(wild, [0.02 + 0.04 * number] * len(wild), "x", color=look["color"], transform=axes.get_xaxis_transform())
+    below: dict[str, Any] = {"color": look["color"], "transform": axes.get_xaxis_transform()}
+    for one in found:
+        if signs := signs_of(one):
+            axes.text(x[one["lr"]], 0.02 + 0.04 * number, signs, ha="center", size="x-small", **below)

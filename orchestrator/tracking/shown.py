@@ -130,8 +130,13 @@ def _cell(one: Mapping[str, Any] | None) -> str:
     if one is None or one["mean"] is None:
         return wording.NOTHING
     sure = f" ({wording.between(one['interval'])})" if one["interval"] else ""
-    lost = one["diverged"] + one["failed"]
-    return f"{wording.percent(one['mean'])}{sure}, n {one['n']}" + (f", {lost} lost" if lost else "")
+    return f"{wording.percent(one['mean'])}{sure}, {seeds_left(one)}"
+
+
+def seeds_left(one: Mapping[str, Any]) -> str:
+    """Return how many seeds a mean is over and what it lacks: ``n 3, 2 lost, 1 stopped``."""
+    lost, stopped = one["diverged"] + one["failed"], one["stopped"]
+    return f"n {one['n']}" + (f", {lost} lost" if lost else "") + (f", {stopped} stopped" if stopped else "")
 
 
 def finished(rows: Sequence[Mapping[str, Any]]) -> int:

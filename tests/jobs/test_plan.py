@@ -84,7 +84,7 @@ def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFi
     recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), "seeds=[0,1,2,3]"
     assert "the most that a race can train" not in _said(capsys, recipe, seeds)
     assert "the most that a race can train" in _said(capsys, recipe, seeds, "search={kind: racing}")
-    assert "every run begins, and most are stopped" in _said(capsys, recipe, seeds, "search={kind: asha}")
+    assert "every run begins, and some are stopped at rungs" in _said(capsys, recipe, seeds, "search={kind: asha}")
 
 
 def test_a_search_by_tpe_is_planned_as_its_share_of_the_grid(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,14 @@ from PIL import Image
 
 from orchestrator.curves import Band, chosen, curve_band
 from orchestrator.files import read_lines
+from orchestrator.panels import FEW
+from orchestrator.rate_plot import DIVERGED, FAILED, STOPPED
 from orchestrator.tracking import figures
 from orchestrator.tracking.rates_figure import rates_figure
-from tests.orchestrator.tracked_sweep import DIVERGED, RUNS, write_sweep
+from orchestrator.variance import summarise
+from tests.orchestrator.test_report import run
+from tests.orchestrator.tracked_sweep import DIVERGED as WILD
+from tests.orchestrator.tracked_sweep import RUNS, write_sweep
 
 
 def test_a_band_is_the_mean_the_lowest_and_the_highest_seed_at_each_step() -> None:
@@ -81,21 +86,44 @@ def test_too_many_methods_for_a_panel_are_the_best_and_the_title_says_so(tmp_pat
     assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == [f"m{i}" for i in range(6, 30)]
 
 
-def test_rates_have_means_and_intervals_and_whatever_diverged_a_cross_below(tmp_path: Path) -> None:
+def test_rates_have_means_and_intervals_and_whatever_diverged_a_sign_below(tmp_path: Path) -> None:
     summary = write_sweep(tmp_path)
     figure = rates_figure(summary)
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["boolq", "arc_easy"]
     for axes, content in zip(figure.axes, summary["tasks"].values(), strict=True):
         drawn = {str(line.get_label()): list(line.get_ydata()) for line in axes.get_lines()}
-        crosses = [list(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "x"]
         for label, one in content["methods"].items():
             assert drawn[label] == [100 * found["mean"] for found in one["by_lr"].values()]
         assert len(axes.collections) == sum(len(one["by_lr"]) for one in content["methods"].values())  # intervals
         lost = [one["by_lr"]["0.0002"]["diverged"] for one in content["methods"].values()]
-        assert crosses == [[1] if diverged else [] for diverged in lost]
+        assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [(DIVERGED, 1)] * sum(lost)
+        assert axes.get_xlabel() == "learning rate" + (f"\n{DIVERGED} diverged" if sum(lost) else "")
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-4", "2e-4"]
-    assert DIVERGED.spec.task.name == "arc_easy"
+    assert WILD.spec.task.name == "arc_easy"
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_rate_that_has_lost_all_its_seeds_is_in_the_figure_with_the_reports_signs(few: bool) -> None:
+    rates = [1e-5 * 2**index for index in range(4 if few else FEW + 1)]
+    gone, beaten = rates[0], rates[-1]
+    of = {gone: "failed", beaten: "stopped"}
+    rows = [run("boolq", "lora", seed, 0.6, lr=lr, status=of.get(lr, "committed")) for lr in rates for seed in range(3)]
+    rows[3] |= {"status": "stopped"}
+    figure = rates_figure({**summarise(rows, {})})
+    assert figure is not None
+    (axes,) = figure.axes
+    signs = {text.get_position()[0]: text.get_text() for text in axes.texts}
+    places = range(len(rates)) if few else rates
+    assert signs == {places[0]: f"{FAILED}3", places[1]: STOPPED, places[-1]: f"{STOPPED}3"}
+    low, high = axes.get_xlim()
+    assert low < places[0]
+    assert places[-1] < high
+    assert axes.get_xlabel().splitlines() == [
+        "learning rate",
+        f"{FAILED} failed, {STOPPED} stopped at a rung",
+        "hollow: seeds left by a search",
+    ]
 
 
 def test_charts_are_small_squares_that_are_told_apart_by_task(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def test_many_near_ties_rarely_leave_any_setting_whole_and_what_is_left_leans_up
     found = simulate(tied, 100)
     assert found.all_seeds < 0.5
     assert found.lean > 0.1
+    assert found.lean_whole > 0.1  # what kept all its seeds was selected as well
 
 
 def test_stopping_more_costs_the_best_setting_more_often_its_seeds() -> None:

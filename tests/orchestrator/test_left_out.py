@@ -37,6 +37,14 @@ def test_each_method_that_was_never_tried_is_named_with_its_task() -> None:
     assert summarise(FOUND, {})["claims"][-2:] == [adaptive, untried]
 
 
+def test_where_any_run_was_stopped_the_claims_say_that_what_kept_all_its_seeds_was_selected_too() -> None:
+    beaten = [one | {"lr": 1e-2} for one in rows("dora", "boolq", "stopped", "dora")]
+    (said,) = limits_of_search([*rows("dora", "boolq", "committed", "dora"), *beaten])
+    assert "what kept all its seeds was selected too" in said
+    assert said.endswith("A grid of the rates that are left, with new seeds, confirms them.")
+    assert summarise([*rows("dora", "boolq", "committed", "dora"), *beaten], {})["claims"][-1] == said
+
+
 def test_many_untried_methods_are_counted() -> None:
     many = [one for number in range(13) for one in rows(f"lora(rank={number})", "arc_easy", "dropped", "lora")]
     assert limits_of_search([*FOUND, *many])[1] == "TPE tried no rate of 15 methods on arc_easy; their rows are empty."

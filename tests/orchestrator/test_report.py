@@ -274,6 +274,14 @@ def test_no_string_becomes_markup(tmp_path: Path) -> None:
     assert Page(text).text.count(evil) > 10
 
 
+def test_an_average_that_is_missing_because_of_rungs_is_a_dash_with_their_number(tmp_path: Path) -> None:
+    rows = [run(task, name, seed, 0.6) for task in ("boolq", "arc") for name in ("d2lora", "lora") for seed in range(3)]
+    rows[5] = run("boolq", "lora", 2, None, status="stopped") | {"steps": 9}
+    text, summary = written(tmp_path, rows)
+    assert summary["macro"]["methods"]["lora"]["mean"] is None
+    assert "lora \N{EN DASH} \N{EN DASH} \N{EN DASH} 0 (1 stopped) \N{EN DASH}" in Page(text).text
+
+
 def test_a_sweep_with_nothing_but_rows_still_gives_a_page(tmp_path: Path) -> None:
     text, _ = written(tmp_path, [run("arc_easy", "d2lora", 0, 0.7), run("arc_easy", "lora", 0, 0.6)])
     words = Page(text).text

@@ -74,8 +74,8 @@ def test_a_parent_says_how_sure_it_is_and_what_was_lost() -> None:
 
 
 def summary_of(tasks: int, methods: int) -> dict[str, Any]:
-    one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 1}
-    alone = {"mean": 0.6, "interval": None, "n": 1, "diverged": 0, "failed": 0}
+    one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 1, "stopped": 0}
+    alone = {"mean": 0.6, "interval": None, "n": 1, "diverged": 0, "failed": 0, "stopped": 2}
     gone = alone | {"mean": None}
     named = {f"m{index}|x": (one, alone, gone)[index % 3] for index in range(methods)}
     return {"headline": "m0 leads.", "tasks": {f"task{index}": {"methods": named} for index in range(tasks)}}
@@ -93,7 +93,7 @@ def test_the_description_of_a_sweep_begins_with_its_command_and_headline_and_has
         "| method | task0 | task1 |",
         "| --- | --- | --- |",
         "| m0/x | 71.2 % (70.0 to 72.4), n 3, 2 lost | 71.2 % (70.0 to 72.4), n 3, 2 lost |",
-        "| m1/x | 60.0 %, n 1 | 60.0 %, n 1 |",
+        "| m1/x | 60.0 %, n 1, 2 stopped | 60.0 %, n 1, 2 stopped |",
         "| m2/x | \N{EN DASH} | \N{EN DASH} |",
     ]
 

@@ -169,6 +169,44 @@ def test_survivors_of_rungs_have_a_mean_and_no_interval_and_are_compared_with_no
     )
 
 
+def left_by_rungs(method: str, accuracies: Sequence[float], seeds: int, **more: Any) -> list[dict[str, Any]]:
+    stopped = [row(method, seed, status="stopped", **more) for seed in range(len(accuracies), seeds)]
+    return [*runs(method, accuracies, **more), *stopped]
+
+
+def test_one_seed_that_rungs_left_of_three_is_not_told_as_one_seed_that_was_trained() -> None:
+    both = left_by_rungs("d2lora", [0.72], 3) + left_by_rungs("lora", [0.70], 3)
+    headline = summarise(both, {})["headline"]
+    assert headline.startswith(
+        "Rungs left at most one seed a method, so nothing can be concluded and no interval is given. 4 of 6 runs"
+    )
+    assert "72.0" not in headline  # a selected mean is not quoted
+    assert "Only one seed" not in headline
+
+
+def test_methods_that_share_seeds_are_not_comparable_because_rungs_chose_them_and_not_for_want_of_seeds() -> None:
+    both = left_by_rungs("d2lora", OURS[:2], 3) + left_by_rungs("lora", THEIRS[:2], 3)
+    summary = summarise([*both, *runs("dora", THEIRS[:3])], {})
+    headline = summary["headline"]
+    assert "d2lora is not comparable (seeds were stopped at rungs) with lora and dora on arc_easy." in headline
+    assert "fewer than 2" not in headline
+    assert summary["claims"][0].startswith("arc_easy: d2lora 72.5 % (over the 2 seeds that rungs left)")
+    mixed = summarise([*runs("d2lora", OURS[:3]), *both[3:], *runs("dora", THEIRS[:1])], {})["headline"]
+    assert (
+        "d2lora is not comparable (seeds were stopped at rungs) with lora; "
+        "not comparable (fewer than 2 shared seeds) with dora on arc_easy." in mixed
+    )
+
+
+def test_an_average_over_tasks_is_of_no_task_whose_seeds_were_selected_at_rungs() -> None:
+    whole = [*runs("d2lora", OURS), *runs("d2lora", OURS, task="boolq"), *runs("lora", THEIRS)]
+    found = summarise([*whole, *left_by_rungs("lora", THEIRS[:4], 5, task="boolq")], {})["macro"]["methods"]
+    assert (found["lora"]["mean"], found["lora"]["tasks"], found["lora"]["stopped"]) == (None, 1, 1)
+    assert found["d2lora"]["mean"] == pytest.approx(statistics.fmean(OURS), abs=1e-9)
+    alone = summarise(left_by_rungs("lora", THEIRS[:2], 3), {})
+    assert alone["headline"].startswith("lora has no average on arc_easy: seeds were stopped at rungs; ")
+
+
 def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
     lost = summarise_rate([row(lr=1e-4, status="failed")])
     wild = summarise_rate([row(lr=1e-3, validation=0.3), row(lr=1e-3, seed=1, status="diverged")])
