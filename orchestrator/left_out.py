@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.summary import Row
+from orchestrator.summary import Row, family_of
 from orchestrator.wording import count, listed
 
 NAMED = 12
@@ -13,7 +13,6 @@ ADAPTIVE = (
     "The settings were chosen by validation results as they came in: what one method reached decided how often others "
     "were tried, so best-of-n curves are of the settings that TPE chose, not of the grid."
 )
-
 SELECTED = (
     "Runs were stopped at rungs, so what kept all its seeds was selected too, and leans upwards: intervals and "
     "comparisons hold only given that it survived. A grid of the rates that are left, with new seeds, confirms them."
@@ -58,7 +57,7 @@ def _untried(rows: Sequence[Row], kinds: bool = False) -> Mapping[str, list[str]
     """Return by task the methods (or kinds of method, whatever their settings) of which every run was left out."""
     tried: dict[str, dict[str, bool]] = {}
     for row in rows:
-        name = str(row.get("settings", {}).get("name", row["method"]) if kinds else row["method"])
+        name = family_of(row) if kinds else str(row["method"])
         of_task = tried.setdefault(str(row["task"]), {})
         of_task[name] = of_task.get(name, False) or row["status"] != "dropped"
     never = {task: [name for name, once in of.items() if not once] for task, of in tried.items()}

@@ -255,13 +255,13 @@ class SweepSpec(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _race_can_drop(self) -> Self:
-        if self.search.kind not in ("racing", "asha"):
+    def _search_has_a_choice(self) -> Self:
+        if self.search.kind == "grid":
             return self
         kind, settings, seeds = self.search.kind, self.settings, len(drawn(self.seeds))
         if settings < 2:
             raise ValueError(f"search.kind={kind} needs two settings (methods x rates) or more: give them, or grid.")
-        if kind == "asha":
+        if kind != "racing":
             return self
         first = self.search.first
         if isinstance(self.seeds, SeedAxes):
@@ -278,8 +278,6 @@ class SweepSpec(Frozen):
         settings, trials = self.settings, self.search.trials
         if self.search.kind != "tpe":
             return self
-        if settings < 2:
-            raise ValueError("search.kind=tpe needs two settings (methods x rates) or more: give them, or grid.")
         if trials is None:
             raise ValueError(
                 f"search.trials is missing: say how many of the {settings} settings (methods x rates) to try on each "
