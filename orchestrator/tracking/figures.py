@@ -13,7 +13,7 @@ from orchestrator.rate_plot import best_methods
 from orchestrator.summary import Row
 from orchestrator.tracking.plots import MOST, legend, panels, png
 from orchestrator.tracking.rates_figure import rates_figure
-from orchestrator.tracking.shown import seeds_left
+from orchestrator.tracking.shown import LOST, seeds_left
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
 COLUMNS = (
     *("task", "method", "lr", "n", "mean_accuracy", "sd_accuracy", "interval_low", "interval_high", "worst_seed"),
-    *("diverged", "failed", "stopped", "base_accuracy", "train_loss_volatility"),
+    *(*LOST, "base_accuracy", "train_loss_volatility"),
 )
 RUN_COLUMNS = (
     *("seed", "lr", "status", "accuracy", "validation_accuracy", "eval_loss", "train_loss_volatility"),
@@ -79,7 +79,7 @@ def accuracy_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
         for method, one in content["methods"].items():
             low, high = one["interval"] or (None, None)
             head = [task, method, one["lr"], one["n"], one["mean"], one["sd"], low, high, one["worst_seed"]]
-            lost = [one[what] for what in ("diverged", "failed", "stopped")]
+            lost = [one[what] for what in LOST]
             found.append([*head, *lost, one["base_accuracy"], one["volatility"]])
     return found
 
