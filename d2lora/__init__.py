@@ -13,12 +13,14 @@ from d2lora.registry import available_methods, get_method
 if TYPE_CHECKING:
     from d2lora.attachment import attach, attach_lanes, detach, held_factors, lane_rows, match_targets, merge
     from d2lora.export import LoraExport, to_lora
+    from d2lora.frozen import freeze
     from d2lora.layer import Lane
     from d2lora.state import adapter_parameters, adapter_state, describe_adapter, lane_of, load_adapter_state
 
 _LAZY = {
     "attach": "attachment",
     "attach_lanes": "attachment",
+    "freeze": "frozen",
     "detach": "attachment",
     "held_factors": "attachment",
     "lane_rows": "attachment",
@@ -44,6 +46,7 @@ __all__ = [
     "available_methods",
     "describe_adapter",
     "detach",
+    "freeze",
     "get_method",
     "held_factors",
     "lane_of",

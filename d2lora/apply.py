@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from d2lora.lane_products import add_times_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
 from d2lora.method import Factored
+from d2lora.products import times_mT
 from d2lora.scratch import scratch_like
 
 
@@ -64,9 +65,8 @@ class _Adapted(torch.autograd.Function):
         adapter_x_MI: Tensor | None,
     ) -> Tensor:
         h_MR = times_lanes(x_MI if adapter_x_MI is None else adapter_x_MI, down_LRI.mT, sizes)
-        y_MO = (
-            x_MI if in_scale_LI is None else scale_lanes(x_MI, in_scale_LI, sizes, scratch_like(x_MI))
-        ) @ weight_OI.mT
+        scaled_MI = x_MI if in_scale_LI is None else scale_lanes(x_MI, in_scale_LI, sizes, scratch_like(x_MI))
+        y_MO = times_mT(scaled_MI, weight_OI)
         if out_scale_LO is not None:
             scale_lanes(y_MO, out_scale_LO, sizes, y_MO)
         add_times_lanes(y_MO, h_MR, up_LOR.mT, sizes)
@@ -93,7 +93,7 @@ class _Adapted(torch.autograd.Function):
             scaled_MO = dy_MO
             if out_scale_LO is not None:
                 scaled_MO = scale_lanes(dy_MO, out_scale_LO, sizes, scratch_like(dy_MO))
-            dx_MI = scaled_MO @ weight_OI
+            dx_MI = times_mT(scaled_MO, weight_OI.mT)
             if needs[7]:
                 din_LI = lane_sums(torch.mul(dx_MI, x_MI, out=scratch_like(x_MI)), sizes)
             if in_scale_LI is not None:

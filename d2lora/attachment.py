@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from torch import Generator, nn
 
+from d2lora.frozen import FrozenLinear, freeze
 from d2lora.held import HeldFactors
 from d2lora.layer import AdaptedLinear, Lane, Pass
 from d2lora.method import LowRankConfig
@@ -47,7 +48,7 @@ def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]
     for lane in lanes:
         get_method(lane.method)
     names = match_targets(model, targets)
-    model.requires_grad_(False)
+    freeze(model)
     current, generators = Pass(), [Generator().manual_seed(lane.seed) for lane in lanes]
     for name in names:
         parent, _, child = name.rpartition(".")
@@ -63,9 +64,10 @@ def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]
 
 def detach(model: nn.Module) -> nn.Module:
     """Take all adapters away, in place: every adapted layer is the frozen ``nn.Linear`` again. Returns ``model``."""
-    for name, layer in adapted_layers(model).items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer.plain())
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, AdaptedLinear | FrozenLinear):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, layer.plain())
     return model
 
 
@@ -126,8 +128,17 @@ def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
 
 def merge(model: nn.Module, lane: int = 0) -> nn.Module:
     """Return a new plain model in which every adapted layer is one ``nn.Linear`` with the lane's effective weight."""
-    layers = adapted_layers(model)
-    if not layers:
+    if not adapted_layers(model):
         raise ValueError("The model has no adapters: call d2lora.attach first.")
-    merged: dict[int, object] = {id(layer): layer.merged(lane) for layer in layers.values()}
-    return copy.deepcopy(model, merged)
+    return copy.deepcopy(model, _plain_layers(model, lane))
+
+
+def _plain_layers(model: nn.Module, lane: int) -> dict[int, object]:
+    """Return by ``id`` what takes the place of each layer in a copy that is merged."""
+    copies: dict[int, object] = {}
+    for layer in model.modules():
+        if isinstance(layer, AdaptedLinear):
+            copies[id(layer)] = layer.merged(lane)
+        elif isinstance(layer, FrozenLinear):
+            copies[id(layer)] = copy.deepcopy(layer.plain(), copies)  # tied weights stay tied
+    return copies

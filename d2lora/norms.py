@@ -65,9 +65,12 @@ class BaseWeight:
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
         """Return ``W @ thin_LRI.mT`` (L, O, R) for "out", ``W.mT @ thin_LRO.mT`` (L, I, R) for "in".
 
-        In the type of ``thin``, float32 or better; each is multiplied in the order that is the faster on CPUs. A
-        half-precision weight is widened a bounded slice at a time, so its product is as exact as one in float32.
+        In the type of ``thin``, float32 or better, without gradient; each is multiplied in the order that is the
+        faster on CPUs. A half-precision weight is widened a bounded slice at a time, so its product is as exact as one
+        in float32.
         """
+        from d2lora.products import times_mT
+
         weight_OI, (lanes, rank, _) = self.weight_OI, thin.shape
         if weight_OI.element_size() < 4:
             from d2lora.wide import wide_product
@@ -76,8 +79,8 @@ class BaseWeight:
             return flat.view(lanes, rank, -1).mT
         flat = thin.to(weight_OI.dtype).reshape(lanes * rank, -1)
         if axis == "out":
-            return (weight_OI @ flat.mT).view(-1, lanes, rank).transpose(0, 1).to(thin.dtype)
-        return (flat @ weight_OI).view(lanes, rank, -1).mT.to(thin.dtype)
+            return times_mT(weight_OI, flat).view(-1, lanes, rank).transpose(0, 1).to(thin.dtype)
+        return times_mT(flat, weight_OI.mT).view(lanes, rank, -1).mT.to(thin.dtype)
 
 
 class BaseWeights:

@@ -109,6 +109,7 @@ def _identity(job: ChampionJob) -> dict[str, Any]:
 
 def _compare(adapted: nn.Module, merged: nn.Module, items: TokenisedSplit, device: torch.device) -> dict[str, Any]:
     """Return accuracy, flips, logits and speed of the adapted and of the merged model on the test items."""
+    d2lora.freeze(merged)
     share = AnswerModel(merged).check()
     unmerged, unmerged_rate = _scored(OneProcess(adapted.eval(), device), items, lanes=1, share=share)
     plain, merged_rate = _scored(OneProcess(merged.eval(), device), items, lanes=0, share=share)
