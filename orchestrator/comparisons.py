@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.bootstrap import bca_interval, item_interval
+from orchestrator.crossed import Cells, are_crossed, cells_of, independent_runs, mean_interval, mean_p
 from orchestrator.intervals import (
     holm,
     mcnemar_p,
     mean_difference,
-    paired_p,
     seeds_needed,
     smallest_detectable_difference,
     spread,
-    t_interval,
 )
 from orchestrator.summary import Difference, Discordance, Predictions, Ratio, SeedDiscordance, Verdict
 
@@ -57,9 +56,12 @@ def reference_pairs(methods: Sequence[str], reference: str | None) -> list[tuple
     return [(reference, method) for method in methods if method != reference]
 
 
-def difference(names: tuple[str, str], first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+def difference(
+    names: tuple[str, str], first: Mapping[int, float], second: Mapping[int, float], cells: Cells | None = None
+) -> Difference:
     """Return the difference of two methods' accuracies (by seed), before any correction."""
     seeds = sorted(first.keys() & second.keys())
+    drawn = cells_of(seeds, cells)
     values = [first[seed] - second[seed] for seed in seeds]
     sd = spread(values)
     return {
@@ -71,11 +73,11 @@ def difference(names: tuple[str, str], first: Mapping[int, float], second: Mappi
         "unpaired": sorted(first.keys() ^ second.keys()),
         "mean": mean_difference(values) if values else None,
         "sd": sd,
-        "interval": t_interval(values),
-        "bootstrap": bca_interval(values),
-        "p": paired_p(values),
+        "interval": mean_interval(values, drawn),
+        "bootstrap": None if are_crossed(drawn) else bca_interval(values),
+        "p": mean_p(values, drawn),
         "p_corrected": None,
-        "detectable": smallest_detectable_difference(len(values), sd) if sd else None,
+        "detectable": smallest_detectable_difference(independent_runs(drawn), sd) if sd else None,
         "seeds_for_one_point": None if sd is None else seeds_needed(ONE_POINT, sd),
         "pooled": None,
         "by_item": None,
@@ -100,13 +102,16 @@ def with_items(
     return {**found, "pooled": _discordance(lead), "by_item": _discordance(net), "by_seed": by_seed}
 
 
-def with_volatility(found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished]) -> Difference:
+def with_volatility(
+    found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], cells: Cells | None = None
+) -> Difference:
     """Return the difference with the ratio of the training volatilities: paired by seed, Student's t on logarithms."""
-    pairs = [(first[seed].volatility, second[seed].volatility) for seed in found["seeds"]]
-    logs = [math.log(a / b) for a, b in pairs if a and b]
-    if not logs:
+    pairs = {seed: (first[seed].volatility, second[seed].volatility) for seed in found["seeds"]}
+    by_seed = {seed: math.log(a / b) for seed, (a, b) in pairs.items() if a and b}
+    if not by_seed:
         return found
-    interval = t_interval(logs)
+    logs = list(by_seed.values())
+    interval = mean_interval(logs, cells_of(list(by_seed), cells))
     ratio: Ratio = {
         "n": len(logs),
         "ratio": math.exp(statistics.fmean(logs)),

@@ -13,7 +13,8 @@ from orchestrator.aggregates import (
     task_mean_interval,
 )
 from orchestrator.comparisons import Finished, corrected, difference, reference_pairs
-from orchestrator.intervals import spread, t_interval
+from orchestrator.crossed import Cells, are_crossed, cells_of, mean_interval
+from orchestrator.intervals import spread
 from orchestrator.summary import Improvement, Macro, MacroMethod, TaskSummary
 from orchestrator.tie_groups import tie_groups
 
@@ -24,15 +25,18 @@ Strata = list[list[float]]
 
 
 def macro_averages(
-    tasks: Mapping[str, TaskSummary], scores: Scores, methods: Sequence[str], reference: str | None
+    tasks: Mapping[str, TaskSummary], scores: Scores, methods: Sequence[str], reference: str | None, cells: Cells
 ) -> Macro:
-    """Return the averages over tasks, and the reference's differences in them as a family of its own."""
+    """Return the averages over tasks, and the reference's differences in them as a family of its own.
+
+    Runs whose seeds are crossed are no strata to draw from: they have no stratified interval.
+    """
     pairs = reference_pairs(methods, reference)
     by_seed = {method: _macro_by_seed(scores, method) for method in methods}
     strata = {method: _strata(scores, method) for method in methods}
-    found = {method: _macro_method(tasks, method, by_seed[method], strata[method]) for method in methods}
-    differences = corrected([difference(pair, by_seed[pair[0]], by_seed[pair[1]]) for pair in pairs])
-    improvement = [_improvement(pair, strata[pair[0]], strata[pair[1]]) for pair in pairs]
+    found = {method: _macro_method(tasks, method, by_seed[method], strata[method], cells) for method in methods}
+    differences = corrected([difference(pair, by_seed[pair[0]], by_seed[pair[1]], cells) for pair in pairs])
+    improvement = [_improvement(pair, strata[pair[0]], strata[pair[1]], cells) for pair in pairs]
     return {
         "methods": found,
         "differences": differences,
@@ -42,22 +46,22 @@ def macro_averages(
 
 
 def _macro_method(
-    tasks: Mapping[str, TaskSummary], method: str, by_seed: Mapping[int, float], strata: Strata | None
+    tasks: Mapping[str, TaskSummary], method: str, by_seed: Mapping[int, float], strata: Strata | None, cells: Cells
 ) -> MacroMethod:
     found = [task["methods"][method] for task in tasks.values() if method in task["methods"]]
     means = [each["mean"] for each in found if each["mean"] is not None and not each["stopped"]]
-    averages = list(by_seed.values())
+    averages, drawn = list(by_seed.values()), [] if are_crossed(list(cells.values())) else strata or []
     worst_seed = min(by_seed, key=lambda seed: (by_seed[seed], seed), default=None)
     return {
         "tasks": len(means),
         "mean": statistics.fmean(means) if len(means) == len(tasks) else None,
-        "bootstrap": task_mean_interval(strata) if strata else None,
+        "bootstrap": task_mean_interval(drawn),
         "iqm": interquartile_mean(strata) if strata else None,
-        "iqm_interval": interquartile_interval(strata) if strata else None,
+        "iqm_interval": interquartile_interval(drawn),
         "n": len(averages),
         "seed_mean": statistics.fmean(averages) if averages else None,
         "sd": spread(averages),
-        "interval": t_interval(averages),
+        "interval": mean_interval(averages, cells_of(list(by_seed), cells)),
         "worst": None if worst_seed is None else by_seed[worst_seed],
         "worst_seed": worst_seed,
         "diverged": sum(each["diverged"] for each in found),
@@ -66,7 +70,9 @@ def _macro_method(
     }
 
 
-def _improvement(pair: tuple[str, str], first: Strata | None, second: Strata | None) -> Improvement | None:
+def _improvement(
+    pair: tuple[str, str], first: Strata | None, second: Strata | None, cells: Cells
+) -> Improvement | None:
     """Return how likely a run of the first beats one of the second; None where either lacks a task."""
     if first is None or second is None:
         return None
@@ -74,7 +80,7 @@ def _improvement(pair: tuple[str, str], first: Strata | None, second: Strata | N
         "first": pair[0],
         "second": pair[1],
         "probability": probability_of_improvement(first, second),
-        "interval": improvement_interval(first, second),
+        "interval": None if are_crossed(list(cells.values())) else improvement_interval(first, second),
     }
 
 

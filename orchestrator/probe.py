@@ -57,12 +57,10 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}
-    tasks = list(dict.fromkeys(run.spec.task.name for run in job.runs))
-    trainers = max(1, job.trainers // len(tasks))  # that a task has to itself: others are at the other tasks
-    for task in tasks:
+    for task in dict.fromkeys(run.spec.task.name for run in job.runs):
         runs = _alike([run for run in job.runs if run.spec.task.name == task])
         items = load_prepared(Path(job.data[task]))["train"]
-        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job, trainers, left_out)
+        widths[task] = _Probe(model, times, runs, items, job.engine, device).width(job, left_out)
     return widths
 
 
@@ -85,24 +83,29 @@ class _Probe:
         self.optim = runs[0].spec.optim.model_copy(update={"epochs": 1.0})
         self.start_seconds = 0.0
 
-    def width(self, job: ProbeJob, trainers: int, left_out: int) -> int:
-        """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line."""
+    def width(self, job: ProbeJob, left_out: int) -> int:
+        """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line.
+
+        Runs of other tasks may fill a pack, so the sweep counts as if all that can be packed were of this task.
+        """
         gc.collect()
+        wanted = self.runs[0].spec.method.targets
+        runs, trainers = sum(run.spec.method.targets == wanted for run in job.runs), job.trainers
         reset_peak(self.device)
         idle, begin = peak_bytes(self.device), time.monotonic()
         # on a GPU a worker is alone; on CPUs it shares what there is, of which this process holds some already
         sharing = 1 if self.device.type == "cuda" else job.trainers * job.workers
         limit = (free_bytes(self.device) + idle) // sharing - left_out
         points = [self._point(1, idle)]
-        most = max(1, -(-len(self.runs) // trainers))
-        allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * len(self.runs) / trainers)
+        most = max(1, -(-runs // trainers))
+        allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * runs / trainers)
         while worth_doubling(points, most_lanes=most, most_bytes=limit, idle_bytes=idle):
             if 3 * (time.monotonic() - begin) > allowed:  # the next takes twice as long as all before it
                 break
             points.append(self._point(2 * points[-1].lanes, idle))
         points = extended(points, fill=self._fill(), most_lanes=most, most_bytes=limit)
         start = self.start_seconds * self.times
-        return best_width(points, runs=len(self.runs), trainers=trainers, start_seconds=start, steps=self.steps)
+        return best_width(points, runs=runs, trainers=trainers, start_seconds=start, steps=self.steps)
 
     def _fill(self) -> int:
         """Return how many lanes with the typical batch go through the model together."""

@@ -20,7 +20,8 @@ from orchestrator.comparisons import (
     with_items,
     with_volatility,
 )
-from orchestrator.intervals import seeds_needed, smallest_detectable_difference, spread, t_interval
+from orchestrator.crossed import Cell, Cells, are_crossed, mean_interval
+from orchestrator.intervals import Interval, seeds_needed, smallest_detectable_difference, spread
 from orchestrator.left_out import limits_of_search, most_tried
 from orchestrator.macro import macro_averages
 from orchestrator.sources import variance_sources
@@ -73,9 +74,10 @@ def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
     scores = {
         task: {name: _finished(grid[task][name], one["lr"]) for name, one in of.items()} for task, of in found.items()
     }
-    compared = _compare_all(reference, scores, predictions)
+    cells = {int(row["seed"]): _cell(row) for row in rows}
+    compared = _compare_all(reference, scores, predictions, cells)
     tasks = {task: _task(reference, of, grid[task], compared[task]) for task, of in found.items()}
-    macro = macro_averages(tasks, scores, methods, reference)
+    macro = macro_averages(tasks, scores, methods, reference, cells)
     return {
         "reference": reference,
         "tasks": tasks,
@@ -98,8 +100,8 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "n": len(done),
         "mean": _mean(accuracies),
         "sd": None if stopped else spread(accuracies),
-        "interval": None if stopped else t_interval(accuracies),
-        "bootstrap": None if stopped else bca_interval(accuracies),
+        "interval": None if stopped else _interval(done, "accuracy"),
+        "bootstrap": None if stopped else _bootstrap(done, accuracies),
         "worst": float(worst["accuracy"]) if worst else None,
         "worst_seed": worst["seed"] if worst else None,
         "diverged": len(diverged),
@@ -110,11 +112,11 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "stopped": len(stopped),
         "stopped_seeds": stopped,
         "volatility": _mean(volatilities),
-        "volatility_interval": None if stopped else t_interval(volatilities),
+        "volatility_interval": None if stopped else _interval(done, "train_loss_volatility"),
         "loss_change": _mean(changes),
-        "loss_change_interval": None if stopped else t_interval(changes),
+        "loss_change_interval": None if stopped else _interval(done, "train_loss_change"),
         "validation_mean": _mean(validations),
-        "validation_interval": None if stopped else t_interval(validations),
+        "validation_interval": None if stopped else _interval(done, "validation_accuracy"),
         "train_seconds": _mean(_known(done, "train_seconds")),
         "trainable_parameters": next((row["trainable_parameters"] for row in done), None),
     }
@@ -175,26 +177,26 @@ def _families(methods: Mapping[str, MethodSummary], rows: Mapping[str, Sequence[
 
 
 def _compare_all(
-    reference: str | None, scores: Mapping[str, Runs], predictions: Predictions
+    reference: str | None, scores: Mapping[str, Runs], predictions: Predictions, cells: Cells
 ) -> dict[str, list[Difference]]:
     """Compare the reference with each other method within each task, corrected over all tasks together."""
-    found = [(task, pair) for task, runs in scores.items() for pair in _compare(reference, runs, predictions)]
+    found = [(task, pair) for task, runs in scores.items() for pair in _compare(reference, runs, predictions, cells)]
     by_task: dict[str, list[Difference]] = {task: [] for task in scores}
     for (task, _), pair in zip(found, corrected([pair for _, pair in found]), strict=True):
         by_task[task].append(pair)
     return by_task
 
 
-def _compare(reference: str | None, runs: Runs, predictions: Predictions) -> list[Difference]:
+def _compare(reference: str | None, runs: Runs, predictions: Predictions, cells: Cells) -> list[Difference]:
     marks = mark({key: predictions[key] for key in _keys(runs.values()) if key in predictions})
-    return [_pair(pair, runs, marks) for pair in reference_pairs(list(runs), reference)]
+    return [_pair(pair, runs, marks, cells) for pair in reference_pairs(list(runs), reference)]
 
 
-def _pair(names: tuple[str, str], runs: Runs, marks: Mapping[str, Marks]) -> Difference:
+def _pair(names: tuple[str, str], runs: Runs, marks: Mapping[str, Marks], cells: Cells) -> Difference:
     first, second = runs[names[0]], runs[names[1]]
     accuracies = [{seed: run.accuracy for seed, run in each.items()} for each in (first, second)]
-    found = with_items(difference(names, *accuracies), first, second, marks)
-    return with_volatility(found, first, second)
+    found = with_items(difference(names, accuracies[0], accuracies[1], cells), first, second, marks)
+    return with_volatility(found, first, second, cells)
 
 
 def _keys(by_method: Iterable[Mapping[int, Finished]]) -> list[str]:
@@ -223,6 +225,22 @@ def _finished(rows: Sequence[Row], lr: float) -> dict[int, Finished]:
 
 def _seeds(rows: Sequence[Row], status: str) -> list[int]:
     return sorted(row["seed"] for row in rows if row["status"] == status)
+
+
+def _interval(rows: Sequence[Row], key: str) -> Interval | None:
+    """Return the interval of the mean over the rows that have the figure."""
+    known = [row for row in rows if row.get(key) is not None]
+    return mean_interval([float(row[key]) for row in known], [_cell(row) for row in known])
+
+
+def _bootstrap(rows: Sequence[Row], values: Sequence[float]) -> Interval | None:
+    """Return the BCa interval; none where runs share seeds, for it would draw them as if they did not."""
+    return None if are_crossed([_cell(row) for row in rows]) else bca_interval(values)
+
+
+def _cell(row: Row) -> Cell:
+    """Return the seeds of a run's start and of its order; a row of before there were two has one for both."""
+    return int(row.get("init_seed", row["seed"])), int(row.get("data_seed", row["seed"]))
 
 
 def _known(rows: Sequence[Row], key: str) -> list[float]:
