@@ -11,6 +11,7 @@ from orchestrator import wording
 from orchestrator.curves import Band, Curve, chosen, curve_band, losses
 from orchestrator.rate_plot import best_methods
 from orchestrator.summary import Row
+from orchestrator.tracking.budgets_figure import budgets_figure
 from orchestrator.tracking.plots import MOST, legend, panels, png
 from orchestrator.tracking.rates_figure import rates_figure
 from orchestrator.tracking.shown import LOST, seeds_left
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACCURACY, CURVES = "figures/accuracy.png", "figures/learning_curves.png"
-RATES = "figures/learning_rates.png"
+RATES, BUDGETS = "figures/learning_rates.png", "figures/best_of_n.png"
 SQUARE = (3.6, 3.6)  # inches: MLflow shows a chart's picture 256 pixels wide, and letters must be read there
 TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"
 SWEEP_TABLES, GROUP_TABLES = (TABLE,), (RUNS,)
@@ -44,8 +45,9 @@ def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: P
         for task, content in summary["tasks"].items()
     }
     _put(place / CURVES, png(curves_figure(bands)))
-    if rates := rates_figure(summary):
-        _put(place / RATES, png(rates))
+    for name, figure in ((RATES, rates_figure(summary)), (BUDGETS, budgets_figure(summary))):
+        if figure:
+            _put(place / name, png(figure))
     _put(place / TABLE, table(COLUMNS, accuracy_rows(summary)))
 
 
@@ -54,7 +56,8 @@ def write_charts(summary: Mapping[str, Any], rows: Sequence[Row], place: Path) -
     found: dict[str, Path] = {}
     for task, content in summary["tasks"].items():
         alone = {"tasks": {task: content}}
-        for what, figure in (("accuracy", accuracy_figure(alone, rows)), ("learning rates", rates_figure(alone))):
+        drawn = {"accuracy": accuracy_figure(alone, rows), "learning rates": rates_figure(alone)}
+        for what, figure in (drawn | {"best of n": budgets_figure(alone)}).items():
             if figure:
                 figure.set_size_inches(SQUARE)
                 found[f"{what} {task}"] = place / f"{len(found)}.png"

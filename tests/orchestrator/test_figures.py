@@ -16,6 +16,7 @@ from orchestrator.files import read_lines
 from orchestrator.panels import FEW
 from orchestrator.rate_plot import DIVERGED, FAILED, STOPPED
 from orchestrator.tracking import figures
+from orchestrator.tracking.budgets_figure import budgets_figure
 from orchestrator.tracking.rates_figure import rates_figure
 from orchestrator.variance import summarise
 from tests.orchestrator.test_report import run
@@ -126,15 +127,31 @@ def test_a_rate_that_has_lost_all_its_seeds_is_in_the_figure_with_the_reports_si
     ]
 
 
+def test_budgets_have_a_line_a_method_over_the_settings_tried(tmp_path: Path) -> None:
+    summary = write_sweep(tmp_path)
+    summary["tasks"]["arc_easy"]["families"] = {"lora": summary["tasks"]["arc_easy"]["families"]["lora"][:1]}
+    figure = budgets_figure(summary)
+    assert figure is not None
+    (axes,) = figure.axes  # one setting each is no panel
+    assert axes.get_title() == "boolq"
+    drawn = {str(line.get_label()): list(zip(*line.get_data(), strict=True)) for line in axes.get_lines()}
+    assert drawn == {
+        name: [(one["n"], 100 * one["test"]) for one in curve]
+        for name, curve in summary["tasks"]["boolq"]["families"].items()
+    }
+    del summary["tasks"]["boolq"]
+    assert budgets_figure(summary) is None
+
+
 def test_charts_are_small_squares_that_are_told_apart_by_task(tmp_path: Path) -> None:
     summary = write_sweep(tmp_path)
     charts = figures.write_charts(summary, read_lines(tmp_path / "results.jsonl"), tmp_path / "charts")
-    kinds = ("accuracy", "learning rates")
+    kinds = ("accuracy", "learning rates", "best of n")
     assert list(charts) == [f"{kind} {task}" for task in ("boolq", "arc_easy") for kind in kinds]
     for path in charts.values():
         with Image.open(path) as picture:
             assert picture.size == (396, 396)
-    assert len({path.read_bytes() for path in charts.values()}) == 4
+    assert len({path.read_bytes() for path in charts.values()}) == 6
 
 
 def test_one_rate_a_method_is_no_figure_of_rates_and_no_file(tmp_path: Path) -> None:
@@ -155,7 +172,7 @@ def test_the_same_folder_gives_the_same_bytes_and_pyplot_is_not_loaded(tmp_path:
         figures.write_sweep_files(summary, rows, tmp_path / "sweep", tmp_path / place)
     assert ("matplotlib.pyplot" in sys.modules) == there
     names = sorted(str(file.relative_to(tmp_path / "a")) for file in (tmp_path / "a").rglob("*.*"))
-    assert names == [figures.ACCURACY, figures.CURVES, figures.RATES, figures.TABLE]
+    assert names == [figures.ACCURACY, figures.BUDGETS, figures.CURVES, figures.RATES, figures.TABLE]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     table = json.loads((tmp_path / "a" / figures.TABLE).read_text())

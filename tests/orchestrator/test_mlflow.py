@@ -296,7 +296,7 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
     elsewhere = io.BytesIO()
     Image.new("RGB", (8, 8)).save(elsewhere, "png")
     monkeypatch.setattr(figures, "png", lambda figure: elsewhere.getvalue())
-    for name in ("accuracy_figure", "curves_figure", "rates_figure"):
+    for name in ("accuracy_figure", "curves_figure", "rates_figure", "budgets_figure"):
         monkeypatch.setattr(figures, name, lambda *_, **__: None)
     watched(place, monkeypatch)
     tracker(place).sync(tracked_sweep.RUNS, place / "sweep")

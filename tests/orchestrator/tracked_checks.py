@@ -15,7 +15,7 @@ from orchestrator.tracking.patient import PatientTracker
 from tests.orchestrator.tracked_sweep import METHODS, RUNS, SWEEP, TRAINER, accuracy, write_champion, write_sweep
 
 COMMAND = "python jobs/sweep.py r.yaml"
-FIGURES = ["figures/accuracy.png", "figures/learning_curves.png", "figures/learning_rates.png"]
+FIGURES = [f"figures/{name}.png" for name in ("accuracy", "best_of_n", "learning_curves", "learning_rates")]
 GROUPS = {(task.name, method.label) for task in SWEEP.tasks for method in METHODS}
 
 
@@ -106,7 +106,7 @@ def _check_artefacts(client: Any, groups: dict[tuple[str, str], Any], top: Any, 
         assert len(table["data"]) == (len(groups) if one is top else len(RUNS) // len(groups))
         assert {len(row) for row in table["data"]} == {len(table["columns"])}
     charts = [Path(file.path) for file in client.list_artifacts(top.info.run_id, "images")]
-    assert Counter(path.suffix for path in charts) == {".png": 4, ".webp": 4}  # two a task, each once
+    assert Counter(path.suffix for path in charts) == {".png": 6, ".webp": 6}  # three a task, each once
     assert top.data.tags["mlflow.loggedImages"] == "True"
     files = {file.path for file in client.list_artifacts(top.info.run_id)}
     assert {"report.html", "summary.json", "results.jsonl", "sweep.json"} <= files
