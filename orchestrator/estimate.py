@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.batches import count_steps
 from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.costs import TFLOPS_CPU, TFLOPS_GPU, Costs, Duration, Memory, Rate, Work
+from orchestrator.halving import kept_together
 from orchestrator.plan import PlannedRun, expand, pack_runs
 from orchestrator.seeds import drawn, independent
 from orchestrator.shapes import ModelShape
@@ -107,7 +108,8 @@ def estimate(
     methods = [_method(method, shape) for method in sweep.methods]
     tasks = [_task(sweep, index) for index in range(len(sweep.tasks))]
     widths = {task.name: _width(sweep, task) for task in tasks}
-    packs = pack_runs(runs, widths=widths, concurrent=trainers, base_tasks=list(widths))
+    together = kept_together(sweep.search)
+    packs = pack_runs(runs, widths=widths, concurrent=trainers, base_tasks=list(widths), field_of=together)
     trained = {method.label: method.trainable_parameters or 0 for method in methods}
     costs = Costs(sweep, shape, {task.name: task.rows for task in tasks}, trained) if shape else None
     return Estimate(

@@ -7,7 +7,7 @@ compared with the rivals that have been there so far, by validation accuracy; on
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -60,6 +60,11 @@ class Contest:
 def field_of(run: PlannedRun) -> tuple[str, int]:
     """Return the field that a run competes in: its task and its seed."""
     return run.spec.task.name, run.spec.seed
+
+
+def kept_together(search: SearchSpec) -> Callable[[PlannedRun], tuple[str, int]] | None:
+    """Return what tells `plan.pack_runs` which runs must share a pack: rivals, so that each meets all the others."""
+    return None if Halving.of(search) is None else field_of
 
 
 def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None:

@@ -42,17 +42,21 @@ class Count:
         return f"{self.done}/{self.runs} runs done, {self.running} running, {stopped}{self.failed} failed, {left}"
 
 
-def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Count:
-    """Return the state of the runs in ``steps`` (run key -> planned steps); ``missing`` were not ended at the start."""
+def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str], most: int | None = None) -> Count:
+    """Return the state of the runs in ``steps`` (run key -> planned steps); ``missing`` were not ended at the start.
+
+    ``most`` is how many of them will end, where a search leaves some out.
+    """
     place = folder / "runs"
     there = {path.name for path in place.iterdir()} if place.exists() else set()
     ended = {key: RunFolder(place / key).ended() if key in there else None for key in steps}
     logged = {key: 0 if ended[key] or key not in there else RunFolder(place / key).logged() for key in missing}
+    ends = sum(end is not None for end in ended.values())  # more than a search asks for, where a grid was there before
     return Count(
         done=sum(end == "committed" for end in ended.values()),
         running=sum(not ended[key] and logged[key] > 0 for key in missing),
         failed=sum(end == "diverged" for end in ended.values()),
-        runs=len(steps),
+        runs=len(steps) if most is None else max(most, ends),
         steps=sum(steps[key] if ended[key] else min(logged[key], steps[key]) for key in missing),
         planned_steps=sum(steps[key] for key in missing),
         stopped=sum(end == "stopped" for end in ended.values()),
@@ -61,11 +65,16 @@ def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str]) -> Co
 
 @contextmanager
 def watched(
-    folder: Path, steps: Mapping[str, int], missing: frozenset[str], console: Console, on_poll: Callable[[], None]
+    folder: Path,
+    steps: Mapping[str, int],
+    missing: frozenset[str],
+    console: Console,
+    on_poll: Callable[[], None],
+    most: int | None = None,
 ) -> Iterator[None]:
-    """Within: show progress and call ``on_poll`` about every second, from a thread of its own."""
+    """Within: show progress and call ``on_poll`` about every second, from a thread of its own; see `count`."""
     stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(folder, steps, missing, console, on_poll, stop), daemon=True)
+    thread = threading.Thread(target=_watch, args=(folder, steps, missing, console, on_poll, stop, most), daemon=True)
     thread.start()
     try:
         yield
@@ -81,13 +90,14 @@ def _watch(
     console: Console,
     on_poll: Callable[[], None],
     stop: threading.Event,
+    most: int | None,
 ) -> None:
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
     task = bar.add_task("starting trainers", total=max(1, sum(steps[key] for key in missing)))
     start, first, spoken, said, wait = time.monotonic(), 0.0, 0.0, "", POLL_SECONDS
     with bar if console.is_terminal else _silence():
         while not stop.wait(wait):
-            now, state = time.monotonic(), count(folder, steps, missing)
+            now, state = time.monotonic(), count(folder, steps, missing, most)
             first = first or (now if state.steps else 0.0)
             text = state.text(now - first) if state.steps else _before_steps(folder, missing, now - start)
             bar.update(task, completed=state.steps, description=text)

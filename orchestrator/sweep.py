@@ -18,7 +18,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
-from orchestrator.halving import Halving, contest, field_of, rungs_told
+from orchestrator.halving import Halving, contest, kept_together, rungs_told
 from orchestrator.lease import hold
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
@@ -127,7 +127,7 @@ class Sweep:
         errors: dict[str, str] = {}
         steps = {run.key: self._steps(run) for run in self.runs}
         keys = frozenset(run.key for run in missing)
-        with watched(self.folder, steps, keys, self.console, self._sync_sometimes()):
+        with watched(self.folder, steps, keys, self.console, self._sync_sometimes(), self.spec.runs_at_most):
             for attempt in range(1, self.spec.cluster.retries + 2):
                 errors = self._attempt(missing, attempt)
                 missing = [run for run in missing if not self._folder_of(run).ended()]
@@ -162,7 +162,7 @@ class Sweep:
             base_tasks=unscored,
             work=self.ready.work,
             attempt=attempt,
-            field_of=field_of if self.spec.search.kind == "asha" else None,
+            field_of=kept_together(self.spec.search),
         )
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         base = self.ready.base

@@ -164,6 +164,18 @@ def test_rates_are_assumed_by_device_and_said_to_be() -> None:
     assert estimate(sweep(), SHAPE, "a test", tflops=7.0).rate.given
 
 
+def test_rivals_at_rungs_are_planned_into_one_pack_as_they_are_trained() -> None:
+    rates, own = [1e-4, 1e-3, 1e-2], {"kind": "local", "pack": 4}
+    optim = {"lr": rates, "epochs": 2, "micro_batch": 8, "global_batch": 16}
+    lora = [{"name": "lora", "settings": {"rank": 4, "alpha": 8.0}, "label": "lora", "targets": "attention"}]
+    grid, rungs = (
+        planned(optim=optim, methods=lora, seeds=[0, 1, 2, 3], cluster=own, search={"kind": kind})
+        for kind in ("grid", "asha")
+    )
+    assert (grid.packs, grid.largest_pack) == (6, 4)  # 2 tasks x 3 rates x 4 seeds, four to a pack
+    assert (rungs.packs, rungs.largest_pack) == (8, 3)  # the three rates of a task and a seed
+
+
 def test_an_unknown_shape_still_gives_runs_and_packs() -> None:
     found = estimate(sweep(), None, "unknown")
     assert (found.runs, found.packs) == (24, 8)

@@ -57,6 +57,14 @@ def test_runs_that_had_ended_before_count_as_runs_and_not_as_steps(tmp_path: Pat
     assert count(tmp_path, STEPS, frozenset({"two", "three"})) == Count(1, 1, 0, 3, 5, 30)
 
 
+def test_a_search_that_leaves_runs_out_counts_those_it_trains_at_most(tmp_path: Path) -> None:
+    commit(tmp_path, "one")
+    assert count(tmp_path, STEPS, ALL, most=2).text(1.0).startswith("1/2 runs done")
+    commit(tmp_path, "two")
+    commit(tmp_path, "three")  # an earlier grid's
+    assert count(tmp_path, STEPS, ALL, most=2).text(1.0).startswith("3/3 runs done")
+
+
 def test_an_attempt_that_begins_again_counts_from_its_own_beginning(tmp_path: Path) -> None:
     log(tmp_path, "three", 15)
     log(tmp_path, "three", 2)
