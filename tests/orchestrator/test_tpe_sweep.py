@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,30 @@ def test_a_tpe_sweep_trains_batches_of_settings_with_all_seeds_and_says_what_it_
     page = (folder / "report.html").read_text()
     assert "chosen by validation results" in page
     assert "Failed and diverged runs" not in page
+
+
+class Measuring(Stubbed):
+    """Remembers which runs each measurement of widths was for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: list[list[PlannedRun]] = []
+
+    def call(self, function: Any, argument: Path) -> dict[str, int]:
+        self.measured.append(list(function.job.runs))
+        return {run.spec.task.name: 2 for run in function.job.runs}
+
+
+@pytest.mark.parametrize(("search", "times"), [(TPE, 2), ("search={kind: racing, first: 2}", 1)])
+def test_widths_are_measured_for_each_batch_of_other_settings_and_once_for_the_same(
+    recipe: Path, search: str, times: int
+) -> None:
+    cluster = Measuring()
+    code, said, _ = race(recipe, cluster, "seeds=[0, 1, 2]", search, "cluster.pack=auto")
+    assert code == 0, said
+    assert len(cluster.rungs) == 2
+    keys = [[{run.key for run in runs} for runs in found] for found in (cluster.measured, cluster.rungs)]
+    assert keys[0] == keys[1][:times]
 
 
 def test_a_tpe_sweep_that_was_killed_goes_on_where_it_was_and_ends_the_same(recipe: Path, tmp_path: Path) -> None:
