@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from torch import Generator, nn
 
-from d2lora.frozen import FrozenLinear, freeze
+from d2lora.frozen import freeze, thaw
 from d2lora.held import HeldFactors
 from d2lora.layer import AdaptedLinear, Lane, Pass
 from d2lora.method import LowRankConfig
@@ -38,6 +38,7 @@ def attach(
 def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]) -> nn.Module:
     """Adapt the linear layers that match ``targets`` with one adapter a lane, of any methods, in place.
 
+    The others are frozen (`d2lora.freeze`), which `detach` and `merge` undo.
     A lane's start depends on its own seed, method and settings alone, not on its neighbours.
     ValueError: no lanes, a pattern that matches no linear layer, a model that is adapted already, a rank too large.
     """
@@ -64,11 +65,10 @@ def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]
 
 def detach(model: nn.Module) -> nn.Module:
     """Take all adapters away, in place: every adapted layer is the frozen ``nn.Linear`` again. Returns ``model``."""
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, AdaptedLinear | FrozenLinear):
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, layer.plain())
-    return model
+    for name, layer in adapted_layers(model).items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layer.plain())
+    return thaw(model)
 
 
 def match_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
@@ -128,17 +128,8 @@ def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
 
 def merge(model: nn.Module, lane: int = 0) -> nn.Module:
     """Return a new plain model in which every adapted layer is one ``nn.Linear`` with the lane's effective weight."""
-    if not adapted_layers(model):
+    layers = adapted_layers(model)
+    if not layers:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
-    return copy.deepcopy(model, _plain_layers(model, lane))
-
-
-def _plain_layers(model: nn.Module, lane: int) -> dict[int, object]:
-    """Return by ``id`` what takes the place of each layer in a copy that is merged."""
-    copies: dict[int, object] = {}
-    for layer in model.modules():
-        if isinstance(layer, AdaptedLinear):
-            copies[id(layer)] = layer.merged(lane)
-        elif isinstance(layer, FrozenLinear):
-            copies[id(layer)] = copy.deepcopy(layer.plain(), copies)  # tied weights stay tied
-    return copies
+    merged: dict[int, object] = {id(layer): layer.merged(lane) for layer in layers.values()}
+    return thaw(copy.deepcopy(model, merged))

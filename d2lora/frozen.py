@@ -12,38 +12,39 @@ from d2lora.products import suits_onednn, times_mT
 
 
 class FrozenLinear(nn.Linear):
-    """An ``nn.Linear`` that is frozen; its products take the fastest exact kernel (see `d2lora.products`)."""
+    """An ``nn.Linear`` that is frozen; its products take the fastest exact kernel (see `d2lora.products`).
+
+    A layer becomes one, and is plain again, by its class alone: it stays the same object, with its parameters, hooks
+    and names.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the product for ``x`` of shape (..., I)."""
-        if self.weight.requires_grad or not suits_onednn(x) or torch.is_autocast_enabled(x.device.type):
+        fast = suits_onednn(x) and self.weight.dtype == x.dtype and not self.weight.requires_grad
+        if not fast or torch.is_autocast_enabled(x.device.type):
             return super().forward(x)
         y_MO: Tensor = _Product.apply(x.reshape(-1, self.in_features), self.weight)  # type: ignore[no-untyped-call]
         return (y_MO if self.bias is None else y_MO + self.bias).view(*x.shape[:-1], self.out_features)
 
-    def plain(self) -> nn.Linear:
-        """Return a plain ``nn.Linear`` that shares weight and bias."""
-        return linear_of(self.weight, self.bias)
-
 
 def freeze(model: nn.Module) -> nn.Module:
-    """Freeze every parameter and make every plain ``nn.Linear`` a `FrozenLinear`, in place. Returns ``model``."""
+    """Freeze every parameter and make every plain ``nn.Linear`` a `FrozenLinear`, in place. Returns ``model``.
+
+    Layers whose forward or weight somebody has replaced stay as they are.
+    """
     model.requires_grad_(False)
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.Linear:
-                setattr(parent, name, linear_of(child.weight, child.bias, FrozenLinear))
+    for layer in model.modules():
+        if type(layer) is nn.Linear and "forward" not in vars(layer) and layer._parameters.get("weight") is not None:
+            layer.__class__ = FrozenLinear
     return model
 
 
-def linear_of(weight_OI: Tensor, bias_O: Tensor | None, kind: type[nn.Linear] = nn.Linear) -> nn.Linear:
-    """Return a frozen linear layer of ``kind`` that has these tensors, not copies, as its parameters."""
-    linear = kind(weight_OI.shape[1], weight_OI.shape[0], bias_O is not None, device="meta")
-    for name, tensor in (("weight", weight_OI), ("bias", bias_O)):
-        if tensor is not None:
-            own = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=False)
-            setattr(linear, name, own)
-    return linear
+def thaw(model: nn.Module) -> nn.Module:
+    """Make every `FrozenLinear` a plain ``nn.Linear`` again, in place; what is frozen stays so. Returns ``model``."""
+    for layer in model.modules():
+        if type(layer) is FrozenLinear:
+            layer.__class__ = nn.Linear  # type: ignore[assignment]
+    return model
 
 
 class _Product(torch.autograd.Function):

@@ -10,7 +10,6 @@ from torch import Generator, Tensor, nn
 
 from d2lora.apply import apply_factored
 from d2lora.factors import build_factors, factors_by_group
-from d2lora.frozen import linear_of
 from d2lora.held import HeldFactors
 from d2lora.method import Factored, LowRankConfig, Params
 from d2lora.norms import BaseWeight, at_least_float32
@@ -114,12 +113,20 @@ class AdaptedLinear(nn.Module):
 
     def plain(self) -> nn.Linear:
         """Return a plain ``nn.Linear`` that shares the frozen weight and bias."""
-        return linear_of(self.weight, self.bias)
+        linear = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        linear.weight, linear.bias = self.weight, self.bias
+        return linear
 
     def merged(self, lane: int) -> nn.Linear:
         """Return a new plain ``nn.Linear`` that computes what this layer computes for ``lane``."""
-        weight_OI = self.effective_weight(lane).to(self.weight.dtype)
-        return linear_of(weight_OI, None if self.bias is None else self.bias.detach().clone())
+        has_bias = self.bias is not None
+        linear = nn.Linear(
+            self.in_features, self.out_features, has_bias, device=self.weight.device, dtype=self.weight.dtype
+        ).requires_grad_(False)
+        linear.weight.copy_(self.effective_weight(lane))
+        if has_bias:
+            linear.bias.copy_(self.bias)
+        return linear
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the adapted product for ``x`` of shape (rows, ..., I); rows belong to lanes as the pass says."""

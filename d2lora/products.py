@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 LONG = 256
-"""Rows from which a thin product gains by oneDNN as well; below, calling it costs more than it saves."""
+"""Rows of a lane from which a product each, by oneDNN, beats a batched one."""
+FEW, SMALL = 4, 2**20
+"""Products of fewer rows, or of fewer multiplications, are left to MKL: calling oneDNN costs more than it saves."""
 
 
 def _has_onednn() -> bool:
@@ -26,16 +28,18 @@ ONEDNN = _has_onednn()
 
 
 def suits_onednn(rows: Tensor) -> bool:
-    """Return whether products of these rows go through oneDNN."""
+    """Return whether products of rows like these may go through oneDNN."""
     return ONEDNN and rows.dtype == torch.float32 and rows.device.type == "cpu"
 
 
 def times_mT(rows_MK: Tensor, matrix_JK: Tensor) -> Tensor:
-    """Return ``rows_MK @ matrix_JK.mT``, of shape (M, J), without gradient; views that are transposed cost nothing.
+    """Return ``rows_MK @ matrix_JK.mT``, of shape (M, J), without gradient.
 
-    Exact in its type: float32 is neither rounded to less nor added up in less.
+    Exact in its type: float32 is neither rounded to less nor added up in less. A transposed view of the matrix costs
+    nothing.
     """
-    if suits_onednn(rows_MK):
+    large = rows_MK.shape[0] >= FEW and rows_MK.numel() * matrix_JK.shape[0] >= SMALL
+    if large and suits_onednn(rows_MK):
         product: Tensor = torch.ops.mkldnn._linear_pointwise(rows_MK, matrix_JK, None, "none", [], "")
         return product
     return rows_MK @ matrix_JK.mT

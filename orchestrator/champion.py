@@ -79,7 +79,8 @@ def up_to_date(place: Path, run_key: str) -> dict[str, Any] | None:
 def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     """Merge the champion into ``place``, a plain Hugging Face directory, and return its evaluation.
 
-    The merged figures are those of the directory opened again, so what was measured is what is served.
+    The merged figures are those of the directory opened again, so what was measured is what is served. The two speeds
+    are of the same kernels (`d2lora.freeze`), which another server may not have.
     """
     run = RunFolder(Path(job.folder) / "runs" / job.row["run_key"])
     run.verify()

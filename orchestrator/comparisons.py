@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.bootstrap import bca_interval, item_interval
-from orchestrator.crossed import Cells, are_crossed, cells_of, independent_runs, mean_interval, mean_p
+from orchestrator.crossed import Cells, are_crossed, cells_of, mean_interval, mean_p
 from orchestrator.intervals import (
     holm,
     mcnemar_p,
@@ -63,7 +63,7 @@ def difference(
     seeds = sorted(first.keys() & second.keys())
     drawn = cells_of(seeds, cells)
     values = [first[seed] - second[seed] for seed in seeds]
-    sd = spread(values)
+    sd, alone = spread(values), not are_crossed(drawn)
     return {
         "first": names[0],
         "second": names[1],
@@ -74,11 +74,11 @@ def difference(
         "mean": mean_difference(values) if values else None,
         "sd": sd,
         "interval": mean_interval(values, drawn),
-        "bootstrap": None if are_crossed(drawn) else bca_interval(values),
+        "bootstrap": bca_interval(values) if alone else None,
         "p": mean_p(values, drawn),
         "p_corrected": None,
-        "detectable": smallest_detectable_difference(independent_runs(drawn), sd) if sd else None,
-        "seeds_for_one_point": None if sd is None else seeds_needed(ONE_POINT, sd),
+        "detectable": smallest_detectable_difference(len(values), sd) if sd and alone else None,
+        "seeds_for_one_point": seeds_needed(ONE_POINT, sd) if sd is not None and alone else None,
         "pooled": None,
         "by_item": None,
         "by_seed": [],

@@ -84,13 +84,9 @@ class _Probe:
         self.start_seconds = 0.0
 
     def width(self, job: ProbeJob, left_out: int) -> int:
-        """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line.
-
-        Runs of other tasks may fill a pack, so the sweep counts as if all that can be packed were of this task.
-        """
+        """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line."""
         gc.collect()
-        wanted = self.runs[0].spec.method.targets
-        runs, trainers = sum(run.spec.method.targets == wanted for run in job.runs), job.trainers
+        runs, trainers = self._share(job)
         reset_peak(self.device)
         idle, begin = peak_bytes(self.device), time.monotonic()
         # on a GPU a worker is alone; on CPUs it shares what there is, of which this process holds some already
@@ -98,7 +94,7 @@ class _Probe:
         limit = (free_bytes(self.device) + idle) // sharing - left_out
         points = [self._point(1, idle)]
         most = max(1, -(-runs // trainers))
-        allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * runs / trainers)
+        allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * len(self.runs) / trainers)
         while worth_doubling(points, most_lanes=most, most_bytes=limit, idle_bytes=idle):
             if 3 * (time.monotonic() - begin) > allowed:  # the next takes twice as long as all before it
                 break
@@ -106,6 +102,17 @@ class _Probe:
         points = extended(points, fill=self._fill(), most_lanes=most, most_bytes=limit)
         start = self.start_seconds * self.times
         return best_width(points, runs=runs, trainers=trainers, start_seconds=start, steps=self.steps)
+
+    def _share(self, job: ProbeJob) -> tuple[int, int]:
+        """Return the runs that packs of this task may hold, and the trainers that are at them.
+
+        Several trainers are shared out among the tasks. On a single one runs of other tasks may fill a pack, so all
+        that can be packed count as if they were of this task.
+        """
+        if job.trainers > 1:
+            return len(self.runs), max(1, job.trainers // len({run.spec.task.name for run in job.runs}))
+        wanted = self.runs[0].spec.method.targets
+        return sum(run.spec.method.targets == wanted for run in job.runs), 1
 
     def _fill(self) -> int:
         """Return how many lanes with the typical batch go through the model together."""

@@ -22,7 +22,8 @@ class RateSummary(TypedDict):
 
     ``dropped`` are runs that a search has decided not to train, ``stopped`` those that were beaten at a rung. Where any
     was stopped, those left were selected: they have no spread and no interval, and are compared with nothing.
-    ``interval`` and ``validation_interval`` are Student's, ``bootstrap`` the BCa bootstrap's, all 95 %. ``volatility``
+    ``interval`` and ``validation_interval`` are Student's, ``bootstrap`` the BCa bootstrap's, all 95 %; over crossed
+    seeds the first know what runs share, and the last is None. ``volatility``
     is the mean over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean
     absolute change.
     """
@@ -129,7 +130,8 @@ class Difference(TypedDict):
     ``values`` belong to ``seeds``; ``unpaired`` are the seeds that only one of the two finished. ``interval`` is
     Student's, ``bootstrap`` the BCa bootstrap's. ``detectable`` is the true difference that so many seeds with this
     spread detect with power 0.8, ``seeds_for_one_point`` how many would detect 1 point. ``pooled`` counts every
-    (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart.
+    (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart. Over crossed seeds ``interval``
+    knows what runs share, and ``bootstrap``, ``detectable`` and ``seeds_for_one_point`` are None.
     """
 
     first: str

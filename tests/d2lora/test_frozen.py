@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if request.param == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this torch has no oneDNN product")
     monkeypatch.setattr(products, "ONEDNN", request.param == "onednn")
+    monkeypatch.setattr(products, "SMALL", 0)
     return str(request.param)
 
 
@@ -58,9 +61,8 @@ def test_thin_products_of_equal_lanes_do_not_depend_on_their_length(rows: int) -
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_frozen_layer_computes_what_a_linear_one_does(bias: bool) -> None:
     linear = nn.Linear(20, 12, bias=bias).requires_grad_(False)
-    frozen = freeze(nn.Sequential(linear))[0]  # type: ignore[index]
+    frozen = freeze(nn.Sequential(copy.deepcopy(linear)))[0]  # type: ignore[index]
     assert type(frozen) is FrozenLinear
-    assert frozen.weight is linear.weight
     gradients = []
     for layer in (linear, frozen):
         x = drawn(3, 7, 20).requires_grad_()
@@ -74,6 +76,51 @@ def test_a_weight_that_is_trained_after_all_gets_its_gradient() -> None:
     layer = freeze(nn.Sequential(nn.Linear(4, 3)))[0].requires_grad_(True)  # type: ignore[index]
     layer(drawn(5, 4)).sum().backward()
     assert layer.weight.grad is not None
+
+
+def test_what_somebody_has_made_of_a_layer_stays() -> None:
+    class Special(nn.Linear):
+        pass
+
+    plain, special, patched = nn.Linear(4, 4), Special(4, 4), nn.Linear(4, 4)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    patched.forward = lambda x: 2 * x  # type: ignore[method-assign]
+    seen: list[nn.Module] = []
+    plain.register_forward_hook(lambda module, *_: seen.append(module))
+    model = nn.Sequential(plain, special, patched, normed, nn.Linear(4, 4))
+    keys = list(model.state_dict())
+    d2lora.attach_lanes(model, [Lane("lora", d2lora.get_method("lora").Config(rank=2))], ["4"])
+    assert [type(part) for part in model[1:3]] == [Special, nn.Linear]
+    assert type(model[0]) is FrozenLinear
+    assert type(normed) not in (nn.Linear, FrozenLinear)
+    x = drawn(8, 4)
+    model(x)
+    assert seen == [plain]
+    assert torch.equal(patched(x), 2 * x)
+    assert list(d2lora.detach(model).state_dict()) == keys
+    assert type(model[0]) is nn.Linear
+
+
+def test_layers_whose_weights_are_elsewhere_are_detached_all_the_same() -> None:
+    """ZeRO-3 leaves empty weights behind."""
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 6))
+    d2lora.attach_lanes(model, [Lane("lora", d2lora.get_method("lora").Config(rank=2))], ["1"])
+    for layer in model:
+        layer.weight.data = torch.empty(0)  # type: ignore[union-attr]
+    d2lora.detach(model)
+    assert [(type(layer), layer.in_features, layer.out_features) for layer in model] == [  # type: ignore[union-attr]
+        (nn.Linear, 6, 5),
+        (nn.Linear, 5, 6),
+    ]
+
+
+def test_no_rows_and_another_type_under_autocast_are_what_torch_makes_of_them() -> None:
+    layer = freeze(nn.Sequential(nn.Linear(4, 3)))[0]  # type: ignore[index]
+    assert layer(drawn(0, 4)).shape == (0, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(drawn(5, 4)).dtype == torch.bfloat16
+    with pytest.raises(RuntimeError, match="dtype"):
+        layer.bfloat16()(drawn(5, 4))
 
 
 class Tied(nn.Module):

@@ -57,7 +57,7 @@ def test_with_three_seeds_the_bca_interval_is_too_short_which_is_why_students_is
 
 
 @pytest.mark.parametrize("spreads", [(0.01, 0.01, 0.01), (0.01, 0.0, 0.01), (0.02, 0.0, 0.005), (0.0, 0.0, 0.01)])
-@pytest.mark.parametrize("sizes", [(3, 3), (4, 4), (5, 3)])
+@pytest.mark.parametrize("sizes", [(2, 5), (3, 3), (4, 4), (5, 3)])
 def test_intervals_of_crossed_seeds_cover_whatever_the_variance_comes_from(
     sizes: tuple[int, int], spreads: tuple[float, float, float]
 ) -> None:
@@ -68,7 +68,9 @@ def test_intervals_of_crossed_seeds_cover_whatever_the_variance_comes_from(
     drawn = drawn + generator.normal(0, rest, (SWEEPS, starts, orders))
     cells = [(start, order) for start in range(starts) for order in range(orders)]
     found = [mean_interval(values, cells) for values in drawn.reshape(SWEEPS, -1).tolist()]
-    assert 0.93 <= share(found, 0.0) <= 0.98  # a little too wide where nothing comes from one of the axes
+    assert share(found, 0.0) >= 0.93  # too wide where an axis has two seeds, or nothing comes from either
+    if of_start and of_order:
+        assert share([t_interval(values) for values in drawn.reshape(SWEEPS, -1).tolist()], 0.0) < 0.85
 
 
 def test_stratified_intervals_of_eight_tasks_and_five_seeds_cover_at_93_to_97_percent() -> None:

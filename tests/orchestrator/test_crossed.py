@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from orchestrator.comparisons import difference
-from orchestrator.crossed import are_crossed, independent_runs, mean_error, mean_interval, mean_p
+from orchestrator.crossed import are_crossed, mean_error, mean_interval, mean_p
 from orchestrator.intervals import paired_p, t_interval
 from orchestrator.variance import summarise
 
@@ -53,13 +53,20 @@ def test_the_order_of_runs_changes_nothing_and_a_gap_is_no_obstacle() -> None:
     assert 1 <= corner.freedom <= 2
 
 
+def test_runs_that_cannot_tell_the_axes_apart_have_no_interval() -> None:
+    cells, values = [(0, 0), (0, 1), (1, 2)], [0.70, 0.72, 0.75]
+    assert are_crossed(cells)
+    assert mean_error(values, cells) is None
+    assert mean_interval(values, cells) is None
+    assert mean_p(values, cells) is None
+
+
 @pytest.mark.parametrize(
     "cells", [[(0, 0), (1, 1), (2, 2)], [(0, 0), (0, 1), (0, 2)], [(0, 5), (1, 5), (2, 5)], [(0, 1), (1, 0), (2, 2)]]
 )
 def test_runs_of_plain_seeds_or_of_one_axis_are_independent(cells: list[tuple[int, int]]) -> None:
     values = [0.70, 0.73, 0.75]
     assert not are_crossed(cells)
-    assert independent_runs(cells) == 3
     assert mean_interval(values, cells) == t_interval(values)
     assert mean_p(values, cells) == paired_p(values)
 
@@ -69,15 +76,15 @@ def test_equal_values_have_no_error_to_divide_by() -> None:
     assert mean_p([0.0] * 12, CELLS) == 1.0
 
 
-def test_a_comparison_over_crossed_seeds_counts_the_shorter_axis() -> None:
+def test_a_comparison_over_crossed_seeds_knows_what_they_share() -> None:
     cells = dict(enumerate(CELLS))
     first, second = dict(enumerate(VALUES)), dict.fromkeys(range(12), 0.69)
     crossed, alone = difference(("a", "b"), first, second, cells), difference(("a", "b"), first, second)
     assert crossed["interval"] == mean_interval([value - 0.69 for value in VALUES], CELLS)
     assert (crossed["p"] or 0) > (alone["p"] or 0)
-    assert (crossed["detectable"] or 0) > (alone["detectable"] or 0)
-    assert crossed["bootstrap"] is None
-    assert alone["bootstrap"] is not None
+    for figure in ("bootstrap", "detectable", "seeds_for_one_point"):
+        assert crossed[figure] is None
+        assert alone[figure] is not None
 
 
 def test_a_sweep_over_seed_axes_has_intervals_that_know_what_runs_share() -> None:
