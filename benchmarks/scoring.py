@@ -1,5 +1,6 @@
 """(c) Questions scored a CPU second, from text to log-likelihoods, against lm-eval's Hugging Face backend."""
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 
+import d2lora
 from benchmarks.measure import Result, Target, compare, interleave
 from benchmarks.models import llama, one_thread
 from benchmarks.questions import make_examples, word_tokenizer
@@ -90,7 +92,7 @@ def lm_eval_arm(model: Any, tokenizer: Any, batch_size: int) -> Arm:
 
 def our_arm(model: Any, tokenizer: Any, *, share: bool) -> Arm:
     """Return this project's scorer, which tokenises too, as lm-eval does."""
-    engine = OneProcess(model, torch.device("cpu"))
+    engine = OneProcess(d2lora.freeze(copy.deepcopy(model)), torch.device("cpu"))  # as a champion is scored
 
     def score(examples: Sequence[Example]) -> Scores:
         items = tokenise(examples, tokenizer, LONGEST)
