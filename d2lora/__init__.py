@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _LAZY = {
     "attach": "attachment",
     "attach_lanes": "attachment",
-    "freeze": "frozen",
     "detach": "attachment",
     "held_factors": "attachment",
     "lane_rows": "attachment",
@@ -28,6 +27,7 @@ _LAZY = {
     "merge": "attachment",
     "LoraExport": "export",
     "to_lora": "export",
+    "freeze": "frozen",
     "Lane": "layer",
     "adapter_parameters": "state",
     "adapter_state": "state",
