@@ -90,22 +90,26 @@ def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
 
 
 @contextmanager
-def lane_rows(model: nn.Module, counts: Sequence[int] | None, draw: int = 0) -> Iterator[None]:
+def lane_rows(
+    model: nn.Module, counts: Sequence[int] | None, draw: int = 0, lengths: Sequence[int] | None = None
+) -> Iterator[None]:
     """Within: ``counts[l]`` rows of every batch belong to lane l, in lane order; a lane with 0 rows takes no part.
 
     Hold it around forward *and* backward, because gradient checkpointing runs the forward again. ``draw`` numbers the
-    pass for dropout.
+    pass for dropout. With ``lengths`` a batch is one row in which those rows follow one another: ``lengths[l]`` places
+    each of lane l's.
     """
     layers = adapted_layers(model)
     if not layers:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
     current = next(iter(layers.values())).current
-    before = (current.counts, current.draw)
+    before = (current.counts, current.draw, current.lengths)
     current.counts, current.draw = (None if counts is None else tuple(counts)), draw
+    current.lengths = None if lengths is None else tuple(lengths)
     try:
         yield
     finally:
-        current.counts, current.draw = before
+        current.counts, current.draw, current.lengths = before
 
 
 @contextmanager

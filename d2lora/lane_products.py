@@ -1,11 +1,13 @@
 """Products of rows with a thin matrix a lane: lane l owns ``sizes[l]`` consecutive rows.
 
-Lanes of equal size go through one batched product; others, and long ones where that is faster, through one each.
+Neighbours of equal size go through one batched product, or, where they are long and that is faster, through one each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,61 +17,76 @@ from d2lora.products import LONG, suits_onednn, times_mT
 Sizes = Sequence[int]
 
 
+class Run(NamedTuple):
+    """Neighbouring lanes of equal size, and their rows."""
+
+    lanes: slice
+    rows: slice
+    size: int
+
+
 def times_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Tensor:
     """Return each row times its lane's matrix, of shape (M, J)."""
-    if _equal(sizes) and not _long(rows_MK, sizes):
-        return torch.bmm(_by_lane(rows_MK, sizes), matrices_LKJ).flatten(0, 1)
-    parts = torch.split(rows_MK, list(sizes))
-    return _joined([times_mT(part, matrix.mT) for part, matrix in zip(parts, matrices_LKJ, strict=True)])
+
+    def of(rows_NTK: Tensor, matrices_NKJ: Tensor) -> Tensor:
+        if not _long(rows_NTK):
+            return torch.bmm(rows_NTK, matrices_NKJ).flatten(0, 1)
+        return _joined([times_mT(rows, matrix.mT) for rows, matrix in zip(rows_NTK, matrices_NKJ, strict=True)])
+
+    return _joined([of(_rows(rows_MK, run), matrices_LKJ[run.lanes]) for run in _runs(tuple(sizes))])
 
 
 def add_times_lanes(into_MJ: Tensor, rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> None:
     """Add each row times its lane's matrix to ``into_MJ``, in place."""
-    if _equal(sizes):
-        _by_lane(into_MJ, sizes).baddbmm_(_by_lane(rows_MK, sizes), matrices_LKJ)
-        return
-    parts = zip(torch.split(into_MJ, list(sizes)), torch.split(rows_MK, list(sizes)), matrices_LKJ, strict=True)
-    for into, rows, matrix in parts:
-        into.addmm_(rows, matrix)
+    for run in _runs(tuple(sizes)):
+        _rows(into_MJ, run).baddbmm_(_rows(rows_MK, run), matrices_LKJ[run.lanes])
 
 
 def outer_lanes(left_MK: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
     """Return ``left^T right`` over each lane's rows, of shape (L, K, J)."""
-    if _equal(sizes) and not _long(left_MK, sizes):
-        return torch.bmm(_by_lane(left_MK, sizes).mT, _by_lane(right_MJ, sizes))
-    parts = zip(torch.split(left_MK, list(sizes)), torch.split(right_MJ, list(sizes)), strict=True)
-    return torch.stack([times_mT(left.mT, right.mT) for left, right in parts])
+
+    def of(left_NTK: Tensor, right_NTJ: Tensor) -> Tensor:
+        if not _long(left_NTK):
+            return torch.bmm(left_NTK.mT, right_NTJ)
+        return torch.stack([times_mT(left.mT, right.mT) for left, right in zip(left_NTK, right_NTJ, strict=True)])
+
+    return _joined([of(_rows(left_MK, run), _rows(right_MJ, run)) for run in _runs(tuple(sizes))])
 
 
 def scale_lanes(rows_MK: Tensor, scale_LK: Tensor, sizes: Sizes, into_MK: Tensor) -> Tensor:
     """Write each row times its lane's scale into ``into_MK``, which may be the rows themselves, and return it."""
-    if _equal(sizes):
-        torch.mul(_by_lane(rows_MK, sizes), scale_LK[:, None], out=_by_lane(into_MK, sizes))
-        return into_MK
-    parts = zip(torch.split(rows_MK, list(sizes)), torch.split(into_MK, list(sizes)), scale_LK, strict=True)
-    for rows, into, scale in parts:
-        torch.mul(rows, scale, out=into)
+    for run in _runs(tuple(sizes)):
+        torch.mul(_rows(rows_MK, run), scale_LK[run.lanes, None], out=_rows(into_MK, run))
     return into_MK
 
 
 def lane_sums(rows_MK: Tensor, sizes: Sizes) -> Tensor:
     """Return the sum of each lane's rows, of shape (L, K)."""
-    if _equal(sizes):
-        return _by_lane(rows_MK, sizes).sum(1)
-    return torch.stack([part.sum(0) for part in torch.split(rows_MK, list(sizes))])
+    return _joined([_rows(rows_MK, run).sum(1) for run in _runs(tuple(sizes))])
 
 
-def _equal(sizes: Sizes) -> bool:
-    return min(sizes) == max(sizes)
+@lru_cache(maxsize=1024)
+def _runs(sizes: tuple[int, ...]) -> tuple[Run, ...]:
+    """Return the lanes as few runs of neighbours with equal sizes."""
+    runs: list[Run] = []
+    row = 0
+    for lane, size in enumerate(sizes):
+        if runs and runs[-1].size == size:
+            runs[-1] = Run(slice(runs[-1].lanes.start, lane + 1), slice(runs[-1].rows.start, row + size), size)
+        else:
+            runs.append(Run(slice(lane, lane + 1), slice(row, row + size), size))
+        row += size
+    return tuple(runs)
 
 
-def _long(rows: Tensor, sizes: Sizes) -> bool:
-    return suits_onednn(rows) and sizes[0] >= LONG
+def _rows(rows_MK: Tensor, run: Run) -> Tensor:
+    """Return the run's rows by lane, of shape (N, T, K)."""
+    return rows_MK[run.rows].view(-1, run.size, rows_MK.shape[1])
+
+
+def _long(rows_NTK: Tensor) -> bool:
+    return suits_onednn(rows_NTK) and rows_NTK.shape[1] >= LONG
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
-
-
-def _by_lane(rows_MK: Tensor, sizes: Sizes) -> Tensor:
-    return rows_MK.view(len(sizes), sizes[0], rows_MK.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,12 +30,14 @@ class Lane:
 class Pass:
     """What the adapted layers of a model share about the pass that is running.
 
-    ``counts[l]`` rows of the batch belong to lane l, in lane order; None means equal groups. ``draw`` numbers the
+    ``counts[l]`` rows of the batch belong to lane l, in lane order; None means equal groups. Where ``lengths`` are
+    given, the batch is one row in which they follow one another, ``lengths[l]`` places each. ``draw`` numbers the
     pass: dropout masks depend on it and on the lane's seed alone, so a recomputed forward draws the same ones and a
     lane's masks do not depend on its neighbours. ``held`` keeps the thin factors over passes, if they are to be kept.
     """
 
     counts: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] | None = None
     draw: int = 0
     held: HeldFactors | None = None
 
@@ -50,6 +53,18 @@ class Pass:
         if len(self.counts) != lanes or not total or rows % total:
             raise ValueError(f"lane_rows gave {list(self.counts)} for {lanes} lanes, but the batch has {rows} rows.")
         return tuple(count * (rows // total) for count in self.counts)
+
+    def extents(self, lanes: int, rows: int, length: int) -> list[tuple[int, int]]:
+        """Return (rows, length of each) of every lane, for a batch of ``rows`` rows of ``length`` places."""
+        if self.counts is None or self.lengths is None:
+            return [(count, length) for count in self.of(lanes, rows)]
+        found = list(zip(self.counts, self.lengths, strict=True))
+        if len(found) != lanes or rows != 1 or sum(count * own for count, own in found) != length:
+            raise ValueError(
+                f"lane_rows gave {list(self.counts)} rows of {list(self.lengths)} places for {lanes} lanes, but the "
+                f"batch has {rows} rows of {length} places."
+            )
+        return found
 
 
 @dataclass
@@ -130,16 +145,17 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the adapted product for ``x`` of shape (rows, ..., I); rows belong to lanes as the pass says."""
-        counts = self.current.of(len(self.lanes), x.shape[0])
-        active = tuple(lane for lane, count in enumerate(counts) if count)
-        each = x.shape[:-1].numel() // x.shape[0]
+        length = x.shape[:-1].numel() // x.shape[0]
+        extents = self.current.extents(len(self.lanes), x.shape[0], length)
+        active = tuple(lane for lane, (count, _) in enumerate(extents) if count)
+        x_MI = x.reshape(-1, self.in_features)
         y_MO = apply_factored(
-            x.reshape(-1, self.in_features),
+            x_MI,
             self.weight,
             self._factors(active),
-            [counts[lane] * each for lane in active],
+            [math.prod(extents[lane]) for lane in active],
             bias_O=self.bias,
-            adapter_x_MI=self._dropped(x, active, [counts[lane] for lane in active]),
+            adapter_x_MI=self._dropped(x_MI, active, [extents[lane] for lane in active]),
         )
         return y_MO.view(*x.shape[:-1], self.out_features)
 
@@ -159,18 +175,19 @@ class AdaptedLinear(nn.Module):
         held = self.current.held
         return build_factors([self], active) if held is None else held.of(self, active)
 
-    def _dropped(self, x: Tensor, active: Sequence[int], sizes: Sequence[int]) -> Tensor | None:
-        """Return ``x`` after each lane's own dropout, of shape (M, I), or None where nothing is dropped.
+    def _dropped(self, x_MI: Tensor, active: Sequence[int], extents: Sequence[tuple[int, int]]) -> Tensor | None:
+        """Return the input after each lane's own dropout, or None where nothing is dropped.
 
         A row draws its mask from a generator of its own, so padding at the end of a row changes nothing before it.
         """
         if not self.training or all(self.lanes[lane].config.dropout == 0 for lane in active):
             return None
         parts = []
-        for lane, part in zip(active, torch.split(x, list(sizes)), strict=True):
+        rows = torch.split(x_MI, [length for count, length in extents for _ in range(count)])
+        owners = [(lane, index) for lane, (count, _) in zip(active, extents, strict=True) for index in range(count)]
+        for (lane, index), row in zip(owners, rows, strict=True):
             spec, rate = self.lanes[lane], self.lanes[lane].config.dropout
-            for index, row in enumerate(part):
-                generator = Generator().manual_seed(hash((spec.seed, self.salt, self.current.draw, index)) % 2**63)
-                keep = torch.rand(row.shape, generator=generator) >= rate
-                parts.append(row * keep.to(row.device) / (1 - rate))
-        return torch.stack(parts).reshape(-1, self.in_features)
+            generator = Generator().manual_seed(hash((spec.seed, self.salt, self.current.draw, index)) % 2**63)
+            keep = torch.rand(row.shape, generator=generator) >= rate
+            parts.append(row * keep.to(row.device) / (1 - rate))
+        return torch.cat(parts)

@@ -15,10 +15,11 @@ from torch import nn
 
 import d2lora
 from orchestrator.adapter_files import load_adapter
+from orchestrator.answers import AnswerModel
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import OneProcess
 from orchestrator.files import read_json, sha256_of, write_json
-from orchestrator.model import DTYPES, AnswerModel, load_model, save_model
+from orchestrator.model import DTYPES, load_model, save_model
 from orchestrator.packed import pack_rows
 from orchestrator.results import RunFolder
 from orchestrator.score import Scored, accuracy, score_items

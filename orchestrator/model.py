@@ -1,4 +1,4 @@
-"""The one door to transformers: find a base model, load it, and compute logits only where answers are."""
+"""The one door to transformers, with `attention`: find a base model, load it and save what was made of it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from d2lora import match_targets
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
-from orchestrator.packed import pack_choices, pack_items, segment_mask
 from orchestrator.spec import ModelSpec, targets_of
-from orchestrator.tokens import Item
 
 if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would look for accelerators and say so
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -170,63 +168,6 @@ def save_model(model: nn.Module, base: Path, place: Path) -> None:
     quiet()
     model.save_pretrained(place)  # type: ignore[operator]
     load_tokenizer(base).save_pretrained(place)
-
-
-class AnswerModel(nn.Module):
-    """A causal language model that computes logits only where they are asked for.
-
-    The head on every token would cost 4 V d operations each, more than several layers (V = 49,152).
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, ids_BT: Tensor, where_A: Tensor, segments_BT: Tensor | None = None, positions_BT: Tensor | None = None
-    ) -> Tensor:
-        """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``.
-
-        Rows are padded on the right, so that no real token attends to padding and no mask is needed, unless choices
-        share a prompt (see `Packed`).
-        """
-        decoder: Any = self.model.base_model
-        mask = None if segments_BT is None else segment_mask(segments_BT)
-        hidden_BTH = decoder(
-            input_ids=ids_BT, attention_mask=mask, position_ids=positions_BT, use_cache=False
-        ).last_hidden_state
-        head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
-        logits_AV: Tensor = head(hidden_BTH.flatten(0, 1).index_select(0, where_A))
-        return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV
-
-    def check(self) -> bool:
-        """Refuse an architecture that does more than apply its head (a logit scale or cap), by comparing once.
-
-        Return whether choices may share a prompt: whether the architecture takes a mask and positions.
-        """
-        ids_BT = torch.arange(6, device=next(self.parameters()).device).reshape(2, 3)
-        with torch.no_grad():
-            whole = self.model(input_ids=ids_BT, use_cache=False).logits.flatten(0, 1).float()
-            ours = self(ids_BT, torch.arange(6, device=ids_BT.device))
-        resolution = torch.finfo(next(self.parameters()).dtype).eps
-        if not _distance(ours, whole) <= max(1e-3, resolution):  # the hidden states are the same: one rounding apart
-            raise InputError(
-                f"{type(self.model).__name__} changes its logits after the head (by up to "
-                f"{float((whole - ours).abs().max()):.3g}, where the largest is {float(whole.abs().max()):.3g}); "
-                "this is not supported."
-            )
-        item = Item(((0, 1, 2, 3), (0, 1, 4, 5)), (2, 2), 0, (1, 1))
-        device = ids_BT.device
-        with torch.no_grad():
-            apart, shared = (self(*pack([item]).inputs(device)) for pack in (pack_choices, pack_items))
-        # A mask takes other kernels, whose roundings add up over layers; one that is ignored changes a tenth or more.
-        return _distance(shared, apart) <= max(1e-3, 4 * resolution)
-
-
-def _distance(found: Tensor, wanted: Tensor) -> float:
-    """Return the norm of the difference by the norm of ``wanted``: 0 where both are zero, NaN where either has one."""
-    smallest = torch.finfo(wanted.dtype).tiny
-    return float((found - wanted).norm() / wanted.norm().clamp_min(smallest))
 
 
 def enable_checkpointing(model: nn.Module) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 import d2lora
 from orchestrator.adapter_files import save_adapter
+from orchestrator.answers import AnswerModel, allow_blocks
 from orchestrator.data import load_prepared
 from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
@@ -25,7 +26,7 @@ from orchestrator.halving import Contest, Verdict, reason
 from orchestrator.judging import Judge
 from orchestrator.lanes import lane_of_run
 from orchestrator.memory import keep_freed_pages
-from orchestrator.model import DTYPES, AnswerModel, enable_checkpointing, load_model
+from orchestrator.model import DTYPES, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
 from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score_items
@@ -128,6 +129,7 @@ class _Trainer:
         spec = self.runs[0].spec
         model = self._model()
         self.share = AnswerModel(model).check()
+        allow_blocks(model)
         d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -12,15 +13,18 @@ from orchestrator.tokens import Item
 
 Row = tuple[Sequence[int], int]
 """The ids of prompt and answer, and where the answer starts."""
+Blocks = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Rows padded on the right.
+    """Rows padded on the right, or one row in which they follow one another.
 
     ``where_A`` are flat positions in ``ids_BT`` whose logits predict ``wanted_A``; ``owner_A`` numbers the answer that
     each of them belongs to. ``segments_BT`` and ``positions_BT`` are there where choices share a prompt: 0 is the
     prompt, k the k-th choice, -1 padding; a token sees its own segment and the prompt, as if it stood right after it.
+    ``blocks`` are there where ``ids_BT`` is one row: (rows, length) of each block of rows that are padded to one
+    length, in order; a token sees its own row.
     """
 
     ids_BT: Tensor
@@ -29,26 +33,38 @@ class Packed:
     owner_A: Tensor
     segments_BT: Tensor | None = None
     positions_BT: Tensor | None = None
+    blocks: Blocks = ()
 
-    def inputs(self, device: torch.device) -> tuple[Tensor | None, ...]:
-        """Return ids, places, segments and positions on ``device``: what a model is called with."""
+    def inputs(self, device: torch.device) -> tuple[Tensor | Blocks | None, ...]:
+        """Return ids, places, segments, positions on ``device`` and blocks: what a model is called with."""
         tensors = (self.ids_BT, self.where_A, self.segments_BT, self.positions_BT)
-        return tuple(None if tensor is None else tensor.to(device) for tensor in tensors)
+        return (*(None if tensor is None else tensor.to(device) for tensor in tensors), self.blocks)
 
 
-def pack_rows(rows: Sequence[Row]) -> Packed:
-    """Return one row an answer, numbered in order; the logits before a token predict it."""
-    longest = max(len(ids) for ids, _ in rows)
-    ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+def pack_rows(rows: Sequence[Row], lengths: Sequence[int] | None = None) -> Packed:
+    """Return one row an answer, numbered in order; the logits before a token predict it.
+
+    ``lengths`` are what the rows are padded to, by default all to the longest; where they differ, the rows follow one
+    another in a single one.
+    """
+    lengths = lengths or [max(len(ids) for ids, _ in rows)] * len(rows)
+    ids_M = torch.zeros(sum(lengths), dtype=torch.long)
     where: list[int] = []
     wanted: list[int] = []
     owner: list[int] = []
-    for row, (ids, start) in enumerate(rows):
-        ids_BT[row, : len(ids)] = torch.tensor(ids)
-        where += range(row * longest + start - 1, row * longest + len(ids) - 1)
+    begin = 0
+    for row, ((ids, start), length) in enumerate(zip(rows, lengths, strict=True)):
+        ids_M[begin : begin + len(ids)] = torch.tensor(ids)
+        where += range(begin + start - 1, begin + len(ids) - 1)
         wanted += ids[start:]
         owner += [row] * (len(ids) - start)
-    return Packed(ids_BT, torch.tensor(where), torch.tensor(wanted), torch.tensor(owner))
+        begin += length
+    blocks = tuple((len(list(equal)), length) for length, equal in groupby(lengths))
+    places = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
+    if len(blocks) == 1:
+        return Packed(ids_M.view(blocks[0]), *places)
+    positions_M = torch.cat([torch.arange(length).repeat(count) for count, length in blocks])
+    return Packed(ids_M[None], *places, positions_BT=positions_M[None], blocks=blocks)
 
 
 def pack_choices(items: Sequence[Item]) -> Packed:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import d2lora
+from orchestrator.answers import allow_blocks
 from orchestrator.batches import draw_batches
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import PlainEngine
@@ -54,6 +55,7 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     times = shorten_model(model, LAYERS)
     left_out = whole - _bytes(model)
     model.to(device)
+    allow_blocks(model)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}

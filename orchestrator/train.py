@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
 
 from d2lora import lane_rows
+from orchestrator.answer_loss import answer_losses
+from orchestrator.answers import takes_blocks
 from orchestrator.batches import count_steps, draw_batches, share
+from orchestrator.blocks import padded_lengths
 from orchestrator.engine.engine import Engine
 from orchestrator.model import hidden_size
-from orchestrator.packed import Row, pack_rows
+from orchestrator.packed import Packed, Row, pack_rows
 from orchestrator.passes import pass_tokens, split_into_passes
 from orchestrator.schedule import rate_at
 from orchestrator.spec import OptimSpec
@@ -146,13 +148,14 @@ def _accumulate(
     with engine.accumulating():
         for number, (micro, shares, present) in enumerate(passes):
             draw = (step * micros + micro) * engine.world + engine.rank
-            with lane_rows(engine.model, [len(rows) for rows in shares], draw=draw):
-                losses_L = _losses(engine, shares) * torch.tensor(present, device=engine.device)
+            packed, lengths = _packed(engine.model, shares)
+            with lane_rows(engine.model, [len(rows) for rows in shares], draw, lengths):
+                losses_L = _losses(engine, shares, packed) * torch.tensor(present, device=engine.device)
                 weight_L = (engine.world / answers_L).to(losses_L)
                 engine.backward((losses_L * weight_L).sum(), last=number == len(passes) - 1)
             sums_L += losses_L.detach().double().cpu()
-            lengths = [len(ids) for rows in shares for ids, _ in rows]
-            tokens, places = tokens + sum(lengths), places + len(lengths) * max(lengths)
+            tokens += sum(len(ids) for rows in shares for ids, _ in rows)
+            places += packed.ids_BT.numel()
     means_L = engine.total(sums_L) / answers_L
     losses = [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
     return losses, tokens / places
@@ -192,12 +195,21 @@ def _members(lanes: Sequence[_Lane], micro_batch: int, most: int) -> list[list[i
     )
 
 
-def _losses(engine: Engine, shares: Sequence[Sequence[Row]]) -> Tensor:
+def _packed(model: nn.Module, shares: Sequence[Sequence[Row]]) -> tuple[Packed, list[int] | None]:
+    """Return the rows of all lanes as one pass, and what each lane's are padded to, if not all to one length."""
+    rows = [row for rows in shares for row in rows]
+    if not takes_blocks(model):
+        return pack_rows(rows), None
+    lengths = padded_lengths([(len(rows), max((len(ids) for ids, _ in rows), default=0)) for rows in shares])
+    packed = pack_rows(rows, [length for length, rows in zip(lengths, shares, strict=True) for _ in rows])
+    return packed, lengths if packed.blocks else None
+
+
+def _losses(engine: Engine, shares: Sequence[Sequence[Row]], packed: Packed) -> Tensor:
     """Return the summed loss of each lane's answer tokens, of shape (L,)."""
-    packed = pack_rows([row for rows in shares for row in rows])
     device = engine.device
     logits_AV = engine.logits(packed)
-    losses_A = cross_entropy(logits_AV, packed.wanted_A.to(device), reduction="none")
+    losses_A = answer_losses(logits_AV, packed.wanted_A.to(device))
     lane_B = torch.tensor([lane for lane, rows in enumerate(shares) for _ in rows], device=device)
     return losses_A.new_zeros(len(shares)).index_add(0, lane_B[packed.owner_A.to(device)], losses_A)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from d2lora import adapter_parameters, held_factors
+from orchestrator.answers import AnswerModel
 from orchestrator.engine.lane_adamw import LaneAdamW
-from orchestrator.model import AnswerModel
 from orchestrator.packed import Packed
 from orchestrator.spec import OptimSpec
 

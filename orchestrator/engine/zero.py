@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from d2lora import adapter_parameters, held_factors
+from orchestrator.answers import AnswerModel
 from orchestrator.engine.lane_adamw import LaneAdamW
 from orchestrator.engine.plain import step_lanes
-from orchestrator.model import AnswerModel
 from orchestrator.packed import Packed
 from orchestrator.spec import OptimSpec
 

@@ -11,9 +11,9 @@ import d2lora
 from d2lora.attachment import adapted_layers
 from d2lora.spectra import Bounds
 from orchestrator import diagnostics
+from orchestrator.answers import AnswerModel
 from orchestrator.diagnostics import Diagnoses, first_rows
 from orchestrator.engine.plain import PlainEngine
-from orchestrator.model import AnswerModel
 from orchestrator.packed import pack_rows
 from orchestrator.tokens import Item
 from tests.d2lora.test_layer import shake

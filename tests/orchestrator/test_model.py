@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
+from orchestrator.answers import AnswerModel
 from orchestrator.errors import InputError
-from orchestrator.model import AnswerModel, check_targets
+from orchestrator.model import check_targets
 from tests.orchestrator.tiny_llama import tiny_llama
 
 both_types = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -31,10 +32,8 @@ class ScalesItsLogits(LlamaForCausalLM):
 class IgnoresMasks(AnswerModel):
     """An architecture that takes a mask and does not heed it."""
 
-    def forward(
-        self, ids_BT: Tensor, where_A: Tensor, segments_BT: Tensor | None = None, positions_BT: Tensor | None = None
-    ) -> Tensor:
-        return super().forward(ids_BT, where_A, None, positions_BT)
+    def forward(self, ids_BT: Tensor, where_A: Tensor, segments_BT: Tensor | None = None, *others: Any) -> Tensor:
+        return super().forward(ids_BT, where_A, None, *others)
 
 
 def louder(model: nn.Module, times: float) -> nn.Module:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import d2lora
+from orchestrator import blocks
+from orchestrator.answers import allow_blocks
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import accuracy, score_items
 from orchestrator.spec import OptimSpec
@@ -61,10 +63,12 @@ def train(
     checkpointing: bool = False,
     stop: dict[int, int] | None = None,
     tokens: int | Literal["auto"] = "auto",
+    in_blocks: bool = True,
 ) -> tuple[PlainEngine, Story]:
     """Train some of `LANES` as one pack in float64; ``poison``: the lane (its place in the pack) whose adapter is NaN
     after two steps. With ``stop``, lanes are scored after every step, and left there where it says (lane -> step)."""
     model = tiny_llama().double()
+    assert not in_blocks or allow_blocks(model)
     d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
     if checkpointing:
         from orchestrator.model import enable_checkpointing
@@ -104,14 +108,37 @@ def solos() -> dict[int, tuple[dict[str, torch.Tensor], list[LaneStep]]]:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_every_lane_of_a_mixed_pack_ends_where_its_solo_run_ends(solos, checkpointing: bool) -> None:
-    engine, story = train(list(range(len(LANES))), checkpointing=checkpointing)
+@pytest.mark.parametrize("cost", [0, blocks.COST, None])
+def test_every_lane_of_a_mixed_pack_ends_where_its_solo_run_ends(
+    solos, checkpointing: bool, cost: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a block for every length, with as many as pay, and with rows padded to one length."""
+    monkeypatch.setattr(blocks, "COST", cost)
+    engine, story = train(list(range(len(LANES))), checkpointing=checkpointing, in_blocks=cost is not None)
     assert sorted(story.finished) == list(range(len(LANES)))
     for index, (state, steps) in solos.items():
         for name, value in d2lora.adapter_state(engine.model, index).items():
             torch.testing.assert_close(value, state[name], rtol=1e-9, atol=1e-11)
         assert [one.loss for one in story.steps[index]] == pytest.approx([one.loss for one in steps], rel=1e-9)
         assert [one.tokens for one in story.steps[index]] == [one.tokens for one in steps]
+
+
+def test_rows_of_other_lanes_pad_nothing_where_blocks_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def utilisation() -> float:
+        return train(list(range(len(LANES))))[1].steps[0][0].utilisation
+
+    padded = utilisation()
+    monkeypatch.setattr(blocks, "COST", 0)
+    assert utilisation() > padded
+
+
+def test_dropout_in_blocks_is_that_of_a_lane_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "COST", 0)
+    monkeypatch.setitem(globals(), "LANES", [*LANES, (lane("lora", 5, dropout=0.3), "a", 1e-2)])
+    last = len(LANES) - 1
+    (alone, _), (engine, _) = train([last]), train([1, last])
+    for name, value in d2lora.adapter_state(engine.model, 1).items():
+        torch.testing.assert_close(value, d2lora.adapter_state(alone.model)[name], rtol=1e-9, atol=1e-11)
 
 
 def test_lanes_of_a_short_task_leave_early(solos) -> None:

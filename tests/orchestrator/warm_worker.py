@@ -15,7 +15,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 
 import torch
 
-from orchestrator.model import AnswerModel
+from orchestrator.answers import AnswerModel
 from orchestrator.pack import train_pack
 
 

@@ -1,0 +1,117 @@
+"""Blocks of rows: the cheapest cut, the layout, and models that compute in them what they compute of padded rows."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator import answers, blocks
+from orchestrator.answers import AnswerModel, allow_blocks, takes_blocks
+from orchestrator.attention import PLAIN
+from orchestrator.blocks import padded_lengths
+from orchestrator.packed import Row, pack_rows
+from tests.orchestrator.tiny_llama import tiny_llama
+
+ROWS: list[Row] = [(tuple(range(5, 5 + length)), 2) for length in (7, 7, 4, 4, 4, 9)]
+
+
+def cost(lanes: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
+    """What a cut costs: places, and `COST` for each block; more than any if a row does not fit."""
+    if any(longest > length for (_, longest), length in zip(lanes, lengths, strict=True)):
+        return 10**9
+    number = len(list(itertools.groupby(lengths)))
+    return sum(rows * length for (rows, _), length in zip(lanes, lengths, strict=True)) + blocks.COST * number
+
+
+def test_the_cut_is_the_cheapest_of_all() -> None:
+    draw = random.Random(0)
+    for _ in range(200):
+        lanes = [(draw.randint(1, 3), draw.choice([5, 9, 11, 30])) for _ in range(draw.randint(1, 5))]
+        cheapest = min(cost(lanes, cut) for cut in itertools.product([5, 9, 11, 30], repeat=len(lanes)))
+        assert cost(lanes, padded_lengths(lanes)) == cheapest
+
+
+def test_lanes_without_rows_cost_nothing() -> None:
+    assert padded_lengths([(0, 0), (2, 8), (0, 0), (2, 8), (0, 0)]) == [8] * 5
+    assert padded_lengths([]) == []
+
+
+def test_rows_of_one_length_are_a_rectangle() -> None:
+    packed = pack_rows(ROWS[:2], [7, 7])
+    assert packed.ids_BT.shape == (2, 7)
+    assert packed.blocks == ()
+
+
+def test_rows_of_several_lengths_follow_one_another() -> None:
+    packed = pack_rows(ROWS, [7, 7, 5, 5, 5, 9])
+    assert packed.blocks == ((2, 7), (3, 5), (1, 9))
+    assert packed.ids_BT.shape == (1, 38)
+    assert packed.positions_BT is not None
+    assert packed.positions_BT[0].tolist() == [*range(7)] * 2 + [*range(5)] * 3 + [*range(9)]
+    assert packed.ids_BT[0, packed.where_A + 1].tolist() == packed.wanted_A.tolist()
+
+
+@pytest.mark.parametrize("lengths", [[7, 7, 5, 5, 5, 9], [7, 7, 4, 4, 4, 9], [9, 7, 9, 4, 9, 9]])
+def test_a_model_computes_in_blocks_what_it_computes_of_padded_rows(lengths: list[int]) -> None:
+    model = tiny_llama().double()
+    padded_AV = AnswerModel(model)(*pack_rows(ROWS).inputs(torch.device("cpu")))
+    assert allow_blocks(model)
+    for packed in (pack_rows(ROWS), pack_rows(ROWS, lengths)):
+        found_AV = AnswerModel(model)(*packed.inputs(torch.device("cpu")))
+        torch.testing.assert_close(found_AV, padded_AV, rtol=1e-9, atol=1e-12)
+
+
+def model_of(name: str, **settings: Any) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
+    model: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **(sizes | settings)))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "allowed"),
+    [
+        (lambda: model_of("qwen3"), True),
+        (lambda: model_of("mistral", sliding_window=None), True),
+        (lambda: model_of("mistral", sliding_window=4), False),
+        (lambda: model_of("gemma3_text", sliding_window=4), False),
+        (lambda: model_of("gpt2", n_embd=16, n_head=4, n_layer=2), True),
+        (lambda: model_of("opt", word_embed_proj_dim=16, ffn_dim=32), None),
+        (lambda: model_of("mamba", state_size=4), False),
+    ],
+    ids=["qwen3", "mistral", "mistral with a window", "gemma3", "gpt2", "opt", "mamba"],
+)
+def test_what_an_architecture_allows(model: Any, allowed: bool | None) -> None:
+    made = model()
+    before = AnswerModel(made)(*pack_rows(ROWS).inputs(torch.device("cpu")))
+    found = allow_blocks(made)
+    assert found == takes_blocks(made)
+    assert allowed is None or found == allowed
+    after = AnswerModel(made)(*pack_rows(ROWS, [7, 7, 4, 4, 4, 9] if found else None).inputs(torch.device("cpu")))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_computes_something_else_in_blocks_keeps_its_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = tiny_llama()
+    forward = type(model.model).forward
+
+    def unaware(self: Any, *args: Any, blocks: Any = None, **options: Any) -> Any:
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(type(model.model), "forward", unaware)
+    assert not allow_blocks(model)
+    assert model.config._attn_implementation == PLAIN
+
+
+def test_blocks_are_checked_at_the_precision_of_the_weights() -> None:
+    assert allow_blocks(tiny_llama().to(torch.bfloat16))
+    assert answers.takes_blocks(nn.Linear(2, 2)) is False
