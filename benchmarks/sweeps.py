@@ -23,8 +23,9 @@ BENCH = "sweeps"
 LIMIT = 2400.0  # seconds of one arm
 OURS, OURS_ON_RAY = "ours", "ours on Ray"
 TRAINER, TUNED = "PEFT + Trainer", "PEFT, tuned loop"
-PROCESSES, TUNE = "a process a run, 2 at once", "Ray Tune + PEFT"
-SIDE_BY_SIDE = (OURS_ON_RAY, PROCESSES, TUNE)  # arms that keep the cores busy with a process each
+PROCESSES = "a process a run, 2 at once"
+TUNE, TUNE_TRAIN = "Ray Tune + PEFT", "Ray Tune + Train + PEFT"
+SIDE_BY_SIDE = (OURS_ON_RAY, PROCESSES, TUNE, TUNE_TRAIN)  # arms that keep the cores busy with a process each
 WIDTHS = (1, 2, 4, 8)
 STEPS = 360  # of a run at 64 tokens each: start-up, of a quarter of a minute, is in every figure and weighs a tenth
 FEW = 40  # where the table is an aside
@@ -38,7 +39,8 @@ NOTES = {
     TRAINER: "one process, base loaded each run, full logits, random batches; logs nothing (report_to=none)",
     TUNED: "one base, adapters swapped, length buckets, answer-only logits, fused AdamW; logs nothing",
     PROCESSES: "the Trainer script once a run, on two cores; one after another it takes about its CPU seconds",
-    TUNE: "the Trainer script as trials of one CPU, 2 at once",
+    TUNE: "the Trainer script as trials of one CPU, 2 at once: the leanest form",
+    TUNE_TRAIN: "the same, a TorchTrainer a trial, as Ray's guide to tuning with Train has it",
 }
 
 
@@ -57,10 +59,11 @@ def full_plans() -> list[Plan]:
     """What is measured; the limits are the issue's, as ratios of time."""
     short, few = Case(32768, 64, "lora", STEPS), Case(32768, 64, "lora", FEW)
     ladder = tuple(_width(width) for width in WIDTHS)
+    on_ray = [Target(1 / 5, "at most", rival) for rival in (TUNE_TRAIN, TUNE)]
     default, tuned = Target(1 / 4, "at most", TRAINER), Target(1 / 1.5, "at most", TUNED)
     return [
         Plan(short, (OURS, TRAINER, TUNED), 3, TRAINER, {OURS: [default, tuned]}),
-        Plan(short, (OURS_ON_RAY, PROCESSES, TUNE), 1, TUNE, {OURS_ON_RAY: [Target(1 / 5, "at most", TUNE)]}),
+        Plan(short, (OURS_ON_RAY, PROCESSES, TUNE, TUNE_TRAIN), 1, TUNE_TRAIN, {OURS_ON_RAY: on_ray}),
         Plan(
             Case(8192, 64, "lora", STEPS),
             (OURS, TRAINER, TUNED),
@@ -81,7 +84,7 @@ def quick_plans() -> list[Plan]:
     case = Case(32768, 64, "lora", 16, seeds=2)
     return [
         Plan(case, (OURS, TRAINER, TUNED), 1, TRAINER),
-        Plan(case, (OURS_ON_RAY, TUNE), 1, TUNE),
+        Plan(case, (OURS_ON_RAY, TUNE, TUNE_TRAIN), 1, TUNE_TRAIN),
     ]
 
 
@@ -100,11 +103,12 @@ def command(arm: str, prepared: Prepared, out: Path) -> list[str]:
         TRAINER: ("sweep_peers", ["loop"]),
         PROCESSES: ("sweep_peers", ["processes"]),
         TUNED: ("sweep_peers_tuned", []),
-        TUNE: ("sweep_peers_tune", []),
+        TUNE: ("sweep_peers_tune", ["functions"]),
+        TUNE_TRAIN: ("sweep_peers_tune", ["trainers"]),
     }.get(arm, ("", []))
     if not module:
         return [sys.executable, "jobs/sweep.py", str(out / "recipe.yaml")]
-    at_once = {PROCESSES: ["2"], TUNE: ["2"]}.get(arm, [])
+    at_once = ["2"] if arm in (PROCESSES, TUNE, TUNE_TRAIN) else []
     return [sys.executable, "-m", f"benchmarks.{module}", *words, str(prepared.folder), str(out), *at_once]
 
 
