@@ -99,6 +99,8 @@ def lane_rows(
     pass for dropout. With ``lengths`` a batch is one row in which those rows follow one another: ``lengths[l]`` places
     each of lane l's.
     """
+    if lengths is not None and counts is None:
+        raise ValueError("lane_rows got lengths without counts: say how many rows of such a length a lane has.")
     layers = adapted_layers(model)
     if not layers:
         raise ValueError("The model has no adapters: call d2lora.attach first.")

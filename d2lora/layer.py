@@ -59,7 +59,7 @@ class Pass:
         if self.counts is None or self.lengths is None:
             return [(count, length) for count in self.of(lanes, rows)]
         found = list(zip(self.counts, self.lengths, strict=True))
-        if len(found) != lanes or rows != 1 or sum(count * own for count, own in found) != length:
+        if len(found) != lanes or sum(count * own for count, own in found) != rows * length:
             raise ValueError(
                 f"lane_rows gave {list(self.counts)} rows of {list(self.lengths)} places for {lanes} lanes, but the "
                 f"batch has {rows} rows of {length} places."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from orchestrator import attention
 from orchestrator.errors import InputError
 from orchestrator.packed import Blocks, Row, pack_choices, pack_items, pack_rows, segment_mask
 from orchestrator.tokens import Item
+
+_log = logging.getLogger(__name__)
 
 
 class AnswerModel(nn.Module):
@@ -80,26 +83,31 @@ def allow_blocks(model: nn.Module) -> bool:
     """
     config: Any = model.config
     text = config.get_text_config()
-    windows = getattr(text, "sliding_window", None) or set(getattr(text, "layer_types", None) or ()) - {
-        "full_attention"
-    }
-    if config._attn_implementation == attention.PLAIN and not windows:
-        attention.use(model, attention.IN_BLOCKS)
-        if takes_blocks(model) and not _same_in_blocks(model):
+    other_kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention"}
+    whole = not other_kinds and not getattr(text, "sliding_window", None)
+    if config._attn_implementation == attention.PLAIN and whole and attention.can_be_chosen(model):
+        reason = _differs_in_blocks(model)
+        if reason is not None:
+            _log.info("%s pads the rows of a pass to one length: %s", type(model).__name__, reason)
             attention.use(model, attention.PLAIN)
     return takes_blocks(model)
 
 
-def _same_in_blocks(model: nn.Module) -> bool:
+def _differs_in_blocks(model: nn.Module) -> str | None:
+    """Let ``model`` attend in blocks; return why it should not, or None if it computes the same so."""
     rows: list[Row] = [((0, 1, 2, 3, 4), 1), ((4, 3, 5, 0, 2), 1), ((2, 5, 1), 1), ((5, 0, 4), 1)]
     one = next(model.parameters())
     padded, flat = pack_rows(rows), pack_rows(rows, [len(ids) for ids, _ in rows])
-    with torch.no_grad():
-        try:
+    try:
+        attention.use(model, attention.IN_BLOCKS)
+        with torch.no_grad():
             padded_AV, flat_AV = (AnswerModel(model)(*packed.inputs(one.device)) for packed in (padded, flat))
-        except (TypeError, ValueError, RuntimeError):  # what an architecture that knows no blocks makes of them
-            return False
-    return _distance(flat_AV, padded_AV) <= max(1e-3, 4 * torch.finfo(one.dtype).eps)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever code that knows no blocks makes of them: it trains as it is
+        return f"{type(error).__name__}: {error}"
+    far = _distance(flat_AV, padded_AV)
+    return None if far <= max(1e-3, 4 * torch.finfo(one.dtype).eps) else f"its logits differ by {far:.2g} in blocks"
 
 
 def takes_blocks(model: nn.Module) -> bool:

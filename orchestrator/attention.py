@@ -13,8 +13,13 @@ PLAIN, IN_BLOCKS = "sdpa", "sdpa in blocks"
 """What transformers calls the attention that a model has by default, and this one."""
 
 
+def can_be_chosen(model: nn.Module) -> bool:
+    """Return whether the architecture lets one choose how it attends."""
+    return bool(getattr(model, "_can_set_attn_implementation", bool)())
+
+
 def use(model: nn.Module, name: str) -> None:
-    """Choose how the model attends; what it does not know stays as it was."""
+    """Choose how the model attends; what parts of it raise that cannot is transformers' own."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 

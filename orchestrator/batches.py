@@ -22,7 +22,7 @@ def draw_batches(
     """Yield the row numbers of each global batch, `count_steps` of them.
 
     Rows are sorted by length into buckets. The order of buckets depends on the task alone and which rows of a bucket
-    go together on the seed, so that the same step of every seed has rows of the same length.
+    go together on the seed, so that the same step of every seed has rows of similar length.
     """
     steps = count_steps(len(lengths), global_batch, epochs)
     by_length = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))

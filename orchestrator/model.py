@@ -130,6 +130,12 @@ def check_targets(path: Path, targets: str) -> dict[str, tuple[int, int]]:
         names = match_targets(model, targets_of(targets))
     except ValueError as error:
         raise InputError(f"targets={targets!r}: {error}") from None
+    head = [name for name in names if model.get_submodule(name) is model.get_output_embeddings()]
+    if head:
+        raise InputError(
+            f"targets={targets!r} names the head, {head[0]}, which computes logits of answers only: no lane's rows. "
+            "Leave it out; attention and mlp are sets of layers that can be adapted."
+        )
     layers = ((name, model.get_submodule(name)) for name in names)
     return {name: (layer.out_features, layer.in_features) for name, layer in layers}
 

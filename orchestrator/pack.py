@@ -129,7 +129,8 @@ class _Trainer:
         spec = self.runs[0].spec
         model = self._model()
         self.share = AnswerModel(model).check()
-        allow_blocks(model)
+        if self.device.type == "cpu":  # where it is known to pay
+            allow_blocks(model)
         d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)

@@ -21,10 +21,10 @@ class Packed:
     """Rows padded on the right, or one row in which they follow one another.
 
     ``where_A`` are flat positions in ``ids_BT`` whose logits predict ``wanted_A``; ``owner_A`` numbers the answer that
-    each of them belongs to. ``segments_BT`` and ``positions_BT`` are there where choices share a prompt: 0 is the
-    prompt, k the k-th choice, -1 padding; a token sees its own segment and the prompt, as if it stood right after it.
-    ``blocks`` are there where ``ids_BT`` is one row: (rows, length) of each block of rows that are padded to one
-    length, in order; a token sees its own row.
+    each of them belongs to. ``segments_BT`` are there where choices share a prompt: 0 is the prompt, k the k-th choice,
+    -1 padding; a token sees its own segment and the prompt, as if it stood right after it. ``blocks`` are there where
+    ``ids_BT`` is one row: (rows, length) of each block of rows that are padded to one length, in order; a token sees
+    its own row. ``positions_BT`` are there in both cases.
     """
 
     ids_BT: Tensor

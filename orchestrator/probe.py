@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from orchestrator.widths import Point, best_width, extended, worth_doubling
 
 LAYERS = 4  # of the base that are measured: time and memory grow with layers on a line
 SHARE = 0.02  # of a sweep's time that its probe may take
+SEEDS = 4  # whose batches the lanes of a measurement get in turn
 SECONDS = 3.0  # that a task's probe may take however short the sweep
 
 
@@ -55,7 +57,8 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     times = shorten_model(model, LAYERS)
     left_out = whole - _bytes(model)
     model.to(device)
-    allow_blocks(model)
+    if device.type == "cpu":  # as `pack` does
+        allow_blocks(model)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}
@@ -117,8 +120,9 @@ class _Probe:
         return sum(run.spec.method.targets == wanted for run in job.runs), 1
 
     def _fill(self) -> int:
-        """Return how many lanes with the typical batch go through the model together."""
-        tokens = min(self.optim.micro_batch, len(self.typical)) * max(map(_length, self.typical))
+        """Return how many lanes with the typical batch fit into one pass through the model."""
+        batch = self.typical[0]
+        tokens = min(self.optim.micro_batch, len(batch)) * max(map(_length, batch))
         return max(1, pass_tokens(self.tokens, self.device.type, hidden_size(self.model)) // tokens)
 
     def _point(self, lanes: int, idle: int) -> Point:
@@ -134,9 +138,10 @@ class _Probe:
         d2lora.detach(self.model)
         return Point(lanes, self.times * seconds, idle + round(self.times * held))
 
-    def _step(self, engine: PlainEngine, lanes: int, batch: Sequence[Item]) -> float:
-        """Return the seconds of one optimizer step in which every lane has this batch."""
-        plans = [LanePlan.of("probe", batch, 0, 1e-6, self.optim) for _ in range(lanes)]
+    def _step(self, engine: PlainEngine, lanes: int, batches: Sequence[Sequence[Item]]) -> float:
+        """Return the seconds of one optimizer step in which the lanes have these batches in turn."""
+        batch_of = itertools.cycle(batches)
+        plans = [LanePlan.of("probe", next(batch_of), 0, 1e-6, self.optim) for _ in range(lanes)]
         begin = time.perf_counter()
         train_lanes(engine, plans, self.optim, on_step=lambda _: None, on_end=lambda *_: None, tokens=self.tokens)
         return time.perf_counter() - begin
@@ -152,13 +157,20 @@ def _bytes(model: torch.nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[Item], list[Item]]:
-    """Return the batch whose longest row is of median length, and the batch with the longest row."""
+def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[list[Item]], list[list[Item]]]:
+    """Return the batches of `SEEDS` seeds at the step where the first one's longest row is of median length.
+
+    And, as the second, the one batch that has the longest row of that seed. At one step the seeds' rows are of one
+    bucket of lengths, as those of a pack's lanes are.
+    """
     lengths = [_length(item) for item in items]
-    batches = list(draw_batches(lengths, global_batch=optim.global_batch, epochs=1, task=task, seed=0))
-    batches.sort(key=lambda rows: max(lengths[row] for row in rows))
-    typical, longest = batches[len(batches) // 2], batches[-1]
-    return [items[row] for row in typical], [items[row] for row in longest]
+    drawn = [
+        list(draw_batches(lengths, global_batch=optim.global_batch, epochs=1, task=task, seed=seed))
+        for seed in range(SEEDS)
+    ]
+    steps = sorted(range(len(drawn[0])), key=lambda step: max(lengths[row] for row in drawn[0][step]))
+    typical = [[items[row] for row in batches[steps[len(steps) // 2]]] for batches in drawn]
+    return typical, [[items[row] for row in drawn[0][steps[-1]]]]
 
 
 def _length(item: Item) -> int:

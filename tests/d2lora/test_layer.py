@@ -125,6 +125,29 @@ def test_dropout_acts_in_training_only_and_a_lane_draws_what_it_draws_alone() ->
     torch.testing.assert_close(d2lora.merge(alone)(x), alone(x))
 
 
+def test_rows_of_several_lengths_in_one_row_are_those_of_their_lanes() -> None:
+    model = two_layers([lane("d2lora"), lane("lora", 1), lane("dora", 2)])
+    x = torch.randn(3, 4, 6, dtype=torch.float64)
+    with d2lora.lane_rows(model, [1, 0, 2]):
+        wanted = model(x)
+    flat = torch.cat([x[0], x[1, :3], x[2, :3]])
+    for shape in ((1, 10), (10,)):  # some architectures flatten a batch before a layer
+        with d2lora.lane_rows(model, [1, 0, 2], lengths=[4, 0, 3]):
+            found = model(flat.view(*shape, 6)).view(10, -1)
+        torch.testing.assert_close(found, torch.cat([wanted[0], wanted[1, :3], wanted[2, :3]]))
+
+
+def test_lengths_that_do_not_make_up_the_batch_are_refused_with_the_numbers() -> None:
+    model = two_layers([lane("lora"), lane("lora", 1)])
+    with (
+        d2lora.lane_rows(model, [1, 2], lengths=[4, 3]),
+        pytest.raises(ValueError, match=r"\[1, 2\] rows of \[4, 3\] places for 2 lanes.* 1 rows of 9 places"),
+    ):
+        model(torch.randn(1, 9, 6, dtype=torch.float64))
+    with pytest.raises(ValueError, match="lengths without counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):
+        pass
+
+
 def test_a_target_that_matches_nothing_names_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"Target '\*\.k_proj' matches no linear layer.*There are: \*\.0, \*\.2"):
         d2lora.attach_lanes(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), [lane("lora")], ["*.k_proj"])

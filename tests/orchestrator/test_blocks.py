@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+import d2lora
+from d2lora.methods.lora import LoraConfig
 from orchestrator import answers, blocks
 from orchestrator.answers import AnswerModel, allow_blocks, takes_blocks
 from orchestrator.attention import PLAIN
@@ -85,19 +87,59 @@ def model_of(name: str, **settings: Any) -> nn.Module:
         (lambda: model_of("mistral", sliding_window=4), False),
         (lambda: model_of("gemma3_text", sliding_window=4), False),
         (lambda: model_of("gpt2", n_embd=16, n_head=4, n_layer=2), True),
-        (lambda: model_of("opt", word_embed_proj_dim=16, ffn_dim=32), None),
+        (lambda: model_of("opt", word_embed_proj_dim=16, ffn_dim=32), True),
         (lambda: model_of("mamba", state_size=4), False),
     ],
     ids=["qwen3", "mistral", "mistral with a window", "gemma3", "gpt2", "opt", "mamba"],
 )
-def test_what_an_architecture_allows(model: Any, allowed: bool | None) -> None:
+def test_what_an_architecture_allows(model: Any, allowed: bool) -> None:
     made = model()
     before = AnswerModel(made)(*pack_rows(ROWS).inputs(torch.device("cpu")))
-    found = allow_blocks(made)
-    assert found == takes_blocks(made)
-    assert allowed is None or found == allowed
-    after = AnswerModel(made)(*pack_rows(ROWS, [7, 7, 4, 4, 4, 9] if found else None).inputs(torch.device("cpu")))
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+    assert allow_blocks(made) == takes_blocks(made) == allowed
+    if allowed:
+        after = AnswerModel(made)(*pack_rows(ROWS, [7, 7, 4, 4, 4, 9]).inputs(torch.device("cpu")))
+        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+
+
+MIXTURE = {"num_experts": 4, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "targets"),
+    [
+        ("opt", {"word_embed_proj_dim": 16, "ffn_dim": 32}, ["*.fc1", "*.q_proj"]),
+        ("qwen2_moe", MIXTURE, ["*.shared_expert.up_proj"]),
+    ],
+    ids=["opt", "qwen2_moe"],
+)
+def test_layers_that_get_their_input_flat_are_adapted_in_blocks(
+    name: str, settings: dict[str, Any], targets: list[str]
+) -> None:
+    logits = []
+    for lengths in (None, [7, 7, 4, 4, 4, 9]):
+        model = model_of(name, **settings)
+        assert lengths is None or allow_blocks(model)
+        d2lora.attach_lanes(model, [d2lora.Lane("lora", LoraConfig(rank=2), seed) for seed in range(3)], targets)
+        for lane in range(3):
+            for parameter in d2lora.adapter_parameters(model, lane).values():
+                torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(lane))
+        own = None if lengths is None else [7, 4, 9]
+        with d2lora.lane_rows(model, [2, 3, 1], lengths=own):
+            logits.append(AnswerModel(model)(*pack_rows(ROWS, lengths).inputs(torch.device("cpu"))))
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-5)
+
+
+def test_an_architecture_whose_code_raises_keeps_its_attention(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_args: Any, **_options: Any) -> Any:
+        raise KeyError("rope")
+
+    model: Any = tiny_llama()
+    monkeypatch.setattr(type(model.model), "forward", broken)
+    with caplog.at_level("INFO"):
+        assert not allow_blocks(model)
+    assert "LlamaForCausalLM pads the rows of a pass to one length: KeyError: 'rope'" in caplog.text
 
 
 def test_a_model_that_computes_something_else_in_blocks_keeps_its_attention(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Iterator
+
 from orchestrator.passes import pass_tokens, split_into_passes
 
 
-def test_lanes_share_passes_up_to_the_bound_and_keep_their_order() -> None:
-    assert split_into_passes({0: 4, 1: 4, 3: 4, 4: 4, 7: 4}, 8) == [[0, 1], [3], [4, 7]]
-    assert split_into_passes({0: 4, 1: 4, 2: 4}, 100) == [[0, 1, 2]]
+def cuts(lanes: int, passes: int) -> Iterator[list[range]]:
+    """Every way to cut so many lanes, in order, into so many passes."""
+    for inner in itertools.combinations(range(1, lanes), passes - 1):
+        yield [range(begin, end) for begin, end in itertools.pairwise((0, *inner, lanes))]
 
 
-def test_passes_are_as_few_as_hold_all_and_about_equal() -> None:
-    sizes = [40, 33, 60, 21, 47, 52, 38, 44, 29, 57]
-    passes = split_into_passes(dict(enumerate(sizes)), 170)
-    held = [sum(sizes[lane] for lane in one) for one in passes]
-    assert [lane for one in passes for lane in one] == list(range(len(sizes)))
-    assert len(passes) == 3
-    assert max(held) <= 170
-    assert min(held) >= 120
+def test_passes_are_the_fewest_and_then_the_most_equal() -> None:
+    draw = random.Random(0)
+    for _ in range(300):
+        sizes = [draw.randint(1, 8) for _ in range(draw.randint(1, 7))]
+        found = split_into_passes(dict(enumerate(sizes)), 8)
+        assert [lane for one in found for lane in one] == list(range(len(sizes)))
+        largest = max(sum(sizes[lane] for lane in one) for one in found)
+        held = {
+            passes: [max(sum(sizes[lane] for lane in one) for one in cut) for cut in cuts(len(sizes), passes)]
+            for passes in range(1, len(found) + 1)
+        }
+        assert largest == min(held[len(found)])
+        assert all(min(held[passes]) > 8 for passes in range(1, len(found)))
 
 
-def test_the_bound_is_kept_where_equal_shares_would_break_it() -> None:
-    assert split_into_passes({0: 6, 1: 6, 2: 6, 3: 6}, 16) == [[0, 1], [2, 3]]
-    assert split_into_passes({0: 1, 1: 9, 2: 9}, 10) == [[0, 1], [2]]
-    assert split_into_passes({0: 6, 1: 6, 2: 6}, 10) == [[0], [1], [2]]
-
-
-def test_a_lane_larger_than_the_bound_goes_alone() -> None:
+def test_a_lane_larger_than_the_bound_goes_alone_and_the_others_stay_together() -> None:
     assert split_into_passes({0: 9, 1: 1, 2: 20, 3: 1}, 8) == [[0], [1], [2], [3]]
+    assert split_into_passes({0: 16, 1: 16, 2: 2, 3: 2, 4: 2}, 8) == [[0], [1], [2, 3, 4]]
+    assert split_into_passes({0: 4, 1: 4, 2: 4}, 100) == [[0, 1, 2]]
 
 
 def test_no_lane_makes_no_pass() -> None:

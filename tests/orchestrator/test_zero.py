@@ -93,6 +93,23 @@ def test_two_ranks_agree_with_one_process_at_every_stage(tmp_path: Path, plain, 
                 assert found == pytest.approx(one, abs=1e-4)
 
 
+@pytest.mark.parametrize("stage", [1, 3])
+def test_ranks_agree_with_one_process_where_their_passes_are_in_blocks(
+    tmp_path: Path, plain, stage: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, story, _ = plain
+    monkeypatch.setenv("BLOCKS", "1")
+    outs = run_ranks(tmp_path, stage)
+    assert outs[0]["blocks"] != outs[1]["blocks"]  # the ranks' rows differ, and so do their cuts
+    for out in outs:
+        assert max(map(len, out["blocks"])) >= 3
+        for index in range(len(LANES)):
+            wanted = [one.loss for one in story.steps[index]]
+            assert out["losses"][str(index)] == pytest.approx(wanted, abs=1e-5)
+            for name, value in states[index].items():
+                torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
+
+
 def test_a_lane_that_is_nan_on_one_rank_leaves_on_all_and_its_neighbours_go_on(tmp_path: Path, plain) -> None:
     states, _, _ = plain
     for out in run_ranks(tmp_path, stage=2, poison=2):

@@ -1,6 +1,8 @@
 """One rank of a ZeRO test: trains the lanes of test_train and writes what came out.
 
 usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]     (RUNS: where lanes are judged at rungs)
+
+With BLOCKS in the environment all lanes share passes, in as many blocks as they have lengths; else each has its own.
 """
 
 from __future__ import annotations
@@ -10,31 +12,52 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 os.environ["DS_ACCELERATOR"] = "cpu"
 
 import torch
 
 import d2lora
+from orchestrator import blocks
+from orchestrator.answers import allow_blocks
 from orchestrator.diagnostics import Diagnoses
 from orchestrator.engine.zero import ZeroEngine
 from orchestrator.halving import Contest, Halving
 from orchestrator.judging import Judge
+from orchestrator.packed import Packed
 from orchestrator.score import mean_loss, score_items
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.test_train import DATA, LANES, OPTIM
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
 KEYS = [f"run{index}" for index in range(len(LANES))]
+BOUND: dict[bool, Literal["auto"] | int] = {True: "auto", False: 1}  # of a pass: all lanes in one, or each in its own
 CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of the lanes go on after two steps
+
+
+def _model(in_blocks: bool) -> torch.nn.Module:
+    model = tiny_llama()
+    if in_blocks:
+        blocks.COST = 0
+        assert allow_blocks(model)
+    return model
 
 
 def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, runs: str = "") -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
-    model = tiny_llama()
+    in_blocks, seen = "BLOCKS" in os.environ, []
+    model = _model(in_blocks)
     d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
     engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
+    logits = engine.logits
+
+    def watched(packed: Packed) -> torch.Tensor:
+        seen.append(packed.blocks)
+        return logits(packed)
+
+    engine.logits = watched
     plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
     losses: dict[int, list[float]] = {}
     ends: dict[str, list[int]] = {"finished": [], "diverged": [], "stopped": []}
@@ -63,7 +86,9 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
         ends["stopped"] += beaten
         return beaten
 
-    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, on_rung=on_rung, tokens=1)  # a pass for each lane
+    tokens = BOUND[in_blocks]
+    train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, on_rung=on_rung, tokens=tokens)
+    ends["blocks"] = seen.copy()
     # on one rank alone, as in a pack: nothing in there may wait for the others
     items = {index: DATA[LANES[index][1]] for index in ends["finished"]}
     diagnoses = Diagnoses(engine).of(items) if rank == 0 else {}
