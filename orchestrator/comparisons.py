@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.bootstrap import bca_interval, item_interval
+from orchestrator.bootstrap import item_interval
 from orchestrator.crossed import Cells, are_crossed, cells_of, mean_interval, mean_p
 from orchestrator.intervals import (
     holm,
@@ -20,6 +20,7 @@ from orchestrator.intervals import (
     smallest_detectable_difference,
     spread,
 )
+from orchestrator.resampled import mean_bootstrap
 from orchestrator.summary import Difference, Discordance, Predictions, Ratio, SeedDiscordance, Verdict
 
 SIGNIFICANT = 0.05
@@ -74,7 +75,7 @@ def difference(
         "mean": mean_difference(values) if values else None,
         "sd": sd,
         "interval": mean_interval(values, drawn),
-        "bootstrap": bca_interval(values) if alone else None,
+        "bootstrap": mean_bootstrap(values, drawn),
         "p": mean_p(values, drawn),
         "p_corrected": None,
         "detectable": smallest_detectable_difference(len(values), sd) if sd and alone else None,

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.aggregates import (
     improvement_interval,
-    interquartile_interval,
     interquartile_mean,
     probability_of_improvement,
-    task_mean_interval,
 )
 from orchestrator.comparisons import Finished, corrected, difference, reference_pairs
 from orchestrator.crossed import Cells, are_crossed, cells_of, mean_interval
 from orchestrator.intervals import spread
+from orchestrator.resampled import interquartile_bootstrap, task_mean_bootstrap
 from orchestrator.summary import Improvement, Macro, MacroMethod, TaskSummary
 from orchestrator.tie_groups import tie_groups
 
@@ -50,14 +49,14 @@ def _macro_method(
 ) -> MacroMethod:
     found = [task["methods"][method] for task in tasks.values() if method in task["methods"]]
     means = [each["mean"] for each in found if each["mean"] is not None and not each["stopped"]]
-    averages, drawn = list(by_seed.values()), [] if are_crossed(list(cells.values())) else strata or []
+    averages, drawn = list(by_seed.values()), list(cells.values())
     worst_seed = min(by_seed, key=lambda seed: (by_seed[seed], seed), default=None)
     return {
         "tasks": len(means),
         "mean": statistics.fmean(means) if len(means) == len(tasks) else None,
-        "bootstrap": task_mean_interval(drawn),
+        "bootstrap": task_mean_bootstrap(strata or [], drawn),
         "iqm": interquartile_mean(strata) if strata else None,
-        "iqm_interval": interquartile_interval(drawn),
+        "iqm_interval": interquartile_bootstrap(strata or [], drawn),
         "n": len(averages),
         "seed_mean": statistics.fmean(averages) if averages else None,
         "sd": spread(averages),

@@ -22,10 +22,9 @@ class RateSummary(TypedDict):
 
     ``dropped`` are runs that a search has decided not to train, ``stopped`` those that were beaten at a rung. Where any
     was stopped, those left were selected: they have no spread and no interval, and are compared with nothing.
-    ``interval`` and ``validation_interval`` are Student's, ``bootstrap`` the BCa bootstrap's, all 95 %; over crossed
-    seeds the first know what runs share, and the last is None. ``volatility``
-    is the mean over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean
-    absolute change.
+    ``interval`` and ``validation_interval`` are Student's, which knows what runs over crossed seeds share,
+    ``bootstrap`` the BCa bootstrap's where it can be quoted (see `resampled`), all 95 %. ``volatility`` is the mean
+    over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean absolute change.
     """
 
     lr: float
@@ -131,7 +130,7 @@ class Difference(TypedDict):
     Student's, ``bootstrap`` the BCa bootstrap's. ``detectable`` is the true difference that so many seeds with this
     spread detect with power 0.8, ``seeds_for_one_point`` how many would detect 1 point. ``pooled`` counts every
     (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart. Over crossed seeds ``interval``
-    knows what runs share, and ``bootstrap``, ``detectable`` and ``seeds_for_one_point`` are None.
+    knows what runs share, and ``detectable`` and ``seeds_for_one_point`` are None; ``bootstrap`` as in `RateSummary`.
     """
 
     first: str
@@ -180,8 +179,9 @@ class MacroMethod(TypedDict):
 
     ``mean`` is the mean of the tasks' means; None where a task has no finished run, or has lost seeds to rungs at the
     chosen rate: then it is not among the ``tasks``. ``bootstrap`` is its interval with seeds drawn again within tasks,
-    ``iqm`` the interquartile mean of all runs with the like interval. ``n``, ``seed_mean``, ``sd``, ``interval``,
-    ``worst`` are over the macro averages of the seeds that finished on all tasks.
+    ``iqm`` the interquartile mean of all runs with the like interval, both where they can be quoted (`resampled`).
+    ``n``, ``seed_mean``, ``sd``, ``interval``, ``worst`` are over the macro averages of the seeds that finished on all
+    tasks.
     """
 
     tasks: int

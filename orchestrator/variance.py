@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from orchestrator.best_of import best_of_n
-from orchestrator.bootstrap import bca_interval
 from orchestrator.claims import claims, headline
 from orchestrator.comparisons import (
     Finished,
@@ -20,10 +19,11 @@ from orchestrator.comparisons import (
     with_items,
     with_volatility,
 )
-from orchestrator.crossed import Cell, Cells, are_crossed, mean_interval
+from orchestrator.crossed import Cell, Cells, mean_interval
 from orchestrator.intervals import Interval, seeds_needed, smallest_detectable_difference, spread
 from orchestrator.left_out import limits_of_search, most_tried
 from orchestrator.macro import macro_averages
+from orchestrator.resampled import mean_bootstrap
 from orchestrator.sources import variance_sources
 from orchestrator.summary import (
     BestOf,
@@ -101,7 +101,7 @@ def summarise_rate(rows: Sequence[Row]) -> RateSummary:
         "mean": _mean(accuracies),
         "sd": None if stopped else spread(accuracies),
         "interval": None if stopped else _interval(done, "accuracy"),
-        "bootstrap": None if stopped else _bootstrap(done, accuracies),
+        "bootstrap": None if stopped else mean_bootstrap(accuracies, [_cell(row) for row in done]),
         "worst": float(worst["accuracy"]) if worst else None,
         "worst_seed": worst["seed"] if worst else None,
         "diverged": len(diverged),
@@ -231,11 +231,6 @@ def _interval(rows: Sequence[Row], key: str) -> Interval | None:
     """Return the interval of the mean over the rows that have the figure."""
     known = [row for row in rows if row.get(key) is not None]
     return mean_interval([float(row[key]) for row in known], [_cell(row) for row in known])
-
-
-def _bootstrap(rows: Sequence[Row], values: Sequence[float]) -> Interval | None:
-    """Return the BCa interval; none where runs share seeds, for it would draw them as if they did not."""
-    return None if are_crossed([_cell(row) for row in rows]) else bca_interval(values)
 
 
 def _cell(row: Row) -> Cell:

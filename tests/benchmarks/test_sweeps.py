@@ -42,6 +42,7 @@ def test_the_limits_are_the_issues_as_ratios_of_time():
         (32768, 64, sweeps.TRAINER): 0.25,
         (32768, 64, sweeps.TUNED): pytest.approx(2 / 3),
         (32768, 64, sweeps.TUNE): 0.2,
+        (32768, 64, sweeps.TUNE_TRAIN): 0.2,
         (8192, 64, sweeps.TRAINER): 0.4,
         (8192, 64, sweeps.TUNED): pytest.approx(2 / 3),
         (32768, 512, sweeps.TUNED): pytest.approx(1 / 0.95),
@@ -101,7 +102,7 @@ def test_the_tables_have_walls_with_verdicts_and_cpu_without(monkeypatch):
     monkeypatch.setattr(sweeps, "_prepared", lambda case, *_: Prepared(Path("nowhere"), case))
     rows = sweeps.measure(quick=False, say=lambda _: None)
     judged = [row for row in rows if row.target]
-    assert len(judged) == 6
+    assert len(judged) == 7
     assert all(row.met and row.unit == "s" for row in judged)
     assert {row.median for row in rows if row.arm == sweeps.TUNE} == {8.0, 16.0}
     assert not any(row.target for row in sweeps.measure(quick=True, say=lambda _: None))

@@ -194,11 +194,12 @@ def test_figures_of_methods_champions_and_provenance_are_all_there(whole: Writte
 def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) -> None:
     words, summary = Page(whole[0]).text, whole[1]
     task = summary["tasks"]["arc_easy"]
-    found, pair, average = task["methods"]["d2lora"], task["differences"][0], summary["macro"]["methods"]["d2lora"]
-    assert f"{found['bootstrap'][0] * 100:.1f} to {found['bootstrap'][1] * 100:.1f}" in words  # type: ignore[index]
+    found, average = task["methods"]["d2lora"], summary["macro"]["methods"]["d2lora"]
     assert f"{seconds_a_point(found):.2f}" in words
-    assert between_points(pair["bootstrap"], 2) in words
-    assert f"{percent(average['iqm'])} {between(average['iqm_interval'])}" in words
+    assert (
+        f"{percent(average['mean'])} {between(average['bootstrap'])} {percent(average['iqm'])} {between(None)}" in words
+    )
+    assert "for interquartile means, from six tasks of five seeds on" in words
     best = task["families"]["d2lora"][-1]
     assert best["n"] == 2
     assert f"{percent(best['validation'])} {percent(best['test'])}" in words
@@ -206,6 +207,28 @@ def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) ->
     assert f"{percent(chance['probability'])} {between(chance['interval'])}" in words
     assert "speed of evaluation, merged over unmerged 1.91 2.00 over 1 as much here" in words
     assert "arc_easy: merging changed 3 of 600 answers, +0.05 points." in words
+
+
+def test_intervals_by_resampling_are_on_the_page_of_a_sweep_with_seeds_and_tasks_enough(tmp_path: Path) -> None:
+    rows = [
+        run(f"task{number}", name, seed, level + number / 50 + 0.003 * ((seed * number) % 5))
+        for number in range(1, 7)
+        for name, level in (("d2lora", 0.7), ("lora", 0.69))
+        for seed in range(7)
+    ]
+    text, summary = written(tmp_path, rows)
+    words, task, average = Page(text).text, summary["tasks"]["task3"], summary["macro"]["methods"]["d2lora"]
+    found, pair = task["methods"]["d2lora"], task["differences"][0]
+    assert found["bootstrap"] and pair["bootstrap"] and average["bootstrap"] and average["iqm_interval"]  # noqa: PT018
+    assert between(found["bootstrap"]) in words
+    assert between_points(pair["bootstrap"], 2) in words
+    shown = (
+        percent(average["mean"]),
+        between(average["bootstrap"]),
+        percent(average["iqm"]),
+        between(average["iqm_interval"]),
+    )
+    assert " ".join(shown) in words
 
 
 def test_ties_are_said_in_words(tmp_path: Path) -> None:
