@@ -96,11 +96,14 @@ def lane_rows(
     """Within: ``counts[l]`` rows of every batch belong to lane l, in lane order; a lane with 0 rows takes no part.
 
     Hold it around forward *and* backward, because gradient checkpointing runs the forward again. ``draw`` numbers the
-    pass for dropout. With ``lengths`` a batch is one row in which those rows follow one another: ``lengths[l]`` places
-    each of lane l's.
+    pass for dropout. ``lengths[l]`` is what each of lane l's rows is long: for a batch that is one row in which those
+    rows follow one another, and for layers that get their batch flat.
     """
-    if lengths is not None and counts is None:
-        raise ValueError("lane_rows got lengths without counts: say how many rows of such a length a lane has.")
+    if lengths is not None and len(lengths) != len(counts or ()):
+        raise ValueError(
+            f"lane_rows got {len(lengths)} lengths for {len(counts or ())} counts: give a lane both, the number of its "
+            "rows and their length."
+        )
     layers = adapted_layers(model)
     if not layers:
         raise ValueError("The model has no adapters: call d2lora.attach first.")

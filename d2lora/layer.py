@@ -30,8 +30,8 @@ class Lane:
 class Pass:
     """What the adapted layers of a model share about the pass that is running.
 
-    ``counts[l]`` rows of the batch belong to lane l, in lane order; None means equal groups. Where ``lengths`` are
-    given, the batch is one row in which they follow one another, ``lengths[l]`` places each. ``draw`` numbers the
+    ``counts[l]`` rows of the batch belong to lane l, in lane order; None means equal groups. ``lengths[l]`` is how many
+    places each of them has, where the batch does not show it: it may be flat, or one row of all. ``draw`` numbers the
     pass: dropout masks depend on it and on the lane's seed alone, so a recomputed forward draws the same ones and a
     lane's masks do not depend on its neighbours. ``held`` keeps the thin factors over passes, if they are to be kept.
     """

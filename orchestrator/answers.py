@@ -14,6 +14,7 @@ from orchestrator.packed import Blocks, Row, pack_choices, pack_items, pack_rows
 from orchestrator.tokens import Item
 
 _log = logging.getLogger(__name__)
+CPU = torch.device("cpu")
 
 
 class AnswerModel(nn.Module):
@@ -76,16 +77,18 @@ class AnswerModel(nn.Module):
         return _distance(shared, apart) <= max(1e-3, 4 * resolution)
 
 
-def allow_blocks(model: nn.Module) -> bool:
+def allow_blocks(model: nn.Module, device: torch.device = CPU) -> bool:
     """Let passes hold blocks of rows without padding between them, if ``model`` computes the same so; return whether.
 
     It does not where a token depends on earlier ones other than by plain attention: by windows, or recurrent layers.
+    ``device`` is where it will train: on others than CPUs nobody has measured what blocks cost, and there are none.
     """
     config: Any = model.config
     text = config.get_text_config()
     other_kinds = set(getattr(text, "layer_types", None) or ()) - {"full_attention"}
     whole = not other_kinds and not getattr(text, "sliding_window", None)
-    if config._attn_implementation == attention.PLAIN and whole and attention.can_be_chosen(model):
+    plain = config._attn_implementation == attention.PLAIN and attention.can_be_chosen(model)
+    if device.type == "cpu" and plain and whole:
         reason = _differs_in_blocks(model)
         if reason is not None:
             _log.info("%s pads the rows of a pass to one length: %s", type(model).__name__, reason)
@@ -102,8 +105,6 @@ def _differs_in_blocks(model: nn.Module) -> str | None:
         attention.use(model, attention.IN_BLOCKS)
         with torch.no_grad():
             padded_AV, flat_AV = (AnswerModel(model)(*packed.inputs(one.device)) for packed in (padded, flat))
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # whatever code that knows no blocks makes of them: it trains as it is
         return f"{type(error).__name__}: {error}"
     far = _distance(flat_AV, padded_AV)

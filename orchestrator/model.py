@@ -133,8 +133,8 @@ def check_targets(path: Path, targets: str) -> dict[str, tuple[int, int]]:
     head = [name for name in names if model.get_submodule(name) is model.get_output_embeddings()]
     if head:
         raise InputError(
-            f"targets={targets!r} names the head, {head[0]}, which computes logits of answers only: no lane's rows. "
-            "Leave it out; attention and mlp are sets of layers that can be adapted."
+            f"targets={targets!r} names the head, {head[0]}: it gets tokens of answers alone, not the rows of "
+            "lanes, and cannot be adapted. Name the layers instead, for example attention+mlp."
         )
     layers = ((name, model.get_submodule(name)) for name in names)
     return {name: (layer.out_features, layer.in_features) for name, layer in layers}

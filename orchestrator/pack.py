@@ -129,8 +129,7 @@ class _Trainer:
         spec = self.runs[0].spec
         model = self._model()
         self.share = AnswerModel(model).check()
-        if self.device.type == "cpu":  # where it is known to pay
-            allow_blocks(model)
+        allow_blocks(model, self.device)
         d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)

@@ -20,8 +20,8 @@ def pass_tokens(wanted: int | str, device: str, hidden: int) -> int:
 def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:
     """Return lanes, in order, in passes of at most ``most`` tokens; ``tokens[lane]`` is what a lane brings.
 
-    They are as few as can be and then as equal: a small one is slow. A lane is never split: one with more tokens has a
-    pass of its own.
+    They are as few as can be, and among such cuts one whose largest pass is smallest, which makes most passes about
+    equal. A lane is never split: one with more tokens has a pass of its own.
     """
     fewest = len(_filled(tokens, most))
     smallest = 1 + bisect_left(range(1, most), True, key=lambda size: len(_filled(tokens, size)) <= fewest)

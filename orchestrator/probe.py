@@ -57,8 +57,7 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     times = shorten_model(model, LAYERS)
     left_out = whole - _bytes(model)
     model.to(device)
-    if device.type == "cpu":  # as `pack` does
-        allow_blocks(model)
+    allow_blocks(model, device)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}

@@ -1,8 +1,8 @@
 """Pure: which intervals by resampling seeds are quoted: those that hold the truth about as often as they say.
 
-At 95 % they held it in 93 % of simulated sweeps or more from the numbers on that stand here (docs/statistics.md); with
-fewer they are too short, and Student's interval is what there is. Runs that share seeds (`crossed`) have none: they
-would be drawn as if they were independent.
+From the numbers of runs that stand here on, those of 95 % held it in at least 93 % of simulated sweeps
+(docs/statistics.md). With fewer they are too short and there is none; means over seeds have Student's. Runs that share
+seeds (`crossed`) have none either: they would be drawn as if they were independent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orchestrator.crossed import Cell, are_crossed
 from orchestrator.intervals import Interval
 
 SEEDS = 7
-"""For the mean of one method on one task: what they cannot leave is the range of their values."""
+"""For the mean, or mean difference, over seeds: means of resamples never leave the range of what was seen."""
 FEWEST, FREEDOM = 3, 8
 """For the mean over tasks: runs of each task, and runs in all beyond one a task."""
 TASKS, SEEDS_OF_TASK = 6, 5

@@ -195,14 +195,16 @@ def _members(lanes: Sequence[_Lane], micro_batch: int, most: int) -> list[list[i
     )
 
 
-def _packed(model: nn.Module, shares: Sequence[Sequence[Row]]) -> tuple[Packed, list[int] | None]:
-    """Return the rows of all lanes as one pass, and what each lane's are padded to, if not all to one length."""
+def _packed(model: nn.Module, shares: Sequence[Sequence[Row]]) -> tuple[Packed, list[int]]:
+    """Return the rows of all lanes as one pass, and what each lane's are padded to."""
     rows = [row for rows in shares for row in rows]
-    if not takes_blocks(model):
-        return pack_rows(rows), None
-    lengths = padded_lengths([(len(rows), max((len(ids) for ids, _ in rows), default=0)) for rows in shares])
+    longest = [max((len(ids) for ids, _ in rows), default=0) for rows in shares]
+    if takes_blocks(model):
+        lengths = padded_lengths([(len(rows), one) for rows, one in zip(shares, longest, strict=True)])
+    else:
+        lengths = [max(longest)] * len(shares)
     packed = pack_rows(rows, [length for length, rows in zip(lengths, shares, strict=True) for _ in rows])
-    return packed, lengths if packed.blocks else None
+    return packed, lengths
 
 
 def _losses(engine: Engine, shares: Sequence[Sequence[Row]], packed: Packed) -> Tensor:

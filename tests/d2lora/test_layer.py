@@ -144,8 +144,19 @@ def test_lengths_that_do_not_make_up_the_batch_are_refused_with_the_numbers() ->
         pytest.raises(ValueError, match=r"\[1, 2\] rows of \[4, 3\] places for 2 lanes.* 1 rows of 9 places"),
     ):
         model(torch.randn(1, 9, 6, dtype=torch.float64))
-    with pytest.raises(ValueError, match="lengths without counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):
+    with pytest.raises(ValueError, match="2 lengths for 0 counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):
         pass
+
+
+def test_dropout_of_a_flat_batch_is_that_of_its_rows() -> None:
+    model = two_layers([lane("lora", 1, dropout=0.5), lane("lora", 2, dropout=0.5)])
+    x = torch.randn(3, 5, 6, dtype=torch.float64)
+    for index in range(2):
+        for parameter in d2lora.adapter_parameters(model, index).values():
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(index))
+    with d2lora.lane_rows(model, [1, 2], lengths=[5, 5]), torch.no_grad():
+        rows, flat = model(x), model(x.flatten(0, 1))
+    torch.testing.assert_close(flat, rows.flatten(0, 1))
 
 
 def test_a_target_that_matches_nothing_names_what_there_is() -> None:

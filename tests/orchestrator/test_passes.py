@@ -15,7 +15,7 @@ def cuts(lanes: int, passes: int) -> Iterator[list[range]]:
         yield [range(begin, end) for begin, end in itertools.pairwise((0, *inner, lanes))]
 
 
-def test_passes_are_the_fewest_and_then_the_most_equal() -> None:
+def test_passes_are_the_fewest_and_then_the_largest_is_smallest() -> None:
     draw = random.Random(0)
     for _ in range(300):
         sizes = [draw.randint(1, 8) for _ in range(draw.randint(1, 7))]
