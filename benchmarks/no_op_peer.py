@@ -9,24 +9,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ray_peers import train_in_worker, tune_runs
+
 PARTS = "parts.json"
 
 
-def nothing() -> None:
+def nothing(config: dict[str, Any]) -> None:
     """Train nothing."""
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Start a trainer with one worker, and wait for it."""
-    import ray.train
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    TorchTrainer(
-        nothing,
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
-        run_config=ray.train.RunConfig(name=f"run-{config['number']}", storage_path=config["storage"]),
-    ).fit()
+    """One run, in the worker of a trainer."""
+    train_in_worker(nothing, config, config["storage"])
 
 
 def sweep(place: Path, runs: int, concurrent: int) -> dict[str, float]:
@@ -37,17 +31,9 @@ def sweep(place: Path, runs: int, concurrent: int) -> dict[str, float]:
     session = open_session(threads=1)
     opened = time.monotonic()
     try:
-        from ray import tune
-
-        results = tune.Tuner(
-            tune.with_resources(trial, {"cpu": 0.01}),
-            param_space={"number": tune.grid_search(list(range(runs))), "storage": str(place / "train")},
-            tune_config=tune.TuneConfig(max_concurrent_trials=concurrent),
-            run_config=tune.RunConfig(name="peer", storage_path=str(place / "tune"), verbose=0),
-        ).fit()
+        config = {"storage": str(place / "train")}
+        tune_runs(trial, runs, config, cpus=0.01, storage=place / "tune", at_once=concurrent)
         done = time.monotonic()
-        if results.errors:
-            raise RuntimeError(f"{len(results.errors)} trials failed, the first with {results.errors[0]}")
     finally:
         session.close()
     return {"Ray": opened - begin + time.monotonic() - done, "packs": done - opened}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ray_peers import train_in_worker, tune_runs
 from benchmarks.sweep_case import read
 
 CPUS = {"functions": 1.0, "trainers": 0.01}  # of a trial itself: a trainer's worker asks for its own
@@ -23,16 +24,7 @@ def train(config: dict[str, Any]) -> None:
 
 def start_trainer(config: dict[str, Any]) -> None:
     """One run in the worker of a TorchTrainer."""
-    import ray.train
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    TorchTrainer(
-        train,
-        train_loop_config=config,
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
-        run_config=ray.train.RunConfig(name=f"run-{config['number']}", storage_path=f"{config['out']}/train"),
-    ).fit()
+    train_in_worker(train, config, f"{config['out']}/train")
 
 
 def sweep(kind: str, folder: Path, out: Path, concurrent: int) -> None:
@@ -41,18 +33,9 @@ def sweep(kind: str, folder: Path, out: Path, concurrent: int) -> None:
 
     session = open_session(threads=1)
     try:
-        from ray import tune
-
-        numbers = tune.grid_search(list(range(len(read(folder).runs))))
-        trial = {"functions": train, "trainers": start_trainer}[kind]
-        results = tune.Tuner(
-            tune.with_resources(trial, {"cpu": CPUS[kind]}),
-            param_space={"number": numbers, "folder": str(folder), "out": str(out)},
-            tune_config=tune.TuneConfig(max_concurrent_trials=concurrent),
-            run_config=tune.RunConfig(name="peft", storage_path=str(out / "tune"), verbose=0),
-        ).fit()
-        if results.errors:
-            raise RuntimeError(f"{len(results.errors)} trials failed, the first with {results.errors[0]}")
+        trial, config = {"functions": train, "trainers": start_trainer}[kind], {"folder": str(folder), "out": str(out)}
+        runs = len(read(folder).runs)
+        tune_runs(trial, runs, config, cpus=CPUS[kind], storage=out / "tune", at_once=concurrent)
     finally:
         session.close()
 
