@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from d2lora.registry import available_methods, get_method
 
 if TYPE_CHECKING:
-    from d2lora.attachment import attach, attach_lanes, detach, held_factors, lane_rows, match_targets, merge
+    from d2lora.attachment import (
+        attach,
+        attach_lanes,
+        detach,
+        held_factors,
+        lane_places,
+        lane_rows,
+        match_targets,
+        merge,
+    )
     from d2lora.export import LoraExport, to_lora
     from d2lora.frozen import freeze
     from d2lora.layer import Lane
@@ -22,6 +31,7 @@ _LAZY = {
     "attach_lanes": "attachment",
     "detach": "attachment",
     "held_factors": "attachment",
+    "lane_places": "attachment",
     "lane_rows": "attachment",
     "match_targets": "attachment",
     "merge": "attachment",
@@ -50,6 +60,7 @@ __all__ = [
     "get_method",
     "held_factors",
     "lane_of",
+    "lane_places",
     "lane_rows",
     "load_adapter_state",
     "match_targets",

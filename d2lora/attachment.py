@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
-from torch import Generator, nn
+import torch
+from torch import Generator, Tensor, nn
 
 from d2lora.frozen import freeze, thaw
 from d2lora.held import HeldFactors
@@ -108,13 +111,30 @@ def lane_rows(
     if not layers:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
     current = next(iter(layers.values())).current
-    before = (current.counts, current.draw, current.lengths)
-    current.counts, current.draw = (None if counts is None else tuple(counts)), draw
-    current.lengths = None if lengths is None else tuple(lengths)
+    of_lanes = None if counts is None else tuple(counts), None if lengths is None else tuple(lengths)
+    before, current.draw = current.draw, draw
     try:
-        yield
+        with current.of_rows(*of_lanes):
+            yield
     finally:
-        current.counts, current.draw, current.lengths = before
+        current.draw = before
+
+
+def lane_places(
+    model: nn.Module, places_A: Tensor, rows: int, length: int
+) -> Callable[[], AbstractContextManager[None]]:
+    """Return what to hold around layers that get only some tokens of the batch that `lane_rows` describes.
+
+    ``places_A`` are their flat positions in the batch (rows, length), ascending; the layers get each as a row.
+    """
+    layer = next((module for module in model.modules() if isinstance(module, AdaptedLinear)), None)
+    if layer is None:
+        return nullcontext
+    sizes = [math.prod(extent) for extent in layer.current.extents(len(layer.lanes), rows, length)]
+    ends_L = torch.tensor(sizes, device=places_A.device).cumsum(0)
+    up_to_L = torch.searchsorted(places_A, ends_L).tolist()
+    counts = tuple(end - begin for begin, end in pairwise([0, *up_to_L]))
+    return lambda: layer.current.of_rows(counts, None)
 
 
 @contextmanager

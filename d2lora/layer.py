@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -40,6 +41,16 @@ class Pass:
     lengths: tuple[int, ...] | None = None
     draw: int = 0
     held: HeldFactors | None = None
+
+    @contextmanager
+    def of_rows(self, counts: tuple[int, ...] | None, lengths: tuple[int, ...] | None) -> Iterator[None]:
+        """Within: the batch has these rows of each lane, of these lengths."""
+        before = self.counts, self.lengths
+        self.counts, self.lengths = counts, lengths
+        try:
+            yield
+        finally:
+            self.counts, self.lengths = before
 
     def of(self, lanes: int, rows: int) -> tuple[int, ...]:
         """Return how many of a batch's ``rows`` belong to each of ``lanes``; ValueError with the numbers if unclear."""

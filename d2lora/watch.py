@@ -66,13 +66,9 @@ def as_merged(model: nn.Module) -> Iterator[None]:
 
 def merge_gap(layer: AdaptedLinear, lane: int, x_NI: Tensor) -> float:
     """Return ``max |x What^T + bias - forward(x)|`` for rows of one lane, What rounded to the weight's own type."""
-    counts, lengths = layer.current.counts, layer.current.lengths
-    layer.current.counts, layer.current.lengths = tuple(int(index == lane) for index in range(len(layer.lanes))), None
-    try:
-        with torch.no_grad():
-            return float((_by_merged(layer, lane, x_NI) - layer(x_NI)).abs().max())
-    finally:
-        layer.current.counts, layer.current.lengths = counts, lengths
+    alone = tuple(int(index == lane) for index in range(len(layer.lanes)))
+    with layer.current.of_rows(alone, None), torch.no_grad():
+        return float((_by_merged(layer, lane, x_NI) - layer(x_NI)).abs().max())
 
 
 def _keep(seen: Seen, name: str) -> Any:

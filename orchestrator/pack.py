@@ -17,7 +17,7 @@ from torch import nn
 
 import d2lora
 from orchestrator.adapter_files import save_adapter
-from orchestrator.answers import AnswerModel, allow_blocks
+from orchestrator.answers import AnswerModel
 from orchestrator.data import load_prepared
 from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
@@ -30,6 +30,7 @@ from orchestrator.model import DTYPES, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
 from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score_items
+from orchestrator.shortcuts import allow_shortcuts
 from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
@@ -129,7 +130,7 @@ class _Trainer:
         spec = self.runs[0].spec
         model = self._model()
         self.share = AnswerModel(model).check()
-        allow_blocks(model, self.device)
+        allow_shortcuts(model, self.device)
         d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)

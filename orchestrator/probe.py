@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 import d2lora
-from orchestrator.answers import allow_blocks
 from orchestrator.batches import draw_batches
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import PlainEngine
@@ -22,6 +21,7 @@ from orchestrator.memory import free_bytes, keep_freed_pages, peak_bytes, reset_
 from orchestrator.model import DTYPES, enable_checkpointing, hidden_size, load_model, shorten_model
 from orchestrator.passes import pass_tokens
 from orchestrator.plan import PlannedRun
+from orchestrator.shortcuts import allow_blocks, allow_narrow
 from orchestrator.spec import EngineSpec, OptimSpec, targets_of
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, train_lanes
@@ -58,6 +58,8 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     left_out = whole - _bytes(model)
     model.to(device)
     allow_blocks(model, device)
+    if times == 1:  # of four layers that stand for many, one that does less would stand for as many
+        allow_narrow(model)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from d2lora import lane_rows
 from orchestrator.answer_loss import answer_losses
-from orchestrator.answers import takes_blocks
 from orchestrator.batches import count_steps, draw_batches, share
 from orchestrator.blocks import padded_lengths
 from orchestrator.engine.engine import Engine
@@ -20,6 +19,7 @@ from orchestrator.model import hidden_size
 from orchestrator.packed import Packed, Row, pack_rows
 from orchestrator.passes import pass_tokens, split_into_passes
 from orchestrator.schedule import rate_at
+from orchestrator.shortcuts import takes_blocks
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
 

@@ -13,11 +13,13 @@ from torch import nn
 
 import d2lora
 from d2lora.methods.lora import LoraConfig
-from orchestrator import answers, blocks
-from orchestrator.answers import AnswerModel, allow_blocks, takes_blocks
+from orchestrator import blocks
+from orchestrator.answers import AnswerModel
 from orchestrator.attention import PLAIN
 from orchestrator.blocks import padded_lengths
 from orchestrator.packed import Row, pack_rows
+from orchestrator.shortcuts import allow_blocks, takes_blocks
+from tests.orchestrator.architectures import model_of
 from tests.orchestrator.tiny_llama import tiny_llama
 
 ROWS: list[Row] = [(tuple(range(5, 5 + length)), 2) for length in (7, 7, 4, 4, 4, 9)]
@@ -67,16 +69,6 @@ def test_a_model_computes_in_blocks_what_it_computes_of_padded_rows(lengths: lis
     for packed in (pack_rows(ROWS), pack_rows(ROWS, lengths)):
         found_AV = AnswerModel(model)(*packed.inputs(torch.device("cpu")))
         torch.testing.assert_close(found_AV, padded_AV, rtol=1e-9, atol=1e-12)
-
-
-def model_of(name: str, **settings: Any) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
-    model: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **(sizes | settings)))
-    return model.eval()
 
 
 @pytest.mark.parametrize(
@@ -155,4 +147,4 @@ def test_a_model_that_computes_something_else_in_blocks_keeps_its_attention(monk
 
 def test_blocks_are_checked_at_the_precision_of_the_weights() -> None:
     assert allow_blocks(tiny_llama().to(torch.bfloat16))
-    assert answers.takes_blocks(nn.Linear(2, 2)) is False
+    assert takes_blocks(nn.Linear(2, 2)) is False

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import d2lora
-from orchestrator.answers import allow_blocks
 from orchestrator.engine.plain import PlainEngine
+from orchestrator.shortcuts import allow_blocks, allow_narrow
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, LaneStep, train_lanes
@@ -40,6 +40,7 @@ def train(chosen: list[int], dtype: torch.dtype, poison: bool) -> tuple[dict[int
     """Return the adapters of the lanes that finished and which diverged; ``poison``: one turns to NaN at step 10."""
     model = tiny_llama(hidden=32).to(dtype)
     assert allow_blocks(model)
+    assert allow_narrow(model)
     d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
     engine = PlainEngine(model, len(chosen), OPTIM, torch.device("cpu"))
     plans = [_plan(*LANES[index]) for index in chosen]

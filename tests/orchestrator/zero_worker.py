@@ -20,13 +20,13 @@ import torch
 
 import d2lora
 from orchestrator import blocks
-from orchestrator.answers import allow_blocks
 from orchestrator.diagnostics import Diagnoses
 from orchestrator.engine.zero import ZeroEngine
 from orchestrator.halving import Contest, Halving
 from orchestrator.judging import Judge
 from orchestrator.packed import Packed
 from orchestrator.score import mean_loss, score_items
+from orchestrator.shortcuts import allow_blocks, allow_narrow
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.test_train import DATA, LANES, OPTIM
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
@@ -41,6 +41,7 @@ def _model(in_blocks: bool) -> torch.nn.Module:
     if in_blocks:
         blocks.COST = 0
         assert allow_blocks(model)
+        assert allow_narrow(model)
     return model
 
 
