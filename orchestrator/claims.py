@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.intervals import MOST_SEEDS, seeds_needed
 from orchestrator.left_out import left_out
+from orchestrator.seeds import LEVELS
 from orchestrator.summary import Difference, Macro, MethodSummary, Row, TaskSummary
 from orchestrator.wording import between, between_points, count, listed, number, p_value, percent, points, rate
 
@@ -74,11 +75,13 @@ def _standing(differences: Sequence[Difference], lost_to_rungs: Collection[str] 
         "tie": "not distinguishable from",
         "stopped": "not comparable (seeds were stopped at rungs) with",
         "unknown": "not comparable (fewer than 2 shared seeds) with",
+        "crossed": f"not comparable (seeds on two axes, fewer than {LEVELS} on one of them) with",
     }
     groups: dict[str, list[Difference]] = {word: [] for word in words}
     for found in differences:
         stopped = found["first"] in lost_to_rungs or found["second"] in lost_to_rungs
-        groups["stopped" if stopped else found["verdict"]].append(found)
+        crossed = found["verdict"] == "unknown" and found["n"] > 1
+        groups["stopped" if stopped else "crossed" if crossed else found["verdict"]].append(found)
     return [f"{words[word]} {_named(group, len(differences))}" for word, group in groups.items() if group]
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 from scipy import stats
 
 from orchestrator.intervals import Interval, mean_difference, paired_p, spread, t_interval
+from orchestrator.seeds import LEVELS
 
 Cell = tuple[int, int]
 """The seeds of a run: of its start, and of its order of the data."""
 Cells = Mapping[int, Cell]
 """By the seed that names a run; one that is not there has both from that seed."""
+AXES = (0, 1)
 
 
 class MeanError(NamedTuple):
@@ -36,7 +38,7 @@ def are_crossed(cells: Sequence[Cell]) -> bool:
 
     What all runs share is held: they are independent, and the mean is about that start, or that order.
     """
-    return any(1 < len({cell[axis] for cell in cells}) < len(cells) for axis in (0, 1))
+    return any(1 < len({cell[axis] for cell in cells}) < len(cells) for axis in AXES)
 
 
 def mean_interval(values: Sequence[float], cells: Sequence[Cell], level: float = 0.95) -> Interval | None:
@@ -69,44 +71,63 @@ def mean_error(values: Sequence[float], cells: Sequence[Cell]) -> MeanError | No
     With variances a between starts, b between orders and e of the rest, the mean over I starts and J orders has the
     variance ``a/I + b/J + e/(I J)``. From mean squares it is ``(MS_a + MS_b - MS_e) / (I J)``, with
     ``(MS_a + MS_b - MS_e)^2 / (MS_a^2 / (I - 1) + MS_b^2 / (J - 1) + MS_e^2 / ((I - 1) (J - 1)))`` degrees of freedom
-    (Satterthwaite 1946, An approximate distribution of estimates of variance components, Biometrics Bulletin 2). Here
-    a, b and e are means over pairs of runs (Koch 1967), which are the same on a full grid and need none. The error is
-    never less than that of independent runs with this spread, the degrees never less than the shorter axis has. None
-    where no two runs differ in their start alone, or in their order alone.
+    (Satterthwaite 1946, An approximate distribution of estimates of variance components, Biometrics Bulletin 2), but
+    not fewer than the shorter axis has. Here a, b and e are means over pairs of runs (Koch 1967), which are the same on
+    a full grid and need none. An axis whose variance comes out as 0 or less is pooled with the rest, the smallest first
+    (Thompson 1962, The problem of negative estimates of variance components, Annals of Mathematical Statistics 33).
+
+    None where an axis has fewer than `LEVELS` seeds, or where no two runs differ in their start alone, or in their
+    order alone.
     """
-    found = _components(values, cells)
-    if found is None:
+    n, levels = len(values), [len({cell[axis] for cell in cells}) for axis in AXES]
+    if min(levels) < LEVELS:
         return None
-    start, order, rest = found
-    n, levels = len(values), [len({cell[axis] for cell in cells}) for axis in (0, 1)]
-    variance = (start * _shared(cells, 0) + order * _shared(cells, 1) + rest * n) / n**2
-    squares = [rest + n / levels[0] * start, rest + n / levels[1] * order, rest]
-    freedoms = [levels[0] - 1, levels[1] - 1, max(1, n - sum(levels) + 1)]
-    spent = sum(square**2 / freedom for square, freedom in zip(squares, freedoms, strict=True))
-    freedom = (squares[0] + squares[1] - squares[2]) ** 2 / spent
+    kept = list(AXES)
+    while True:
+        between, rest = _components(values, cells, kept)
+        if any(map(math.isnan, [*between.values(), rest])):
+            return None
+        smallest = min(kept, key=between.__getitem__, default=None)
+        if smallest is None or between[smallest] > 0:
+            break
+        kept.remove(smallest)
+    variance = (sum(between[axis] * _shared(cells, axis) for axis in kept) + rest * n) / n**2
     error = math.sqrt(max(variance, statistics.variance(values) / n))
-    return MeanError(error, min(max(freedom, min(freedoms[:2])), n - 1))
+    return MeanError(
+        error, _freedom(n, [(levels[axis], rest + n / levels[axis] * between[axis]) for axis in kept], rest)
+    )
 
 
-def _components(values: Sequence[float], cells: Sequence[Cell]) -> tuple[float, float, float] | None:
-    """Return the variances between starts, between orders, and of the rest, unbiased: one may be below 0.
+def _freedom(n: int, squares: Sequence[tuple[int, float]], rest: float) -> float:
+    """Return the degrees of freedom of the mean squares' sum, from which all but one have ``rest`` taken away.
 
-    None where the runs do not tell them apart.
+    ``squares`` are an axis' seeds and its mean square; without any there is ``rest`` alone.
     """
-    pairs = list(combinations(range(len(values)), 2))
+    left_over = max(1, n - 1 - sum(levels - 1 for levels, _ in squares))
+    taken = (1 - len(squares)) * rest
+    spent = sum(square**2 / (levels - 1) for levels, square in squares) + taken**2 / left_over
+    fewest = min((levels for levels, _ in squares), default=n) - 1
+    return min(max((sum(square for _, square in squares) + taken) ** 2 / spent, fewest), n - 1)
 
-    def half_square(start: bool, order: bool) -> float:
-        """Return half the mean square between runs that differ in these axes alone; NaN where there are none."""
-        found = [(values[i] - values[j]) ** 2 / 2 for i, j in pairs if _differ(cells[i], cells[j]) == (start, order)]
+
+def _components(values: Sequence[float], cells: Sequence[Cell], axes: Sequence[int]) -> tuple[dict[int, float], float]:
+    """Return the variances between the seeds of each axis, and of the rest, unbiased: one may be below 0.
+
+    NaN where the runs do not tell them apart.
+    """
+    squares: dict[frozenset[int], list[float]] = {}
+    for (one, value), (other, another) in combinations(zip(cells, values, strict=True), 2):
+        differing = frozenset(axis for axis in axes if one[axis] != other[axis])
+        squares.setdefault(differing, []).append((value - another) ** 2 / 2)
+
+    def half_square(differing: Collection[int]) -> float:
+        """Return half the mean square between runs that differ in these axes alone: the sum of what they bring."""
+        found = squares.get(frozenset(differing))
         return statistics.fmean(found) if found else math.nan
 
-    starts, orders, both = half_square(True, False), half_square(False, True), half_square(True, True)
-    variances = both - orders, both - starts, starts + orders - both
-    return None if any(map(math.isnan, variances)) else variances
-
-
-def _differ(one: Cell, other: Cell) -> tuple[bool, bool]:
-    return one[0] != other[0], one[1] != other[1]
+    whole = half_square(axes)
+    between = {axis: whole - half_square([other for other in axes if other != axis]) for axis in axes}
+    return between, whole - sum(between.values())
 
 
 def _shared(cells: Sequence[Cell], axis: int) -> int:

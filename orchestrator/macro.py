@@ -5,15 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from orchestrator.aggregates import (
-    improvement_interval,
-    interquartile_mean,
-    probability_of_improvement,
-)
+from orchestrator.aggregates import interquartile_mean, probability_of_improvement
 from orchestrator.comparisons import Finished, corrected, difference, reference_pairs
-from orchestrator.crossed import Cells, are_crossed, cells_of, mean_interval
+from orchestrator.crossed import Cells, cells_of, mean_interval
 from orchestrator.intervals import spread
-from orchestrator.resampled import interquartile_bootstrap, task_mean_bootstrap
+from orchestrator.resampled import improvement_bootstrap, interquartile_bootstrap, task_mean_bootstrap
 from orchestrator.summary import Improvement, Macro, MacroMethod, TaskSummary
 from orchestrator.tie_groups import tie_groups
 
@@ -79,7 +75,7 @@ def _improvement(
         "first": pair[0],
         "second": pair[1],
         "probability": probability_of_improvement(first, second),
-        "interval": None if are_crossed(list(cells.values())) else improvement_interval(first, second),
+        "interval": improvement_bootstrap(first, second, list(cells.values())),
     }
 
 

@@ -54,7 +54,9 @@ def _accuracy(claim: str, published: str, others: Sequence[str], summary: Summar
         low_high = between_points(found["interval"])
         here = f"{points(found['mean'])} points" + (f" ({low_high})" if low_high != NOTHING else "")
         verdict = {"ahead": "ahead here too", "behind": "behind here", "tie": "no difference was shown"}
-        yield PaperClaim(f"{claim} ({found['second']})", published, here, verdict.get(found["verdict"], "one seed"))
+        yield PaperClaim(
+            f"{claim} ({found['second']})", published, here, verdict.get(found["verdict"], "too few seeds")
+        )
     if not pairs:
         yield PaperClaim(claim, published, NOT_MEASURED, "controls: matched adds it")
 
@@ -82,7 +84,7 @@ def _volatility(others: Sequence[str], summary: Summary) -> Iterator[PaperClaim]
 
 def _below_one(interval: Sequence[float] | None) -> str:
     if interval is None:
-        return "one seed"
+        return "too few seeds"
     if interval[1] < 1:
         return "lower here too"
     return "higher here" if interval[0] > 1 else "no difference was shown"

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from orchestrator.costs import START_SECONDS, Duration
 from orchestrator.estimate import Estimate
+from orchestrator.seeds import LEVELS
 from orchestrator.wording import NOTHING, count, percent, points
 
 GIB = 2**30
@@ -147,19 +148,30 @@ def _notes(found: Estimate) -> list[str]:
         notes.append(
             "search.kind=asha: all this is for the whole grid; every run begins, and some are stopped at rungs."
         )
+    if found.budget == "parameters" and found.shape is None:
+        notes.append("budget: parameters chooses ranks by the base's shape; those above are the recipe's.")
+    return notes + _seed_notes(found)
+
+
+def _seed_notes(found: Estimate) -> list[str]:
+    """Return what the seeds cannot show, or only in part."""
+    notes = []
     comparisons = (len(found.methods) - 1) * len(found.tasks)
     if found.independent_seeds > 1 and comparisons > 1:
         notes.append(
             f"The reference meets the others in {comparisons} comparisons, Holm-corrected together: the smallest p "
             f"must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
         )
-    if found.budget == "parameters" and found.shape is None:
-        notes.append("budget: parameters chooses ranks by the base's shape; those above are the recipe's.")
-    if found.independent_seeds < found.seeds:
+    if found.independent_seeds < 2 < found.seeds:
+        notes.append(
+            "On the grid of starts and orders one axis has two seeds, which do not tell how much seeds differ: nothing is "
+            f"tested. Give it {LEVELS}, or one, which is then held."
+        )
+    elif found.independent_seeds < found.seeds:
         notes.append(
             f"The {count(found.seeds, 'seed')} are a grid of starts and orders of data, which runs share: they show "
             f"what {found.independent_seeds} to {found.seeds} independent ones do, and the table takes the fewest."
         )
-    if found.independent_seeds < 2:
+    if found.seeds < 2:
         notes.append("One seed has no spread: no difference between methods can be tested.")
     return notes

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from orchestrator import wording
+from orchestrator import resampled, wording
 from orchestrator.budget_plot import draw_budgets
 from orchestrator.curve_plot import CurvePlot, draw_curves
 from orchestrator.curves import chosen, curve_band, losses
@@ -19,6 +19,7 @@ from orchestrator.panels import PanelPlot
 from orchestrator.paper import paper_claims
 from orchestrator.rate_plot import draw_rates
 from orchestrator.results import DONE
+from orchestrator.seeds import LEVELS
 from orchestrator.summary import Difference, RateSummary, Row, Summary, TaskSummary, family_of
 
 TEMPLATE = "report.html.j2"
@@ -85,6 +86,8 @@ def render_report(
             lost=[_lost(row) for row in rows if row["status"] not in DONE],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
             seeds=sorted({row["seed"] for row in rows}),
+            quoted=resampled,
+            least_on_axis=LEVELS,
         )
     )
 

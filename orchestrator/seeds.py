@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 LIMIT = 10**6  # of a seed on an axis: then no label of a pair, which is larger, is also a seed
+LEVELS = 3  # seeds on each of two axes, from which means over the grid are tested (docs/statistics.md)
 DIGITS = 3  # that each seed of a pair has at least in its label
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch can be seeded with
 CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -81,10 +82,12 @@ def independent(seeds: Sequence[int] | SeedAxes) -> int:
     Runs of a grid share their starts and their orders. With variances ``a`` between starts, ``b`` between orders and
     ``e`` of the rest, the mean over I starts and J orders has variance ``a/I + b/J + e/(I J)``, which is at most
     ``(a + b + e) / min(I, J)``. An axis of one seed is held: the answer is then about that start, or that order, alone.
+    A grid with two seeds on an axis is worth a single one: nothing is tested (`LEVELS`).
     """
     if not isinstance(seeds, SeedAxes):
         return len(seeds)
-    return min((size for size in (len(seeds.init), len(seeds.data)) if size > 1), default=1)
+    fewest, most = sorted((len(seeds.init), len(seeds.data)))
+    return most if fewest == 1 else fewest if fewest >= LEVELS else 1
 
 
 def seed_words(seed: int, init_seed: int, data_seed: int) -> str:

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.aggregates import improvement_interval, interquartile_interval, interquartile_mean, task_mean_interval
+from orchestrator.aggregates import interquartile_interval, interquartile_mean, task_mean_interval
 from orchestrator.bootstrap import bca_interval, item_interval
 from orchestrator.comparisons import corrected, difference
-from orchestrator.crossed import mean_interval
+from orchestrator.crossed import are_crossed, mean_interval
 from orchestrator.intervals import holm, paired_p, t_interval
 from orchestrator.resampled import (
     FEWEST,
     FREEDOM,
     SEEDS,
+    SEEDS_OF_PAIR,
     SEEDS_OF_TASK,
     TASKS,
+    improvement_bootstrap,
     interquartile_bootstrap,
     mean_bootstrap,
     task_mean_bootstrap,
@@ -70,7 +72,7 @@ def test_with_three_seeds_the_bca_interval_is_too_short_which_is_why_it_is_not_q
 
 
 @pytest.mark.parametrize("spreads", [(0.01, 0.01, 0.01), (0.01, 0.0, 0.01), (0.02, 0.0, 0.005), (0.0, 0.0, 0.01)])
-@pytest.mark.parametrize("sizes", [(2, 5), (3, 3), (4, 4), (5, 3)])
+@pytest.mark.parametrize("sizes", [(3, 3), (4, 4), (5, 3)])
 def test_intervals_of_crossed_seeds_cover_whatever_the_variance_comes_from(
     sizes: tuple[int, int], spreads: tuple[float, float, float]
 ) -> None:
@@ -80,21 +82,39 @@ def test_intervals_of_crossed_seeds_cover_whatever_the_variance_comes_from(
     drawn = generator.normal(0, of_start, (SWEEPS, starts, 1)) + generator.normal(0, of_order, (SWEEPS, 1, orders))
     drawn = drawn + generator.normal(0, rest, (SWEEPS, starts, orders))
     cells = [(start, order) for start in range(starts) for order in range(orders)]
-    found = [mean_interval(values, cells) for values in drawn.reshape(SWEEPS, -1).tolist()]
-    assert share(found, 0.0) >= 0.93  # too wide where an axis has two seeds, or nothing comes from either
+    held = share([mean_interval(values, cells) for values in drawn.reshape(SWEEPS, -1).tolist()], 0.0)
+    assert (
+        0.93 <= held <= (0.975 if of_start else 0.99)
+    )  # an axis that brings nothing is taken for one that brings some
     if of_start and of_order:
         assert share([t_interval(values) for values in drawn.reshape(SWEEPS, -1).tolist()], 0.0) < 0.85
 
 
+def test_with_two_seeds_on_an_axis_no_interval_of_crossed_seeds_is_quoted() -> None:
+    cells = [(start, order) for start in range(2) for order in range(5)]
+    assert are_crossed(cells)
+    assert mean_interval([0.01 * one for one in range(10)], cells) is None
+
+
 def test_stratified_intervals_of_eight_tasks_and_five_seeds_cover_at_93_to_97_percent() -> None:
-    ours, theirs = sweeps(5, 0.01), sweeps(5)
+    theirs = sweeps(5)
     assert 0.93 <= share([task_mean_interval(tasks) for tasks in theirs.tolist()], LEVELS.mean()) <= 0.97
     middle = interquartile_mean(by_task(theirs).tolist())
     assert 0.93 <= share([interquartile_interval(tasks) for tasks in theirs.tolist()], middle) <= 0.97
-    pairs = [(a[:2000], b[:2000]) for a, b in zip(by_task(ours), by_task(theirs), strict=True)]
+
+
+@pytest.mark.parametrize("lift", [0.0, 0.03])
+@pytest.mark.parametrize("tasks", [1, 2, 8])
+def test_the_improvement_interval_covers_at_93_to_97_percent_where_it_begins_to_be_quoted(
+    tasks: int, lift: float
+) -> None:
+    """A method without a lead is one drawn anew: of other sweeps, in another order."""
+    theirs = sweeps(SEEDS_OF_PAIR)[:, :tasks]
+    ours = sweeps(SEEDS_OF_PAIR, lift)[:, :tasks] if lift else theirs[::-1]
+    pairs = [(a[:2000], b[-2000:]) for a, b in zip(by_task(ours), by_task(theirs), strict=True)]
     wins = np.mean([((a[:, None] > b).mean() + (a[:, None] >= b).mean()) / 2 for a, b in pairs])
-    found = [improvement_interval(first, second) for first, second in zip(ours.tolist(), theirs.tolist(), strict=True)]
-    assert 0.93 <= share(found, float(wins)) <= 0.97
+    both = zip(ours.tolist(), theirs.tolist(), strict=True)
+    assert 0.93 <= share([improvement_bootstrap(first, second, []) for first, second in both], float(wins)) <= 0.97
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,31 @@ def test_the_order_of_runs_changes_nothing_and_a_gap_is_no_obstacle() -> None:
     assert mean_error(VALUES[::-1], CELLS[::-1]) == pytest.approx(mean_error(VALUES, CELLS), rel=1e-9)
     gap = mean_error(VALUES[1:], CELLS[1:])
     assert gap.error == pytest.approx(mean_error(VALUES, CELLS).error, rel=0.2)
-    corner = mean_error([0.7, 0.6, 0.8], [(0, 0), (0, 1), (1, 0)])
-    assert 1 <= corner.freedom <= 2
+    corner = mean_error(*zip(*[(GRID[i, j], (i, j)) for i, j in [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]], strict=True))
+    assert 2 <= corner.freedom <= 4
+
+
+def test_an_axis_that_brings_nothing_is_pooled_with_the_rest() -> None:
+    """One-way analysis of variance: the orders' mean square, with the orders' degrees of freedom."""
+    grid = np.array([[0.70, 0.74, 0.63], [0.71, 0.73, 0.65], [0.69, 0.75, 0.64], [0.71, 0.74, 0.64]])
+    cells = list(product(range(4), range(3)))
+    found = mean_error(grid.ravel().tolist(), cells)
+    assert found.error == pytest.approx(math.sqrt(4 * grid.mean(0).var(ddof=1) / 12), rel=1e-9)
+    assert found.freedom == pytest.approx(2, rel=1e-9)
+
+
+def test_where_neither_axis_brings_anything_the_runs_are_as_good_as_independent() -> None:
+    square = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]])  # a Latin square: all margins are equal
+    found = mean_error(square.ravel().tolist(), list(product(range(3), range(3))))
+    assert found == pytest.approx((math.sqrt(square.var(ddof=1) / 9), 8), rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [(2, 4), (4, 2), (2, 2)])
+def test_two_seeds_on_an_axis_do_not_tell_how_much_seeds_differ(sizes: tuple[int, int]) -> None:
+    cells = list(product(range(sizes[0]), range(sizes[1])))
+    values = GRID.ravel().tolist()[: len(cells)]
+    assert mean_error(values, cells) is None
+    assert (mean_interval(values, cells), mean_p(values, cells)) == (None, None)
 
 
 def test_runs_that_cannot_tell_the_axes_apart_have_no_interval() -> None:
@@ -101,6 +124,8 @@ def test_a_sweep_over_seed_axes_has_intervals_that_know_what_runs_share() -> Non
     method = found["tasks"]["t"]["methods"]["a"]
     assert method["interval"] == mean_interval(VALUES, CELLS)
     assert method["bootstrap"] is None
+    few = summarise([one for one in rows if one["data_seed"] < 2], {})
+    assert "not comparable (seeds on two axes, fewer than 3 on one of them) with" in few["headline"]
     macro = found["macro"]["methods"]["a"]
     assert macro["interval"] == mean_interval(VALUES, CELLS)
     assert (macro["bootstrap"], macro["iqm_interval"]) == (None, None)

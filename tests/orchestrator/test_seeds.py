@@ -154,7 +154,14 @@ def test_a_row_that_was_committed_before_there_were_axes_gets_both_seeds(tmp_pat
 
 @pytest.mark.parametrize(
     ("seeds", "worth"),
-    [([0], 1), ([0, 1, 2], 3), (axes([0, 1], [0, 1, 2]), 2), (axes([0], [0, 1, 2]), 3), (axes([1], [2]), 1)],
+    [
+        ([0], 1),
+        ([0, 1, 2], 3),
+        (axes([2, 3, 4, 5], [0, 1, 2]), 3),
+        (axes([0, 1], [0, 1, 2]), 1),
+        (axes([0], [0, 1, 2]), 3),
+        (axes([1], [2]), 1),
+    ],
 )
 def test_a_grid_is_worth_its_shorter_axis_and_a_held_seed_counts_for_nothing(seeds: Any, worth: int) -> None:
     assert independent(seeds) == worth
