@@ -164,8 +164,8 @@ def _seed_notes(found: Estimate) -> list[str]:
         )
     if found.independent_seeds < 2 < found.seeds:
         notes.append(
-            "On the grid of starts and orders one axis has two seeds, which do not tell how much seeds differ: nothing is "
-            f"tested. Give it {LEVELS}, or one, which is then held."
+            "On the grid of starts and orders one axis has two seeds, which do not tell how much seeds differ: nothing "
+            f"is tested. Give it {LEVELS}, or one, which is then held."
         )
     elif found.independent_seeds < found.seeds:
         notes.append(
