@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from d2lora.frozen import freeze, thaw
 from d2lora.held import HeldFactors
-from d2lora.layer import AdaptedLinear, Lane, Pass
+from d2lora.layer import AdaptedLinear, Lane, Pass, Places
 from d2lora.method import LowRankConfig
 from d2lora.registry import get_method
 
@@ -130,11 +130,11 @@ def lane_places(
     layer = next((module for module in model.modules() if isinstance(module, AdaptedLinear)), None)
     if layer is None:
         return nullcontext
-    sizes = [math.prod(extent) for extent in layer.current.extents(len(layer.lanes), rows, length)]
-    ends_L = torch.tensor(sizes, device=places_A.device).cumsum(0)
+    extents = layer.current.extents(len(layer.lanes), rows, length)
+    ends_L = torch.tensor([math.prod(extent) for extent in extents], device=places_A.device).cumsum(0)
     up_to_L = torch.searchsorted(places_A, ends_L).tolist()
     counts = tuple(end - begin for begin, end in pairwise([0, *up_to_L]))
-    return lambda: layer.current.of_rows(counts, None)
+    return lambda: layer.current.of_rows(counts, places=Places(places_A, extents))
 
 
 @contextmanager

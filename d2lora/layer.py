@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,6 +28,13 @@ class Lane:
     seed: int = 0
 
 
+class Places(NamedTuple):
+    """Which tokens of a batch layers get: flat positions, and (rows, length of each) of every lane in the batch."""
+
+    places_A: Tensor
+    extents: list[tuple[int, int]]
+
+
 @dataclass
 class Pass:
     """What the adapted layers of a model share about the pass that is running.
@@ -35,22 +43,26 @@ class Pass:
     places each of them has, where the batch does not show it: it may be flat, or one row of all. ``draw`` numbers the
     pass: dropout masks depend on it and on the lane's seed alone, so a recomputed forward draws the same ones and a
     lane's masks do not depend on its neighbours. ``held`` keeps the thin factors over passes, if they are to be kept.
+    ``places`` are there where layers get some tokens of the batch, each as a row: a token's mask is the batch's.
     """
 
     counts: tuple[int, ...] | None = None
     lengths: tuple[int, ...] | None = None
     draw: int = 0
     held: HeldFactors | None = None
+    places: Places | None = None
 
     @contextmanager
-    def of_rows(self, counts: tuple[int, ...] | None, lengths: tuple[int, ...] | None) -> Iterator[None]:
-        """Within: the batch has these rows of each lane, of these lengths."""
-        before = self.counts, self.lengths
-        self.counts, self.lengths = counts, lengths
+    def of_rows(
+        self, counts: tuple[int, ...] | None, lengths: tuple[int, ...] | None = None, places: Places | None = None
+    ) -> Iterator[None]:
+        """Within: layers get these rows of each lane, of these lengths, which are these places of the batch."""
+        before = self.counts, self.lengths, self.places
+        self.counts, self.lengths, self.places = counts, lengths, places
         try:
             yield
         finally:
-            self.counts, self.lengths = before
+            self.counts, self.lengths, self.places = before
 
     def of(self, lanes: int, rows: int) -> tuple[int, ...]:
         """Return how many of a batch's ``rows`` belong to each of ``lanes``; ValueError with the numbers if unclear."""
@@ -166,7 +178,7 @@ class AdaptedLinear(nn.Module):
             self._factors(active),
             [math.prod(extents[lane]) for lane in active],
             bias_O=self.bias,
-            adapter_x_MI=self._dropped(x_MI, active, [extents[lane] for lane in active]),
+            adapter_x_MI=self._dropped(x_MI, extents),
         )
         return y_MO.view(*x.shape[:-1], self.out_features)
 
@@ -186,19 +198,27 @@ class AdaptedLinear(nn.Module):
         held = self.current.held
         return build_factors([self], active) if held is None else held.of(self, active)
 
-    def _dropped(self, x_MI: Tensor, active: Sequence[int], extents: Sequence[tuple[int, int]]) -> Tensor | None:
+    def _dropped(self, x_MI: Tensor, extents: Sequence[tuple[int, int]]) -> Tensor | None:
         """Return the input after each lane's own dropout, or None where nothing is dropped.
 
         A row draws its mask from a generator of its own, so padding at the end of a row changes nothing before it.
         """
-        if not self.training or all(self.lanes[lane].config.dropout == 0 for lane in active):
+        if not self.training or all(lane.config.dropout == 0 for lane in self.lanes):
             return None
-        parts = []
-        rows = torch.split(x_MI, [length for count, length in extents for _ in range(count)])
-        owners = [(lane, index) for lane, (count, _) in zip(active, extents, strict=True) for index in range(count)]
-        for (lane, index), row in zip(owners, rows, strict=True):
-            spec, rate = self.lanes[lane], self.lanes[lane].config.dropout
-            generator = Generator().manual_seed(hash((spec.seed, self.salt, self.current.draw, index)) % 2**63)
-            keep = torch.rand(row.shape, generator=generator) >= rate
-            parts.append(row * keep.to(row.device) / (1 - rate))
-        return torch.cat(parts)
+        places = self.current.places
+        rows = [
+            (lane, index, length)
+            for lane, (count, length) in zip(self.lanes, extents if places is None else places.extents, strict=True)
+            for index in range(count)
+        ]
+        keep_MI = torch.cat([self._keep(lane, index, length) for lane, index, length in rows]).to(x_MI.device)
+        shares = [1 - lane.config.dropout for lane, _, length in rows for _ in range(length)]
+        share_M1 = torch.tensor(shares, dtype=at_least_float32(x_MI).dtype, device=x_MI.device)[:, None]
+        if places is not None:
+            keep_MI, share_M1 = (one.index_select(0, places.places_A) for one in (keep_MI, share_M1))
+        return (x_MI * keep_MI / share_M1).to(x_MI.dtype)
+
+    def _keep(self, lane: Lane, index: int, length: int) -> Tensor:
+        """Return which inputs of a lane's row are kept, of shape (length, I)."""
+        generator = Generator().manual_seed(hash((lane.seed, self.salt, self.current.draw, index)) % 2**63)
+        return torch.rand(length, self.in_features, generator=generator) >= lane.config.dropout

@@ -67,7 +67,7 @@ def as_merged(model: nn.Module) -> Iterator[None]:
 def merge_gap(layer: AdaptedLinear, lane: int, x_NI: Tensor) -> float:
     """Return ``max |x What^T + bias - forward(x)|`` for rows of one lane, What rounded to the weight's own type."""
     alone = tuple(int(index == lane) for index in range(len(layer.lanes)))
-    with layer.current.of_rows(alone, None), torch.no_grad():
+    with layer.current.of_rows(alone), torch.no_grad():
         return float((_by_merged(layer, lane, x_NI) - layer(x_NI)).abs().max())
 
 

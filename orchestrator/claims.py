@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.intervals import MOST_SEEDS, seeds_needed
 from orchestrator.left_out import left_out
-from orchestrator.seeds import LEVELS
 from orchestrator.summary import Difference, Macro, MethodSummary, Row, TaskSummary
 from orchestrator.wording import between, between_points, count, listed, number, p_value, percent, points, rate
 
@@ -75,7 +74,7 @@ def _standing(differences: Sequence[Difference], lost_to_rungs: Collection[str] 
         "tie": "not distinguishable from",
         "stopped": "not comparable (seeds were stopped at rungs) with",
         "unknown": "not comparable (fewer than 2 shared seeds) with",
-        "crossed": f"not comparable (seeds on two axes, fewer than {LEVELS} on one of them) with",
+        "crossed": "not comparable (too few seeds to tell two axes apart) with",
     }
     groups: dict[str, list[Difference]] = {word: [] for word in words}
     for found in differences:

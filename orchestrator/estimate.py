@@ -10,7 +10,7 @@ from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.costs import TFLOPS_CPU, TFLOPS_GPU, Costs, Duration, Memory, Rate, Work
 from orchestrator.halving import kept_together
 from orchestrator.plan import PlannedRun, expand, pack_runs
-from orchestrator.seeds import drawn, independent
+from orchestrator.seeds import drawn, independent, is_tested
 from orchestrator.shapes import ModelShape
 from orchestrator.spec import MethodSpec, SweepSpec, targets_of
 from orchestrator.task_sizes import TaskRows, rows_of
@@ -72,6 +72,7 @@ class Estimate:
     search: str
     runs_at_most: int
     independent_seeds: int
+    tested: bool
     budget: str
     tasks: list[TaskPlan]
     methods: list[MethodPlan]
@@ -121,6 +122,7 @@ def estimate(
         rates=len(sweep.optim.rates),
         seeds=len(drawn(sweep.seeds)),
         independent_seeds=independent(sweep.seeds),
+        tested=is_tested(sweep.seeds),
         search=sweep.search.kind,
         runs_at_most=sweep.runs_at_most,
         budget=sweep.budget,
@@ -138,7 +140,7 @@ def estimate(
         work_at_most=costs.total(full=True) if costs else None,
         duration=costs.duration(packs, trainers, rate, full=False) if costs else None,
         duration_at_most=costs.duration(packs, trainers, rate, full=True) if costs else None,
-        detectable=_detectable(independent(sweep.seeds)),
+        detectable=_detectable(independent(sweep.seeds) if is_tested(sweep.seeds) else 1),
     )
 
 

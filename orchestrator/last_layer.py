@@ -1,9 +1,9 @@
-"""The last layer where answers are read and nowhere else: its other outputs would be computed for nobody."""
+"""The last layer where answers are read: what it makes of other tokens, after keys and values, is for nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from d2lora import lane_places
 
 NAMES = ("self_attn.q_proj", "self_attn.o_proj", "post_attention_layernorm", "mlp")
-"""What treats each token by itself in a layer, after its keys and values, which later tokens need."""
+"""What in most architectures treats each token by itself, after keys and values; `shortcuts` tries it on the model."""
 FINAL = "norm"
 """The same after the last layer."""
 
 
+Forward = Callable[[Tensor], Tensor]
 _MARK = "computes_last_layer_at_answers"
 
 
@@ -28,21 +29,6 @@ def make_narrow(model: nn.Module, narrow: bool) -> None:
 def is_narrow(model: nn.Module) -> bool:
     """Return whether `make_narrow` has chosen so."""
     return bool(getattr(model, _MARK, False))
-
-
-@contextmanager
-def only_at(model: nn.Module, where_A: Tensor, rows: int, length: int) -> Iterator[None]:
-    """Within: the last layer of ``model`` computes the places ``where_A`` of a batch (rows, length), 0 elsewhere.
-
-    Keys and values it has everywhere. It ends with the forward: one that runs again in backward, as under gradient
-    checkpointing, would compute all.
-    """
-    where_A = torch.unique(where_A)  # sorted, as lanes are
-    at = lane_places(model, where_A, rows, length)
-    with ExitStack() as stack:
-        for part in token_wise(model):
-            stack.enter_context(_narrow(part, where_A, at))
-        yield
 
 
 def token_wise(model: nn.Module) -> list[nn.Module]:
@@ -57,18 +43,51 @@ def token_wise(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def _narrow(part: nn.Module, where_A: Tensor, at: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    whole = part.forward
+def only_at(model: nn.Module, where_A: Tensor, rows: int, length: int) -> Iterator[None]:
+    """Within: those parts of ``model`` compute the places ``where_A`` of a batch (rows, length), and 0 elsewhere.
 
-    def forward(x_BTI: Tensor) -> Tensor:
-        x_A1I = x_BTI.flatten(0, 1).index_select(0, where_A)[:, None]
-        with at():
-            y_AO = whole(x_A1I)[:, 0]
-        y_MO: Tensor = y_AO.new_zeros(x_BTI.shape[:-1].numel(), y_AO.shape[-1]).index_copy(0, where_A, y_AO)
-        return y_MO.view(*x_BTI.shape[:-1], -1)
+    It ends with the forward: one that runs again in backward, as under gradient checkpointing, would compute all.
+    """
+    where_A = torch.unique(where_A)  # sorted, as lanes are
+    at = lane_places(model, where_A, rows, length)
 
-    part.forward = forward
+    def narrow(whole: Forward) -> Forward:
+        def forward(x_BTI: Tensor) -> Tensor:
+            x_A1I = x_BTI.flatten(0, 1).index_select(0, where_A)[:, None]
+            with at():
+                y_AO = whole(x_A1I)[:, 0]
+            y_MO: Tensor = y_AO.new_zeros(x_BTI.shape[:-1].numel(), y_AO.shape[-1]).index_copy(0, where_A, y_AO)
+            return y_MO.view(*x_BTI.shape[:-1], -1)
+
+        return forward
+
+    with _changed(token_wise(model), narrow):
+        yield
+
+
+@contextmanager
+def noise_but_at(model: nn.Module, where_A: Tensor) -> Iterator[None]:
+    """Within: those parts get and give noise at every other place: it reaches no answer where nobody reads them."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noisy(x_BTI: Tensor) -> Tensor:
+        noise_BTI = torch.randn(x_BTI.shape, generator=generator).to(x_BTI)
+        return noise_BTI.flatten(0, 1).index_copy(0, where_A, x_BTI.flatten(0, 1)[where_A]).view_as(x_BTI)
+
+    with _changed(token_wise(model), lambda whole: lambda x_BTI: noisy(whole(noisy(x_BTI)))):
+        yield
+
+
+@contextmanager
+def _changed(parts: Sequence[nn.Module], change: Callable[[Forward], Forward]) -> Iterator[None]:
+    """Within: each part computes what ``change`` makes of its forward; its hooks, parameters and name stay."""
+    before = [(part, vars(part).get("forward")) for part in parts]
     try:
+        for part in parts:
+            part.forward = change(part.forward)
         yield
     finally:
-        del part.forward
+        for part, own in before:
+            vars(part).pop("forward", None)
+            if own is not None:
+                part.forward = own

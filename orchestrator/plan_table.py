@@ -157,15 +157,15 @@ def _seed_notes(found: Estimate) -> list[str]:
     """Return what the seeds cannot show, or only in part."""
     notes = []
     comparisons = (len(found.methods) - 1) * len(found.tasks)
-    if found.independent_seeds > 1 and comparisons > 1:
+    if found.tested and comparisons > 1:
         notes.append(
             f"The reference meets the others in {comparisons} comparisons, Holm-corrected together: the smallest p "
             f"must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
         )
-    if found.independent_seeds < 2 < found.seeds:
+    if not found.tested and found.seeds > 1:
         notes.append(
-            "On the grid of starts and orders one axis has two seeds, which do not tell how much seeds differ: nothing "
-            f"is tested. Give it {LEVELS}, or one, which is then held."
+            f"A grid of starts and orders with fewer than {LEVELS} seeds on an axis does not tell how much seeds "
+            f"differ: nothing is tested. Give each {LEVELS}, or one of them a single seed, which is then held."
         )
     elif found.independent_seeds < found.seeds:
         notes.append(

@@ -59,7 +59,7 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     model.to(device)
     allow_blocks(model, device)
     if times == 1:  # of four layers that stand for many, one that does less would stand for as many
-        allow_narrow(model)
+        allow_narrow(model, device)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}

@@ -106,7 +106,7 @@ def _resolve(data: dict[str, Any], places: Places) -> None:
 _EXAMPLES = {
     "tasks": "[arc_easy, boolq]",
     "methods": "[d2lora, lora]",
-    "seeds": "[0, 1, 2], or keys: {init: [0, 1], data: [0, 1, 2]}",
+    "seeds": "[0, 1, 2], or keys: {init: [0, 1, 2], data: [0, 1, 2]}",
 }
 
 

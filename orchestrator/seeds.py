@@ -65,7 +65,7 @@ Seeds = Annotated[
     Annotated[list[Seed], Field(min_length=1), Tag("list[int]")] | Annotated[SeedAxes, Tag("axes")],
     Discriminator(_kind),  # so that an error is told of the form that was meant, not of both
 ]
-"""What a recipe may say: ``[0, 1, 2]``, or ``{init: [0, 1], data: [0, 1, 2]}``."""
+"""What a recipe may say: ``[0, 1, 2]``, or ``{init: [0, 1, 2], data: [0, 1, 2]}``."""
 
 
 def drawn(seeds: Sequence[int] | SeedAxes) -> list[tuple[int, SeedPair | None]]:
@@ -82,12 +82,18 @@ def independent(seeds: Sequence[int] | SeedAxes) -> int:
     Runs of a grid share their starts and their orders. With variances ``a`` between starts, ``b`` between orders and
     ``e`` of the rest, the mean over I starts and J orders has variance ``a/I + b/J + e/(I J)``, which is at most
     ``(a + b + e) / min(I, J)``. An axis of one seed is held: the answer is then about that start, or that order, alone.
-    A grid with two seeds on an axis is worth a single one: nothing is tested (`LEVELS`).
     """
     if not isinstance(seeds, SeedAxes):
         return len(seeds)
+    return min((size for size in (len(seeds.init), len(seeds.data)) if size > 1), default=1)
+
+
+def is_tested(seeds: Sequence[int] | SeedAxes) -> bool:
+    """Return whether means over the seeds, once all have finished, are tested and have an interval."""
+    if not isinstance(seeds, SeedAxes):
+        return len(seeds) > 1
     fewest, most = sorted((len(seeds.init), len(seeds.data)))
-    return most if fewest == 1 else fewest if fewest >= LEVELS else 1
+    return fewest >= LEVELS or (fewest == 1 and most > 1)
 
 
 def seed_words(seed: int, init_seed: int, data_seed: int) -> str:

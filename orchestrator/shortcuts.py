@@ -1,4 +1,4 @@
-"""Ways to compute less that a model may take: each is tried on the model itself, and left where it changes a logit."""
+"""Ways to compute less that a model may take: each is tried on the model itself, and left where answers differ."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orchestrator import attention
 from orchestrator.answers import AnswerModel, distance
-from orchestrator.last_layer import make_narrow, token_wise
+from orchestrator.last_layer import is_narrow, make_narrow, noise_but_at, token_wise
 from orchestrator.packed import Packed, Row, pack_rows
 
 _log = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 ROWS: tuple[Row, ...] = (((0, 1, 2, 3, 4), 3), ((4, 3, 5, 0, 2), 1), ((2, 5, 1), 1), ((5, 0, 4), 2))
 
+ROUNDING = 8 * torch.finfo(torch.float32).eps
+
 
 def allow_shortcuts(model: nn.Module, device: torch.device = CPU) -> None:
     """Let ``model`` take those that it computes the same with, where it will train; ask before it is adapted."""
     allow_blocks(model, device)
-    allow_narrow(model)
+    allow_narrow(model, device)
 
 
 def allow_blocks(model: nn.Module, device: torch.device = CPU) -> bool:
@@ -50,26 +52,60 @@ def takes_blocks(model: nn.Module) -> bool:
     return bool(getattr(getattr(model, "config", None), "_attn_implementation", "") == attention.IN_BLOCKS)
 
 
-def allow_narrow(model: nn.Module) -> bool:
-    """Let the last layer compute only where answers are, if ``model`` computes the same so; return whether."""
-    if not token_wise(model):
+def allow_narrow(model: nn.Module, device: torch.device = CPU) -> bool:
+    """Let the last layer compute only where answers are, if ``model`` computes the same so; return whether.
+
+    Only on CPUs, as blocks.
+    """
+    if is_narrow(model):
+        return True
+    if device.type != "cpu" or not token_wise(model):
         return False
-    reason = _differs(model, lambda: make_narrow(model, True), pack_rows(ROWS))
+    reason = _mixes_tokens(model) or _differs(model, lambda: make_narrow(model, True), pack_rows(ROWS))
     if reason is not None:
         _log.info("%s computes its last layer for every token: %s", type(model).__name__, reason)
         make_narrow(model, False)
     return reason is None
 
 
+def _mixes_tokens(model: nn.Module) -> str | None:
+    """Return why noise at places that nobody should read reaches an answer, if it does, by more than rounding.
+
+    Whatever the weights' type, the limit is float32's: rows of one product do not round each other at all, but experts
+    that get other rows may.
+    """
+    packed = pack_rows(ROWS)
+
+    def told() -> str | None:
+        before_AV = _logits(model, packed)
+        with noise_but_at(model, packed.where_A):
+            far = distance(_logits(model, packed), before_AV)
+        return None if far <= ROUNDING else "tokens reach others in it"
+
+    return _reason(told)
+
+
 def _differs(model: nn.Module, change: Callable[[], None], changed: Packed) -> str | None:
     """Return why ``model`` must not be changed so: the rows, laid out as ``changed``, give other logits, or none."""
-    one = next(model.parameters())
+
+    def told() -> str | None:
+        before_AV = _logits(model, pack_rows(ROWS))
+        change()
+        far = distance(_logits(model, changed), before_AV)
+        limit = max(1e-3, 4 * torch.finfo(next(model.parameters()).dtype).eps)
+        return None if far <= limit else f"its logits would differ by {far:.2g}"
+
+    return _reason(told)
+
+
+def _reason(told: Callable[[], str | None]) -> str | None:
     try:
-        with torch.no_grad():
-            before_AV = AnswerModel(model)(*pack_rows(ROWS).inputs(one.device))
-            change()
-            after_AV = AnswerModel(model)(*changed.inputs(one.device))
+        return told()
     except Exception as error:  # whatever code that knows nothing of it makes of it: it trains as it is
         return f"{type(error).__name__}: {error}"
-    far = distance(after_AV, before_AV)
-    return None if far <= max(1e-3, 4 * torch.finfo(one.dtype).eps) else f"its logits would differ by {far:.2g}"
+
+
+def _logits(model: nn.Module, packed: Packed) -> Tensor:
+    with torch.no_grad():
+        logits_AV: Tensor = AnswerModel(model)(*packed.inputs(next(model.parameters()).device))
+    return logits_AV

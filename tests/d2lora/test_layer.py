@@ -159,6 +159,38 @@ def test_dropout_of_a_flat_batch_is_that_of_its_rows() -> None:
     torch.testing.assert_close(flat, rows.flatten(0, 1))
 
 
+@pytest.mark.parametrize(
+    ("places", "counts", "lengths", "shape"),
+    [
+        ([1, 4, 9, 10], [1, 0, 2], None, (3, 5)),
+        ([4, 6, 7], [1, 0, 2], [4, 0, 3], (1, 10)),
+        ([8], [1, 1, 1], None, (3, 5)),  # of the second lane alone
+        ([0, 7, 14], None, None, (3, 5)),
+    ],
+    ids=["rows", "one row of several lengths", "one lane", "equal groups"],
+)
+def test_some_places_of_a_batch_come_out_as_they_do_in_it(
+    places: list[int], counts: list[int] | None, lengths: list[int] | None, shape: tuple[int, int]
+) -> None:
+    """Dropout too: a place has the mask that it has in the batch."""
+    model = two_layers([lane("d2lora"), lane("lora", 1, dropout=0.5), lane("dora", 2, dropout=0.2)])
+    for index in range(3):
+        for parameter in d2lora.adapter_parameters(model, index).values():
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(index))
+    x, where = torch.randn(*shape, 6, dtype=torch.float64), torch.tensor(places)
+    with d2lora.lane_rows(model, counts, lengths=lengths):
+        whole = model(x).flatten(0, 1)
+        with d2lora.lane_places(model, where, *shape)():
+            some = model(x.flatten(0, 1)[where][:, None])[:, 0]
+        torch.testing.assert_close(model(x).flatten(0, 1), whole)
+    torch.testing.assert_close(some, whole[where])
+
+
+def test_a_model_without_adapters_needs_nothing_to_compute_some_places() -> None:
+    with d2lora.lane_places(nn.Linear(2, 2), torch.tensor([0]), 1, 1)():
+        pass
+
+
 def test_a_target_that_matches_nothing_names_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"Target '\*\.k_proj' matches no linear layer.*There are: \*\.0, \*\.2"):
         d2lora.attach_lanes(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), [lane("lora")], ["*.k_proj"])

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from orchestrator.comparisons import difference
-from orchestrator.crossed import are_crossed, mean_error, mean_interval, mean_p
+from orchestrator.crossed import are_crossed, are_told_apart, mean_error, mean_interval, mean_p
 from orchestrator.intervals import paired_p, t_interval
 from orchestrator.variance import summarise
 
@@ -72,14 +72,14 @@ def test_where_neither_axis_brings_anything_the_runs_are_as_good_as_independent(
 def test_two_seeds_on_an_axis_do_not_tell_how_much_seeds_differ(sizes: tuple[int, int]) -> None:
     cells = list(product(range(sizes[0]), range(sizes[1])))
     values = GRID.ravel().tolist()[: len(cells)]
-    assert mean_error(values, cells) is None
+    assert not are_told_apart(cells)
     assert (mean_interval(values, cells), mean_p(values, cells)) == (None, None)
 
 
 def test_runs_that_cannot_tell_the_axes_apart_have_no_interval() -> None:
     cells, values = [(0, 0), (0, 1), (1, 2)], [0.70, 0.72, 0.75]
     assert are_crossed(cells)
-    assert mean_error(values, cells) is None
+    assert not are_told_apart(cells)
     assert mean_interval(values, cells) is None
     assert mean_p(values, cells) is None
 
@@ -97,6 +97,9 @@ def test_runs_of_plain_seeds_or_of_one_axis_are_independent(cells: list[tuple[in
 def test_equal_values_have_no_error_to_divide_by() -> None:
     assert mean_interval([0.5] * 12, CELLS) == t_interval([0.5] * 12)
     assert mean_p([0.0] * 12, CELLS) == 1.0
+    assert mean_p([0.01] * 12, CELLS) == 0.25  # the sign test of three runs, the seeds of the shorter axis
+    few = [cell for cell in CELLS if cell[0] < 2]
+    assert (mean_p([0.0] * 8, few), mean_p([0.01] * 8, few), mean_interval([0.5] * 8, few)) == (1.0, None, None)
 
 
 def test_a_comparison_over_crossed_seeds_knows_what_they_share() -> None:
@@ -125,7 +128,7 @@ def test_a_sweep_over_seed_axes_has_intervals_that_know_what_runs_share() -> Non
     assert method["interval"] == mean_interval(VALUES, CELLS)
     assert method["bootstrap"] is None
     few = summarise([one for one in rows if one["data_seed"] < 2], {})
-    assert "not comparable (seeds on two axes, fewer than 3 on one of them) with" in few["headline"]
+    assert "not comparable (too few seeds to tell two axes apart) with" in few["headline"]
     macro = found["macro"]["methods"]["a"]
     assert macro["interval"] == mean_interval(VALUES, CELLS)
     assert (macro["bootstrap"], macro["iqm_interval"]) == (None, None)

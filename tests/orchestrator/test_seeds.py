@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from orchestrator.collect import result_row
 from orchestrator.errors import InputError
 from orchestrator.estimate import estimate
 from orchestrator.lanes import lane_of_run
 from orchestrator.plan import PlannedRun, expand, keyed
+from orchestrator.plan_table import print_plan
 from orchestrator.recipe import read_recipe
 from orchestrator.results import RunFolder
-from orchestrator.seeds import LIMIT, SeedAxes, SeedPair, drawn, independent
+from orchestrator.seeds import LIMIT, SeedAxes, SeedPair, drawn, independent, is_tested
 from orchestrator.spec import MethodSpec, RunSpec, SweepSpec, TaskSpec, with_values
 from orchestrator.tell import run_name
 from orchestrator.tracking import shown
@@ -158,7 +161,7 @@ def test_a_row_that_was_committed_before_there_were_axes_gets_both_seeds(tmp_pat
         ([0], 1),
         ([0, 1, 2], 3),
         (axes([2, 3, 4, 5], [0, 1, 2]), 3),
-        (axes([0, 1], [0, 1, 2]), 1),
+        (axes([0, 1], [0, 1, 2]), 2),
         (axes([0], [0, 1, 2]), 3),
         (axes([1], [2]), 1),
     ],
@@ -167,7 +170,23 @@ def test_a_grid_is_worth_its_shorter_axis_and_a_held_seed_counts_for_nothing(see
     assert independent(seeds) == worth
     found = estimate(sweep(seeds), None, "a test")
     assert (found.runs, found.seeds, found.independent_seeds) == (len(drawn(seeds)), len(drawn(seeds)), worth)
-    assert found.detectable == estimate(sweep([*range(worth)]), None, "a test").detectable
+    if found.tested:
+        assert found.detectable == estimate(sweep([*range(worth)]), None, "a test").detectable
+
+
+@pytest.mark.parametrize(
+    ("seeds", "wanted"),
+    [(axes([0, 1], [0, 1, 2]), False), (axes([0, 1, 2], [0, 1, 2]), True), (axes([0, 1], [2]), True), ([0], False)],
+)
+def test_on_a_grid_with_two_seeds_on_an_axis_nothing_is_tested_and_the_plan_says_so(seeds: Any, wanted: bool) -> None:
+    found, told = estimate(sweep(seeds), None, "a test"), Console(width=1000, file=StringIO())
+    assert (is_tested(seeds), found.tested) == (wanted, wanted)
+    assert (found.detectable[0].difference is not None) == wanted
+    print_plan(found, told)
+    text = told.file.getvalue()
+    assert ("with fewer than 3 seeds on an axis does not tell how much seeds differ" in text) == (
+        seeds == axes([0, 1], [0, 1, 2])
+    )
 
 
 # -- what is refused
@@ -185,7 +204,7 @@ def test_a_grid_is_worth_its_shorter_axis_and_a_held_seed_counts_for_nothing(see
         ("{init: [0.5], data: [0]}", ":4: seeds.init.0: Input should be a valid integer"),
         ("{init: true, data: [0]}", ":4: seeds.init: Input should be a valid array (found True)"),
         ("{init: [[0]], data: [0]}", ":4: seeds.init.0: Input should be a valid integer"),
-        ("{}", ":4: seeds is {}; it is a list, for example [0, 1, 2], or keys: {init: [0, 1], data: [0, 1, 2]}."),
+        ("{}", ":4: seeds is {}; it is a list, for example [0, 1, 2], or keys: {init: [0, 1, 2], data: [0, 1, 2]}."),
     ],
 )
 def test_axes_that_are_none_are_refused_with_line_and_key(tmp_path: Path, text: str, wanted: str) -> None:

@@ -63,12 +63,13 @@ def train(
     checkpointing: bool = False,
     stop: dict[int, int] | None = None,
     tokens: int | Literal["auto"] = "auto",
-    shortcuts: bool = True,
+    in_blocks: bool = True,
 ) -> tuple[PlainEngine, Story]:
     """Train some of `LANES` as one pack in float64; ``poison``: the lane (its place in the pack) whose adapter is NaN
     after two steps. With ``stop``, lanes are scored after every step, and left there where it says (lane -> step)."""
     model = tiny_llama().double()
-    assert not shortcuts or (allow_blocks(model) and allow_narrow(model))
+    assert allow_narrow(model)
+    assert not in_blocks or allow_blocks(model)
     d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
     if checkpointing:
         from orchestrator.model import enable_checkpointing
@@ -114,7 +115,7 @@ def test_every_lane_of_a_mixed_pack_ends_where_its_solo_run_ends(
 ) -> None:
     """With a block for every length, with as many as pay, and with rows padded to one length."""
     monkeypatch.setattr(blocks, "COST", cost)
-    engine, story = train(list(range(len(LANES))), checkpointing=checkpointing, shortcuts=cost is not None)
+    engine, story = train(list(range(len(LANES))), checkpointing=checkpointing, in_blocks=cost is not None)
     assert sorted(story.finished) == list(range(len(LANES)))
     for index, (state, steps) in solos.items():
         for name, value in d2lora.adapter_state(engine.model, index).items():

@@ -38,10 +38,10 @@ CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of th
 
 def _model(in_blocks: bool) -> torch.nn.Module:
     model = tiny_llama()
+    assert allow_narrow(model)
     if in_blocks:
         blocks.COST = 0
         assert allow_blocks(model)
-        assert allow_narrow(model)
     return model
 
 
