@@ -51,7 +51,7 @@ def test_float64_never_goes_through_onednn() -> None:
 @pytest.mark.parametrize("rows", [64, products.LONG])
 def test_thin_products_of_equal_lanes_do_not_depend_on_their_length(rows: int) -> None:
     left_MK, right_MJ, matrices_LKJ = drawn(2 * rows, 24), drawn(2 * rows, 5, seed=1), drawn(2, 24, 5, seed=2)
-    times, outer = times_lanes(left_MK, matrices_LKJ, [rows, rows]), outer_lanes(left_MK, right_MJ, [rows, rows])
+    times, outer = times_lanes(left_MK, matrices_LKJ, (rows, rows)), outer_lanes(left_MK, right_MJ, (rows, rows))
     for lane, part in enumerate((slice(0, rows), slice(rows, None))):
         left, right = left_MK[part].double(), right_MJ[part].double()
         torch.testing.assert_close(times[part].double(), left @ matrices_LKJ[lane].double(), rtol=1e-5, atol=1e-5)
