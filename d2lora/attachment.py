@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from d2lora.frozen import freeze, thaw
 from d2lora.held import HeldFactors
-from d2lora.layer import AdaptedLinear, Lane, Pass, Places
+from d2lora.layer import AdaptedLinear, Lane, Pass, TokenPlaces
 from d2lora.method import LowRankConfig
 from d2lora.registry import get_method
 
@@ -125,7 +125,8 @@ def lane_places(
 ) -> Callable[[], AbstractContextManager[None]]:
     """Return what to hold around layers that get only some tokens of the batch that `lane_rows` describes.
 
-    ``places_A`` are their flat positions in the batch (rows, length), ascending; the layers get each as a row.
+    ``places_A`` are their flat positions in the batch (rows, length), ascending; the layers get each as a row, with
+    the dropout that it has in the batch (where a layer gets its batch flat: if `lane_rows` was told lengths).
     """
     layer = next((module for module in model.modules() if isinstance(module, AdaptedLinear)), None)
     if layer is None:
@@ -134,7 +135,7 @@ def lane_places(
     ends_L = torch.tensor([math.prod(extent) for extent in extents], device=places_A.device).cumsum(0)
     up_to_L = torch.searchsorted(places_A, ends_L).tolist()
     counts = tuple(end - begin for begin, end in pairwise([0, *up_to_L]))
-    return lambda: layer.current.of_rows(counts, places=Places(places_A, extents))
+    return lambda: layer.current.of_rows(counts, places=TokenPlaces(places_A, extents))
 
 
 @contextmanager

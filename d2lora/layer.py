@@ -28,7 +28,7 @@ class Lane:
     seed: int = 0
 
 
-class Places(NamedTuple):
+class TokenPlaces(NamedTuple):
     """Which tokens of a batch layers get: flat positions, and (rows, length of each) of every lane in the batch."""
 
     places_A: Tensor
@@ -50,11 +50,11 @@ class Pass:
     lengths: tuple[int, ...] | None = None
     draw: int = 0
     held: HeldFactors | None = None
-    places: Places | None = None
+    places: TokenPlaces | None = None
 
     @contextmanager
     def of_rows(
-        self, counts: tuple[int, ...] | None, lengths: tuple[int, ...] | None = None, places: Places | None = None
+        self, counts: tuple[int, ...] | None, lengths: tuple[int, ...] | None = None, places: TokenPlaces | None = None
     ) -> Iterator[None]:
         """Within: layers get these rows of each lane, of these lengths, which are these places of the batch."""
         before = self.counts, self.lengths, self.places
@@ -203,17 +203,17 @@ class AdaptedLinear(nn.Module):
 
         A row draws its mask from a generator of its own, so padding at the end of a row changes nothing before it.
         """
-        if not self.training or all(lane.config.dropout == 0 for lane in self.lanes):
+        present = zip(self.lanes, extents, strict=True)
+        if not self.training or not any(lane.config.dropout for lane, (count, _) in present if count):
             return None
         places = self.current.places
-        rows = [
-            (lane, index, length)
-            for lane, (count, length) in zip(self.lanes, extents if places is None else places.extents, strict=True)
-            for index in range(count)
-        ]
-        keep_MI = torch.cat([self._keep(lane, index, length) for lane, index, length in rows]).to(x_MI.device)
-        shares = [1 - lane.config.dropout for lane, _, length in rows for _ in range(length)]
-        share_M1 = torch.tensor(shares, dtype=at_least_float32(x_MI).dtype, device=x_MI.device)[:, None]
+        lanes = list(zip(self.lanes, extents if places is None else places.extents, strict=True))
+        rows = [self._keep(lane, index, length) for lane, (count, length) in lanes for index in range(count)]
+        keep_MI = torch.cat(rows).to(x_MI.device)
+        wide = torch.promote_types(x_MI.dtype, torch.float32)
+        share_L = torch.tensor([1 - lane.config.dropout for lane in self.lanes], dtype=wide)
+        tokens_L = torch.tensor([math.prod(extent) for _, extent in lanes])
+        share_M1 = share_L.repeat_interleave(tokens_L)[:, None].to(x_MI.device)
         if places is not None:
             keep_MI, share_M1 = (one.index_select(0, places.places_A) for one in (keep_MI, share_M1))
         return (x_MI * keep_MI / share_M1).to(x_MI.dtype)

@@ -55,10 +55,12 @@ def mean_interval(values: Sequence[float], cells: Sequence[Cell], level: float =
 
     None for fewer than two values, and where axes are not told apart. Equal values give a point, as there.
     """
-    if not are_crossed(cells) or (not spread(values) and are_told_apart(cells)):
+    if not are_crossed(cells):
         return t_interval(values, level)
     if not are_told_apart(cells):
         return None
+    if not spread(values):
+        return t_interval(values, level)
     (error, freedom), mean = mean_error(values, cells), statistics.fmean(values)
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return [mean - half, mean + half]
@@ -67,10 +69,10 @@ def mean_interval(values: Sequence[float], cells: Sequence[Cell], level: float =
 def mean_p(differences: Sequence[float], cells: Sequence[Cell]) -> float | None:
     """Return the two-sided p of "the mean difference is 0", `paired_p` where runs are independent; None as above.
 
-    Zeros give 1.0. Other equal differences have no spread to divide by: they give the sign test of as many runs as the
-    shorter axis has seeds, for only so many are independent.
+    Where there is no difference at all it is 1.0. Other equal differences have no spread to divide by: they give the
+    sign test of as many runs as the shorter axis has seeds, for only so many are independent.
     """
-    if not are_crossed(cells) or not any(differences):
+    if not are_crossed(cells) or not (spread(differences) or mean_difference(differences)):
         return paired_p(differences)
     if not are_told_apart(cells):
         return None
@@ -119,7 +121,7 @@ def _freedom(n: int, squares: Sequence[tuple[int, float]], rest: float) -> float
 
 
 def _components(values: Sequence[float], cells: Sequence[Cell], axes: Sequence[int]) -> tuple[dict[int, float], float]:
-    """Return the variances between the seeds of each axis, and of the rest, unbiased: one may be below 0."""
+    """Return the variances between the seeds of each axis, and of the rest, unbiased: the former may be below 0."""
     squares: dict[frozenset[int], list[float]] = {}
     for (one, value), (other, another) in combinations(zip(cells, values, strict=True), 2):
         squares.setdefault(_differing(one, other, axes), []).append((value - another) ** 2 / 2)
@@ -130,7 +132,7 @@ def _components(values: Sequence[float], cells: Sequence[Cell], axes: Sequence[i
 
     whole = half_square(axes)
     between = {axis: whole - half_square([other for other in axes if other != axis]) for axis in axes}
-    return between, whole - sum(between.values())
+    return between, max(0.0, whole - sum(between.values()))
 
 
 def _levels(cells: Sequence[Cell]) -> list[int]:

@@ -113,7 +113,7 @@ def _cost(one: Duration) -> str:
 
 
 def _seeds(found: Estimate) -> RenderableType:
-    seeds = count(found.independent_seeds, "paired seed")
+    seeds = count(found.independent_seeds, "paired seed") if found.tested or found.seeds == 1 else "this grid of seeds"
     title = f"What {seeds} can show (power 0.8, two-sided 5 %, one task, one comparison)"
     table = _table(title, "sd of the differences", "smallest difference detected", "seeds for 1 point")
     for one in found.detectable:

@@ -40,7 +40,7 @@ def allow_blocks(model: nn.Module, device: torch.device = CPU) -> bool:
     plain = config._attn_implementation == attention.PLAIN and attention.can_be_chosen(model)
     if device.type == "cpu" and plain and whole:
         flat = pack_rows(ROWS, [len(ids) for ids, _ in ROWS])
-        reason = _differs(model, lambda: attention.use(model, attention.IN_BLOCKS), flat)
+        reason = _why_it_differs(model, lambda: attention.use(model, attention.IN_BLOCKS), flat)
         if reason is not None:
             _log.info("%s pads the rows of a pass to one length: %s", type(model).__name__, reason)
             attention.use(model, attention.PLAIN)
@@ -57,18 +57,19 @@ def allow_narrow(model: nn.Module, device: torch.device = CPU) -> bool:
 
     Only on CPUs, as blocks.
     """
+    if device.type != "cpu" or not token_wise(model):
+        make_narrow(model, False)
+        return False
     if is_narrow(model):
         return True
-    if device.type != "cpu" or not token_wise(model):
-        return False
-    reason = _mixes_tokens(model) or _differs(model, lambda: make_narrow(model, True), pack_rows(ROWS))
+    reason = _why_tokens_mix(model) or _why_it_differs(model, lambda: make_narrow(model, True), pack_rows(ROWS))
     if reason is not None:
         _log.info("%s computes its last layer for every token: %s", type(model).__name__, reason)
         make_narrow(model, False)
     return reason is None
 
 
-def _mixes_tokens(model: nn.Module) -> str | None:
+def _why_tokens_mix(model: nn.Module) -> str | None:
     """Return why noise at places that nobody should read reaches an answer, if it does, by more than rounding.
 
     Whatever the weights' type, the limit is float32's: rows of one product do not round each other at all, but experts
@@ -80,12 +81,12 @@ def _mixes_tokens(model: nn.Module) -> str | None:
         before_AV = _logits(model, packed)
         with noise_but_at(model, packed.where_A):
             far = distance(_logits(model, packed), before_AV)
-        return None if far <= ROUNDING else "tokens reach others in it"
+        return None if far <= ROUNDING else f"noise at tokens that are not read changes its logits by {far:.2g}"
 
     return _reason(told)
 
 
-def _differs(model: nn.Module, change: Callable[[], None], changed: Packed) -> str | None:
+def _why_it_differs(model: nn.Module, change: Callable[[], None], changed: Packed) -> str | None:
     """Return why ``model`` must not be changed so: the rows, laid out as ``changed``, give other logits, or none."""
 
     def told() -> str | None:

@@ -148,6 +148,18 @@ def test_lengths_that_do_not_make_up_the_batch_are_refused_with_the_numbers() ->
         pass
 
 
+def test_dropout_in_bfloat16_drops_what_it_does_in_float32() -> None:
+    model = two_layers([lane("lora", 1, dropout=0.1), lane("lora", 2)]).float()
+    x = torch.randn(2, 5, 6)
+    for index in range(2):
+        for parameter in d2lora.adapter_parameters(model, index).values():
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(index))
+    wanted = model(x)
+    half = model.bfloat16()(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - wanted).norm() / wanted.norm() < 0.02
+
+
 def test_dropout_of_a_flat_batch_is_that_of_its_rows() -> None:
     model = two_layers([lane("lora", 1, dropout=0.5), lane("lora", 2, dropout=0.5)])
     x = torch.randn(3, 5, 6, dtype=torch.float64)

@@ -95,7 +95,7 @@ def test_intervals_of_crossed_seeds_cover_whatever_the_variance_comes_from(
     cells = [(start, order) for start in range(starts) for order in range(orders)][missing:]
     values = drawn.reshape(SWEEPS, -1)[:, missing:].tolist()
     held = share([mean_interval(one, cells) for one in values], 0.0)
-    matters = max(of_start, of_order) >= rest  # what brings little is taken for more now and then, never for less
+    matters = max(of_start, of_order) >= rest / 2  # what brings less is now and then taken for more
     assert 0.93 <= held <= (0.975 if matters else 0.99)
     if min(of_start, of_order) >= rest:
         assert share([t_interval(one) for one in values], 0.0) < 0.85

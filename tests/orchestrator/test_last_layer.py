@@ -106,6 +106,13 @@ def test_five_parts_compute_as_many_places_as_are_read(monkeypatch: pytest.Monke
     assert [vars(part)["forward"] for part in parts] == own
 
 
+def test_on_other_devices_than_cpus_it_is_whole() -> None:
+    model = tiny_llama()
+    assert allow_narrow(model)
+    assert not allow_narrow(model, torch.device("cuda"))
+    assert not is_narrow(model)
+
+
 def test_dropout_is_that_of_the_whole_layer() -> None:
     """So a run is the same with gradient checkpointing, under which the layer is whole."""
     rows = [ROWS[0], ROWS[2], ROWS[3], ROWS[1]]
@@ -187,5 +194,5 @@ def test_a_layer_that_mixes_tokens_stays_whole(
     monkeypatch.setattr(type(model.model.layers[0].mlp), "forward", mixing)
     with caplog.at_level("INFO"):
         assert not allow_narrow(model)
-    assert "LlamaForCausalLM computes its last layer for every token: tokens reach others in it" in caplog.text
+    assert "LlamaForCausalLM computes its last layer for every token: noise at tokens that are not read" in caplog.text
     assert not is_narrow(model)

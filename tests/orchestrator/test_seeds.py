@@ -184,6 +184,7 @@ def test_on_a_grid_with_two_seeds_on_an_axis_nothing_is_tested_and_the_plan_says
     assert (found.detectable[0].difference is not None) == wanted
     print_plan(found, told)
     text = told.file.getvalue()
+    assert ("What this grid of seeds can show" in text) == (seeds == axes([0, 1], [0, 1, 2]))
     assert ("with fewer than 3 seeds on an axis does not tell how much seeds differ" in text) == (
         seeds == axes([0, 1], [0, 1, 2])
     )
