@@ -68,8 +68,8 @@ class AnswerModel(nn.Module):
         with torch.no_grad():
             whole = self.model(input_ids=ids_BT, use_cache=False).logits.flatten(0, 1).float()
             ours = self(ids_BT, torch.arange(6, device=ids_BT.device))
-        resolution = torch.finfo(next(self.parameters()).dtype).eps
-        if not distance(ours, whole) <= max(1e-3, resolution):  # the hidden states are the same: one rounding apart
+        dtype = next(self.parameters()).dtype
+        if not distance(ours, whole) <= tolerance(dtype, 1):  # the hidden states are the same: one rounding apart
             raise InputError(
                 f"{type(self.model).__name__} changes its logits after the head (by up to "
                 f"{float((whole - ours).abs().max()):.3g}, where the largest is {float(whole.abs().max()):.3g}); "
@@ -80,7 +80,12 @@ class AnswerModel(nn.Module):
         with torch.no_grad():
             apart, shared = (self(*pack([item]).inputs(device)) for pack in (pack_choices, pack_items))
         # A mask takes other kernels, whose roundings add up over layers; one that is ignored changes a tenth or more.
-        return distance(shared, apart) <= max(1e-3, 4 * resolution)
+        return distance(shared, apart) <= tolerance(dtype)
+
+
+def tolerance(dtype: torch.dtype, roundings: int = 4) -> float:
+    """Return how far apart logits may be that a model with weights of this type has computed in two ways."""
+    return max(1e-3, roundings * torch.finfo(dtype).eps)
 
 
 def distance(found: Tensor, wanted: Tensor) -> float:

@@ -15,8 +15,6 @@ NAMES = ("self_attn.q_proj", "self_attn.o_proj", "post_attention_layernorm", "ml
 """What in most architectures treats each token by itself, after keys and values; `shortcuts` tries it on the model."""
 FINAL = "norm"
 """The same after the last layer."""
-
-
 Forward = Callable[[Tensor], Tensor]
 _MARK = "computes_last_layer_at_answers"
 

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator import attention
-from orchestrator.answers import AnswerModel, distance
+from orchestrator.answers import AnswerModel, distance, tolerance
 from orchestrator.last_layer import is_narrow, make_narrow, noise_but_at, token_wise
 from orchestrator.packed import Packed, Row, pack_rows
 
 _log = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 ROWS: tuple[Row, ...] = (((0, 1, 2, 3, 4), 3), ((4, 3, 5, 0, 2), 1), ((2, 5, 1), 1), ((5, 0, 4), 2))
-
 ROUNDING = 8 * torch.finfo(torch.float32).eps
 
 
@@ -93,8 +92,7 @@ def _why_it_differs(model: nn.Module, change: Callable[[], None], changed: Packe
         before_AV = _logits(model, pack_rows(ROWS))
         change()
         far = distance(_logits(model, changed), before_AV)
-        limit = max(1e-3, 4 * torch.finfo(next(model.parameters()).dtype).eps)
-        return None if far <= limit else f"its logits would differ by {far:.2g}"
+        return None if far <= tolerance(next(model.parameters()).dtype) else f"its logits would differ by {far:.2g}"
 
     return _reason(told)
 

@@ -22,7 +22,6 @@ from tests.orchestrator.architectures import model_of
 from tests.orchestrator.tiny_llama import questions, tiny_llama
 
 ALL = ["*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj", "*.gate_proj", "*.up_proj", "*.down_proj"]
-LENGTHS = [len(ids) for ids, _ in ROWS]
 Gradients = dict[str, Tensor]
 
 
@@ -32,7 +31,7 @@ def answers(model: nn.Module, packed: Packed) -> Tensor:
 
 
 def adapted(dropout: float = 0.0) -> nn.Module:
-    """Three lanes of several methods, whose rows are those of `ROWS` but for the second's two."""
+    """Return a model with three lanes of several methods, in training."""
     model = tiny_llama().double()
     assert allow_blocks(model)
     assert allow_narrow(model)
@@ -69,6 +68,7 @@ def test_logits_and_gradients_of_every_lane_are_those_of_the_whole_layer(in_bloc
 
 
 def assert_alike(model: nn.Module, packed: Packed, lengths: list[int] | None, counts: tuple[int, ...]) -> None:
+    make_narrow(model, True)
     narrow_AV, narrow = passed(model, packed, lengths, counts)
     make_narrow(model, False)
     whole_AV, whole = passed(model, packed, lengths, counts)
@@ -118,7 +118,6 @@ def test_dropout_is_that_of_the_whole_layer() -> None:
     rows = [ROWS[0], ROWS[2], ROWS[3], ROWS[1]]
     model = adapted(dropout=0.5)
     assert_alike(model, pack_rows(rows), None, (1, 2, 1))
-    make_narrow(model, True)
     assert_alike(model, pack_rows(rows, [len(ids) for ids, _ in rows]), [5, 3, 5], (1, 2, 1))
 
 
