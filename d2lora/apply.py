@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from d2lora.apply_half import AdaptedHalf
+from d2lora.autocast import as_autocast, without_autocast
 from d2lora.lane_products import add_times_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
 from d2lora.method import Factored
 from d2lora.products import times_mT
@@ -26,20 +28,20 @@ def apply_factored(
 ) -> Tensor:
     """Return ``out_scale * (W (in_scale * x)) + up down x + bias`` of shape (M, O); lane l has ``sizes[l]`` rows.
 
-    ``adapter_x_MI`` is what the adapters read where that is not ``x_MI`` itself: ``x_MI`` after dropout.
+    ``adapter_x_MI`` is what the adapters read where that is not ``x_MI`` itself: ``x_MI`` after dropout. The result has
+    the type of ``x_MI``. Half precision takes a form of its own (`d2lora.apply_half`), in which scales act exactly.
     """
-    device = x_MI.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        x_MI, weight_OI = x_MI.to(dtype), weight_OI.to(dtype)
-        bias_O = None if bias_O is None else bias_O.to(dtype)
-        adapter_x_MI = None if adapter_x_MI is None else adapter_x_MI.to(dtype)
-    dtype = x_MI.dtype
-    scales = [None if scale is None else scale.to(dtype) for scale in (thin.out_scale_LO, thin.in_scale_LI)]
-    up_LOR, down_LRI = thin.up_LOR.to(dtype), thin.down_LRI.to(dtype)
-    result: Tensor = _Adapted.apply(  # type: ignore[no-untyped-call]
-        x_MI, weight_OI, bias_O, tuple(sizes), up_LOR, down_LRI, *scales, adapter_x_MI
-    )
+    x_MI, weight_OI = as_autocast(x_MI), as_autocast(weight_OI)
+    bias_O = None if bias_O is None else as_autocast(bias_O)
+    adapter_x_MI = None if adapter_x_MI is None else as_autocast(adapter_x_MI)
+    form = _Adapted if x_MI.dtype.itemsize >= 4 else AdaptedHalf
+    wide = torch.promote_types(x_MI.dtype, torch.float32)
+    thin = thin.map(lambda tensor: tensor.to(wide))
+    scales = thin.out_scale_LO, thin.in_scale_LI
+    with without_autocast(x_MI):
+        result: Tensor = form.apply(  # type: ignore[no-untyped-call]
+            x_MI, weight_OI, bias_O, tuple(sizes), thin.up_LOR, thin.down_LRI, *scales, adapter_x_MI
+        )
     return result
 
 

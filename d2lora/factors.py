@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from d2lora.autocast import without_autocast
 from d2lora.method import Factored
 from d2lora.norms import BaseWeights
 from d2lora.registry import get_method
@@ -47,7 +48,8 @@ def _factored(layers: Sequence[AdaptedLinear], group: Group, lanes: Sequence[int
     each = [layer.params(lane) for layer in layers for lane in lanes]
     stacked = {name: _stacked([params[name] for params in each]) for name in each[0]}
     base = layers[0].base if len(layers) == 1 else BaseWeights([layer.base for layer in layers], len(lanes))
-    return get_method(group.method).factored(base, stacked, group.config)
+    with without_autocast(layers[0].weight):
+        return get_method(group.method).factored(base, stacked, group.config)
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:

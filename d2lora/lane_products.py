@@ -33,12 +33,12 @@ def times_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Tensor:
             return torch.bmm(rows_NTK, matrices_NKJ).flatten(0, 1)
         return _joined([times_mT(rows, matrix.mT) for rows, matrix in zip(rows_NTK, matrices_NKJ, strict=True)])
 
-    return _joined([of(_rows(rows_MK, run), matrices_LKJ[run.lanes]) for run in _runs(sizes)])
+    return _joined([of(_rows(rows_MK, run), matrices_LKJ[run.lanes]) for run in lane_runs(sizes)])
 
 
 def add_times_lanes(into_MJ: Tensor, rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> None:
     """Add each row times its lane's matrix to ``into_MJ``, in place."""
-    for run in _runs(sizes):
+    for run in lane_runs(sizes):
         _rows(into_MJ, run).baddbmm_(_rows(rows_MK, run), matrices_LKJ[run.lanes])
 
 
@@ -50,23 +50,23 @@ def outer_lanes(left_MK: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
             return torch.bmm(left_NTK.mT, right_NTJ)
         return torch.stack([times_mT(left.mT, right.mT) for left, right in zip(left_NTK, right_NTJ, strict=True)])
 
-    return _joined([of(_rows(left_MK, run), _rows(right_MJ, run)) for run in _runs(sizes)])
+    return _joined([of(_rows(left_MK, run), _rows(right_MJ, run)) for run in lane_runs(sizes)])
 
 
 def scale_lanes(rows_MK: Tensor, scale_LK: Tensor, sizes: Sizes, into_MK: Tensor) -> Tensor:
     """Write each row times its lane's scale into ``into_MK``, which may be the rows themselves, and return it."""
-    for run in _runs(sizes):
+    for run in lane_runs(sizes):
         torch.mul(_rows(rows_MK, run), scale_LK[run.lanes, None], out=_rows(into_MK, run))
     return into_MK
 
 
 def lane_sums(rows_MK: Tensor, sizes: Sizes) -> Tensor:
     """Return the sum of each lane's rows, of shape (L, K)."""
-    return _joined([_rows(rows_MK, run).sum(1) for run in _runs(sizes)])
+    return _joined([_rows(rows_MK, run).sum(1) for run in lane_runs(sizes)])
 
 
 @lru_cache(maxsize=1024)
-def _runs(sizes: Sizes) -> tuple[Run, ...]:
+def lane_runs(sizes: Sizes) -> tuple[Run, ...]:
     """Return the lanes as few runs of neighbours with equal sizes."""
     runs: list[Run] = []
     row = 0

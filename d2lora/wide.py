@@ -1,4 +1,4 @@
-"""Products and sums over a weight of half precision in float32, a slice of its rows at a time."""
+"""Products and sums over a weight of half precision in float32, without a widened copy of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from d2lora.halves import halves, on_tensor_cores, times_in_float32
 
 SLICE_BYTES = 16 * 2**20  # of one widened slice; two at most are held at once
 
@@ -30,7 +32,8 @@ def wide_norms2(weight_OI: Tensor, dim: int) -> Tensor:
 def wide_product(thin: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
     """Return ``thin_KI @ weight_OI.mT`` if ``transposed``, else ``thin_KO @ weight_OI``, in the type of ``thin``.
 
-    As exact as the product with a widened copy. Differentiable in ``thin``, as often as wanted.
+    As exact as the product with a widened copy: on CPUs a slice of the weight's rows is widened at a time, on GPUs
+    ``thin`` is split into two bfloat16 tensors. Differentiable in ``thin``, as often as wanted.
     """
     result: Tensor = _WideProduct.apply(thin, weight_OI, transposed)  # type: ignore[no-untyped-call]
     return result
@@ -43,6 +46,10 @@ class _WideProduct(torch.autograd.Function):
     def forward(ctx: Any, thin: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
         ctx.save_for_backward(weight_OI)
         ctx.transposed = transposed
+        if on_tensor_cores(weight_OI):
+            matrix = weight_OI.mT if transposed else weight_OI
+            high, low = halves(thin)
+            return times_in_float32(high, matrix) + times_in_float32(low, matrix)
         if transposed:
             result_KO = thin.new_empty(thin.shape[0], weight_OI.shape[0])
             for rows, rows_oI in wide_slices(weight_OI, thin.dtype):
