@@ -136,7 +136,7 @@ def _step_pass(
     )
     counted = [float(bool(shares.get(lane))) for lane in range(lanes)]
     answers = [batches[lane].answers if lane in batches else 1 for lane in range(lanes)]
-    lane_B = torch.repeat_interleave(torch.arange(lanes), torch.tensor(counts))
+    lane_B = torch.tensor([lane for lane, own in rows.items() for _ in own])
     return StepPass(
         packed=packed,
         counts=counts,

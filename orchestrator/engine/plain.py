@@ -55,7 +55,7 @@ class PlainEngine(OneProcess):
         """Compute norms once for all passes, and carry their gradients on to the lanes at the end."""
         with held_factors(self.model) as held:
             yield
-            held.backward()
+            self._lanes.add(held.gradients(self._lanes.tensors))
 
     def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
         """Step each lane at its rate; NaN for a lane whose gradient is not finite."""

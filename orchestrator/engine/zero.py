@@ -60,7 +60,7 @@ class ZeroEngine:
         with nullcontext() if self.scatters else held_factors(self.model) as held:
             yield
             if held is not None:
-                held.backward()
+                self._lanes.add(held.gradients(self._lanes.tensors))
         self._engine.set_gradient_accumulation_boundary(True)
         self._engine.backward(torch.dot(self._lanes.values, self._lanes.gradient), scale_wrt_gas=False)
         self._lanes.gradient.zero_()
