@@ -32,4 +32,4 @@ class LaneVector:
     def add(self, gradients: Sequence[Tensor | None]) -> None:
         """Add a gradient to that of each tensor, in their order; None adds nothing."""
         pairs = [(tensor.grad, one) for tensor, one in zip(self.tensors, gradients, strict=True) if one is not None]
-        torch._foreach_add_([into for into, _ in pairs if into is not None], [one for _, one in pairs])  # type: ignore[arg-type]
+        torch._foreach_add_([into for into, _ in pairs if into is not None], [one for _, one in pairs])
