@@ -26,31 +26,29 @@ from tests.orchestrator.tiny_llama import questions
 
 LANES, BLOCKS = 4, 4
 LAYERS = 4 * BLOCKS
-VIEWS = set(
-    [
-        "view",
-        "_unsafe_view",
-        "t",
-        "transpose",
-        "expand",
-        "slice",
-        "select",
-        "unsqueeze",
-        "squeeze",
-        "permute",
-        "detach",
-        "alias",
-        "as_strided",
-        "split",
-        "split_with_sizes",
-        "unbind",
-        "reshape",
-        "lift_fresh",
-        "promote_types",
-        "is_same_size",
-        "_reshape_alias",
-    ]
-)
+VIEWS = {
+    "view",
+    "_unsafe_view",
+    "t",
+    "transpose",
+    "expand",
+    "slice",
+    "select",
+    "unsqueeze",
+    "squeeze",
+    "permute",
+    "detach",
+    "alias",
+    "as_strided",
+    "split",
+    "split_with_sizes",
+    "unbind",
+    "reshape",
+    "lift_fresh",
+    "promote_types",
+    "is_same_size",
+    "_reshape_alias",
+}
 READ = "_local_scalar_dense"
 
 
