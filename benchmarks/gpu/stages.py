@@ -43,10 +43,7 @@ def _trained(scale: Scale, dtype: torch.dtype, stage: int | None) -> tuple[Any, 
     items = items_of(scale, scale.small.rows, scale.steps, scale.small_length)
     try:
         story = train(engine, items, range(len(lanes)), optim)
-        vectors = []
-        for index in range(len(lanes)):
-            with engine.whole(index):
-                vectors.append(vector_of(model, index))
+        vectors = [vector_of(model, index) for index in range(len(lanes))]
     finally:
         engine.close()
     del engine, model
