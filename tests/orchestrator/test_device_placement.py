@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
+from d2lora import wide, wide_lanes
 from d2lora.attachment import adapted_layers
 from orchestrator.engine.plain import OneProcess, PlainEngine
 from orchestrator.model import enable_checkpointing
@@ -42,7 +43,11 @@ def train(model: nn.Module) -> tuple[PlainEngine, Story]:
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["float32", "bfloat16 and checkpointing"])
 @pytest.mark.parametrize("lanes", PAIRS.values(), ids=PAIRS)
-def test_a_step_scoring_and_a_merge_stay_on_their_device(lanes: list[d2lora.Lane], checkpointing: bool) -> None:
+def test_a_step_scoring_and_a_merge_stay_on_their_device(
+    lanes: list[d2lora.Lane], checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (wide, wide_lanes):  # in bfloat16, take the products that a GPU takes
+        monkeypatch.setattr(module, "on_tensor_cores", lambda narrow: narrow.dtype == torch.bfloat16)
     model = adapted(lanes, torch.bfloat16 if checkpointing else torch.float32)
     if checkpointing:
         enable_checkpointing(model)
