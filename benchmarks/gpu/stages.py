@@ -65,5 +65,6 @@ def one_rank(device: torch.device) -> None:
     if torch.distributed.is_initialized():
         return
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")  # a machine may have no other
     kind = "nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(kind, store=torch.distributed.HashStore(), rank=0, world_size=1)
