@@ -56,15 +56,20 @@ class ModelSpec(Frozen):
 
 
 class TaskSpec(Frozen):
-    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns."""
+    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns.
+
+    ``choices`` is one column of lists, or the columns of single choices; answers that are numbers count from
+    ``answer_base`` (0 by default; if it is given, digits written as text are numbers too).
+    """
 
     name: Annotated[str, Field(pattern=NAME)]
     path: str | None = None
     test: str | None = None
     train: str | None = None
     question: str = "question"
-    choices: str = "choices"
+    choices: str | Annotated[list[str], Field(min_length=2)] = "choices"
     answer: str = "answer"
+    answer_base: Literal[0, 1] | None = None
 
 
 class MethodSpec(Frozen):
@@ -85,7 +90,11 @@ class MethodSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them."""
+    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them.
+
+    ``chat_template`` asks in a user turn of the base's own template; ``append_eos`` trains the answer's end as well,
+    which is never scored (docs/prompts.md).
+    """
 
     train_samples: Positive | None = 5000
     validation_samples: Positive | None = None
@@ -94,6 +103,8 @@ class DataSpec(Frozen):
     mirror: str | None = None
     bad_rows: Literal["error", "skip"] = "error"
     split_seed: int = 0
+    chat_template: bool = False
+    append_eos: bool = False
 
 
 class OptimSpec(Frozen):

@@ -278,10 +278,13 @@ FREE_TEXT = {
 }
 
 
+SWITCHES = ("gradient_checkpointing", "diagnostics", "chat_template", "append_eos")
+
+
 def fits(section: str, key: str, what: str) -> bool:
     if what == "a word":
         return (section, key) in FREE_TEXT
-    return what == "a truth value" and key in ("gradient_checkpointing", "diagnostics")
+    return what == "a truth value" and key in SWITCHES
 
 
 @pytest.mark.parametrize(
