@@ -67,9 +67,20 @@ class TaskSpec(Frozen):
     test: str | None = None
     train: str | None = None
     question: str = "question"
-    choices: str | Annotated[list[str], Field(min_length=2)] = "choices"
+    choices: str | list[str] = "choices"
     answer: str = "answer"
     answer_base: Literal[0, 1] | None = None
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _columns(cls, choices: Any) -> Any:
+        """Refuse anything but a column or a list of columns, in one sentence for both."""
+        several = isinstance(choices, list) and len(choices) > 1 and all(isinstance(one, str) for one in choices)
+        if not several and not isinstance(choices, str):
+            raise ValueError(
+                f"{choices!r} is neither a column nor a list of two columns or more: [option_a, option_b]."
+            )
+        return choices
 
 
 class MethodSpec(Frozen):

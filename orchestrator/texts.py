@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,7 +11,10 @@ from orchestrator.errors import InputError
 from orchestrator.tasks.example import Example
 
 PROBES = ["a", "no more", "Answer: 12"]
-DATE = datetime(2024, 7, 26)  # a template that tells today's date would make another run of the same recipe tomorrow
+# A template that tells today's date would make another run of the same recipe tomorrow: to all it is this day.
+DATE = datetime(2024, 7, 26)
+REPLACED = "".join(f'.replace("%{code}", "{DATE.strftime(f"%{code}")}")' for code in "aAbBdHIjmMpSUwWyY")
+CLOCK = f"{{%- macro strftime_now(format) -%}}{{{{ format{REPLACED} }}}}{{%- endmacro -%}}"
 
 
 class Tokenizer(Protocol):
@@ -106,10 +109,10 @@ def _joint(tokenizer: Tokenizer) -> str:
 def _render(tokenizer: Any, question: str, answer: str | None = None) -> str:
     turns = [{"role": "user", "content": question}]
     turns += [{"role": "assistant", "content": answer}] if answer is not None else []
-    clock: Callable[[str], str] = DATE.strftime
     try:
+        template = CLOCK + tokenizer.get_chat_template()
         rendered = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=answer is None, strftime_now=clock
+            turns, chat_template=template, tokenize=False, add_generation_prompt=answer is None
         )
     except Exception as error:
         raise InputError(

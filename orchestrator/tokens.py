@@ -256,9 +256,9 @@ def _check_distinct(example: Example, item: Item) -> None:
     for choice, ids in zip(example.choices, item.choices, strict=True):
         if ids in seen:
             raise RowError(
-                f"the choices {seen[ids].strip()!a} and {choice.strip()!a} are the same tokens to this "
-                "base's tokenizer, so it cannot tell them apart: remove one of them, or write them so that they differ "
-                "in more than spaces, case or Unicode form."
+                f"the choices {seen[ids].strip()!a} and {choice.strip()!a} are the same tokens. The base's tokenizer "
+                "may pass over case, spaces, Unicode form or characters that it does not know: remove one of them, "
+                "or write them so that it tells them apart."
             )
         seen[ids] = choice
 

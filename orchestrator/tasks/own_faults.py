@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -61,7 +62,9 @@ def _missing(columns: Described, names: Sequence[str]) -> str | None:
     series = choice_columns([other for other in names if other not in (columns.question, columns.answer)])
     if key == "choices" and series:
         return f"Each choice has a column of its own: write choices: [{', '.join(series)}] in the task's entry."
-    return f"No row has a column {name!r}: write in the task's entry which column it is, {key}: COLUMN."
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f", perhaps {near[0]!r}" if near else ""
+    return f"No row has a column {name!r}: write the column that is meant under {key} in the task's entry{hint}."
 
 
 def choice_columns(names: Sequence[str]) -> list[str]:
@@ -84,15 +87,22 @@ def choice_columns(names: Sequence[str]) -> list[str]:
 
 
 def _miscounted(columns: Described, answers: Sequence[tuple[Any, Sequence[str | None]]]) -> str | None:
-    """Return the remedy for answers that count from another number, or that are digits written as text."""
-    counted = [(number, len(choices)) for answer, choices in answers if (number := columns.number(answer)) is not None]
-    as_text = [(int(answer), len(choices)) for answer, choices in answers if _digits(columns, answer, choices)]
-    counted += as_text
-    zero = any(number == 0 for number, _ in counted)
-    last = any(number == length for number, length in counted)
-    within = sum(0 <= number <= length for number, length in counted)
+    """Return the remedy for numbers that are texts, that are written as text, or that count from another number."""
+    counted = [(number, choices) for answer, choices in answers if (number := columns.number(answer)) is not None]
+    if counted and columns.answer_base is None and all(str(number) in choices for number, choices in counted):
+        return f"Every number in {columns.answer!r} is the text of a choice: write it as text, in quotation marks."
+    as_text = [(int(answer), choices) for answer, choices in answers if _digits(columns, answer, choices)]
+    lengths = [(number, len(choices)) for number, choices in counted + as_text]
+    zero = any(number == 0 for number, _ in lengths)
+    last = any(number == length for number, length in lengths)
+    within = sum(0 <= number <= length for number, length in lengths)
     if 2 * within < len(answers) or (zero and last):
         return None
+    return _counted_from(columns, zero, last, bool(as_text))
+
+
+def _counted_from(columns: Described, zero: bool, last: bool, as_text: bool) -> str | None:
+    """Return the remedy for numbers of which some are 0 (``zero``), or some are the number of choices (``last``)."""
     if last and columns.answer_base != 1:
         return (
             f"No {columns.answer!r} is 0 and some are the number of choices, so they count from 1: write "
@@ -105,7 +115,7 @@ def _miscounted(columns: Described, answers: Sequence[tuple[Any, Sequence[str | 
         )
     if as_text:
         return (
-            f"{columns.answer!r} holds numbers written as text: write in the task's entry answer_base: 0 if 0 is the "
+            f"{columns.answer!r} holds numbers written as text: write answer_base: 0 in the task's entry if 0 is the "
             "first choice, answer_base: 1 if 1 is."
         )
     return None
