@@ -240,10 +240,9 @@ def _item(
             raise RowError(f"the tokenizer has no token for the choice {choice!a}: give it a text, or remove it.")
     longest = max(map(len, wholes)) + len(end)
     answer = longest - start
-    kept = len(head) if tuple(prompt[: len(head)]) == head else 0
-    least = min(max(1, kept), start)
-    if answer > max_length - least:
-        raise LongAnswerError(answer, least, max_length)
+    kept = len(head) if start >= len(head) and tuple(prompt[: len(head)]) == head else 0
+    if answer > max_length - max(1, kept):
+        raise LongAnswerError(answer, max(1, kept), max_length)
     dropped = max(0, longest - max_length)
     cut = tuple(tuple(whole[:kept] + whole[kept + dropped :]) for whole in wholes)
     lengths = tuple(len(choice.lstrip()) for choice in example.choices)

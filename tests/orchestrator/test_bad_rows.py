@@ -118,6 +118,11 @@ def test_answers_that_count_from_1_are_seen_where_few_reach_the_last_choice(last
     assert _advised(_refusal(tmp_path, rows)) == [{"answer_base": 1}]
 
 
+def test_a_slip_to_the_number_of_choices_in_a_file_that_counts_from_0_is_left_out(tmp_path: Path) -> None:
+    rows = [_row(n, 4 if n in (5, 30) else n % 4) for n in range(60)]
+    assert split_examples(_task(tmp_path, rows), skip_bad_rows=True).report.skipped == 2
+
+
 def test_digits_as_text_that_count_from_0_are_refused_with_the_key_that_mends_it(tmp_path: Path) -> None:
     rows = [_row(n, str(n % 4)) for n in range(40)]
     (keys,) = _advised(_refusal(tmp_path, rows))

@@ -159,7 +159,7 @@ def test_all_choices_are_scored_whole_over_one_text_or_the_row_is_refused(
     kind: str, choices: str, tokenizers: dict[str, Any]
 ) -> None:
     tokenizer, example = tokenizers[kind], Example(PROMPT, CHOICES[choices], 1)
-    for max_length, end in ((400, False), (14, False), (400, True)):
+    for max_length, end in ((400, False), (14, False), (14, True)):
         refused: dict[int, RowError] = {}
         split = tokenise([example], tokenizer, max_length, Form(append_eos=end), refused)
         assert len(split) + len(refused) == 1
@@ -175,6 +175,12 @@ def test_a_token_across_the_border_of_one_choice_moves_the_start_of_all(tokenize
     (item,) = tokenise([Example(PROMPT, CHOICES["one across the border"], 0)], tokenizer, 64)
     scored = [tokenizer.decode(ids[item.starts[0] :]) for ids in item.choices]
     assert scored == [": blue", ": green lamp", ": green"]
+
+
+def test_a_choice_without_tokens_is_refused_where_another_moves_the_start(tokenizers: dict[str, Any]) -> None:
+    """From the common start on the empty choice would have a token: the prompt's colon."""
+    with pytest.raises(RowError, match="no token for the choice ''"):
+        tokenise([Example(PROMPT, (" green", ""), 0)], tokenizers["tokens across the border"], 64)
 
 
 def test_an_item_whose_answers_start_apart_cannot_be_made() -> None:
