@@ -75,11 +75,10 @@ class TaskSpec(Frozen):
     @classmethod
     def _columns(cls, choices: Any) -> Any:
         """Refuse anything but a column or a list of columns, in one sentence for both."""
-        several = isinstance(choices, list) and len(choices) > 1 and all(isinstance(one, str) for one in choices)
+        texts = isinstance(choices, list) and all(isinstance(one, str) for one in choices)
+        several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
         if not several and not isinstance(choices, str):
-            raise ValueError(
-                f"{choices!r} is neither a column nor a list of two columns or more: [option_a, option_b]."
-            )
+            raise ValueError(f"{choices!r} is neither a column nor a list of different columns: [option_a, option_b].")
         return choices
 
 

@@ -64,7 +64,13 @@ class Columns:
         """Return the choices by number, None for a column of its own that is empty in this row."""
         if isinstance(self.choices, str):
             return list(texts(row, self.choices))
-        values = {name: column(row, name) for name in self.choices}
+        absent = next((name for name in self.choices if name not in row), None)
+        if absent is not None:
+            there = ", ".join(map(str, row)) or "none"
+            raise RowError(
+                f"no column {absent!r}; there are: {there}. Where a choice is missing, write null or no text."
+            )
+        values = {name: row[name] for name in self.choices}
         blank = {name for name, value in values.items() if isinstance(value, str) and not value.strip()}
         empty = blank | {name for name, value in values.items() if value is None}
         if len(values) - len(empty) < 2:
@@ -94,9 +100,8 @@ class Columns:
         if number is not None:
             return self._counted(number, choices)
         if not isinstance(answer, str):
-            raise RowError(
-                f"column {self.answer!r} is {kind(answer)}; an index, a letter or a choice's text was expected."
-            )
+            written = f"{answer}, no whole number" if isinstance(answer, float) else kind(answer)
+            raise RowError(f"column {self.answer!r} is {written}; an index, a letter or a choice's text was expected.")
         return self._named(answer.strip(), choices)
 
     def _counted(self, number: int, choices: Sequence[str | None]) -> int:

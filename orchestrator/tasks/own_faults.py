@@ -61,7 +61,7 @@ def _missing(columns: Described, names: Sequence[str]) -> str | None:
         return None
     series = choice_columns([other for other in names if other not in (columns.question, columns.answer)])
     if key == "choices" and series:
-        return f"Each choice has a column of its own: write choices: [{', '.join(series)}] in the task's entry."
+        return f"If each choice has a column of its own, write choices: [{', '.join(series)}] in the task's entry."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f", perhaps {near[0]!r}" if near else ""
     return f"No row has a column {name!r}: write the column that is meant under {key} in the task's entry{hint}."

@@ -15,6 +15,7 @@ from orchestrator.bad_rows import BadRow, refuse
 from orchestrator.errors import InputError
 from orchestrator.splits import Splits, split_examples
 from orchestrator.tasks import make_task
+from orchestrator.tasks.example import RowError
 from orchestrator.tasks.own_faults import choice_columns
 
 Row = dict[str, Any]
@@ -223,13 +224,16 @@ def test_a_choice_of_its_own_column_is_meant_by_number_letter_text_or_column(ans
         ({"o1": ""}, r"columns 'o1', 'o2', 'o3' hold 1 choice\(s\); at least two"),
         ({"o1": "blue"}, "columns 'o1', 'o2', 'o3' has identical choices: 'blue' occurs 2 times"),
         ({"o3": 7}, "column 'o3' is a number; text was expected"),
+        ({"o2": ...}, "no column 'o2'; there are: question, o1, o3, answer. Where a choice is missing, write null"),
         ({"answer": "D"}, r"neither a letter A\.\.C nor the text of a choice"),
     ],
 )
 def test_a_bad_row_with_columns_of_choices_is_refused_with_the_reason(change: Row, words: str, tmp_path: Path) -> None:
     row = {"question": "q", "o1": "red", "o2": None, "o3": "blue", "answer": 0}
-    with pytest.raises(ValueError, match=words):
-        _task(tmp_path, [row], choices=["o1", "o2", "o3"]).example({**row, **change})
+    changed = {name: value for name, value in {**row, **change}.items() if value is not ...}
+    task = _task(tmp_path, [row], choices=["o1", "o2", "o3"])
+    with pytest.raises(RowError, match=words):
+        task.example(changed)
 
 
 @pytest.mark.parametrize(

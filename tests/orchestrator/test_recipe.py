@@ -509,7 +509,8 @@ def test_a_file_of_ones_own_says_where_its_choices_stand_and_from_where_its_answ
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("choices", ["a"]), ("choices", []), ("choices", [1, 2]), ("answer_base", 2)]
+    ("key", "value"),
+    [("choices", ["a"]), ("choices", []), ("choices", [1, 2]), ("choices", ["a", "a"]), ("answer_base", 2)],
 )
 def test_a_wrong_word_about_a_file_of_ones_own_is_refused_with_its_key(key: str, value: Any, tmp_path: Path) -> None:
     message = refusal(tmp_path, tasks=[{"name": "mine", "path": "mine.jsonl", key: value}])
