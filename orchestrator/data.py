@@ -18,8 +18,8 @@ from orchestrator.errors import InputError
 from orchestrator.files import write_bytes
 from orchestrator.splits import SplitReport, Splits, split_examples
 from orchestrator.tasks.example import RowError
-from orchestrator.texts import Tokenizer
-from orchestrator.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise, tokenizer_digest
+from orchestrator.texts import Tokenizer, tokenizer_digest
+from orchestrator.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise
 
 __all__ = [
     "CorruptCacheError",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +64,7 @@ class Encoder:
 
     def _turn_head(self) -> tuple[int, ...]:
         turns = self.encode([_render(self.tokenizer, probe) for probe in PROBES])
-        length = next(at for at, tokens in enumerate(zip(*turns, strict=False)) if len(set(tokens)) > 1)
+        length = next((at for at, tokens in enumerate(zip(*turns, strict=False)) if len(set(tokens)) > 1), 0)
         return tuple(turns[0][:length])
 
 
@@ -75,6 +77,20 @@ def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
     with_special, bare = (tokenizer(PROBES, add_special_tokens=special)["input_ids"] for special in (True, False))
     tails = {_tail(list(whole), list(ids)) for whole, ids in zip(with_special, bare, strict=True) if ids}
     return tails.pop() if len(tails) == 1 else ()
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """Return a hash of all that decides how a tokenizer encodes; padding and truncation, set by use, are left out."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        content = json.loads(backend.to_str())
+        content.update(padding=None, truncation=None)
+    else:
+        vocabulary: Mapping[str, int] = getattr(tokenizer, "get_vocab", dict)()
+        settings = {key: repr(value) for key, value in getattr(tokenizer, "init_kwargs", {}).items()}
+        content = {"class": type(tokenizer).__qualname__, "vocabulary": vocabulary, "settings": settings}
+    text = json.dumps([content, tokenizer.bos_token_id], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def user_turns(examples: Sequence[Example], tokenizer: Tokenizer) -> list[Example]:

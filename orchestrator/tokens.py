@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -175,42 +173,56 @@ def tokenise(
     form = form or Form()
     end = _end(tokenizer) if form.append_eos else ()
     texts = user_turns(examples, tokenizer) if form.chat_template else examples
-    encoder = Encoder.of(tokenizer, form.chat_template)
-    parts = [TokenisedSplit.pack([], appended=encoder.appended)]
-    for begin in range(0, len(texts), CHUNK):
-        chunk = texts[begin : begin + CHUNK]
+    maker = _Maker(Encoder.of(tokenizer, form.chat_template), max_length, end, form.distinct)
+    errors: dict[int, RowError] = {}
+    parts = [maker.split(texts[begin : begin + CHUNK], begin, errors) for begin in range(0, len(texts), CHUNK)]
+    if errors and refused is None:
+        raise next(iter(errors.values()))
+    if refused is not None:
+        refused.update(errors)
+    return TokenisedSplit.join(parts or [TokenisedSplit.pack([], appended=maker.encoder.appended)])
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Items out of examples, all by the same rules."""
+
+    encoder: Encoder
+    max_length: int
+    end: tuple[int, ...]
+    distinct: bool
+
+    def split(self, examples: Sequence[Example], first: int, errors: dict[int, RowError]) -> TokenisedSplit:
+        """Return the examples that become items; the others' errors go into ``errors``, numbered from ``first``."""
         items: list[Item] = []
         truncated = 0
-        errors: dict[int, RowError] = {}
-        for index, (example, ids) in enumerate(zip(chunk, _encode(chunk, encoder), strict=True), begin):
+        for index, (example, ids) in enumerate(zip(examples, _encode(examples, self.encoder), strict=True), first):
             try:
-                item, dropped = _item(example, ids, encoder.head, max_length, end)
-                if form.distinct:
-                    _check_distinct(example, item)
+                item, dropped = self.item(example, ids)
             except RowError as error:
                 errors[index] = error
                 continue
             items.append(item)
             truncated += dropped > 0
-        if errors and refused is None:
-            raise next(iter(errors.values()))
-        (refused if refused is not None else {}).update(errors)
-        parts.append(TokenisedSplit.pack(items, truncated, appended=encoder.appended, refused=len(errors)))
-    return TokenisedSplit.join(parts)
+        refused = len(examples) - len(items)
+        return TokenisedSplit.pack(items, truncated, appended=self.encoder.appended, refused=refused)
 
-
-def tokenizer_digest(tokenizer: Tokenizer) -> str:
-    """Return a hash of all that decides how a tokenizer encodes; padding and truncation, set by use, are left out."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        content = json.loads(backend.to_str())
-        content.update(padding=None, truncation=None)
-    else:
-        vocabulary: Mapping[str, int] = getattr(tokenizer, "get_vocab", dict)()
-        settings = {key: repr(value) for key, value in getattr(tokenizer, "init_kwargs", {}).items()}
-        content = {"class": type(tokenizer).__qualname__, "vocabulary": vocabulary, "settings": settings}
-    text = json.dumps([content, tokenizer.bos_token_id], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    def item(self, example: Example, encoded: list[list[int]]) -> tuple[Item, int]:
+        """Return the item and how many tokens its prompt lost; `RowError` where it cannot be scored."""
+        prompt, *wholes = encoded
+        start = _start(example, prompt, wholes)
+        longest = max(map(len, wholes)) + len(self.end)
+        head = self.encoder.head
+        kept = len(head) if start >= len(head) and tuple(prompt[: len(head)]) == head else 0
+        if longest - start > self.max_length - max(1, kept):
+            raise LongAnswerError(longest - start, max(1, kept), self.max_length)
+        dropped = max(0, longest - self.max_length)
+        cut = tuple(tuple(whole[:kept] + whole[kept + dropped :]) for whole in wholes)
+        lengths = tuple(len(choice.lstrip()) for choice in example.choices)
+        item = Item(cut, (start - dropped,) * len(cut), example.answer, lengths, self.end)
+        if self.distinct:
+            _check_distinct(example, item)
+        return item, dropped
 
 
 def _end(tokenizer: Tokenizer) -> tuple[int, ...]:
@@ -226,27 +238,15 @@ def _encode(examples: Sequence[Example], encoder: Encoder) -> Iterable[list[list
         yield [next(encoded) for _ in range(len(example.choices) + 1)]
 
 
-def _item(
-    example: Example, encoded: list[list[int]], head: tuple[int, ...], max_length: int, end: tuple[int, ...]
-) -> tuple[Item, int]:
-    """Return the item and how many tokens its prompt lost; `RowError` where it cannot be scored."""
-    prompt, *wholes = encoded
+def _start(example: Example, prompt: list[int], wholes: list[list[int]]) -> int:
+    """Return where the first choice leaves the tokens of the prompt; `RowError` where a choice has no token."""
     borders = [_common(prompt, whole) for whole in wholes]
-    start = min(borders)
-    if start < 1:
+    if min(borders) < 1:
         raise RowError("no token of the prompt stands before the answer; an answer needs one to be scored.")
     for choice, whole, border in zip(example.choices, wholes, borders, strict=True):
         if len(whole) == border:
             raise RowError(f"the tokenizer has no token for the choice {choice!a}: give it a text, or remove it.")
-    longest = max(map(len, wholes)) + len(end)
-    answer = longest - start
-    kept = len(head) if start >= len(head) and tuple(prompt[: len(head)]) == head else 0
-    if answer > max_length - max(1, kept):
-        raise LongAnswerError(answer, max(1, kept), max_length)
-    dropped = max(0, longest - max_length)
-    cut = tuple(tuple(whole[:kept] + whole[kept + dropped :]) for whole in wholes)
-    lengths = tuple(len(choice.lstrip()) for choice in example.choices)
-    return Item(cut, (start - dropped,) * len(cut), example.answer, lengths, end), dropped
+    return min(borders)
 
 
 def _check_distinct(example: Example, item: Item) -> None:

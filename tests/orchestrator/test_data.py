@@ -22,7 +22,8 @@ from orchestrator.errors import InputError
 from orchestrator.splits import Splits, split_examples
 from orchestrator.tasks import make_task
 from orchestrator.tasks.example import Example, RowError
-from orchestrator.tokens import Item, TokenisedSplit, tokenise, tokenizer_digest
+from orchestrator.texts import tokenizer_digest
+from orchestrator.tokens import Item, TokenisedSplit, tokenise
 
 Row = dict[str, Any]
 
