@@ -161,8 +161,8 @@ def _bytes(model: torch.nn.Module) -> int:
 def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[list[Item]], list[list[Item]]]:
     """Return the batches of `SEEDS` seeds at the step where the first one's longest row is of median length.
 
-    And, as the second, the one batch that has the longest row of that seed. At one step the seeds' rows are of one
-    bucket of lengths, as those of a pack's lanes are.
+    And, as the second, the one batch that has the longest row of that seed. At one step the seeds' rows are of
+    different lengths, as those of a pack's lanes are.
     """
     lengths = [_length(item) for item in items]
     drawn = [
