@@ -13,7 +13,7 @@ import d2lora
 from orchestrator import blocks
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import accuracy, score_items
-from orchestrator.shortcuts import allow_blocks, allow_narrow
+from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, LaneStep, train_lanes
@@ -68,8 +68,7 @@ def train(
     """Train some of `LANES` as one pack in float64; ``poison``: the lane (its place in the pack) whose adapter is NaN
     after two steps. With ``stop``, lanes are scored after every step, and left there where it says (lane -> step)."""
     model = tiny_llama().double()
-    assert allow_narrow(model)
-    assert not in_blocks or allow_blocks(model)
+    take(model, Shortcuts(blocks=in_blocks))
     d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
     if checkpointing:
         from orchestrator.model import enable_checkpointing
