@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from d2lora.registry import available_methods, get_method
 
 if TYPE_CHECKING:
+    from d2lora.adaptable import match_targets
     from d2lora.attachment import (
         attach,
         attach_lanes,
         detach,
         held_factors,
-        lane_places,
         lane_rows,
-        match_targets,
         merge,
     )
     from d2lora.export import LoraExport, to_lora
@@ -31,9 +30,8 @@ _LAZY = {
     "attach_lanes": "attachment",
     "detach": "attachment",
     "held_factors": "attachment",
-    "lane_places": "attachment",
     "lane_rows": "attachment",
-    "match_targets": "attachment",
+    "match_targets": "adaptable",
     "merge": "attachment",
     "LoraExport": "export",
     "to_lora": "export",
@@ -60,7 +58,6 @@ __all__ = [
     "get_method",
     "held_factors",
     "lane_of",
-    "lane_places",
     "lane_rows",
     "load_adapter_state",
     "match_targets",

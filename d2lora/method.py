@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms import Base
+    from d2lora.norms import Base, BaseWeight
 
 Params = dict[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
@@ -80,8 +80,12 @@ class Method(Protocol):
     def shapes(self, out_features: int, in_features: int, config: LowRankConfig, /) -> Shapes:
         """Return the name and shape of every trained tensor; needs no torch."""
 
-    def init(self, weight_OI: Tensor, config: LowRankConfig, generator: Generator, /) -> Params:
-        """Return fresh parameters for which the effective weight is ``weight_OI``."""
+    def init(self, weight: Tensor | BaseWeight, config: LowRankConfig, generator: Generator, /) -> Params:
+        """Return fresh parameters for which the effective weight is ``weight``, (O, I), in float32 or better.
+
+        Drawn on the CPU, the generator's device. A `BaseWeight` keeps norms, so that they are computed once for all
+        lanes; of a weight nothing else is read than its shape and type, and no copy is made.
+        """
 
     def effective_weight(self, weight_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
         """Return the weight that acts, of shape (O, I): the definition, used for merging and as the reference."""

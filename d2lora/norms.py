@@ -15,7 +15,7 @@ EPS = 1e-12
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """What is computed once of a weight and an axis; ``zeros`` is None where no norm is zero."""
 
     norms2: Tensor
@@ -23,44 +23,69 @@ class _Known:
     zeros: Tensor | None
 
 
-class BaseWeight:
-    """A frozen weight together with the norms of its columns, computed once an axis."""
+class NormCache:
+    """The norms of one layer's weight, kept as long as the weight is the same, whoever changes it and how.
 
-    def __init__(self, weight_OI: Tensor) -> None:
-        self.weight_OI = weight_OI
-        self._known: dict[Axis, _Known] = {}
+    The same is: the same memory that has lived all the while, not written to, seen in the same type and shape. Only a
+    write through ``weight.data`` in place is not seen, as torch's own autograd does not see it. A copy of a cache is
+    empty.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Axis, tuple[tuple[object, ...], Known]] = {}
+
+    def of(self, weight_OI: Tensor, axis: Axis) -> Known:
+        """Return what is known of ``weight_OI`` along ``axis``, computed now if it was not, or of another weight."""
+        import torch
+
+        if torch.compiler.is_compiling() or weight_OI.is_inference():  # neither can tell whether it has been written to
+            return _computed(weight_OI, axis)
+        now = _identity(weight_OI)
+        before, known = self._known.get(axis, ((), None))
+        if known is None or before != now:
+            with torch.inference_mode(False):  # what is computed while scoring is used in training
+                known = _computed(weight_OI, axis)
+            self._known[axis] = now, known
+        return known
+
+    def __reduce__(self) -> tuple[type[NormCache], tuple[()]]:
+        return NormCache, ()
+
+
+class BaseWeight:
+    """A frozen weight together with the norms of its columns, computed once an axis (see `NormCache`)."""
+
+    def __init__(self, weight_OI: Tensor, cache: NormCache | None = None) -> None:
+        self.weight_OI, self._cache = weight_OI, NormCache() if cache is None else cache
+
+    @classmethod
+    def of(cls, weight: Tensor | BaseWeight) -> BaseWeight:
+        """Return ``weight`` itself if it is one already."""
+        return weight if isinstance(weight, BaseWeight) else cls(weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Out and in features."""
+        out_features, in_features = self.weight_OI.shape
+        return out_features, in_features
+
+    def zeros_like_start(self, shape: Sequence[int]) -> Tensor:
+        """Return zeros on the CPU, where starts are drawn, in float32 or the weight's own type if that is wider."""
+        import torch
+
+        return torch.zeros(shape, dtype=torch.promote_types(self.weight_OI.dtype, torch.float32))
 
     def norms2(self, axis: Axis) -> Tensor:
         """Return |W|^2 a unit of ``axis``, in float32 or better: shape (O,) for "out", (I,) for "in"."""
-        return self._know(axis).norms2
+        return self._cache.of(self.weight_OI, axis).norms2
 
     def norms(self, axis: Axis) -> Tensor:
         """Return |W| a unit of ``axis``."""
-        return self._know(axis).norms
+        return self._cache.of(self.weight_OI, axis).norms
 
     def zeros(self, axis: Axis) -> Tensor | None:
         """Return where |W| is zero, or None if it is nowhere."""
-        return self._know(axis).zeros
-
-    def _know(self, axis: Axis) -> _Known:
-        known = self._known.get(axis)
-        if known is None or known.norms2.device != self.weight_OI.device:
-            import torch
-
-            with torch.inference_mode(False):  # what is computed while scoring is used in training
-                known = self._known[axis] = self._computed(axis)
-        return known
-
-    def _computed(self, axis: Axis) -> _Known:
-        weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
-        if weight_OI.element_size() < 4:
-            from d2lora.wide import wide_norms2
-
-            norms2 = wide_norms2(weight_OI, dim)
-        else:
-            norms2 = weight_OI.square().sum(dim)
-        zeros = norms2 == 0
-        return _Known(norms2, norms2.sqrt(), zeros if bool(zeros.any()) else None)
+        return self._cache.of(self.weight_OI, axis).zeros
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
         """Return ``W @ thin_LRI.mT`` (L, O, R) for "out", ``W.mT @ thin_LRO.mT`` (L, I, R) for "in".
@@ -118,6 +143,37 @@ class BaseWeights:
 
 
 Base = BaseWeight | BaseWeights
+
+
+def _identity(weight_OI: Tensor) -> tuple[object, ...]:
+    """Return what changes when the weight does: its memory, how often it was written to, and how it is seen.
+
+    The weak reference keeps the address of freed memory from being given to other memory, and nothing more.
+    """
+    from torch.multiprocessing.reductions import StorageWeakRef
+
+    memory = StorageWeakRef(weight_OI.untyped_storage())  # type: ignore[no-untyped-call]
+    seen_as = weight_OI.dtype, weight_OI.device, weight_OI.shape, weight_OI.stride(), weight_OI.storage_offset()
+    return memory, weight_OI._version, *seen_as
+
+
+def _computed(weight_OI: Tensor, axis: Axis) -> Known:
+    """Return the norms in bounded memory: some rows at a time."""
+    import torch
+
+    from d2lora.wide import SLICE_BYTES
+
+    weight_OI = weight_OI.detach()
+    step = max(1, SLICE_BYTES // (4 * max(1, weight_OI.shape[1])))
+    squares = (at_least_float32(rows_oI).square() for rows_oI in torch.split(weight_OI, step))
+    if axis == "out":
+        norms2 = torch.cat([square_oI.sum(1) for square_oI in squares])
+    else:
+        first_I, *others = [square_oI.sum(0) for square_oI in squares]
+        norms2 = sum(others, start=first_I)
+    zeros = norms2 == 0
+    nowhere = not torch.compiler.is_compiling() and not bool(zeros.any())
+    return Known(norms2, norms2.sqrt(), None if nowhere else zeros)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -140,16 +141,14 @@ def _accumulate(
     The total is the *sum* of the lanes' losses, so that their gradients never mix. Each loss is the sum over this
     rank's answer tokens over the number in the lane's whole batch, times the ranks, whose gradients are averaged.
     """
-    micros = optim.micro_steps(engine.world)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64)
     answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
     passes = _passes(engine, lanes, optim, most)
     tokens = places = 0
     with engine.accumulating():
-        for number, (micro, shares, present) in enumerate(passes):
-            draw = (step * micros + micro) * engine.world + engine.rank
+        for number, (row_places, shares, present) in enumerate(passes):
             packed, lengths = _packed(engine.model, shares)
-            with lane_rows(engine.model, [len(rows) for rows in shares], draw, lengths):
+            with lane_rows(engine.model, [len(rows) for rows in shares], step, lengths, row_places):
                 losses_L = _losses(engine, shares, packed) * torch.tensor(present, device=engine.device)
                 weight_L = (engine.world / answers_L).to(losses_L)
                 engine.backward((losses_L * weight_L).sum(), last=number == len(passes) - 1)
@@ -163,8 +162,10 @@ def _accumulate(
 
 def _passes(
     engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, most: int
-) -> list[tuple[int, list[list[Row]], list[float]]]:
-    """Return the passes of a step: the micro step, each lane's rows, and 1 or 0 for a lane whose rows count or not.
+) -> list[tuple[list[int], list[list[Row]], list[float]]]:
+    """Return the passes of a step: places of all rows in their lanes' batches, each lane's rows, and 1 or 0 a lane.
+
+    1 is for a lane whose rows count, and 0 for a lane whose rows do not.
 
     Every rank finds the same passes, for only whole batches decide, and every rank computes all lanes of a pass, for
     ranks reduce gradients lane by lane: where a batch is short and leaves a rank none of its rows, it takes one of them
@@ -174,12 +175,12 @@ def _passes(
     for micro in range(optim.micro_steps(engine.world)):
         for members in _members(lanes, optim.micro_batch, most):
             own = [_share(engine, lane, optim, micro) if i in members else [] for i, lane in enumerate(lanes)]
+            places = [each or ([0] if i in members and engine.world > 1 else []) for i, each in enumerate(own)]
             shares = [
-                rows or ([lane.rows[lane.batch[0]]] if i in members and engine.world > 1 else [])
-                for i, (rows, lane) in enumerate(zip(own, lanes, strict=True))
+                [lane.rows[lane.batch[place]] for place in each] for lane, each in zip(lanes, places, strict=True)
             ]
             if any(shares):
-                found.append((micro, shares, [float(bool(rows)) for rows in own]))
+                found.append((list(chain.from_iterable(places)), shares, [float(bool(each)) for each in own]))
     return found
 
 
@@ -216,9 +217,7 @@ def _losses(engine: Engine, shares: Sequence[Sequence[Row]], packed: Packed) -> 
     return losses_A.new_zeros(len(shares)).index_add(0, lane_B[packed.owner_A.to(device)], losses_A)
 
 
-def _share(engine: Engine, lane: _Lane, optim: OptimSpec, micro: int) -> list[Row]:
-    """Return the rows of the lane's batch that this rank takes in this micro step."""
-    if not lane.living:
-        return []
-    rows = share(lane.batch, micro_batch=optim.micro_batch, micro=micro, rank=engine.rank, world=engine.world)
-    return [lane.rows[row] for row in rows]
+def _share(engine: Engine, lane: _Lane, optim: OptimSpec, micro: int) -> Sequence[int]:
+    """Return the places in the lane's batch of the rows that this rank takes in this micro step."""
+    places = range(len(lane.batch) if lane.living else 0)
+    return share(places, micro_batch=optim.micro_batch, micro=micro, rank=engine.rank, world=engine.world)

@@ -67,11 +67,12 @@ def shapes(out_features: int, in_features: int, config: D2LoraConfig) -> Shapes:
     return found
 
 
-def init(weight_OI: Tensor, config: D2LoraConfig, generator: Generator) -> Params:
+def init(weight: Tensor | BaseWeight, config: D2LoraConfig, generator: Generator) -> Params:
     """Return both ups at zero, so that dW = 0, and the downs drawn *differently* as ``config.start`` says."""
+    base = BaseWeight.of(weight)
     draw = {"kaiming": draw_kaiming, "normal": draw_normal}
     starts = dict(zip(("down_plus", "down_minus"), config.start.split("-"), strict=True))
-    params = {name: weight_OI.new_zeros(shape) for name, shape in _shapes_of(weight_OI, config).items()}
+    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
     for name, start in starts.items():
         if name in params:
             draw[start](params[name], generator)
@@ -115,10 +116,6 @@ def factored(base: Base, params: Params, config: D2LoraConfig) -> Factored:
     if config.norm_axis == "out":
         return Factored(up_LOR * (scale + config.readd)[:, :, None], down_LRI, out_scale_LO=scale)
     return Factored(up_LOR, down_LRI * (scale + config.readd)[:, None], in_scale_LI=scale)
-
-
-def _shapes_of(weight_OI: Tensor, config: D2LoraConfig) -> Shapes:
-    return shapes(weight_OI.shape[0], weight_OI.shape[1], config)
 
 
 def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:

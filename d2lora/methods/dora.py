@@ -28,9 +28,10 @@ def shapes(out_features: int, in_features: int, config: DoraConfig) -> Shapes:
     return lora.shapes(out_features, in_features, config) | {"magnitude": (out_features,)}
 
 
-def init(weight_OI: Tensor, config: DoraConfig, generator: Generator) -> Params:
+def init(weight: Tensor | BaseWeight, config: DoraConfig, generator: Generator) -> Params:
     """Return LoRA's start with every magnitude at the norm of its row of W."""
-    return lora.init(weight_OI, config, generator) | {"magnitude": BaseWeight(weight_OI).norms("out").clone()}
+    base = BaseWeight.of(weight)
+    return lora.init(base, config, generator) | {"magnitude": base.norms("out").clone()}
 
 
 def effective_weight(weight_OI: Tensor, params: Params, config: DoraConfig) -> Tensor:

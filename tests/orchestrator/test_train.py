@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from orchestrator.score import accuracy, score_items
 from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
-from orchestrator.train import LanePlan, LaneStep, train_lanes
+from orchestrator.train import LanePlan, LaneStep, _lane, _passes, train_lanes
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
 OPTIM = OptimSpec(lr=1e-2, epochs=2, micro_batch=4, global_batch=8, warmup=0.1, clip=0.5, weight_decay=0.01)
@@ -37,6 +38,13 @@ LANES = [
     (lane("dora", 3), "b", 1e-2),
     (lane("d2lora", 4, norm_axis="in", readd=0, tau="learned"), "a", 1e-3),
 ]
+
+
+class Rank(NamedTuple):
+    """Of an engine, all that decides which rows a rank takes."""
+
+    rank: int
+    world: int
 
 
 class Story:
@@ -139,6 +147,43 @@ def test_dropout_in_blocks_is_that_of_a_lane_alone(monkeypatch: pytest.MonkeyPat
     (alone, _), (engine, _) = train([last]), train([1, last])
     for name, value in d2lora.adapter_state(engine.model, 1).items():
         torch.testing.assert_close(value, d2lora.adapter_state(alone.model)[name], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("micro_batch", [4, 2])
+def test_dropout_is_the_same_in_micro_batches_of_every_size_and_in_every_pack(
+    micro_batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropping = [(lane(method, 5 + n, dropout=0.3), "ab"[n], 1e-2) for n, method in enumerate(("lora", "d2lora"))]
+    monkeypatch.setitem(globals(), "LANES", [*LANES, *dropping])
+    monkeypatch.setitem(globals(), "OPTIM", OPTIM.model_copy(update={"micro_batch": 8}))
+    wanted = [d2lora.adapter_state(train([index])[0].model) for index in (5, 6)]
+    monkeypatch.setitem(globals(), "OPTIM", OPTIM.model_copy(update={"micro_batch": micro_batch}))
+    engine, _ = train([5, 1, 6])
+    for place, state in zip((0, 2), wanted, strict=True):
+        for name, value in d2lora.adapter_state(engine.model, place).items():
+            torch.testing.assert_close(value, state[name], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_take_the_places_that_one_rank_takes_alone(world: int) -> None:
+    """A row keeps its place in its lane's batch, and so its dropout, whoever computes it; fillers aside."""
+    optim = OPTIM.model_copy(update={"micro_batch": 2})
+    plans = [LanePlan.of(task, DATA[task], seed=1, peak=1e-2, optim=optim) for task in ("a", "b")]
+    lanes = [_lane(plan, optim) for plan in plans]
+    for one, rows in zip(lanes, (5, 3), strict=True):
+        one.batch = next(one.batches)[:rows]
+
+    def taken(world: int) -> Counter[tuple[int, int]]:
+        found: Counter[tuple[int, int]] = Counter()
+        for rank in range(world):
+            for places, shares, present in _passes(Rank(rank, world), lanes, optim, 10**9):
+                owners = [lane for lane, rows in enumerate(shares) for _ in rows]
+                for place, lane_, row in zip(places, owners, (row for rows in shares for row in rows), strict=True):
+                    assert row is lanes[lane_].rows[lanes[lane_].batch[place]]
+                    found[lane_, place] += bool(present[lane_])
+        return found
+
+    assert taken(world) == taken(1) == Counter([(0, place) for place in range(5)] + [(1, place) for place in range(3)])
 
 
 def test_lanes_of_a_short_task_leave_early(solos) -> None:
