@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         lane_rows,
         merge,
     )
-    from d2lora.export import LoraExport, to_lora
+    from d2lora.directory import load, save
+    from d2lora.export import to_lora
     from d2lora.frozen import freeze
     from d2lora.layer import Lane
+    from d2lora.peft_files import LoraExport
     from d2lora.state import adapter_parameters, adapter_state, describe_adapter, lane_of, load_adapter_state
 
 _LAZY = {
@@ -33,7 +35,9 @@ _LAZY = {
     "lane_rows": "attachment",
     "match_targets": "adaptable",
     "merge": "attachment",
-    "LoraExport": "export",
+    "load": "directory",
+    "save": "directory",
+    "LoraExport": "peft_files",
     "to_lora": "export",
     "freeze": "frozen",
     "Lane": "layer",
@@ -59,9 +63,11 @@ __all__ = [
     "held_factors",
     "lane_of",
     "lane_rows",
+    "load",
     "load_adapter_state",
     "match_targets",
     "merge",
+    "save",
     "to_lora",
 ]
 
@@ -69,6 +75,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'd2lora' has no attribute {name!r}")
-    found = getattr(import_module(f"d2lora.{_LAZY[name]}"), name)
-    globals()[name] = found
-    return found
+    value = globals()[name] = getattr(import_module(f"d2lora.{_LAZY[name]}"), name)
+    return value

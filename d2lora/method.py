@@ -70,6 +70,19 @@ class Factored:
         return Factored(function(self.up_LOR), function(self.down_LRI), *scales)
 
 
+@dataclass(frozen=True)
+class PeftForm:
+    """An effective weight as PEFT can hold it: ``V = W + scale up down`` itself, as its LoRA.
+
+    Or, with a magnitude, V with every row at that norm, as its DoRA.
+    """
+
+    up_OR: Tensor
+    down_RI: Tensor
+    scale: float
+    magnitude_O: Tensor | None = None
+
+
 class Method(Protocol):
     """The contract of a file in ``d2lora/methods``; ``tests/contract`` holds every registered one to it."""
 
@@ -98,6 +111,9 @@ class Method(Protocol):
 
     def factored(self, base: Base, params: Params, config: LowRankConfig, /) -> Factored:
         """Return the same map in thin factors, *batched*; equal to the definition in value and gradient."""
+
+    def as_peft(self, base: BaseWeight, params: Params, config: LowRankConfig, /) -> PeftForm | None:
+        """Return the effective weight as PEFT's LoRA or DoRA, exactly; None where it is neither."""
 
 
 def check_rank(rank: int, out_features: int, in_features: int) -> None:

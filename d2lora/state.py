@@ -14,8 +14,25 @@ from d2lora.layer import AdaptedLinear, Lane
 from d2lora.registry import get_method
 
 
+def adapter_layers(model: nn.Module, lane: int) -> dict[str, AdaptedLinear]:
+    """Return the adapted layers by name; ValueError if there are none, or if they have no such lane."""
+    layers = adapted_layers(model)
+    if not layers:
+        raise ValueError("The model has no adapters: call d2lora.attach first.")
+    lanes = len(next(iter(layers.values())).lanes)
+    if not 0 <= lane < lanes:
+        raise ValueError(f"lane={lane} is not among the model's {lanes} lanes.")
+    return layers
+
+
 def adapter_state(model: nn.Module, lane: int = 0) -> dict[str, Tensor]:
-    """Return copies of the lane's tensors, named ``LAYER.PARAMETER`` (``model.layers.0.self_attn.q_proj.up_plus``)."""
+    """Return copies of the lane's tensors, named ``LAYER.PARAMETER`` (``model.layers.0.self_attn.q_proj.up_plus``).
+
+    >>> import d2lora, torch
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> {name: value.shape for name, value in d2lora.adapter_state(d2lora.attach(model, "lora", lora, ["0"])).items()}
+    {'0.up': torch.Size([4, 2]), '0.down': torch.Size([2, 8])}
+    """
     return {name: tensor.detach().clone() for name, tensor in adapter_parameters(model, lane).items()}
 
 
@@ -23,7 +40,7 @@ def adapter_parameters(model: nn.Module, lane: int = 0) -> dict[str, Tensor]:
     """Return the lane's trained parameters themselves, by the same names."""
     return {
         f"{layer_name}.{name}": parameter
-        for layer_name, layer in _layers(model, lane).items()
+        for layer_name, layer in adapter_layers(model, lane).items()
         for name, parameter in layer.params(lane).items()
     }
 
@@ -47,7 +64,7 @@ def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor], lane: int 
 
 def describe_adapter(model: nn.Module, lane: int = 0) -> dict[str, Any]:
     """Return the lane's method, settings and shapes as plain data: what a file needs beside the tensors."""
-    layers = _layers(model, lane)
+    layers = adapter_layers(model, lane)
     spec = next(iter(layers.values())).lanes[lane]
     return {
         "method": spec.method,
@@ -60,13 +77,3 @@ def lane_of(description: Mapping[str, Any], seed: int = 0) -> Lane:
     """Return the lane that `describe_adapter` described."""
     method = str(description["method"])
     return Lane(method, get_method(method).Config(**description["config"]), seed)
-
-
-def _layers(model: nn.Module, lane: int) -> dict[str, AdaptedLinear]:
-    layers = adapted_layers(model)
-    if not layers:
-        raise ValueError("The model has no adapters: call d2lora.attach first.")
-    lanes = len(next(iter(layers.values())).lanes)
-    if not 0 <= lane < lanes:
-        raise ValueError(f"lane={lane} is not among the model's {lanes} lanes.")
-    return layers

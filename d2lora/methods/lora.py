@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from d2lora.method import Factored, LowRankConfig, Params, Shapes, check_rank
+from d2lora.method import Factored, LowRankConfig, Params, PeftForm, Shapes, check_rank
 from d2lora.norms import BaseWeight
 
 if TYPE_CHECKING:
@@ -70,3 +70,8 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: Lo
 def factored(base: Base, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
     """Return the pair itself; the scale goes into ``down``."""
     return Factored(params["up"], config.scale * params["down"])
+
+
+def as_peft(base: BaseWeight, params: Params, config: LoraConfig) -> PeftForm:  # noqa: ARG001
+    """Return the pair: PEFT's LoRA is the same equation."""
+    return PeftForm(params["up"], params["down"], config.scale)
