@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,17 @@ def load(model: nn.Module, folder: str | Path, lane: int = 0) -> None:
         raise ValueError(f"{folder} holds no adapter: neither {DESCRIPTION} nor {peft_files.CONFIG} is there.")
 
 
-def read_own(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return description and tensors of a directory of ours; ValueError if one cannot be read or is not the other's."""
+def read_own(
+    folder: Path, needs: Sequence[str] = ("method", "config", "layers")
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return description and tensors of a directory of ours; ``needs`` are the keys that the description must have.
+
+    ValueError if one of the files cannot be read, is none of ours, or does not go with the other.
+    """
     description = read_json(folder / DESCRIPTION)
-    if not {"method", "config", "layers"} <= description.keys():
-        raise ValueError(f"{folder / DESCRIPTION} is no adapter's description.")
+    missing = [key for key in needs if key not in description]
+    if missing:
+        raise ValueError(f"{folder / DESCRIPTION} is no adapter's description: {', '.join(missing)} is missing.")
     if description.get("peft_sha256") not in (None, _digest(folder)):
         raise ValueError(
             f"{folder / peft_files.TENSORS} is not the one that was saved with {DESCRIPTION}: it was trained on, or "
