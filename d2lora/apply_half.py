@@ -20,7 +20,7 @@ from d2lora.compose import compose_lanes
 from d2lora.lane_products import Sizes, lane_sums, scale_lanes, times_lanes
 from d2lora.products import times_mT
 from d2lora.scratch import scratch_like
-from d2lora.wide_lanes import dot_lanes, outer_wide_lanes, times_wide_lanes
+from d2lora.wide_lanes import dot_lanes, outer_wide_lanes, times_wide_lanes, widened
 
 
 class AdaptedHalf(torch.autograd.Function):
@@ -63,10 +63,11 @@ class AdaptedHalf(torch.autograd.Function):
 def _backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
     x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, *kept = ctx.saved_tensors
     sizes, needs = ctx.sizes, ctx.needs_input_grad
-    dup_LRO = outer_wide_lanes(h_MR, dy_MO, sizes)
-    dh_MR = times_wide_lanes(dy_MO, up_LOR, sizes)
+    wide_dy_MO = widened(dy_MO)
+    dup_LRO = outer_wide_lanes(h_MR, wide_dy_MO, sizes)
+    dh_MR = times_wide_lanes(wide_dy_MO, up_LOR, sizes)
     ddown_LRI = outer_wide_lanes(dh_MR, x_MI if adapter_x_MI is None else adapter_x_MI, sizes)
-    dout_LO = _dot(dy_MO, kept, sizes) if needs[6] else None
+    dout_LO = _dot(wide_dy_MO, kept, sizes) if needs[6] else None
     dx_MI = din_LI = dadapter_MI = None
     if needs[0] or needs[7]:
         base_MI = times_mT(dy_MO, weight_OI.mT)

@@ -63,6 +63,15 @@ class HeldFactors:
         pending = self.pending()
         torch.autograd.backward([built for built, _ in pending], [gradient for _, gradient in pending])
 
+    def gradients(self, parameters: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return what `backward` would add to each of ``parameters``, None for one that no pass has used.
+
+        In place of `backward`, for who adds them up in few operations: a model has hundreds of small parameters.
+        """
+        pending = self.pending()
+        built, gradients = [one for one, _ in pending], [gradient for _, gradient in pending]
+        return torch.autograd.grad(built, parameters, gradients, allow_unused=True)
+
 
 def _joined(leaves: Sequence[Tensor]) -> Tensor:
     """Return the leaves' gradients as one; that of a layer that took no part is zero."""

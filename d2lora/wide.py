@@ -21,13 +21,14 @@ def wide_slices(weight_OI: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, 
         yield rows, weight_OI[rows].to(dtype)
 
 
-def wide_product(thin: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
-    """Return ``thin_KI @ weight_OI.mT`` if ``transposed``, else ``thin_KO @ weight_OI``, in the type of ``thin``.
+def wide_product(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
+    """Return ``rows_KI @ weight_OI.mT`` if ``transposed``, else ``rows_KO @ weight_OI``, in float32 or better.
 
     As exact as the product with a widened copy: on CPUs a slice of the weight's rows is widened at a time, on GPUs
-    ``thin`` is split into two bfloat16 tensors. Differentiable in ``thin``, as often as wanted.
+    float32 rows are split into two bfloat16 tensors. ``rows`` may have the weight's type, too. Differentiable in
+    ``rows``, as often as wanted.
     """
-    result: Tensor = _WideProduct.apply(thin, weight_OI, transposed)  # type: ignore[no-untyped-call]
+    result: Tensor = _WideProduct.apply(rows, weight_OI, transposed)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -35,24 +36,33 @@ class _WideProduct(torch.autograd.Function):
     """Keeps the weight as it is for backward, where autograd's own product would keep every widened slice."""
 
     @staticmethod
-    def forward(ctx: Any, thin: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
         ctx.save_for_backward(weight_OI)
-        ctx.transposed = transposed
-        if on_tensor_cores(weight_OI):
-            matrix = weight_OI.mT if transposed else weight_OI
-            high, low = halves(thin)
-            return times_in_float32(high, matrix) + times_in_float32(low, matrix)
-        if transposed:
-            result_KO = thin.new_empty(thin.shape[0], weight_OI.shape[0])
-            for rows, rows_oI in wide_slices(weight_OI, thin.dtype):
-                result_KO[:, rows] = thin @ rows_oI.mT
-            return result_KO
-        result_KI = thin.new_zeros(thin.shape[0], weight_OI.shape[1])
-        for rows, rows_oI in wide_slices(weight_OI, thin.dtype):
-            result_KI.addmm_(thin[:, rows], rows_oI)
-        return result_KI
+        ctx.transposed, ctx.dtype = transposed, rows.dtype
+        return (_on_tensor_cores if on_tensor_cores(weight_OI) else _by_slices)(rows, weight_OI, transposed)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (weight_OI,) = ctx.saved_tensors
-        return wide_product(gradients[0], weight_OI, not ctx.transposed), None, None
+        return wide_product(gradients[0], weight_OI, not ctx.transposed).to(ctx.dtype), None, None
+
+
+def _on_tensor_cores(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
+    matrix = weight_OI.mT if transposed else weight_OI
+    if rows.dtype == weight_OI.dtype:
+        return times_in_float32(rows, matrix)
+    high, low = halves(rows)
+    return times_in_float32(high, matrix) + times_in_float32(low, matrix)
+
+
+def _by_slices(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    if transposed:
+        result_KO = rows.new_empty(rows.shape[0], weight_OI.shape[0])
+        for part, rows_oI in wide_slices(weight_OI, rows.dtype):
+            result_KO[:, part] = rows @ rows_oI.mT
+        return result_KO
+    result_KI = rows.new_zeros(rows.shape[0], weight_OI.shape[1])
+    for part, rows_oI in wide_slices(weight_OI, rows.dtype):
+        result_KI.addmm_(rows[:, part], rows_oI)
+    return result_KI

@@ -9,8 +9,16 @@ from d2lora.halves import halves, on_tensor_cores, times_in_float32
 from d2lora.lane_products import Run, Sizes, lane_runs, lane_sums, outer_lanes, times_lanes
 
 
+def widened(rows_MK: Tensor) -> Tensor:
+    """Return half-precision rows as the products below take them: as they are on tensor cores, else in float32.
+
+    For rows that several products read, so that they are widened once.
+    """
+    return rows_MK if on_tensor_cores(rows_MK) else rows_MK.to(torch.float32)
+
+
 def times_wide_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Tensor:
-    """Return each half-precision row times its lane's float32 matrix, of shape (M, J), in float32."""
+    """Return each half-precision (or `widened`) row times its lane's float32 matrix, of shape (M, J), in float32."""
     if not on_tensor_cores(rows_MK):
         return times_lanes(rows_MK.to(torch.float32), matrices_LKJ, sizes)
     width = matrices_LKJ.shape[2]
@@ -21,7 +29,10 @@ def times_wide_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Ten
 
 
 def outer_wide_lanes(left_MR: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
-    """Return ``left^T right`` over each lane's rows, (L, R, J) in float32: left is float32, right half precision."""
+    """Return ``left^T right`` over each lane's rows, (L, R, J) in float32.
+
+    The left is float32, the right half precision or `widened`.
+    """
     if not on_tensor_cores(right_MJ):
         return outer_lanes(left_MR, right_MJ.to(torch.float32), sizes)
     rank = left_MR.shape[1]

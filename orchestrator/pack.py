@@ -197,8 +197,7 @@ class _Trainer:
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
         diagnoses = self._diagnoses(finished)
         for index in finished:
-            with self.engine.whole(index):
-                state = d2lora.adapter_state(self.engine.model, index)
+            state = d2lora.adapter_state(self.engine.model, index)
             if self.lanes[index].attempt:
                 with _given_up_if_fenced():
                     self._commit(index, state, validation[index], test[index], diagnoses.get(index))

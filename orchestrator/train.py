@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from d2lora import lane_rows
 from orchestrator.answer_loss import answer_losses
-from orchestrator.batches import count_steps, draw_batches, share
-from orchestrator.blocks import padded_lengths
+from orchestrator.batches import count_steps, draw_batches
 from orchestrator.engine.engine import Engine
 from orchestrator.model import hidden_size
-from orchestrator.packed import Packed, Row, pack_rows
-from orchestrator.passes import pass_tokens, split_into_passes
+from orchestrator.packed import Row
+from orchestrator.passes import pass_tokens
 from orchestrator.schedule import rate_at
 from orchestrator.shortcuts import takes_blocks
 from orchestrator.spec import OptimSpec
+from orchestrator.step_passes import LaneBatch, Layout, passes_of_step, sent
 from orchestrator.tokens import Item
 
 
@@ -60,18 +59,16 @@ class LanePlan:
         return cls(task, items, seed, peak, count_steps(len(items), optim.global_batch, optim.epochs))
 
 
+NO_ROWS = LaneBatch((), 0)
+
+
 @dataclass
 class _Lane:
     plan: LanePlan
     batches: Iterator[list[int]]
     rows: list[Row]
     living: bool = True
-    batch: list[int] = field(default_factory=list)
-
-    def tokens(self) -> tuple[int, int]:
-        """Return the tokens, and the answer tokens, of the present batch."""
-        rows = [self.rows[row] for row in self.batch]
-        return sum(len(ids) for ids, _ in rows), sum(len(ids) - start for ids, start in rows)
+    batch: LaneBatch = NO_ROWS
 
 
 def train_lanes(
@@ -97,12 +94,19 @@ def train_lanes(
     step = 0
     while living := [index for index, lane in enumerate(lanes) if lane.living]:
         for index in living:
-            lanes[index].batch = next(lanes[index].batches)
+            lanes[index].batch = LaneBatch.of([lanes[index].rows[row] for row in next(lanes[index].batches)])
         losses_L, utilisation = _accumulate(engine, lanes, optim, step, most)
         rates = [_rate(lane, step, optim) if lane.living else None for lane in lanes]
-        norms = engine.step(rates)
+        norms, losses = engine.step(rates, losses_L)
         done = {
-            index: LaneStep(step, losses_L[index], rates[index] or 0.0, norms[index], lane.tokens()[0], utilisation)
+            index: LaneStep(
+                step=step,
+                loss=losses[index] / lane.batch.answers,
+                rate=rates[index] or 0.0,
+                grad_norm=norms[index],
+                tokens=sum(len(ids) for ids, _ in lane.batch.rows),
+                utilisation=utilisation,
+            )
             for index, lane in enumerate(lanes)
             if lane.living
         }
@@ -132,92 +136,22 @@ def _rate(lane: _Lane, step: int, optim: OptimSpec) -> float:
     return rate_at(step, lane.plan.steps, peak=lane.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
 
 
-def _accumulate(
-    engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int, most: int
-) -> tuple[list[float], float]:
+def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int, most: int) -> tuple[Tensor, float]:
     """Add up the gradients of one global batch of every living lane.
 
-    Return each lane's loss, NaN for the others, and the share of places of the passes that held a token.
-    The total is the *sum* of the lanes' losses, so that their gradients never mix. Each loss is the sum over this
-    rank's answer tokens over the number in the lane's whole batch, times the ranks, whose gradients are averaged.
+    Return each lane's loss summed over this rank's answer tokens, on the device, and the share of places of the passes
+    that held a token. The total is the *sum* of the lanes' losses, so that their gradients never mix.
     """
-    sums_L = torch.zeros(len(lanes), dtype=torch.float64)
-    answers_L = torch.tensor([lane.tokens()[1] if lane.living else 1 for lane in lanes])
-    passes = _passes(engine, lanes, optim, most)
-    tokens = places = 0
+    in_blocks = takes_blocks(engine.model)
+    layout = Layout(engine.rank, engine.world, optim.micro_batch, optim.micro_steps(engine.world), most, in_blocks)
+    batches = {index: lane.batch for index, lane in enumerate(lanes) if lane.living}
+    passes = sent(passes_of_step(batches, len(lanes), layout), engine.device)
+    sums_L = torch.zeros(len(lanes), dtype=torch.float64, device=engine.device)
     with engine.accumulating():
-        for number, (row_places, shares, present) in enumerate(passes):
-            packed, lengths = _packed(engine.model, shares)
-            with lane_rows(engine.model, [len(rows) for rows in shares], step, lengths, row_places):
-                losses_L = _losses(engine, shares, packed) * torch.tensor(present, device=engine.device)
-                weight_L = (engine.world / answers_L).to(losses_L)
-                engine.backward((losses_L * weight_L).sum(), last=number == len(passes) - 1)
-            sums_L += losses_L.detach().double().cpu()
-            tokens += sum(len(ids) for rows in shares for ids, _ in rows)
-            places += packed.ids_BT.numel()
-    means_L = engine.total(sums_L) / answers_L
-    losses = [float(loss) if lane.living else math.nan for loss, lane in zip(means_L, lanes, strict=True)]
-    return losses, tokens / places
-
-
-def _passes(
-    engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, most: int
-) -> list[tuple[list[int], list[list[Row]], list[float]]]:
-    """Return the passes of a step: places of all rows in their lanes' batches, each lane's rows, and 1 or 0 a lane.
-
-    1 is for a lane whose rows count, and 0 for a lane whose rows do not.
-
-    Every rank finds the same passes, for only whole batches decide, and every rank computes all lanes of a pass, for
-    ranks reduce gradients lane by lane: where a batch is short and leaves a rank none of its rows, it takes one of them
-    and counts it nought.
-    """
-    found = []
-    for micro in range(optim.micro_steps(engine.world)):
-        for members in _members(lanes, optim.micro_batch, most):
-            own = [_share(engine, lane, optim, micro) if i in members else [] for i, lane in enumerate(lanes)]
-            places = [each or ([0] if i in members and engine.world > 1 else []) for i, each in enumerate(own)]
-            shares = [
-                [lane.rows[lane.batch[place]] for place in each] for lane, each in zip(lanes, places, strict=True)
-            ]
-            if any(shares):
-                found.append((list(chain.from_iterable(places)), shares, [float(bool(each)) for each in own]))
-    return found
-
-
-def _members(lanes: Sequence[_Lane], micro_batch: int, most: int) -> list[list[int]]:
-    """Return which living lanes go through the model together."""
-    return split_into_passes(
-        {
-            index: min(micro_batch, len(lane.batch)) * max(len(lane.rows[row][0]) for row in lane.batch)
-            for index, lane in enumerate(lanes)
-            if lane.living
-        },
-        most,
-    )
-
-
-def _packed(model: nn.Module, shares: Sequence[Sequence[Row]]) -> tuple[Packed, list[int]]:
-    """Return the rows of all lanes as one pass, and what each lane's are padded to."""
-    rows = [row for rows in shares for row in rows]
-    longest = [max((len(ids) for ids, _ in rows), default=0) for rows in shares]
-    if takes_blocks(model):
-        lengths = padded_lengths([(len(rows), one) for rows, one in zip(shares, longest, strict=True)])
-    else:
-        lengths = [max(longest)] * len(shares)
-    packed = pack_rows(rows, [length for length, rows in zip(lengths, shares, strict=True) for _ in rows])
-    return packed, lengths
-
-
-def _losses(engine: Engine, shares: Sequence[Sequence[Row]], packed: Packed) -> Tensor:
-    """Return the summed loss of each lane's answer tokens, of shape (L,)."""
-    device = engine.device
-    logits_AV = engine.logits(packed)
-    losses_A = answer_losses(logits_AV, packed.wanted_A.to(device))
-    lane_B = torch.tensor([lane for lane, rows in enumerate(shares) for _ in rows], device=device)
-    return losses_A.new_zeros(len(shares)).index_add(0, lane_B[packed.owner_A.to(device)], losses_A)
-
-
-def _share(engine: Engine, lane: _Lane, optim: OptimSpec, micro: int) -> Sequence[int]:
-    """Return the places in the lane's batch of the rows that this rank takes in this micro step."""
-    places = range(len(lane.batch) if lane.living else 0)
-    return share(places, micro_batch=optim.micro_batch, micro=micro, rank=engine.rank, world=engine.world)
+        for one in passes:
+            with lane_rows(engine.model, one.counts, step, one.lengths, one.places):
+                losses_A = answer_losses(engine.logits(one.packed), one.packed.wanted_A)
+                losses_L = losses_A.new_zeros(len(lanes)).index_add(0, one.lane_A, losses_A)
+                (losses_L * one.weight_L.to(losses_L.dtype)).sum().backward()  # type: ignore[no-untyped-call]
+            sums_L += losses_L.detach() * one.counted_L
+    return sums_L, sum(one.tokens for one in passes) / sum(one.packed.ids_BT.numel() for one in passes)

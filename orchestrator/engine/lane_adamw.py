@@ -1,8 +1,10 @@
-"""AdamW in which every parameter group is a lane: its own rate, its own clipping, its own end."""
+"""AdamW over lanes: each has its own rate, its own clipping and its own end."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -10,79 +12,87 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
-from d2lora.norms import at_least_float32
 from orchestrator.spec import OptimSpec
 
 
 class LaneAdamW(Optimizer):
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) over lanes.
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) over one vector that holds lane after lane.
 
-    A group holds one lane's tensors, or the part of them that this rank keeps (``sharded``, as ZeRO flattens and
-    partitions them); the norm for clipping is taken over the whole lane, all ranks included. A group with ``lr`` None
-    has left and is not touched. A gradient that is not finite changes nothing and leaves ``norm`` as it is found.
+    Where the vector is ``sharded`` over ``ranks``, each rank steps a part, which begins at ``begin`` in the whole.
+    ``rates[l]`` is lane l's rate at the next step; None: the lane has left and is not touched. After a step
+    ``norms[l]`` is the norm of the lane's gradient before clipping, over all ranks. A gradient that is not finite
+    changes nothing but ``norms``.
     """
 
-    def __init__(self, lanes: Sequence[Sequence[Tensor]], optim: OptimSpec, sharded: bool) -> None:
-        groups = [{"params": list(tensors), "lane": lane} for lane, tensors in enumerate(lanes)]
-        defaults = {
-            "lr": None,
-            "betas": tuple(optim.betas),
-            "eps": optim.eps,
-            "weight_decay": optim.weight_decay,
-            "clip": optim.clip,
-            "norm": 0.0,
-        }
-        super().__init__(groups, defaults)
-        self.sharded = sharded
+    def __init__(
+        self, vector: Tensor, sizes: Sequence[int], optim: OptimSpec, ranks: int = 1, sharded: bool = False
+    ) -> None:
+        super().__init__([vector], {"lr": 0.0})
+        self.optim, self.ranks, self.sharded, self.begin = optim, ranks, sharded, 0
+        self._ends = list(accumulate(sizes, initial=0))
+        self.rates: list[float | None] = [None] * len(sizes)
+        self.norms = [0.0] * len(sizes)
+        self.riders = torch.zeros(0)
+        self.totals: list[float] = []
+
+    def plan(self, rates: Sequence[float | None], riders: Tensor) -> None:
+        """Set the rates of the next step; its one exchange between ranks adds up ``riders`` too, as ``totals``."""
+        self.rates, self.riders = list(rates), riders
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002 - torch's signature
-        """Update every lane whose ``lr`` is set; a lane's ``norm`` is that of its gradient before clipping."""
-        for group in self.param_groups:
-            tensors = [tensor for tensor in group["params"] if tensor.grad is not None]
-            if group["lr"] is None or not tensors:  # ZeRO-3 steps one lane at a time, with the other groups empty
+        """Update every lane that has a rate and a finite gradient; one read of numbers from the device."""
+        (vector,) = self.param_groups[0]["params"]
+        gradient: Tensor = vector.grad
+        spans = self._spans(vector.numel())
+        self._measure(gradient, spans)
+        for lane, (rate, norm) in enumerate(zip(self.rates, self.norms, strict=True)):
+            span = spans.get(lane)
+            if rate is None or not math.isfinite(norm) or span is None:
                 continue
-            group["norm"] = self._norm(tensors)
-            if not group["norm"] < float("inf"):
-                continue
-            self._update(tensors, self._clipped(tensors, group), group)
+            if self.optim.clip is not None and norm + 1e-6 > self.optim.clip:
+                gradient[span].mul_(self.optim.clip / (norm + 1e-6))
+            self._update(vector, gradient, lane, span, rate)
 
-    def _norm(self, tensors: Sequence[Tensor]) -> float:
-        norms = [at_least_float32(tensor.grad).norm() for tensor in tensors if tensor.grad is not None]
-        total = torch.stack(norms).square().sum()
-        if self.sharded:
-            torch.distributed.all_reduce(total)
-        return float(total.sqrt())
+    def _spans(self, size: int) -> dict[int, slice]:
+        """Return the part of each lane that is here, as a slice of this rank's vector of ``size`` numbers."""
+        cut = [min(max(end - self.begin, 0), size) for end in self._ends]
+        return {lane: slice(low, high) for lane, (low, high) in enumerate(pairwise(cut)) if low < high}
 
-    def _clipped(self, tensors: Sequence[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        """Return the gradients, scaled in place if the lane's norm is beyond its limit."""
-        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
-        if group["clip"] is not None and group["norm"] + 1e-6 > group["clip"]:
-            for gradient in gradients:
-                gradient.mul_(group["clip"] / (group["norm"] + 1e-6))
-        return gradients
+    def _measure(self, gradient: Tensor, spans: dict[int, slice]) -> None:
+        """Set the lanes' norms and the riders' totals, over all ranks."""
+        squares_L = torch.zeros(len(self.norms), dtype=torch.float64, device=gradient.device)
+        if spans:
+            norms = torch.stack(torch._foreach_norm([gradient[span] for span in spans.values()])).double().square()
+            squares_L[min(spans) : max(spans) + 1] = norms  # lanes follow one another
+        whole = self.ranks if not self.sharded else 1  # ranks that measure the same, and are added up
+        sums = torch.cat([squares_L / whole, self.riders.to(squares_L)])
+        if self.ranks > 1:
+            torch.distributed.all_reduce(sums)
+        numbers = sums.tolist()
+        lanes = len(self.norms)
+        self.norms, self.totals = [math.sqrt(number) for number in numbers[:lanes]], numbers[lanes:]
 
-    def _update(self, tensors: Sequence[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> None:
-        """Let torch's fused kernel update the lane: one pass over its parameters, gradients and moments."""
-        for tensor in tensors:
-            if not self.state[tensor]:
-                self.state[tensor] |= {"exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
-                self.state[tensor]["step"] = torch.zeros((), dtype=torch.float32, device=tensor.device)
-        states = [self.state[tensor] for tensor in tensors]
-        beta1, beta2 = group["betas"]
+    def _update(self, vector: Tensor, gradient: Tensor, lane: int, span: slice, rate: float) -> None:
+        """Let torch's fused kernel update the lane: one pass over its numbers, gradients and moments."""
+        state = self.state[vector]
+        if not state:
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(vector), torch.zeros_like(vector)
+            state["steps_L"] = torch.zeros(len(self.norms), dtype=torch.float32, device=vector.device)
+        beta1, beta2 = self.optim.betas
         adamw(
-            list(tensors),
-            gradients,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            [vector[span]],
+            [gradient[span]],
+            [state["exp_avg"][span]],
+            [state["exp_avg_sq"][span]],
             [],
-            [state["step"] for state in states],
+            [state["steps_L"][lane]],
             fused=True,
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
+            lr=rate,
+            weight_decay=self.optim.weight_decay,
+            eps=self.optim.eps,
             maximize=False,
         )

@@ -1,16 +1,19 @@
-"""The engine of one process: every lane is one flat vector, as under ZeRO."""
+"""The engine of one process."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from d2lora import adapter_parameters, held_factors
 from orchestrator.answers import AnswerModel
+from orchestrator.engine.engine import Stepped
 from orchestrator.engine.lane_adamw import LaneAdamW
+from orchestrator.engine.lane_vector import LaneVector
 from orchestrator.packed import Packed
 from orchestrator.spec import OptimSpec
 
@@ -27,12 +30,8 @@ class OneProcess:
 
     def logits(self, packed: Packed) -> Tensor:
         """Return the logits of the answers."""
-        found: Tensor = self._answers(*packed.inputs(self.device))
-        return found
-
-    def total(self, values: Tensor) -> Tensor:
-        """Return ``values``: there is one rank."""
-        return values
+        logits_AV: Tensor = self._answers(*packed.inputs(self.device))
+        return logits_AV
 
     def gather(self, value: object) -> list[object]:
         """Return the value of the one rank."""
@@ -41,57 +40,36 @@ class OneProcess:
     def close(self) -> None:
         """Do nothing: what is no longer named is freed."""
 
-    def whole(self, lane: int) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing is ever scattered here
-        """Do nothing."""
-        return nullcontext()
-
 
 class PlainEngine(OneProcess):
     """Plain PyTorch: no ranks, no partitions."""
 
     def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device) -> None:
         super().__init__(model, device)
-        flat = [_flatten(list(adapter_parameters(model, lane).values())) for lane in range(lanes)]
-        self._optimizer = LaneAdamW([[vector] for vector in flat], optim, sharded=False)
+        self._lanes = LaneVector(tensors_of_lanes(model, lanes), device)
+        self._lanes.values.grad = self._lanes.gradient
+        self._optimizer = LaneAdamW(self._lanes.values, self._lanes.sizes, optim)
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
         """Compute norms once for all passes, and carry their gradients on to the lanes at the end."""
         with held_factors(self.model) as held:
             yield
-            held.backward()
+            self._lanes.add(held.gradients(self._lanes.tensors))
 
-    def backward(self, loss: Tensor, last: bool) -> None:  # noqa: ARG002 - nothing is reduced here
-        """Add to the gradients of the held factors."""
-        loss.backward()  # type: ignore[no-untyped-call]
-
-    def step(self, rates: Sequence[float | None]) -> list[float]:
+    def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
         """Step each lane at its rate; NaN for a lane whose gradient is not finite."""
-        norms = step_lanes(self._optimizer, rates)
-        for group in self._optimizer.param_groups:
-            for vector in group["params"]:
-                vector.grad.zero_()
-        return norms
+        self._optimizer.plan(rates, losses_L)
+        self._optimizer.step()
+        self._lanes.gradient.zero_()
+        return stepped(self._optimizer)
 
 
-def step_lanes(optimizer: LaneAdamW, rates: Sequence[float | None], step: object = None) -> list[float]:
-    """Set the lanes' rates, step (``step()`` if given, else the optimizer) and return norms, NaN where not finite."""
-    groups = sorted(optimizer.param_groups, key=lambda group: group["lane"])
-    for group, rate in zip(groups, rates, strict=True):
-        group["lr"], group["norm"] = rate, 0.0
-    step() if callable(step) else optimizer.step()
-    norms = [float(group["norm"]) for group in groups]
-    return [norm if norm < float("inf") else float("nan") for norm in norms]
+def tensors_of_lanes(model: nn.Module, lanes: int) -> list[list[Tensor]]:
+    """Return the adapters' tensors of each lane."""
+    return [list(adapter_parameters(model, lane).values()) for lane in range(lanes)]
 
 
-def _flatten(tensors: Sequence[Tensor]) -> nn.Parameter:
-    """Return one vector of which the tensors, and their gradients, become views."""
-    flat = nn.Parameter(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]))
-    flat.grad = torch.zeros_like(flat)
-    begin = 0
-    for tensor in tensors:
-        end = begin + tensor.numel()
-        tensor.data = flat.data[begin:end].view_as(tensor)
-        tensor.grad = flat.grad[begin:end].view_as(tensor)
-        begin = end
-    return flat
+def stepped(optimizer: LaneAdamW) -> Stepped:
+    """Return what a step did: norms, NaN where they are not finite, and losses."""
+    return Stepped([norm if math.isfinite(norm) else math.nan for norm in optimizer.norms], optimizer.totals)

@@ -1,135 +1,134 @@
-"""The engine of many processes: DeepSpeed ZeRO stages 0 to 3, a lane a parameter group. The one door to DeepSpeed."""
+"""The engine of many processes: DeepSpeed ZeRO stages 0 to 3. The one door to DeepSpeed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from d2lora import adapter_parameters, held_factors
+from d2lora import held_factors
+from d2lora.attachment import adapted_layers
 from orchestrator.answers import AnswerModel
+from orchestrator.engine.engine import Stepped
 from orchestrator.engine.lane_adamw import LaneAdamW
-from orchestrator.engine.plain import step_lanes
+from orchestrator.engine.lane_vector import LaneVector
+from orchestrator.engine.plain import stepped, tensors_of_lanes
 from orchestrator.packed import Packed
 from orchestrator.spec import OptimSpec
 
 
 class ZeroEngine:
-    """DeepSpeed around the answer model; ranks come from ``torch.distributed``, which is up before this."""
+    """DeepSpeed around the lanes and, at stage 3, around the base; ranks come from ``torch.distributed``.
+
+    DeepSpeed reduces and shards one float32 vector that holds all lanes (`LaneVector`), by stage 2 where the base is
+    scattered by stage 3: adapters are small and stay whole, and they are float32 over a base of any type.
+    """
 
     def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device, stage: int) -> None:
-        deepspeed = _deepspeed(device)
+        self._deepspeed = _deepspeed(device)
         _join()
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.device, self.scatters = device, stage == 3
-        tensors = [list(adapter_parameters(model, lane).values()) for lane in range(lanes)]
-        self._tensors = tensors
-        self._broken_L = torch.zeros(lanes, device=device)
-        for lane, parameters in enumerate(tensors):
-            for parameter in parameters:
-                parameter.register_hook(self._guard(lane))  # type: ignore[no-untyped-call]
-        self._optimizer = LaneAdamW(tensors, optim, sharded=stage > 0)
-        self._answers = AnswerModel(model).to(device)
-        config = deepspeed_config(stage, optim, self.world, next(model.parameters()).dtype)
-        self._engine, *_ = deepspeed.initialize(
-            model=self._answers, optimizer=self._optimizer, config=config, dist_init_required=False
-        )
-        self._gathered = deepspeed.zero.GatheredParameters
-        self.model = model
+        self.device, self.scatters, self.model = device, stage == 3, model
+        self._optim, self._answers = optim, AnswerModel(model)
+        tensors = tensors_of_lanes(model, lanes)
+        if self.scatters:
+            _hide_adapters(model)
+            self._base = self._initialize(self._answers, 3)
+        else:
+            self._answers.to(device)
+        self._lanes = LaneVector(tensors, device)
+        self._optimizer = LaneAdamW(self._lanes.values, self._lanes.sizes, optim, self.world, sharded=stage > 0)
+        self._engine = self._initialize(_Vector(self._lanes.values), min(stage, 2), self._optimizer)
+        (here,) = self._optimizer.param_groups[0]["params"]
+        self._optimizer.begin = self.rank * here.numel() if stage else 0
+        self._lanes.attach()  # DeepSpeed has moved the vector into a buffer of its own
 
     def logits(self, packed: Packed) -> Tensor:
         """Return the logits of the answers."""
-        model = self._engine if self.scatters else self._answers
-        return cast(Tensor, model(*packed.inputs(self.device)))
+        return cast(Tensor, self._answers(*packed.inputs(self.device)))
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Compute norms once for all passes; DeepSpeed then sees one backward, from the factors to the adapters.
+        """Compute norms once for all passes; DeepSpeed then sees one backward, whose gradient is the lanes'.
 
-        Stage 3 holds nothing: a layer's parameters are whole only while it runs.
+        Stage 3 holds nothing: a layer's weight is whole only while the layer runs.
         """
-        if self.scatters:
-            # Stage 3 copies into this in the first pass of a step and adds in later ones: what a lane that is not in
-            # the first pass has left there from the step before would be added to.
-            self._engine.optimizer.grad_partitions_flat_buffer.zero_()
+        with nullcontext() if self.scatters else held_factors(self.model) as held:
             yield
-            return
-        with held_factors(self.model) as held:
-            yield
-            pending = [(built * gradient).sum() for built, gradient in held.pending()]
-            self._reduce(torch.stack(pending).sum(), last=True)  # its gradient is theirs
+            if held is not None:
+                self._lanes.add(held.gradients(self._lanes.tensors))
+        self._engine.set_gradient_accumulation_boundary(True)
+        self._engine.backward(torch.dot(self._lanes.values, self._lanes.gradient), scale_wrt_gas=False)
+        self._lanes.gradient.zero_()
 
-    def backward(self, loss: Tensor, last: bool) -> None:
-        """Add to the gradients, of the held factors or, at stage 3, of the parameters."""
-        if self.scatters:
-            self._reduce(loss, last)
-        else:
-            loss.backward()  # type: ignore[no-untyped-call]
-
-    def _reduce(self, loss: Tensor, last: bool) -> None:
-        """Let DeepSpeed carry the gradient to the parameters; it averages over the ranks and, at the last, reduces."""
-        self._engine.set_gradient_accumulation_boundary(last)
-        self._engine.backward(loss, scale_wrt_gas=False)
-
-    def step(self, rates: Sequence[float | None]) -> list[float]:
+    def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
         """Step each lane at its rate; NaN for a lane whose gradient was not finite on any rank."""
-        torch.distributed.all_reduce(self._broken_L)
-        broken = self._broken_L.bool().tolist()
-        self._broken_L.zero_()
-        living = [None if bad else rate for rate, bad in zip(rates, broken, strict=True)]
-        norms = step_lanes(self._optimizer, living, self._engine.step)
-        return [float("nan") if bad else norm for norm, bad in zip(norms, broken, strict=True)]
-
-    def total(self, values: Tensor) -> Tensor:
-        """Return the sum over the ranks."""
-        there = values.to(self.device)  # nccl reduces no CPU tensors
-        torch.distributed.all_reduce(there)
-        return there.to(values.device)
+        self._optimizer.plan(rates, losses_L)
+        self._engine.step()
+        return stepped(self._optimizer)
 
     def gather(self, value: object) -> list[object]:
         """Return the ranks' values on every rank."""
-        found: list[object] = [None] * self.world
-        torch.distributed.all_gather_object(found, value)
-        return found
-
-    def whole(self, lane: int) -> AbstractContextManager[None]:
-        """Gather the lane's parameters, which stage 3 scatters; without this they would read as empty."""
-        return cast(AbstractContextManager[None], self._gathered(self._tensors[lane], enabled=self.scatters))
+        values: list[object] = [None] * self.world
+        torch.distributed.all_gather_object(values, value)
+        return values
 
     def close(self) -> None:
-        """Let go of the model: hooks written in C++ hold DeepSpeed's engine, where no garbage collector sees them."""
+        """Let go of the model: hooks written in C++ hold DeepSpeed's engines, where no garbage collector sees them."""
         self._engine.destroy()
         if self.scatters:
+            self._base.destroy()
+            _show_adapters(self.model)
             _forget_modules()
 
-    def _guard(self, lane: int) -> Any:
-        """Return a hook that keeps a lane's bad gradient to itself: ZeRO would skip the step of every lane."""
+    def _initialize(self, module: nn.Module, stage: int, optimizer: LaneAdamW | None = None) -> Any:
+        config = deepspeed_config(stage, self._optim, self.world, next(module.parameters()).dtype)
+        engine, *_ = self._deepspeed.initialize(
+            model=module, optimizer=optimizer, config=config, dist_init_required=False
+        )
+        return engine
 
-        def guard(gradient: Tensor) -> Tensor:
-            if bool(gradient.isfinite().all()):
-                return gradient
-            self._broken_L[lane] = 1
-            return torch.zeros_like(gradient)
 
-        return guard
+class _Vector(nn.Module):
+    """A module that DeepSpeed trains: the lanes and nothing else."""
+
+    def __init__(self, values: nn.Parameter) -> None:
+        super().__init__()
+        self.values = values
 
 
 def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtype) -> dict[str, Any]:
-    """Return DeepSpeed's configuration: our optimizer clips lane by lane, so DeepSpeed must not."""
+    """Return DeepSpeed's configuration: our optimizer measures and clips lane by lane, so DeepSpeed must not."""
+    buckets = {"reduce_bucket_size": 5_000_000, "overlap_comm": False}
+    if stage in (1, 2):
+        buckets |= {"allgather_bucket_size": 5_000_000, "compute_grad_norm": False}
     return {
         "train_micro_batch_size_per_gpu": optim.micro_batch,
         "gradient_accumulation_steps": optim.micro_steps(world),
         "gradient_clipping": 0.0,
         "zero_allow_untested_optimizer": True,
-        "zero_optimization": {"stage": stage, "reduce_bucket_size": 5_000_000, "overlap_comm": False}
-        | ({"allgather_bucket_size": 5_000_000} if stage in (1, 2) else {}),
+        "zero_optimization": {"stage": stage} | buckets,
         "bf16": {"enabled": dtype == torch.bfloat16},
         "steps_per_print": 1_000_000_000,
     }
+
+
+def _hide_adapters(model: nn.Module) -> None:
+    """Make adapters plain attributes of their layers: stage 3 scatters every parameter that it finds."""
+    for layer in adapted_layers(model).values():
+        for name in [name for name in layer._parameters if name not in ("weight", "bias")]:
+            vars(layer)[name] = layer._parameters.pop(name)
+
+
+def _show_adapters(model: nn.Module) -> None:
+    """Make the adapters that `_hide_adapters` has hidden parameters again."""
+    for layer in adapted_layers(model).values():
+        for name in [name for name, value in vars(layer).items() if isinstance(value, nn.Parameter)]:
+            layer.register_parameter(name, vars(layer).pop(name))
 
 
 def _forget_modules() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import pytest
 import torch
@@ -16,8 +16,9 @@ from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import accuracy, score_items
 from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.spec import OptimSpec
+from orchestrator.step_passes import LaneBatch, Layout, passes_of_step
 from orchestrator.tokens import Item
-from orchestrator.train import LanePlan, LaneStep, _lane, _passes, train_lanes
+from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
 OPTIM = OptimSpec(lr=1e-2, epochs=2, micro_batch=4, global_batch=8, warmup=0.1, clip=0.5, weight_decay=0.01)
@@ -38,13 +39,6 @@ LANES = [
     (lane("dora", 3), "b", 1e-2),
     (lane("d2lora", 4, norm_axis="in", readd=0, tau="learned"), "a", 1e-3),
 ]
-
-
-class Rank(NamedTuple):
-    """Of an engine, all that decides which rows a rank takes."""
-
-    rank: int
-    world: int
 
 
 class Story:
@@ -166,24 +160,19 @@ def test_dropout_is_the_same_in_micro_batches_of_every_size_and_in_every_pack(
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_ranks_take_the_places_that_one_rank_takes_alone(world: int) -> None:
-    """A row keeps its place in its lane's batch, and so its dropout, whoever computes it; fillers aside."""
-    optim = OPTIM.model_copy(update={"micro_batch": 2})
-    plans = [LanePlan.of(task, DATA[task], seed=1, peak=1e-2, optim=optim) for task in ("a", "b")]
-    lanes = [_lane(plan, optim) for plan in plans]
-    for one, rows in zip(lanes, (5, 3), strict=True):
-        one.batch = next(one.batches)[:rows]
+    """A row keeps its place in its lane's batch, and so its dropout, whoever computes it; rows that stand in aside."""
+    batches = {lane_: LaneBatch.of([(tuple(range(9)), 4)] * rows) for lane_, rows in ((0, 5), (2, 3))}
 
     def taken(world: int) -> Counter[tuple[int, int]]:
         found: Counter[tuple[int, int]] = Counter()
         for rank in range(world):
-            for places, shares, present in _passes(Rank(rank, world), lanes, optim, 10**9):
-                owners = [lane for lane, rows in enumerate(shares) for _ in rows]
-                for place, lane_, row in zip(places, owners, (row for rows in shares for row in rows), strict=True):
-                    assert row is lanes[lane_].rows[lanes[lane_].batch[place]]
-                    found[lane_, place] += bool(present[lane_])
+            for one in passes_of_step(batches, 3, Layout(rank, world, 2, 8 // (2 * world), 10**9, in_blocks=False)):
+                owners = [lane_ for lane_, count in enumerate(one.counts) for _ in range(count)]
+                for lane_, place in zip(owners, one.places, strict=True):
+                    found[lane_, place] += int(one.counted_L[lane_])
         return found
 
-    assert taken(world) == taken(1) == Counter([(0, place) for place in range(5)] + [(1, place) for place in range(3)])
+    assert taken(world) == taken(1) == Counter([(0, place) for place in range(5)] + [(2, place) for place in range(3)])
 
 
 def test_lanes_of_a_short_task_leave_early(solos) -> None:

@@ -94,8 +94,7 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
     diagnoses = Diagnoses(engine).of(items) if rank == 0 else {}
     states = {}
     for index in range(len(LANES)):
-        with engine.whole(index):
-            states[index] = {name: value.tolist() for name, value in d2lora.adapter_state(model, index).items()}
+        states[index] = {name: value.tolist() for name, value in d2lora.adapter_state(model, index).items()}
     scored = score_items(engine, {0: questions(7, seed=5), 1: questions(3, seed=6)}, len(LANES))
     scores = {lane: [one.scores for one in each] for lane, each in scored.items()}
     out.write_text(json.dumps({"losses": losses, "states": states, "scores": scores, "diagnoses": diagnoses, **ends}))
