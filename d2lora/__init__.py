@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from d2lora.frozen import freeze
     from d2lora.layer import Lane
     from d2lora.peft_files import LoraExport
-    from d2lora.state import adapter_parameters, adapter_state, describe_adapter, lane_of, load_adapter_state
+    from d2lora.state import (
+        adapter_parameters,
+        adapter_state,
+        describe_adapter,
+        lane_of,
+        load_adapter_state,
+        print_trainable_parameters,
+    )
 
 _LAZY = {
     "attach": "attachment",
@@ -46,6 +53,7 @@ _LAZY = {
     "describe_adapter": "state",
     "lane_of": "state",
     "load_adapter_state": "state",
+    "print_trainable_parameters": "state",
 }
 
 __all__ = [
@@ -67,6 +75,7 @@ __all__ = [
     "load_adapter_state",
     "match_targets",
     "merge",
+    "print_trainable_parameters",
     "save",
     "to_lora",
 ]

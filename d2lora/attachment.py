@@ -147,7 +147,7 @@ def lane_rows(
         name: None if given is None else tuple(given)
         for name, given in (("counts", counts), ("lengths", lengths), ("places", places))
     }
-    if counts is not None and any(lane.config.dropout for lane in first.lanes):
+    if counts is not None and first.training and any(lane.config.dropout for lane in first.lanes):
         keys = row_keys([lane.seed for lane in first.lanes], counts, draw, places)
         values["keys_B"] = keys_tensor(keys, first.weight.device)
     with first.current.having(**values):

@@ -48,8 +48,9 @@ def layer_salt(name: str) -> int:
 
 
 def keys_tensor(keys: Iterable[int], device: torch.device) -> Tensor:
-    """Return keys as a tensor (B,) of int64 on ``device``; the bits are the same."""
-    return torch.tensor([_signed(key) for key in keys], dtype=torch.int64).to(device)
+    """Return keys as a tensor (B,) of int64 on ``device``, with the same bits; a GPU does not wait for them."""
+    keys_B = torch.tensor([_signed(key) for key in keys], dtype=torch.int64)
+    return keys_B.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else keys_B.to(device)
 
 
 def dropped(x_MI: Tensor, rates: Sequence[float], extents: Sequence[Extent], keys_B: Tensor) -> Tensor:
