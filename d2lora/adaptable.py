@@ -51,6 +51,9 @@ _READS_ITSELF = (
 )
 
 
+_WHOLE = "Adapt the model before it is sharded, and load it without quantisation."
+
+
 def why_not(layer: nn.Linear) -> str | None:
     """Return why an adapted ``layer`` would not compute what it computes now, plus an update; None if it would."""
     weight = layer._parameters.get("weight")
@@ -70,12 +73,12 @@ def why_not(layer: nn.Linear) -> str | None:
             "out of the targets."
         )
     if type(weight) is not nn.Parameter and not isinstance(weight, FakeTensor):
-        return f"its weight is a {type(weight).__name__}. Adapt the model before it is sharded, and not quantised."
+        return f"its weight is a {type(weight).__name__}. {_WHOLE}"
     if weight.dtype not in FLOATS or tuple(weight.shape) != (layer.out_features, layer.in_features):
         shape = " x ".join(map(str, weight.shape))
         return (
             f"its weight is {shape} of {weight.dtype}, where {layer.out_features} x {layer.in_features} floating-point "
-            "numbers belong. Load the model without quantisation."
+            f"numbers belong. {_WHOLE}"
         )
     return None
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 import d2lora
 from d2lora.attachment import adapted_layers
+from d2lora.method import PeftForm
+from d2lora.peft_files import exported
 from tests.d2lora.test_layer import lane
 
 peft = pytest.importorskip("peft", reason="peft is a development dependency")
@@ -176,6 +178,25 @@ def test_what_came_from_peft_goes_back_to_it(tmp_path: Path) -> None:
         torch.testing.assert_close(wrapped(X), wanted, **EXACT)
     config = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "somebody/model"
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_layers_of_other_ranks_and_scales_are_told_apart_though_their_names_end_alike(
+    dora: bool, tmp_path: Path
+) -> None:
+    model = d2lora.attach_lanes(Net(), [lane("dora" if dora else "lora", rank=3)], TARGETS)
+    forms = {}
+    for number, (name, layer) in enumerate(adapted_layers(model).items()):
+        shapes = (layer.out_features, number + 1), (number + 1, layer.in_features), (layer.out_features,)
+        up_OR, down_RI, magnitude_O = (
+            torch.rand(shape, generator=torch.Generator().manual_seed(number)) for shape in shapes
+        )
+        forms[name] = PeftForm(up_OR, down_RI, 1.5 - number, magnitude_O if dora else None)
+    exported(model, forms).save(tmp_path)
+    wrapped = peft.PeftModel.from_pretrained(Net(), tmp_path)
+    d2lora.load(model, tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(wrapped(X), outputs(model), **EXACT)
 
 
 @pytest.mark.parametrize(

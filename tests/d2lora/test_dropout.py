@@ -186,6 +186,14 @@ def test_a_large_mask_takes_little_time_and_no_large_integers() -> None:
     assert min(seconds) < 0.1  # twice and more what it takes, for slower processors; a CPU generator took 0.073
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_an_accelerator_draws_the_same_masks() -> None:
+    keys_M = keys_tensor([row_key(1, 2, place) for place in range(300)], torch.device("cpu"))
+    wanted = keep_mask(keys_M, 3071, 0.1)
+    assert torch.equal(keep_mask(keys_M.cuda(), 3071, 0.1).cpu(), wanted)
+
+
 @pytest.mark.parametrize(
     ("counts", "values", "message"),
     [
