@@ -44,16 +44,16 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.proj = nn.Linear(6, 8)
-        self.inner = nn.ModuleDict({"proj": nn.Linear(8, 6, bias=False), "out": nn.Linear(6, 5)})
+        self.rest = nn.ModuleDict({"proj": nn.Linear(8, 6, bias=False), "out": nn.Linear(6, 5)})
         if zero_row:
-            nn.init.zeros_(self.inner["proj"].weight[2])
+            nn.init.zeros_(self.rest["proj"].weight[2])
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.inner["out"](self.inner["proj"](self.proj(x).tanh()).tanh())
+        y: Tensor = self.rest["out"](self.rest["proj"](self.proj(x).tanh()).tanh())
         return y
 
 
-TARGETS = ["proj", "inner.*"]
+TARGETS = ["proj", "rest.*"]
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
 
 
@@ -72,7 +72,7 @@ def outputs(model: nn.Module, index: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", LIKE_PEFTS)
-@pytest.mark.parametrize("targets", [TARGETS, ["inner.proj", "inner.out"], ["proj"]])
+@pytest.mark.parametrize("targets", [TARGETS, ["rest.proj", "rest.out"], ["proj"]])
 def test_peft_computes_what_the_lane_computes(kind: str, targets: list[str], tmp_path: Path) -> None:
     """Also where the targets are ends of other layers' names, which PEFT would adapt as well."""
     model = net([lane("lora", 9), LIKE_PEFTS[kind]], targets=targets)
@@ -146,21 +146,21 @@ def saved_by_peft(folder: Path, **settings: Any) -> Tensor:
         {"use_dora": True},
         {"use_dora": True, "use_rslora": True, "lora_alpha": 1},
         {"rank_pattern": {"out": 1}},
-        {"rank_pattern": {"inner.proj": 1}, "alpha_pattern": {"out": 9}},
+        {"rank_pattern": {"rest.proj": 1}, "alpha_pattern": {"out": 9}},
         {"rank_pattern": {"^proj": 1}, "alpha_pattern": {"^proj": 9}, "use_dora": True},
         {"alpha_pattern": {"proj": 1}, "use_rslora": True},
         {"r": 1, "lora_alpha": 7},
         {"init_lora_weights": "gaussian"},
         {"init_lora_weights": False},
         {"lora_dropout": 0.3},
-        {"target_modules": r"(inner\.)?proj|inner\.out"},
+        {"target_modules": r"(rest\.)?proj|rest\.out"},
         {"target_modules": "all-linear"},
     ],
     ids=str,
 )
 def test_a_lane_computes_what_pefts_directory_means(settings: dict[str, Any], tmp_path: Path) -> None:
     if settings.get("target_modules") == "all-linear":
-        settings = {"target_modules": ["proj", "inner.proj", "inner.out"]}  # PEFT leaves a head out
+        settings = {"target_modules": ["proj", "rest.proj", "rest.out"]}  # PEFT leaves a head out
     wanted = saved_by_peft(tmp_path, **settings)
     method = "dora" if settings.get("use_dora") else "lora"
     model = net([lane("lora", 8), lane(method, 9, rank=2, alpha=4.0)])
@@ -210,7 +210,7 @@ def test_layers_of_other_ranks_and_scales_are_told_apart_though_their_names_end_
         ({"r": 3}, "has rank 3, the lane 2: attach a lane of rank 3"),
         ({"rank_pattern": {"out": 4}}, "has rank 4, the lane 2"),
         ({"use_dora": True}, "method 'dora', the lane is lora of rank 2: attach a lane of method 'dora'"),
-        ({"target_modules": ["proj"]}, r"1 of the lane's are not there \['inner.out'\], and 0 are not"),
+        ({"target_modules": ["proj"]}, r"1 of the lane's are not there \['rest.out'\], and 0 are not"),
     ],
     ids=str,
 )
@@ -241,7 +241,7 @@ def edit(folder: Path, **values: Any) -> None:
     [
         ({"peft_type": "LOHA"}, "peft_type='LOHA': only LORA"),
         ({"peft_type": None}, "peft_type=None"),
-        ({"use_dora": True}, r"use_dora=True, but inner\.out has other tensors"),
+        ({"use_dora": True}, r"use_dora=True, but proj has other tensors"),
         ({"modules_to_save": ["out"]}, "modules_to_save"),
         ({"layer_replication": [[0, 4]]}, "layer_replication"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices"),
