@@ -17,7 +17,8 @@ from d2lora.apply import apply_factored
 from d2lora.dropout import Extent, dropped, layer_salt
 from d2lora.factors import build_factors, factors_by_group
 from d2lora.method import Factored, LowRankConfig, Params
-from d2lora.norms import BaseWeight, NormCache, at_least_float32
+from d2lora.norm_cache import NormCache
+from d2lora.norms import BaseWeight, at_least_float32
 from d2lora.registry import get_method
 from d2lora.rows import Pass
 

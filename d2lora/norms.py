@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from d2lora.norm_cache import NormCache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,44 +13,6 @@ if TYPE_CHECKING:
     from d2lora.method import Axis, NormGrad
 
 EPS = 1e-12
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is computed once of a weight and an axis; ``zeros`` is None where no norm is zero."""
-
-    norms2: Tensor
-    norms: Tensor
-    zeros: Tensor | None
-
-
-class NormCache:
-    """The norms of one layer's weight, kept as long as the weight is the same, whoever changes it and how.
-
-    The same is: the same memory that has lived all the while, not written to, seen in the same type and shape. Only a
-    write through ``weight.data`` in place is not seen, as torch's own autograd does not see it. A copy of a cache is
-    empty.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[Axis, tuple[tuple[object, ...], Known]] = {}
-
-    def of(self, weight_OI: Tensor, axis: Axis) -> Known:
-        """Return what is known of ``weight_OI`` along ``axis``, computed now if it was not, or of another weight."""
-        import torch
-
-        if torch.compiler.is_compiling() or weight_OI.is_inference():  # neither can tell whether it has been written to
-            return _computed(weight_OI, axis)
-        now = _identity(weight_OI)
-        before, known = self._known.get(axis, ((), None))
-        if known is None or before != now:
-            with torch.inference_mode(False):  # what is computed while scoring is used in training
-                known = _computed(weight_OI, axis)
-            self._known[axis] = now, known
-        return known
-
-    def __reduce__(self) -> tuple[type[NormCache], tuple[()]]:
-        return NormCache, ()
 
 
 class BaseWeight:
@@ -84,7 +47,7 @@ class BaseWeight:
         return self._cache.of(self.weight_OI, axis).norms
 
     def zeros(self, axis: Axis) -> Tensor | None:
-        """Return where |W| is zero, or None if it is nowhere."""
+        """Return where |W| is zero, or None if it is known to be nowhere."""
         return self._cache.of(self.weight_OI, axis).zeros
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
@@ -123,7 +86,7 @@ class BaseWeights:
         return self._rows([weight.norms(axis) for weight in self.weights])
 
     def zeros(self, axis: Axis) -> Tensor | None:
-        """Return where |W| is zero, or None if it is nowhere."""
+        """Return where |W| is zero, or None if it is known to be nowhere."""
         if all(weight.zeros(axis) is None for weight in self.weights):
             return None
         return self._rows([weight.norms2(axis) == 0 for weight in self.weights])
@@ -143,37 +106,6 @@ class BaseWeights:
 
 
 Base = BaseWeight | BaseWeights
-
-
-def _identity(weight_OI: Tensor) -> tuple[object, ...]:
-    """Return what changes when the weight does: its memory, how often it was written to, and how it is seen.
-
-    The weak reference keeps the address of freed memory from being given to other memory, and nothing more.
-    """
-    from torch.multiprocessing.reductions import StorageWeakRef
-
-    memory = StorageWeakRef(weight_OI.untyped_storage())  # type: ignore[no-untyped-call]
-    seen_as = weight_OI.dtype, weight_OI.device, weight_OI.shape, weight_OI.stride(), weight_OI.storage_offset()
-    return memory, weight_OI._version, *seen_as
-
-
-def _computed(weight_OI: Tensor, axis: Axis) -> Known:
-    """Return the norms in bounded memory: some rows at a time."""
-    import torch
-
-    from d2lora.wide import SLICE_BYTES
-
-    weight_OI = weight_OI.detach()
-    step = max(1, SLICE_BYTES // (4 * max(1, weight_OI.shape[1])))
-    squares = (at_least_float32(rows_oI).square() for rows_oI in torch.split(weight_OI, step))
-    if axis == "out":
-        norms2 = torch.cat([square_oI.sum(1) for square_oI in squares])
-    else:
-        first_I, *others = [square_oI.sum(0) for square_oI in squares]
-        norms2 = sum(others, start=first_I)
-    zeros = norms2 == 0
-    nowhere = not torch.compiler.is_compiling() and not bool(zeros.any())
-    return Known(norms2, norms2.sqrt(), None if nowhere else zeros)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -279,11 +279,11 @@ def test_attaching_copies_no_weight(method: str, dtype: torch.dtype, monkeypatch
 
 
 def test_norms_are_computed_once_for_all_lanes_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    from d2lora import norms
+    from d2lora import norm_cache
 
     computed = []
-    real = norms._computed
-    monkeypatch.setattr(norms, "_computed", lambda *args: computed.append(args) or real(*args))
+    real = norm_cache._computed
+    monkeypatch.setattr(norm_cache, "_computed", lambda *args: computed.append(args) or real(*args))
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     d2lora.attach_lanes(model, [lane("dora", seed) for seed in range(5)], ["*"])
     model(torch.zeros(5, 8))

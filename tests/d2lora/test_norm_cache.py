@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from d2lora.norms import BaseWeight, NormCache
+from d2lora.norm_cache import NormCache
+from d2lora.norms import BaseWeight
 from tests.d2lora.test_layer import lane, shake
 
 METHODS = [lane("d2lora"), lane("d2lora", 1, norm_axis="in"), lane("d2lora", 2, readd=0), lane("lora", 3)]
@@ -118,11 +119,11 @@ def test_norms_in_another_type_are_those_of_the_rounded_weight(dtype: torch.dtyp
 
 
 def test_norms_are_computed_once_while_the_weight_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from d2lora import norms
+    from d2lora import norm_cache
 
     computed = []
-    real = norms._computed
-    monkeypatch.setattr(norms, "_computed", lambda *args: computed.append(args) or real(*args))
+    real = norm_cache._computed
+    monkeypatch.setattr(norm_cache, "_computed", lambda *args: computed.append(args) or real(*args))
     model, x = adapted(), torch.randn(4, 6, dtype=torch.float64)
     for _ in range(3):
         model(x).sum().backward()
