@@ -81,11 +81,12 @@ class AdaptedLinear(nn.Module):
         base = BaseWeight(layer.weight, cache)
         drawn = zip(lanes, generators, strict=True)
         starts = [get_method(lane.method).init(base, lane.config, generator) for lane, generator in drawn]
+        there = [{name: value.to(layer.weight.device) for name, value in start.items()} for start in starts]
         layer.__class__ = cls  # type: ignore[assignment]
         self = cast(AdaptedLinear, layer)
         self.lanes, self.current, self.groups = tuple(lanes), current, []
         self._salt, self._norms, self._names = layer_salt(name), cache, [tuple(start) for start in starts]
-        for index, (lane, start) in enumerate(zip(lanes, starts, strict=True)):
+        for index, (lane, start) in enumerate(zip(lanes, there, strict=True)):
             self._add(index, lane, start)
         return self
 
@@ -170,7 +171,7 @@ class AdaptedLinear(nn.Module):
 
     def _add(self, index: int, lane: Lane, start: Params) -> None:
         for name, value in start.items():
-            self.register_parameter(f"{name}_{index}", nn.Parameter(value.to(self.weight.device)))
+            self.register_parameter(f"{name}_{index}", nn.Parameter(value))
         for group in self.groups:
             if (group.method, group.config) == (lane.method, lane.config):
                 group.lanes.append(index)
