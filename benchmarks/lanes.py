@@ -9,7 +9,7 @@ from benchmarks.models import RANK, TARGETS
 from benchmarks.questions import make_items
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.memory import keep_freed_pages
-from orchestrator.shortcuts import allow_shortcuts
+from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.spec import OptimSpec
 from orchestrator.train import LanePlan, train_lanes
 
@@ -20,7 +20,7 @@ def lane_engine(model: Any, lanes: int, rows: int) -> tuple[PlainEngine, OptimSp
     """Put lanes of D2-LoRA on the model, as a trainer does; a step is one micro batch of ``rows`` rows a lane."""
     keep_freed_pages()
     optim = OptimSpec(lr=1e-4, epochs=1, micro_batch=rows, global_batch=rows)
-    allow_shortcuts(model)
+    take(model, Shortcuts(blocks=True))
     d2lora.attach(model, "d2lora", d2lora.get_method("d2lora").Config(rank=RANK), TARGETS, lanes=lanes)
     return PlainEngine(model, lanes, optim, torch.device("cpu")), optim
 

@@ -10,6 +10,7 @@ from benchmarks.questions import make_texts, word_tokenizer
 from orchestrator.data import prepare
 from orchestrator.plan import PlannedRun, expand
 from orchestrator.probe import ProbeJob, probe_widths
+from orchestrator.shortcuts import Shortcuts
 from orchestrator.spec import SweepSpec
 from orchestrator.splits import SplitReport, Splits
 
@@ -29,7 +30,7 @@ def probed_width(*, hidden: int, vocab: int, rows: int, length: int, answer: int
         data = prepare(splits, word_tokenizer(vocab), max_length=length, cache_dir=place)
         sweep = _sweep(rows)
         runs = tuple(PlannedRun(str(index), run) for index, run in enumerate(expand(sweep)))
-        job = ProbeJob(str(place), {TASK: str(data.path)}, sweep.engine, runs, 1)
+        job = ProbeJob(str(place), {TASK: str(data.path)}, sweep.engine, runs, 1, shortcuts=Shortcuts(blocks=True))
         return probe_widths(job, torch.device("cpu"))[TASK]
 
 

@@ -11,31 +11,40 @@ from typing import TYPE_CHECKING, Any
 from d2lora.registry import available_methods, get_method
 
 if TYPE_CHECKING:
+    from d2lora.adaptable import match_targets
     from d2lora.attachment import (
         attach,
         attach_lanes,
         detach,
         held_factors,
-        lane_places,
         lane_rows,
-        match_targets,
         merge,
     )
-    from d2lora.export import LoraExport, to_lora
+    from d2lora.directory import load, save
+    from d2lora.export import to_lora
     from d2lora.frozen import freeze
     from d2lora.layer import Lane
-    from d2lora.state import adapter_parameters, adapter_state, describe_adapter, lane_of, load_adapter_state
+    from d2lora.peft_files import LoraExport
+    from d2lora.state import (
+        adapter_parameters,
+        adapter_state,
+        describe_adapter,
+        lane_of,
+        load_adapter_state,
+        print_trainable_parameters,
+    )
 
 _LAZY = {
     "attach": "attachment",
     "attach_lanes": "attachment",
     "detach": "attachment",
     "held_factors": "attachment",
-    "lane_places": "attachment",
     "lane_rows": "attachment",
-    "match_targets": "attachment",
+    "match_targets": "adaptable",
     "merge": "attachment",
-    "LoraExport": "export",
+    "load": "directory",
+    "save": "directory",
+    "LoraExport": "peft_files",
     "to_lora": "export",
     "freeze": "frozen",
     "Lane": "layer",
@@ -44,6 +53,7 @@ _LAZY = {
     "describe_adapter": "state",
     "lane_of": "state",
     "load_adapter_state": "state",
+    "print_trainable_parameters": "state",
 }
 
 __all__ = [
@@ -60,11 +70,13 @@ __all__ = [
     "get_method",
     "held_factors",
     "lane_of",
-    "lane_places",
     "lane_rows",
+    "load",
     "load_adapter_state",
     "match_targets",
     "merge",
+    "print_trainable_parameters",
+    "save",
     "to_lora",
 ]
 
@@ -72,6 +84,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'd2lora' has no attribute {name!r}")
-    found = getattr(import_module(f"d2lora.{_LAZY[name]}"), name)
-    globals()[name] = found
-    return found
+    value = globals()[name] = getattr(import_module(f"d2lora.{_LAZY[name]}"), name)
+    return value

@@ -30,8 +30,8 @@ def build_factors(layers: Sequence[AdaptedLinear], active: Sequence[int]) -> Fac
 
 def factors_by_group(layers: Sequence[AdaptedLinear], active: Sequence[int]) -> list[tuple[list[int], Factored]]:
     """Return the active lanes of each method and settings, with their factors over all of ``layers``."""
-    groups = [(group, lanes) for group in layers[0].groups if (lanes := group.among(active))]
-    return [(lanes, _factored(layers, group, lanes)) for group, lanes in groups]
+    groups = [(group, group.among(active)) for group in layers[0].groups]
+    return [(lanes, _factored(layers, group, lanes)) for group, lanes in groups if lanes]
 
 
 def built_with(layer: AdaptedLinear, layers: Sequence[AdaptedLinear], active: Sequence[int]) -> list[AdaptedLinear]:

@@ -31,6 +31,10 @@ def freeze(model: nn.Module) -> nn.Module:
     """Freeze every parameter and make every plain ``nn.Linear`` a `FrozenLinear`, in place. Returns ``model``.
 
     Layers whose forward or weight somebody has replaced stay as they are.
+
+    >>> import d2lora
+    >>> d2lora.freeze(nn.Sequential(nn.Linear(8, 4)))[0]
+    FrozenLinear(in_features=8, out_features=4, bias=True)
     """
     model.requires_grad_(False)
     for layer in model.modules():

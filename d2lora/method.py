@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms import Base
+    from d2lora.norms import Base, BaseWeight
 
 Params = dict[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
@@ -70,6 +70,19 @@ class Factored:
         return Factored(function(self.up_LOR), function(self.down_LRI), *scales)
 
 
+@dataclass(frozen=True)
+class PeftForm:
+    """An effective weight as PEFT can hold it: ``V = W + scale up down`` itself, as its LoRA.
+
+    Or, with a magnitude, V with every row at that norm, as its DoRA.
+    """
+
+    up_OR: Tensor
+    down_RI: Tensor
+    scale: float
+    magnitude_O: Tensor | None = None
+
+
 class Method(Protocol):
     """The contract of a file in ``d2lora/methods``; ``tests/contract`` holds every registered one to it."""
 
@@ -80,8 +93,12 @@ class Method(Protocol):
     def shapes(self, out_features: int, in_features: int, config: LowRankConfig, /) -> Shapes:
         """Return the name and shape of every trained tensor; needs no torch."""
 
-    def init(self, weight_OI: Tensor, config: LowRankConfig, generator: Generator, /) -> Params:
-        """Return fresh parameters for which the effective weight is ``weight_OI``."""
+    def init(self, weight: Tensor | BaseWeight, config: LowRankConfig, generator: Generator, /) -> Params:
+        """Return fresh parameters for which the effective weight is ``weight``, (O, I), in float32 or better.
+
+        Drawn on the CPU, the generator's device. A `BaseWeight` keeps norms, so that they are computed once for all
+        lanes; of a weight nothing else is read than its shape and type, and no copy is made.
+        """
 
     def effective_weight(self, weight_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
         """Return the weight that acts, of shape (O, I): the definition, used for merging and as the reference."""
@@ -94,6 +111,9 @@ class Method(Protocol):
 
     def factored(self, base: Base, params: Params, config: LowRankConfig, /) -> Factored:
         """Return the same map in thin factors, *batched*; equal to the definition in value and gradient."""
+
+    def as_peft(self, base: BaseWeight, params: Params, config: LowRankConfig, /) -> PeftForm | None:
+        """Return the effective weight as PEFT's LoRA or DoRA, exactly; None where it is neither."""
 
 
 def check_rank(rank: int, out_features: int, in_features: int) -> None:

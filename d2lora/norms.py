@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from d2lora.norm_cache import NormCache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,53 +15,40 @@ if TYPE_CHECKING:
 EPS = 1e-12
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is computed once of a weight and an axis; ``zeros`` is None where no norm is zero."""
-
-    norms2: Tensor
-    norms: Tensor
-    zeros: Tensor | None
-
-
 class BaseWeight:
-    """A frozen weight together with the norms of its columns, computed once an axis."""
+    """A frozen weight together with the norms of its columns, computed once an axis (see `NormCache`)."""
 
-    def __init__(self, weight_OI: Tensor) -> None:
-        self.weight_OI = weight_OI
-        self._known: dict[Axis, _Known] = {}
+    def __init__(self, weight_OI: Tensor, cache: NormCache | None = None) -> None:
+        self.weight_OI, self._cache = weight_OI, NormCache() if cache is None else cache
+
+    @classmethod
+    def of(cls, weight: Tensor | BaseWeight) -> BaseWeight:
+        """Return ``weight`` itself if it is one already."""
+        return weight if isinstance(weight, BaseWeight) else cls(weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Out and in features."""
+        out_features, in_features = self.weight_OI.shape
+        return out_features, in_features
+
+    def zeros_like_start(self, shape: Sequence[int]) -> Tensor:
+        """Return zeros on the CPU, where starts are drawn, in float32 or the weight's own type if that is wider."""
+        import torch
+
+        return torch.zeros(shape, dtype=torch.promote_types(self.weight_OI.dtype, torch.float32))
 
     def norms2(self, axis: Axis) -> Tensor:
         """Return |W|^2 a unit of ``axis``, in float32 or better: shape (O,) for "out", (I,) for "in"."""
-        return self._know(axis).norms2
+        return self._cache.of(self.weight_OI, axis).norms2
 
     def norms(self, axis: Axis) -> Tensor:
         """Return |W| a unit of ``axis``."""
-        return self._know(axis).norms
+        return self._cache.of(self.weight_OI, axis).norms
 
     def zeros(self, axis: Axis) -> Tensor | None:
-        """Return where |W| is zero, or None if it is nowhere."""
-        return self._know(axis).zeros
-
-    def _know(self, axis: Axis) -> _Known:
-        known = self._known.get(axis)
-        if known is None or known.norms2.device != self.weight_OI.device:
-            import torch
-
-            with torch.inference_mode(False):  # what is computed while scoring is used in training
-                known = self._known[axis] = self._computed(axis)
-        return known
-
-    def _computed(self, axis: Axis) -> _Known:
-        weight_OI, dim = self.weight_OI.detach(), 1 if axis == "out" else 0
-        if weight_OI.element_size() < 4:
-            from d2lora.wide import wide_norms2
-
-            norms2 = wide_norms2(weight_OI, dim)
-        else:
-            norms2 = weight_OI.square().sum(dim)
-        zeros = norms2 == 0
-        return _Known(norms2, norms2.sqrt(), zeros if bool(zeros.any()) else None)
+        """Return where |W| is zero, or None if it is known to be nowhere."""
+        return self._cache.of(self.weight_OI, axis).zeros
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
         """Return ``W @ thin_LRI.mT`` (L, O, R) for "out", ``W.mT @ thin_LRO.mT`` (L, I, R) for "in".
@@ -98,7 +86,7 @@ class BaseWeights:
         return self._rows([weight.norms(axis) for weight in self.weights])
 
     def zeros(self, axis: Axis) -> Tensor | None:
-        """Return where |W| is zero, or None if it is nowhere."""
+        """Return where |W| is zero, or None if it is known to be nowhere."""
         if all(weight.zeros(axis) is None for weight in self.weights):
             return None
         return self._rows([weight.norms2(axis) == 0 for weight in self.weights])

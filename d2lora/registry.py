@@ -14,6 +14,9 @@ METHODS = {
     "lora": "d2lora.methods.lora",
 }
 
+_LOADED: dict[str, Method] = {}
+"""The methods that somebody has asked for; a layer's forward, which may be compiled, must not import."""
+
 
 def available_methods() -> list[str]:
     """Return the names that `get_method` knows, sorted."""
@@ -22,6 +25,8 @@ def available_methods() -> list[str]:
 
 def get_method(name: str) -> Method:
     """Return the method called ``name``; ValueError with the nearest name if there is none."""
-    if name not in METHODS:
-        raise ValueError(unknown("method", name, METHODS))
-    return cast(Method, import_module(METHODS[name]))
+    if name not in _LOADED:
+        if name not in METHODS:
+            raise ValueError(unknown("method", name, METHODS))
+        _LOADED[name] = cast(Method, import_module(METHODS[name]))
+    return _LOADED[name]

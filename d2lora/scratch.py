@@ -24,7 +24,7 @@ def scratch_like(tensor: Tensor) -> Tensor:
     On a CPU it is good until the next call from the same thread, for it is the same memory each time; elsewhere the
     device's own allocator keeps what is freed, and it is a new tensor.
     """
-    if tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.empty_like(tensor, memory_format=torch.contiguous_format)
     buffer = _buffers.by_dtype.get(tensor.dtype)
     if buffer is None or buffer.numel() < tensor.numel():

@@ -66,24 +66,31 @@ def as_merged(model: nn.Module) -> Iterator[None]:
 
 def merge_gap(layer: AdaptedLinear, lane: int, x_NI: Tensor) -> float:
     """Return ``max |x What^T + bias - forward(x)|`` for rows of one lane, What rounded to the weight's own type."""
-    alone = tuple(int(index == lane) for index in range(len(layer.lanes)))
-    with layer.current.of_rows(alone), torch.no_grad():
+    alone = tuple(len(x_NI) * (index == lane) for index in range(len(layer.lanes)))
+    with layer.current.having(counts=alone, lengths=None), torch.no_grad():
         return float((_by_merged(layer, lane, x_NI) - layer(x_NI)).abs().max())
 
 
 def _keep(seen: Seen, name: str) -> Any:
     def keep(layer: AdaptedLinear, args: tuple[Tensor], output: Tensor) -> None:
-        seen[name] = args[0], output, layer.current.of(len(layer.lanes), args[0].shape[0])
+        seen[name] = args[0], output, _counts(layer, args[0])
 
     return keep
 
 
 def _merged(layer: AdaptedLinear, args: tuple[Tensor], output: Tensor) -> Tensor:
     (x,) = args
-    counts = layer.current.of(len(layer.lanes), x.shape[0])
+    counts = _counts(layer, x)
     parts = enumerate(zip(torch.split(x, list(counts)), counts, strict=True))
     return torch.cat([_by_merged(layer, lane, part) for lane, (part, count) in parts if count]).to(output)
 
 
 def _by_merged(layer: AdaptedLinear, lane: int, x: Tensor) -> Tensor:
     return linear(x, layer.effective_weight(lane).to(layer.weight.dtype), layer.bias)
+
+
+def _counts(layer: AdaptedLinear, x: Tensor) -> tuple[int, ...]:
+    """Return how much of the first dimension of ``x`` belongs to each lane: rows, or places where ``x`` is flat."""
+    extents = layer.current.extents(len(layer.lanes), x.shape[:-1])
+    rows = sum(count for count, _ in extents)
+    return tuple(count * length if x.shape[0] != rows else count for count, length in extents)

@@ -1,4 +1,4 @@
-"""Products and sums over a weight of half precision in float32, without a widened copy of it."""
+"""Products with a weight of half precision in float32, without a widened copy of it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ def wide_slices(weight_OI: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, 
     for start in range(0, weight_OI.shape[0], step):
         rows = slice(start, min(start + step, weight_OI.shape[0]))
         yield rows, weight_OI[rows].to(dtype)
-
-
-def wide_norms2(weight_OI: Tensor, dim: int) -> Tensor:
-    """Return the squared norms over ``dim`` of ``weight_OI``, in float32."""
-    parts = (rows_oI.square().sum(dim) for _, rows_oI in wide_slices(weight_OI, torch.float32))
-    if dim == 1:
-        return torch.cat(list(parts))
-    return sum(parts, start=weight_OI.new_zeros(weight_OI.shape[1], dtype=torch.float32))
 
 
 def wide_product(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:

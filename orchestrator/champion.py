@@ -15,7 +15,6 @@ from torch import nn
 
 import d2lora
 from orchestrator.adapter_files import load_adapter
-from orchestrator.answers import AnswerModel
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import OneProcess
 from orchestrator.files import read_json, sha256_of, write_json
@@ -40,6 +39,7 @@ class ChampionJob:
     base_accuracy: float | None
     data: str
     dtype: str
+    share: bool = False
 
 
 def choose(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -95,7 +95,7 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     shutil.rmtree(draft, ignore_errors=True)
     save_model(d2lora.merge(model), Path(job.base_path), draft)
     items = load_prepared(Path(job.data))["test"]
-    compared = _compare(model, load_model(draft, dtype), items, device)
+    compared = _compare(model, load_model(draft, dtype), items, device, job.share)
     files = {file.name: sha256_of(file) for file in sorted(draft.iterdir()) if file.is_file()}
     evaluation = _identity(job) | compared | {"path": str(place), "files": files}
     write_json(draft / EVALUATION, evaluation)
@@ -109,10 +109,11 @@ def _identity(job: ChampionJob) -> dict[str, Any]:
     return {name: job.row[name] for name in names} | {"base_accuracy": job.base_accuracy}
 
 
-def _compare(adapted: nn.Module, merged: nn.Module, items: TokenisedSplit, device: torch.device) -> dict[str, Any]:
+def _compare(
+    adapted: nn.Module, merged: nn.Module, items: TokenisedSplit, device: torch.device, share: bool
+) -> dict[str, Any]:
     """Return accuracy, flips, logits and speed of the adapted and of the merged model on the test items."""
     d2lora.freeze(merged)
-    share = AnswerModel(merged).check()
     unmerged, unmerged_rate = _scored(OneProcess(adapted.eval(), device), items, lanes=1, share=share)
     plain, merged_rate = _scored(OneProcess(merged.eval(), device), items, lanes=0, share=share)
     difference = _largest_difference(adapted, merged, items[:COMPARED_ITEMS])

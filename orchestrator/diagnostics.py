@@ -80,7 +80,8 @@ class Diagnoses:
         packed = pack_rows([row for lane in sorted(rows) for row in rows[lane]])
         lanes = len(next(iter(adapted_layers(model).values())).lanes)
         counts = [len(rows.get(lane, ())) for lane in range(lanes)]
-        with _still(model), held_factors(model), lane_rows(model, counts):
+        lengths = [packed.ids_BT.shape[1]] * lanes
+        with _still(model), held_factors(model), lane_rows(model, counts, lengths=lengths):
             with torch.enable_grad(), watched(model, chosen_layers(model, self.bounds)) as seen:
                 logits_AV = self.engine.logits(packed)
                 loss = cross_entropy(logits_AV, packed.wanted_A.to(logits_AV.device), reduction="sum")

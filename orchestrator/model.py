@@ -1,12 +1,10 @@
-"""The one door to transformers, with `attention`: find a base model, load it and save what was made of it."""
+"""The one door to transformers, with `attention`: load a base model, whole or not at all, and save what was made."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -16,82 +14,11 @@ from torch import nn
 
 from d2lora import match_targets
 from orchestrator.errors import InputError
-from orchestrator.files import read_json, write_json
-from orchestrator.spec import ModelSpec, targets_of
+from orchestrator.spec import targets_of
 
 if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would look for accelerators and say so
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
-WEIGHT_PATTERNS = ("*.safetensors",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-Progress = Callable[[int, int, float], None]
-
-
-@dataclass(frozen=True)
-class Base:
-    """A base model on disk; ``fingerprint`` is the sha256 over its config and weights."""
-
-    path: Path
-    fingerprint: str
-
-
-def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> Base:
-    """Return the base that the recipe means, made (tiny) or fetched (hub) if need be; InputError if it is unusable."""
-    if spec.path is not None:
-        path = Path(spec.path).expanduser().resolve()
-        if not path.is_dir():
-            raise InputError(f"model.path={spec.path} is not a directory with a model.")
-    elif spec.name == "tiny":
-        from orchestrator.tiny import ensure_tiny_base
-
-        path = ensure_tiny_base(cache_dir, progress)
-    else:
-        path = _from_hub(spec.name, cache_dir)
-    weights = sorted(file for pattern in WEIGHT_PATTERNS for file in path.glob(pattern))
-    if not (path / "config.json").is_file() or not weights:
-        there = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
-        raise InputError(f"{path} holds no model: config.json and *.safetensors are needed, there is {there}.")
-    _refuse_code(path)
-    return Base(path, _fingerprint([path / "config.json", *weights], cache_dir))
-
-
-def _from_hub(name: str, cache_dir: Path) -> Path:
-    """Fetch a model into the sweep's own cache, which lies on storage that every node sees."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        kept = ["*.json", "*.safetensors", "tokenizer*", "*.txt"]
-        return Path(snapshot_download(name, cache_dir=cache_dir / "hub", allow_patterns=kept))
-    except Exception as error:
-        raise InputError(
-            f"Cannot fetch model {name!r} from the hub: {type(error).__name__}: {str(error).splitlines()[0]} "
-            "Without a network use a local directory: model.path=DIR."
-        ) from error
-
-
-def _refuse_code(path: Path) -> None:
-    """Refuse a model that brings code of its own: nothing that was downloaded is executed."""
-    named = [file.name for file in path.glob("*.json") if "auto_map" in (read_json(file) or {})]
-    if named:
-        raise InputError(
-            f"{path} wants to run code of its own ({', '.join(named)} has auto_map). Only architectures that "
-            "transformers has are supported; convert the model, or remove auto_map if it is one of those."
-        )
-
-
-def _fingerprint(files: list[Path], cache_dir: Path) -> str:
-    """Return the sha256 over the files; remembered by name, size and time of change, for weights are large."""
-    stats = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    memory = cache_dir / "fingerprints" / f"{hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:32]}.json"
-    known = read_json(memory)
-    if isinstance(known, dict) and known.get("files") == stats:
-        return str(known["sha256"])
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    write_json(memory, {"files": stats, "sha256": digest.hexdigest()})
-    return digest.hexdigest()
 
 
 def quiet() -> None:
@@ -141,13 +68,56 @@ def check_targets(path: Path, targets: str) -> dict[str, tuple[int, int]]:
 
 
 def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return the causal language model at ``path``, on the CPU."""
+    """Return the causal language model at ``path``, on the CPU.
+
+    InputError if its names and shapes are not those of the weights: what is missing would be drawn at random.
+    """
     from transformers import AutoModelForCausalLM
 
     quiet()
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
+    with _silent():
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # to name them
+            output_loading_info=True,
+        )
+    problems = _differences(loading)
+    if problems:
+        raise InputError(
+            f"{path}: the weights are not those of {type(model).__name__}, which its config.json describes: "
+            f"{'; '.join(problems)}. Take the config.json that belongs to these weights, or save them again from the "
+            "class that has them: model.save_pretrained(DIR)."
+        )
     assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker: the door has no types
     return model
+
+
+def _differences(loading: Mapping[str, Any]) -> list[str]:
+    """Return in words how weights and model differ; transformers has left out what is tied or known to be needless."""
+    sizes = [f"{name} {tuple(there)} for {tuple(wanted)}" for name, there, wanted in loading["mismatched_keys"]]
+    kinds = {"missing": loading["missing_keys"], "of another shape": sizes, "unknown": loading["unexpected_keys"]}
+    return [
+        f"{len(names)} {kind}: {', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''}"
+        for kind, names in kinds.items()
+        if names
+    ]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Within: transformers prints no table of what it misses; our error says it."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def shorten_model(model: nn.Module, layers: int) -> float:

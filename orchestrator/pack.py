@@ -17,7 +17,6 @@ from torch import nn
 
 import d2lora
 from orchestrator.adapter_files import save_adapter
-from orchestrator.answers import AnswerModel
 from orchestrator.data import load_prepared
 from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
@@ -30,7 +29,7 @@ from orchestrator.model import DTYPES, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
 from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score_items
-from orchestrator.shortcuts import allow_shortcuts
+from orchestrator.shortcuts import NONE, Shortcuts, take
 from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
@@ -52,6 +51,7 @@ class PackJob:
     engine: EngineSpec
     pack: Pack
     contest: Contest | None = None
+    shortcuts: Shortcuts = NONE
 
 
 @dataclass
@@ -129,8 +129,7 @@ class _Trainer:
     def _engine(self) -> Engine:
         spec = self.runs[0].spec
         model = self._model()
-        self.share = AnswerModel(model).check()
-        allow_shortcuts(model, self.device)
+        take(model, self.job.shortcuts, self.device)
         d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)
@@ -295,7 +294,7 @@ class _Trainer:
 
     def _scores(self, lanes: Sequence[int], split: str) -> dict[int, list[Scored]]:
         items = {index: self._split(self.runs[index], split) for index in lanes}
-        return score_items(self.engine, items, len(self.runs), self.share) if items else {}
+        return score_items(self.engine, items, len(self.runs), self.job.shortcuts.share) if items else {}
 
     def _split(self, run: PlannedRun, split: str) -> TokenisedSplit:
         return self.splits[run.spec.task.name][split]

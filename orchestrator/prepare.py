@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.base_look import look_at_base
+from orchestrator.base_source import Base, resolve_base
 from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.data import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
-from orchestrator.model import Base, check_targets, load_tokenizer, resolve_base
+from orchestrator.model import check_targets, load_tokenizer
 from orchestrator.places import resolve
+from orchestrator.shortcuts import Shortcuts
 from orchestrator.spec import SweepSpec, TaskSpec
 from orchestrator.tasks import make_task
 from orchestrator.wording import count
@@ -23,6 +26,8 @@ Say = Callable[[str], None]
 class Ready:
     """A checked sweep: its base, its tasks' tokens, and figures about them; ``work`` is a run's cost in tokens.
 
+    ``shortcuts`` are what all its jobs leave out alike, for the base computes the same without.
+
     ``sweep`` is the recipe's, with the ranks that its budget has chosen: run keys follow from it.
     """
 
@@ -32,6 +37,7 @@ class Ready:
     train_rows: dict[str, int]
     chance: dict[str, float]
     work: dict[str, float]
+    shortcuts: Shortcuts
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -64,6 +70,8 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
         )
         say(_describe(prepared[name]))
     loaded = {name: load_prepared(one.path) for name, one in prepared.items()}
+    rows = {name: TokenisedSplit.join(list(splits.values())) for name, splits in loaded.items()}
+    shortcuts = look_at_base(base, sweep, rows, tokenizer, cache / "looks", say)
     return Ready(
         sweep=sweep,
         base=base,
@@ -73,6 +81,7 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
             name: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for name, splits in loaded.items()
         },
         work={name: _work(splits, sweep.optim.epochs) for name, splits in loaded.items()},
+        shortcuts=shortcuts,
     )
 
 

@@ -21,7 +21,7 @@ from orchestrator.memory import free_bytes, keep_freed_pages, peak_bytes, reset_
 from orchestrator.model import DTYPES, enable_checkpointing, hidden_size, load_model, shorten_model
 from orchestrator.passes import pass_tokens
 from orchestrator.plan import PlannedRun
-from orchestrator.shortcuts import allow_blocks, allow_narrow
+from orchestrator.shortcuts import NONE, Shortcuts, take
 from orchestrator.spec import EngineSpec, OptimSpec, targets_of
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, train_lanes
@@ -46,6 +46,7 @@ class ProbeJob:
     runs: tuple[PlannedRun, ...]
     trainers: int
     workers: int = 1
+    shortcuts: Shortcuts = NONE
 
 
 def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
@@ -57,9 +58,7 @@ def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
     times = shorten_model(model, LAYERS)
     left_out = whole - _bytes(model)
     model.to(device)
-    allow_blocks(model, device)
-    if times == 1:  # of four layers that stand for many, one that does less would stand for as many
-        allow_narrow(model, device)
+    take(model, job.shortcuts, device)
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     widths = {}

@@ -97,7 +97,8 @@ def _score(engine: Scorer, batch: Batch, lanes: int, share: bool) -> Iterator[tu
     items = [item for _, _, item in questions]
     packed = pack_items(items) if share else pack_choices(items)
     rows = {lane: len(each) if share else sum(len(item.choices) for _, item in each) for lane, each in batch.items()}
-    with lane_rows(engine.model, [rows.get(lane, 0) for lane in range(lanes)]) if lanes else nullcontext():
+    counts, lengths = [rows.get(lane, 0) for lane in range(lanes)], [packed.ids_BT.shape[1]] * lanes
+    with lane_rows(engine.model, counts, lengths=lengths) if lanes else nullcontext():
         logits_AV = engine.logits(packed)
     wanted_A, owner_A = packed.wanted_A.to(engine.device), packed.owner_A.to(engine.device)
     chosen_A = logits_AV.gather(1, wanted_A[:, None])[:, 0] - logits_AV.logsumexp(1)

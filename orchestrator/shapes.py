@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from d2lora.names import last_parts, matching
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
 from orchestrator.spec import ModelSpec
@@ -50,13 +50,15 @@ class ModelShape:
     def targets(self, patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return the (out, in) of the linear layers that any pattern matches; InputError for one that matches none."""
         linears = self.linears()
+        chosen: set[str] = set()
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in linears):
-                kinds = sorted({f"*.{name.rpartition('.')[2]}" for name in linears})
+            named = matching(linears, pattern)
+            if not named:
                 raise InputError(
-                    f"targets: {pattern!r} matches no linear layer of the model. There are: {', '.join(kinds)}."
+                    f"targets: {pattern!r} matches no linear layer of the model. There are: {last_parts(linears)}."
                 )
-        return {name: size for name, size in linears.items() if any(fnmatchcase(name, one) for one in patterns)}
+            chosen.update(named)
+        return {name: size for name, size in linears.items() if name in chosen}
 
     @property
     def body(self) -> int:

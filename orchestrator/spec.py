@@ -36,9 +36,13 @@ class Frozen(BaseModel):
 
 
 class ModelSpec(Frozen):
-    """The frozen base: ``name`` is "tiny" or a hub id; ``path`` a local directory that is used instead."""
+    """The frozen base: ``name`` is "tiny" or a hub id; ``path`` a local directory that is used instead.
+
+    ``revision`` is a branch, tag or commit of the hub id.
+    """
 
     name: str = "tiny"
+    revision: str | None = None
     path: str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     targets: str = "attention"
@@ -48,6 +52,13 @@ class ModelSpec(Frozen):
     def _joined(cls, targets: Any) -> Any:
         """Take a list of patterns as well as a set's name."""
         return joined(targets)
+
+    @model_validator(mode="after")
+    def _revision_is_of_the_hub(self) -> Self:
+        if self.revision is not None and (self.path is not None or self.name == "tiny"):
+            what = f"path={self.path}" if self.path is not None else "the tiny base"
+            raise ValueError(f"revision={self.revision} is of a hub id, and this is {what}: leave revision out.")
+        return self
 
     @property
     def source(self) -> str:

@@ -165,11 +165,11 @@ class Sweep:
             field_of=kept_together(self.spec.search),
         )
         data = {task: str(one.path) for task, one in self.ready.data.items()}
-        base = self.ready.base
+        base, cuts = self.ready.base, self.ready.shortcuts
         found = contest(self.spec.search, self.runs)
         contests = [found and found.only(pack.runs) for pack in packs]
         jobs = [
-            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack, judged)
+            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack, judged, cuts)
             for pack, judged in zip(packs, contests, strict=True)
         ]
         failures = cluster.run_packs(jobs)
@@ -187,7 +187,7 @@ class Sweep:
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         place, workers = str(self.ready.base.path), self.spec.cluster.workers
-        job = ProbeJob(place, data, self.spec.engine, tuple(missing), cluster.concurrent, workers)
+        job = ProbeJob(place, data, self.spec.engine, tuple(missing), cluster.concurrent, workers, self.ready.shortcuts)
         try:
             widths: dict[str, int] = cluster.call(_Probe(job, self.spec.cluster), self.folder)
         except Exception as error:  # it may have run out of memory: then packs would
@@ -248,6 +248,7 @@ class Sweep:
             base_accuracy=row["base_accuracy"],
             data=str(self.ready.data[row["task"]].path),
             dtype=self.spec.dtype,
+            share=self.ready.shortcuts.share,
         )
         place.parent.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = self._open_cluster().call(_Merge(job), place)

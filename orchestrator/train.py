@@ -148,9 +148,8 @@ def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: 
     passes = sent(passes_of_step(batches, len(lanes), layout), engine.device)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64, device=engine.device)
     with engine.accumulating():
-        for number, one in enumerate(passes):
-            draw = (step * len(passes) + number) * engine.world + engine.rank
-            with lane_rows(engine.model, one.counts, draw, one.lengths):
+        for one in passes:
+            with lane_rows(engine.model, one.counts, step, one.lengths, one.places):
                 losses_A = answer_losses(engine.logits(one.packed), one.packed.wanted_A)
                 losses_L = losses_A.new_zeros(len(lanes)).index_add(0, one.lane_A, losses_A)
                 (losses_L * one.weight_L.to(losses_L.dtype)).sum().backward()  # type: ignore[no-untyped-call]

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from d2lora.method import Axis, Factored, LowRankConfig, NormGrad, Params, Shapes, check_rank
+from d2lora.method import Axis, Factored, LowRankConfig, NormGrad, Params, PeftForm, Shapes, check_rank
+from d2lora.methods.dora import dora_norms
 from d2lora.methods.lora import draw_kaiming, draw_normal
 from d2lora.norms import Base, BaseWeight, dense_norms, restoring_scale, updated_norms
 
@@ -67,11 +68,12 @@ def shapes(out_features: int, in_features: int, config: D2LoraConfig) -> Shapes:
     return found
 
 
-def init(weight_OI: Tensor, config: D2LoraConfig, generator: Generator) -> Params:
+def init(weight: Tensor | BaseWeight, config: D2LoraConfig, generator: Generator) -> Params:
     """Return both ups at zero, so that dW = 0, and the downs drawn *differently* as ``config.start`` says."""
+    base = BaseWeight.of(weight)
     draw = {"kaiming": draw_kaiming, "normal": draw_normal}
     starts = dict(zip(("down_plus", "down_minus"), config.start.split("-"), strict=True))
-    params = {name: weight_OI.new_zeros(shape) for name, shape in _shapes_of(weight_OI, config).items()}
+    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
     for name, start in starts.items():
         if name in params:
             draw[start](params[name], generator)
@@ -104,10 +106,7 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: D2
 
 def factored(base: Base, params: Params, config: D2LoraConfig) -> Factored:
     """Return both pairs as one of rank 2r, with the projection as a scale on the output or the input."""
-    import torch
-
-    ups, downs = zip(*_pairs(params, config), strict=True)
-    up_LOR, down_LRI = torch.cat(ups, -1), torch.cat(downs, -2)
+    up_LOR, down_LRI = _one_pair(params, config)
     if config.projection == "off":
         return Factored((1 + config.readd) * up_LOR, down_LRI)
     norms = updated_norms(base, up_LOR, down_LRI, config.norm_axis, config.norm_grad)
@@ -117,8 +116,31 @@ def factored(base: Base, params: Params, config: D2LoraConfig) -> Factored:
     return Factored(up_LOR, down_LRI * (scale + config.readd)[:, None], in_scale_LI=scale)
 
 
-def _shapes_of(weight_OI: Tensor, config: D2LoraConfig) -> Shapes:
-    return shapes(weight_OI.shape[0], weight_OI.shape[1], config)
+def as_peft(base: BaseWeight, params: Params, config: D2LoraConfig) -> PeftForm | None:
+    """Return the two pairs as one of rank 2r: a LoRA without projection, a DoRA of magnitude |W| with it.
+
+    None where dW is added once more after the projection, or columns are input features. A row of W that is zero is
+    left as V has it, so its magnitude is that of V.
+    """
+    up_OR, down_RI = _one_pair(params, config)
+    if config.projection == "off":
+        return PeftForm(up_OR, down_RI, 1.0 + config.readd)
+    if config.readd or config.norm_axis == "in":
+        return None
+    norms_O, zeros_O = dora_norms(base, up_OR, down_RI), base.zeros("out")
+    if norms_O is None:
+        return None
+    return PeftForm(
+        up_OR, down_RI, 1.0, base.norms("out") if zeros_O is None else norms_O.where(zeros_O, base.norms("out"))
+    )
+
+
+def _one_pair(params: Params, config: D2LoraConfig) -> tuple[Tensor, Tensor]:
+    """Return up and down, *batched*, whose product is dW: both pairs side by side, of rank 2r."""
+    import torch
+
+    ups, downs = zip(*_pairs(params, config), strict=True)
+    return torch.cat(ups, -1), torch.cat(downs, -2)
 
 
 def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:

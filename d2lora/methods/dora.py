@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from d2lora.method import Factored, NormGrad, Params, Shapes
+from d2lora.method import Factored, NormGrad, Params, PeftForm, Shapes
 from d2lora.methods import lora
-from d2lora.norms import Base, BaseWeight, dense_norms, updated_norms
+from d2lora.norms import EPS, Base, BaseWeight, dense_norms, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -28,9 +28,10 @@ def shapes(out_features: int, in_features: int, config: DoraConfig) -> Shapes:
     return lora.shapes(out_features, in_features, config) | {"magnitude": (out_features,)}
 
 
-def init(weight_OI: Tensor, config: DoraConfig, generator: Generator) -> Params:
+def init(weight: Tensor | BaseWeight, config: DoraConfig, generator: Generator) -> Params:
     """Return LoRA's start with every magnitude at the norm of its row of W."""
-    return lora.init(weight_OI, config, generator) | {"magnitude": BaseWeight(weight_OI).norms("out").clone()}
+    base = BaseWeight.of(weight)
+    return lora.init(base, config, generator) | {"magnitude": base.norms("out").clone()}
 
 
 def effective_weight(weight_OI: Tensor, params: Params, config: DoraConfig) -> Tensor:
@@ -54,3 +55,15 @@ def factored(base: Base, params: Params, config: DoraConfig) -> Factored:
     norm_LO = updated_norms(base, thin.up_LOR, thin.down_LRI, "out", config.norm_grad)
     scale_LO = params["magnitude"] / norm_LO
     return Factored(thin.up_LOR * scale_LO[:, :, None], thin.down_LRI, out_scale_LO=scale_LO)
+
+
+def as_peft(base: BaseWeight, params: Params, config: DoraConfig) -> PeftForm | None:
+    """Return the pair and the magnitude: PEFT's DoRA is the same equation. None where a row of V has no norm."""
+    norms_O = dora_norms(base, params["up"], config.scale * params["down"])
+    return None if norms_O is None else PeftForm(params["up"], params["down"], config.scale, params["magnitude"])
+
+
+def dora_norms(base: BaseWeight, up_OR: Tensor, down_RI: Tensor) -> Tensor | None:
+    """Return the norms of the rows of ``W + up down``, or None if one is zero: PEFT divides by it."""
+    norms_O = updated_norms(base, up_OR.detach()[None], down_RI.detach()[None], "out")[0]
+    return norms_O if bool((norms_O > EPS**0.5).all()) else None

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from d2lora.method import Factored, LowRankConfig, Params, Shapes, check_rank
+from d2lora.method import Factored, LowRankConfig, Params, PeftForm, Shapes, check_rank
+from d2lora.norms import BaseWeight
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -30,14 +31,14 @@ def shapes(out_features: int, in_features: int, config: LoraConfig) -> Shapes:
     return {"up": (out_features, config.rank), "down": (config.rank, in_features)}
 
 
-def init(weight_OI: Tensor, config: LoraConfig, generator: Generator) -> Params:
+def init(weight: Tensor | BaseWeight, config: LoraConfig, generator: Generator) -> Params:
     """Return ``up`` at zero, so the start is the base model, and ``down`` drawn as ``config.start`` says."""
-    shape = shapes(weight_OI.shape[0], weight_OI.shape[1], config)
-    down = weight_OI.new_empty(shape["down"])
+    base = BaseWeight.of(weight)
+    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
     first = {"kaiming": config.rank, "normal": 0, "halves": (config.rank + 1) // 2}[config.start]
-    draw_kaiming(down[:first], generator)
-    draw_normal(down[first:], generator)
-    return {"up": weight_OI.new_zeros(shape["up"]), "down": down}
+    draw_kaiming(params["down"][:first], generator)
+    draw_normal(params["down"][first:], generator)
+    return params
 
 
 def draw_kaiming(down_RI: Tensor, generator: Generator) -> None:
@@ -69,3 +70,8 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: Lo
 def factored(base: Base, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
     """Return the pair itself; the scale goes into ``down``."""
     return Factored(params["up"], config.scale * params["down"])
+
+
+def as_peft(base: BaseWeight, params: Params, config: LoraConfig) -> PeftForm:  # noqa: ARG001
+    """Return the pair: PEFT's LoRA is the same equation."""
+    return PeftForm(params["up"], params["down"], config.scale)

@@ -215,6 +215,24 @@ def test_a_state_round_trips_bit_for_bit(method: str, settings: dict[str, Any]) 
 
 
 @all_methods
+def test_the_form_for_peft_is_the_effective_weight(
+    method: str, settings: dict[str, Any], weight_OI: torch.Tensor
+) -> None:
+    """PEFT's equations: W + scale B A, and a row's magnitude times its direction; None where neither holds."""
+    config, module = config_of(method, settings), d2lora.get_method(method)
+    params = trained(method, config, weight_OI)
+    form = module.as_peft(BaseWeight(weight_OI), params, config)
+    has_one = method != "d2lora" or settings.get("projection") == "off" or settings.get("readd", 1) == 0
+    assert (form is not None) == (has_one and settings.get("norm_axis", "out") == "out")
+    if form is None:
+        return
+    moved_OI = weight_OI + form.scale * form.up_OR @ form.down_RI
+    if form.magnitude_O is not None:
+        moved_OI = form.magnitude_O[:, None] * moved_OI / moved_OI.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(moved_OI, module.effective_weight(weight_OI, params, config), **EXACT)
+
+
+@all_methods
 def test_a_rank_larger_than_a_side_is_an_error_with_numbers(
     method: str, settings: dict[str, Any], weight_OI: torch.Tensor
 ) -> None:

@@ -48,7 +48,7 @@ def test_rows_that_do_not_fit_the_lanes_are_an_error_with_numbers() -> None:
     model = two_layers([lane("lora"), lane("lora", 1)])
     with pytest.raises(ValueError, match="5 rows cannot be shared equally by 2 lanes"):
         model(torch.zeros(5, 6, dtype=torch.float64))
-    with d2lora.lane_rows(model, [1, 3]), pytest.raises(ValueError, match=r"\[1, 3\] for 2 lanes.*has 5 rows"):
+    with d2lora.lane_rows(model, [1, 3]), pytest.raises(ValueError, match=r"4 rows \(\[1, 3\] for 2 lanes.*has 5 rows"):
         model(torch.zeros(5, 6, dtype=torch.float64))
 
 
@@ -141,10 +141,10 @@ def test_lengths_that_do_not_make_up_the_batch_are_refused_with_the_numbers() ->
     model = two_layers([lane("lora"), lane("lora", 1)])
     with (
         d2lora.lane_rows(model, [1, 2], lengths=[4, 3]),
-        pytest.raises(ValueError, match=r"\[1, 2\] rows of \[4, 3\] places for 2 lanes.* 1 rows of 9 places"),
+        pytest.raises(ValueError, match=r"\[1, 2\] of \[4, 3\] places for 2 lanes.*input has 1 rows \(1 x 9\)"),
     ):
         model(torch.randn(1, 9, 6, dtype=torch.float64))
-    with pytest.raises(ValueError, match="2 lengths for 0 counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):
+    with pytest.raises(ValueError, match="2 lengths and no counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):
         pass
 
 
@@ -171,40 +171,8 @@ def test_dropout_of_a_flat_batch_is_that_of_its_rows() -> None:
     torch.testing.assert_close(flat, rows.flatten(0, 1))
 
 
-@pytest.mark.parametrize(
-    ("places", "counts", "lengths", "shape"),
-    [
-        ([1, 4, 9, 10], [1, 0, 2], None, (3, 5)),
-        ([4, 6, 7], [1, 0, 2], [4, 0, 3], (1, 10)),
-        ([8], [1, 1, 1], None, (3, 5)),  # of the second lane alone
-        ([0, 7, 14], None, None, (3, 5)),
-    ],
-    ids=["rows", "one row of several lengths", "one lane", "equal groups"],
-)
-def test_some_places_of_a_batch_come_out_as_they_do_in_it(
-    places: list[int], counts: list[int] | None, lengths: list[int] | None, shape: tuple[int, int]
-) -> None:
-    """Dropout too: a place has the mask that it has in the batch."""
-    model = two_layers([lane("d2lora"), lane("lora", 1, dropout=0.5), lane("dora", 2, dropout=0.2)])
-    for index in range(3):
-        for parameter in d2lora.adapter_parameters(model, index).values():
-            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(index))
-    x, where = torch.randn(*shape, 6, dtype=torch.float64), torch.tensor(places)
-    with d2lora.lane_rows(model, counts, lengths=lengths):
-        whole = model(x).flatten(0, 1)
-        with d2lora.lane_places(model, where, *shape)():
-            some = model(x.flatten(0, 1)[where][:, None])[:, 0]
-        torch.testing.assert_close(model(x).flatten(0, 1), whole)
-    torch.testing.assert_close(some, whole[where])
-
-
-def test_a_model_without_adapters_needs_nothing_to_compute_some_places() -> None:
-    with d2lora.lane_places(nn.Linear(2, 2), torch.tensor([0]), 1, 1)():
-        pass
-
-
 def test_a_target_that_matches_nothing_names_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"Target '\*\.k_proj' matches no linear layer.*There are: \*\.0, \*\.2"):
+    with pytest.raises(ValueError, match=r"Target '\*\.k_proj' matches no linear layer.*There are: 0, 2\."):
         d2lora.attach_lanes(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), [lane("lora")], ["*.k_proj"])
 
 
@@ -310,10 +278,12 @@ def test_layers_of_one_shape_that_are_built_together_are_as_if_built_alone(
     shake(model)
     x = torch.randn(10, 3, 6, dtype=torch.float64)
     used = nn.Sequential(*(layer for index, layer in enumerate(model) if index != 2))  # one layer takes no part
+    rows = [1] * len(lanes)
     for part in x.split(5):
-        used(part).square().sum().backward()
+        with d2lora.lane_rows(model, rows):
+            used(part).square().sum().backward()
     wanted = gradients_of(model)
-    with d2lora.held_factors(model) as held:
+    with d2lora.lane_rows(model, rows), d2lora.held_factors(model) as held:
         for part in x.split(5):
             used(part).square().sum().backward()
         held.backward()

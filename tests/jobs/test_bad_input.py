@@ -79,7 +79,7 @@ def test_a_model_without_weights_says_what_is_there(
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     told = ends_with_2(recipe, [f"model.path={folder}"], capsys)
-    assert "holds no model: config.json and *.safetensors are needed, there is config.json." in told
+    assert "holds no model: config.json and model.safetensors (or model.safetensors.index.json) are needed, there is config.json." in told
 
 
 def test_a_bad_row_of_ones_own_is_named_with_file_and_line(

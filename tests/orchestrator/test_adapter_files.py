@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
+import d2lora
 from orchestrator.adapter_files import DESCRIPTION, TENSORS, load_adapter, save_adapter
 from orchestrator.errors import RunError
 
@@ -91,6 +92,16 @@ def test_a_missing_or_empty_file_is_named(tmp_path: Path, name: str) -> None:
     refused(tmp_path, name)
     (tmp_path / name).unlink()
     refused(tmp_path, name)
+
+
+def test_the_library_reads_a_run_s_adapter(tmp_path: Path) -> None:
+    model = d2lora.attach(
+        nn.ModuleDict({"q": nn.Linear(3, 4)}), "lora", d2lora.get_method("lora").Config(rank=2), ["q"]
+    )
+    described = d2lora.describe_adapter(model) | {"base": "b" * 64, "targets": "q"}
+    save_adapter(tmp_path, state(), described)
+    d2lora.load(model, tmp_path)
+    assert all(torch.equal(value, state()[name]) for name, value in d2lora.adapter_state(model).items())
 
 
 @pytest.mark.parametrize("missing", ["method", "config", "layers", "base"])

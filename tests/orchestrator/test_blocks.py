@@ -18,11 +18,22 @@ from orchestrator.answers import AnswerModel
 from orchestrator.attention import PLAIN
 from orchestrator.blocks import padded_lengths
 from orchestrator.packed import Row, pack_rows
-from orchestrator.shortcuts import allow_blocks, takes_blocks
+from orchestrator.shortcuts import Shortcuts, choose_shortcuts, take, takes_blocks
+from orchestrator.tokens import TokenisedSplit
 from tests.orchestrator.architectures import model_of
-from tests.orchestrator.tiny_llama import tiny_llama
+from tests.orchestrator.tiny_llama import questions, tiny_llama
 
 ROWS: list[Row] = [(tuple(range(5, 5 + length)), 2) for length in (7, 7, 4, 4, 4, 9)]
+
+
+def allow_blocks(model: nn.Module) -> bool:
+    """Let the model take blocks if it computes the same with them; return whether."""
+    take(model, choose_shortcuts(model, {"task": TokenisedSplit.pack(questions(5))}))
+    return takes_blocks(model)
+
+
+def why_not(model: nn.Module) -> str:
+    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.pack(questions(5))}).told)
 
 
 def cost(lanes: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
@@ -120,17 +131,19 @@ def test_layers_that_get_their_input_flat_are_adapted_in_blocks(
     torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-5)
 
 
-def test_an_architecture_whose_code_raises_keeps_its_attention(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(*_args: Any, **_options: Any) -> Any:
-        raise KeyError("rope")
-
+def test_an_architecture_whose_code_raises_keeps_its_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = tiny_llama()
-    monkeypatch.setattr(type(model.model), "forward", broken)
-    with caplog.at_level("INFO"):
-        assert not allow_blocks(model)
-    assert "LlamaForCausalLM pads the rows of a pass to one length: KeyError: 'rope'" in caplog.text
+    forward = type(model.model).forward
+
+    def raises(self: Any, *args: Any, blocks: Any = None, **options: Any) -> Any:
+        if blocks:
+            raise KeyError("rope")
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(type(model.model), "forward", raises)
+    assert "rows of a pass are padded to one length: KeyError: 'rope'" in why_not(model)
+    assert not allow_blocks(model)
+    assert model.config._attn_implementation == PLAIN
 
 
 def test_a_model_that_computes_something_else_in_blocks_keeps_its_attention(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +156,14 @@ def test_a_model_that_computes_something_else_in_blocks_keeps_its_attention(monk
     monkeypatch.setattr(type(model.model), "forward", unaware)
     assert not allow_blocks(model)
     assert model.config._attn_implementation == PLAIN
+
+
+def test_a_base_kept_by_a_trainer_goes_back_to_rectangles_where_the_next_sweep_has_none() -> None:
+    model = tiny_llama()
+    take(model, Shortcuts(blocks=True))
+    assert takes_blocks(model)
+    take(model, Shortcuts(blocks=True), torch.device("cuda"))
+    assert not takes_blocks(model)
 
 
 def test_blocks_are_checked_at_the_precision_of_the_weights() -> None:

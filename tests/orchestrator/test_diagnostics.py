@@ -91,7 +91,7 @@ def test_the_merge_gap_is_the_largest_difference_of_logits_from_the_merged_model
     for index in range(2):
         packed = pack_rows(first_rows(ITEMS[(0, 2)[index]]))
         model.eval()
-        with torch.no_grad(), d2lora.lane_rows(model, [int(index == other) for other in range(2)]):
+        with torch.no_grad(), d2lora.lane_rows(model, [len(packed.ids_BT) * (index == other) for other in range(2)]):
             acting = engine.logits(packed)
             merged = AnswerModel(d2lora.merge(model, index).eval())(*packed.inputs(engine.device))
         # lanes of a pack share one batch, padded to the longest row of all

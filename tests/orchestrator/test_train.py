@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
@@ -13,8 +14,9 @@ import d2lora
 from orchestrator import blocks
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import accuracy, score_items
-from orchestrator.shortcuts import allow_blocks, allow_narrow
+from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.spec import OptimSpec
+from orchestrator.step_passes import LaneBatch, Layout, passes_of_step
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
@@ -68,8 +70,7 @@ def train(
     """Train some of `LANES` as one pack in float64; ``poison``: the lane (its place in the pack) whose adapter is NaN
     after two steps. With ``stop``, lanes are scored after every step, and left there where it says (lane -> step)."""
     model = tiny_llama().double()
-    assert allow_narrow(model)
-    assert not in_blocks or allow_blocks(model)
+    take(model, Shortcuts(blocks=in_blocks))
     d2lora.attach_lanes(model, [LANES[index][0] for index in chosen], TARGETS)
     if checkpointing:
         from orchestrator.model import enable_checkpointing
@@ -140,6 +141,38 @@ def test_dropout_in_blocks_is_that_of_a_lane_alone(monkeypatch: pytest.MonkeyPat
     (alone, _), (engine, _) = train([last]), train([1, last])
     for name, value in d2lora.adapter_state(engine.model, 1).items():
         torch.testing.assert_close(value, d2lora.adapter_state(alone.model)[name], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("micro_batch", [4, 2])
+def test_dropout_is_the_same_in_micro_batches_of_every_size_and_in_every_pack(
+    micro_batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropping = [(lane(method, 5 + n, dropout=0.3), "ab"[n], 1e-2) for n, method in enumerate(("lora", "d2lora"))]
+    monkeypatch.setitem(globals(), "LANES", [*LANES, *dropping])
+    monkeypatch.setitem(globals(), "OPTIM", OPTIM.model_copy(update={"micro_batch": 8}))
+    wanted = [d2lora.adapter_state(train([index])[0].model) for index in (5, 6)]
+    monkeypatch.setitem(globals(), "OPTIM", OPTIM.model_copy(update={"micro_batch": micro_batch}))
+    engine, _ = train([5, 1, 6])
+    for place, state in zip((0, 2), wanted, strict=True):
+        for name, value in d2lora.adapter_state(engine.model, place).items():
+            torch.testing.assert_close(value, state[name], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_take_the_places_that_one_rank_takes_alone(world: int) -> None:
+    """A row keeps its place in its lane's batch, and so its dropout, whoever computes it; rows that stand in aside."""
+    batches = {lane_: LaneBatch.of([(tuple(range(9)), 4)] * rows) for lane_, rows in ((0, 5), (2, 3))}
+
+    def taken(world: int) -> Counter[tuple[int, int]]:
+        found: Counter[tuple[int, int]] = Counter()
+        for rank in range(world):
+            for one in passes_of_step(batches, 3, Layout(rank, world, 2, 8 // (2 * world), 10**9, in_blocks=False)):
+                owners = [lane_ for lane_, count in enumerate(one.counts) for _ in range(count)]
+                for lane_, place in zip(owners, one.places, strict=True):
+                    found[lane_, place] += int(one.counted_L[lane_])
+        return found
+
+    assert taken(world) == taken(1) == Counter([(0, place) for place in range(5)] + [(2, place) for place in range(3)])
 
 
 def test_lanes_of_a_short_task_leave_early(solos) -> None:

@@ -26,7 +26,7 @@ from orchestrator.halving import Contest, Halving
 from orchestrator.judging import Judge
 from orchestrator.packed import Packed
 from orchestrator.score import mean_loss, score_items
-from orchestrator.shortcuts import allow_blocks, allow_narrow
+from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from tests.orchestrator.test_train import DATA, LANES, OPTIM
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
@@ -38,10 +38,9 @@ CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of th
 
 def _model(in_blocks: bool) -> torch.nn.Module:
     model = tiny_llama()
-    assert allow_narrow(model)
     if in_blocks:
         blocks.COST = 0
-        assert allow_blocks(model)
+        take(model, Shortcuts(blocks=True))
     return model
 
 

@@ -1,0 +1,145 @@
+"""A base's files on disk, before anything is loaded: which are its weights, and whether they are whole."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InputError
+from orchestrator.files import read_json
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""What transformers loads, in this order."""
+LFS = b"version https://git-lfs"
+LONGEST_HEADER = 100_000_000  # bytes, as the safetensors library allows
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The weights of a base as they lie on disk: ``files`` and the type that most of their numbers have ("F16")."""
+
+    files: tuple[Path, ...]
+    dtype: str
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the config.json of the base at ``path``; InputError if it is none that a model can be built from."""
+    file = path / "config.json"
+    if not file.is_file():
+        raise InputError(_no_model(path))
+    config = read_json(file)
+    if not isinstance(config, dict):
+        raise InputError(f"{file} {_not_json(file)}")
+    return config
+
+
+def stored_weights(path: Path) -> Stored:
+    """Return the weights of the base at ``path`` after reading every file's header.
+
+    InputError names the file that is missing, cut short, not fetched by git-lfs, or no safetensors file.
+    """
+    single, index = path / SINGLE, path / INDEX
+    if single.is_file():
+        named: Mapping[Path, list[str]] = {single: []}
+    elif index.is_file():
+        named = _indexed(index)
+    else:
+        raise InputError(_no_model(path))
+    numbers: Counter[str] = Counter()
+    for file, names in named.items():
+        tensors = _header(file)
+        lost = [name for name in names if name not in tensors]
+        if lost:
+            raise InputError(
+                f"{file} does not hold {lost[0]}, which {index.name} promises there ({len(lost)} such names). {FETCH}"
+            )
+        for tensor in tensors.values():
+            numbers[tensor["dtype"]] += prod(tensor["shape"])
+    if not numbers:
+        raise InputError(f"{', '.join(map(str, named))} holds no tensor. {FETCH}")
+    return Stored(tuple(named), numbers.most_common(1)[0][0])
+
+
+FETCH = "Fetch or copy the model's directory again."
+
+
+def _no_model(path: Path) -> str:
+    there = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+    told = f"{path} holds no model: config.json and {SINGLE} (or {INDEX}) are needed, there is {there}."
+    if any(path.glob("*.bin")):
+        told += (
+            " Weights in *.bin are not read, for they may hold code; convert them where you trust them: "
+            "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW)."
+        )
+    return told
+
+
+def _not_json(file: Path) -> str:
+    with file.open("rb") as stream:
+        pointer = stream.read(len(LFS)) == LFS
+    return _POINTER if pointer else f"is not JSON with names and values. {FETCH}"
+
+
+_POINTER = "is a git-lfs pointer, not the file itself. Run `git lfs pull` in its directory."
+
+
+def _indexed(index: Path) -> dict[Path, list[str]]:
+    """Return the tensors that the index promises, by file."""
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise InputError(f"{index} {_not_json(index)} It should say in weight_map which file holds which tensor.")
+    named: dict[Path, list[str]] = {index.parent / name: [] for name in sorted(set(places.values()))}
+    missing = [file.name for file in named if not file.is_file()]
+    if missing:
+        raise InputError(
+            f"{index} names {len(named)} files, and {len(missing)} of them are not there: {', '.join(missing[:4])}. "
+            f"{FETCH}"
+        )
+    for tensor, name in places.items():
+        named[index.parent / name].append(tensor)
+    return named
+
+
+def _header(file: Path) -> dict[str, Any]:
+    """Return what a safetensors file says of its tensors, after checking that it is as long as it says."""
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(8)
+            if (start + stream.read(len(LFS)))[: len(LFS)] == LFS:
+                raise InputError(f"{file} {_POINTER}")
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else LONGEST_HEADER + 1
+            if length > LONGEST_HEADER:
+                raise InputError(f"{file} is not a safetensors file: it does not begin with a header. {FETCH}")
+            stream.seek(8)
+            content = stream.read(length)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}.") from error
+    if len(content) < length:
+        raise InputError(f"{file} is cut short within its header, at {size:,} bytes. {FETCH}")
+    tensors = _parsed(file, content)
+    promised = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+    if size != promised:
+        kind = "is cut short" if size < promised else "is too long"
+        raise InputError(f"{file} {kind}: its header promises {promised:,} bytes, it has {size:,}. {FETCH}")
+    return tensors
+
+
+def _parsed(file: Path, content: bytes) -> dict[str, Any]:
+    try:
+        tensors = json.loads(content)
+        tensors.pop("__metadata__", None)
+        for tensor in tensors.values():
+            (_, end), dtype, shape = tensor["data_offsets"], tensor["dtype"], tensor["shape"]
+            if not (isinstance(end, int) and isinstance(dtype, str) and prod(shape) >= 0):
+                raise ValueError("a tensor without type, shape and place")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is not a safetensors file: its header is damaged ({error}). {FETCH}") from None
+    return dict(tensors)

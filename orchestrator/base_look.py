@@ -1,0 +1,99 @@
+"""The base is looked at once, before anything starts: its model, weights, tokenizer and the prepared rows together."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from torch import nn
+
+from orchestrator.base_rows import fit_rows
+from orchestrator.base_source import Base
+from orchestrator.base_weights import check_layers, check_numbers
+from orchestrator.errors import InputError
+from orchestrator.files import read_json, write_json
+from orchestrator.model import DTYPES, load_model
+from orchestrator.shortcuts import Shortcuts, choose_shortcuts
+from orchestrator.spec import SweepSpec, targets_of
+from orchestrator.tokens import TokenisedSplit
+
+FORMAT = 1  # raise it when the code finds something that it did not find before
+Say = Callable[[str], None]
+Rows = Mapping[str, TokenisedSplit]
+
+
+def look_at_base(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, memory: Path, say: Say) -> Shortcuts:
+    """Return what of a pass every job of the sweep leaves out; ``rows`` are each task's, of all splits.
+
+    InputError for a base whose weights are not whole, or that cannot compute these rows; what one should know is said.
+    A look is remembered in ``memory``, by all that decides it, and costs nothing the next time.
+    """
+    place = memory / f"{_key(base, sweep, rows)}.json"
+    known = _remembered(place)
+    if known is None:
+        known = _look(base, sweep, rows, tokenizer, say)
+        write_json(place, asdict(known))
+    for line in known.told:
+        say(line)
+    return known
+
+
+def _look(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, say: Say) -> Shortcuts:
+    begin = time.monotonic()
+    model = _loaded(base, sweep)
+    told = fit_rows(model, rows, tokenizer)
+    check_numbers(model)
+    check_layers(model, {one for method in sweep.methods for one in targets_of(method.targets)})
+    shortcuts = choose_shortcuts(model, rows, blocks=not sweep.cluster.gpus_per_worker)
+    del model
+    gc.collect()  # before trainers load theirs
+    if time.monotonic() - begin > 5:
+        say(f"looked at the base in {time.monotonic() - begin:.0f} s (once)")
+    return Shortcuts(shortcuts.share, shortcuts.blocks, (*told, *shortcuts.told))
+
+
+def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
+    """Return the base in the type that trains."""
+    try:
+        return load_model(base.path, DTYPES[sweep.dtype]).eval()
+    except InputError:
+        raise
+    except Exception as error:  # whatever the architecture's own code raises on weights that it cannot use
+        raise InputError(
+            f"{base.path} cannot be loaded: {type(error).__name__}: {shorten(str(error), 300)} Fetch or copy the "
+            "model's directory again, or take another base."
+        ) from error
+
+
+def _key(base: Base, sweep: SweepSpec, rows: Rows) -> str:
+    digest = hashlib.sha256()
+    decides = {
+        "format": FORMAT,
+        "base": base.fingerprint,
+        "dtype": sweep.dtype,
+        "gpus": bool(sweep.cluster.gpus_per_worker),
+        "targets": sorted({one for method in sweep.methods for one in targets_of(method.targets)}),
+        "versions": {name: version(name) for name in ("torch", "transformers")},
+        "max_length": sweep.data.max_length,
+    }
+    digest.update(json.dumps(decides, sort_keys=True).encode())
+    for name, items in sorted(rows.items()):
+        digest.update(f"\n{name} {len(items)}\n".encode())
+        for array in (items.tokens, items.token_ends, items.starts, items.choice_ends):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _remembered(place: Path) -> Shortcuts | None:
+    known = read_json(place)
+    if not isinstance(known, dict) or set(known) != {"share", "blocks", "told"}:
+        return None
+    return Shortcuts(bool(known["share"]), bool(known["blocks"]), tuple(map(str, known["told"])))

@@ -1,0 +1,28 @@
+"""Pure: how far back the layers of an architecture look, from its configuration."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+FULL = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
+"""Kinds of layers that see earlier tokens by attention alone; others carry a state from token to token."""
+SIZES = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size", "local_attention")
+"""What architectures call the tokens that a layer with a window sees."""
+
+
+def shortest_window(config: Any) -> float:
+    """Return the fewest tokens that any layer looks back, itself included: infinite without windows.
+
+    0 for an architecture with layers that carry a state, as recurrent ones, or with windows of unknown size.
+    """
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ())
+    if kinds - FULL:
+        return 0
+    if kinds and kinds <= {"full_attention", "attention"}:
+        return math.inf
+    sizes = [size for name in SIZES if isinstance(size := getattr(text, name, None), int) and size > 0]
+    if kinds and not sizes:
+        return 0
+    return min(sizes, default=math.inf)
