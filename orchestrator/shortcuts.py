@@ -174,5 +174,5 @@ def _why_not(far: Callable[[], float], limit: float) -> str:
     try:
         found = far()
     except Exception as error:  # whatever code that knows nothing of it makes of it: that is an answer
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return f"the architecture's code does not take it ({type(error).__name__}: {str(error).split(chr(10))[0]})"
     return "" if found <= limit else f"logits would differ by {found:.2g} of their norm"
