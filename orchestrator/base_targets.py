@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
 from torch import nn
 
@@ -59,7 +60,7 @@ def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
     patterns = [pattern for one in targets for pattern in targets_of(one)]
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     waiting = {name: layer for name, layer in layers.items() if _matches(name, patterns)}
-    total, told = len(waiting), list[str]()
+    all_names, told = list(waiting), list[str]()
     hooks = [
         layer.register_forward_pre_hook(lambda *_, name=name: waiting.pop(name, None) and None)
         for name, layer in list(waiting.items())
@@ -71,9 +72,19 @@ def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
             hook.remove()
     if waiting:
         told.append(
-            f"{len(waiting)} of {total} layers that targets name get nothing from these rows ({_some(list(waiting))}): "
-            "they stay as they are, and count as trained; patterns with more of a layer's name leave them out"
+            f"{len(waiting)} of {len(all_names)} layers that targets name get nothing from these rows "
+            f"({_some(list(waiting))}): they stay as they are, and count as trained."
+            + _without(waiting, [name for name in all_names if name not in waiting])
         )
+
+
+def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
+    """Return a pattern that names what was reached alone, where its names begin alike."""
+    parts = zip(*(name.split(".") for name in reached), strict=False)
+    begin = [at[0] for at in takewhile(lambda at: len(set(at)) == 1, parts)]
+    pattern = ".".join([*begin, f"*{_leaf(reached[0])}"]) if reached else ""
+    usable = begin and not any(name.startswith(".".join(begin)) for name in waiting)
+    return f" To leave them out, begin with what the others begin with, as {pattern}." if usable else ""
 
 
 def _choices(model: nn.Module, head: Sequence[str]) -> str:
@@ -99,7 +110,9 @@ def _other_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _fused(model: nn.Module) -> list[str]:
-    return [name for name, one in model.named_parameters() if one.ndim == 3 and not name.endswith((".weight", ".bias"))]
+    """Return weights of (experts, out, in): of 3 dimensions, none of which is 1 as in a token that is learned."""
+    fused = (name for name, one in model.named_parameters() if one.ndim == 3 and min(one.shape) > 1)
+    return [name for name in fused if not name.endswith((".weight", ".bias"))]
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.tokens import Item
 GROSS = 8
 """By how many tolerances logits must differ for a base to be refused: in bfloat16, rows beside a row and experts that
 change their rank by a rounding move logits; a fault moves them by a good part of their norm."""
+SOME = 64  # tokens of a row that show whether a model looks ahead
 Pack = Callable[[Sequence[Item]], Packed]
 
 
@@ -71,16 +72,16 @@ class Plain:
         return logits_TV.float()
 
     def _refuse_looking_ahead(self) -> None:
-        """Refuse a model whose logits before an answer are other ones where the answer follows: it has seen it."""
-        for item, wanted_AV in zip(self.items, self.wanted, strict=True):
-            before_V = self._logits(item.choices[0][: item.starts[0]])[-1]
-            far = distance(wanted_AV[0], before_V)
-            if not far <= GROSS * self._limit:
-                raise InputError(
-                    f"{type(self.model).__name__} computes other logits before an answer where the answer follows (by "
-                    f"{far:.2g} of their norm): it looks ahead, and its scores would mean nothing. Take a base that is "
-                    "a causal language model; a config with is_decoder: false is not."
-                )
+        """Refuse a model whose logits of a token are other ones where more tokens follow: it has seen them."""
+        ids = self.items[0].choices[0][:SOME]
+        half = max(1, len(ids) // 2)
+        far = distance(self._logits(ids)[:half], self._logits(ids[:half]))
+        if not far <= GROSS * self._limit:
+            raise InputError(
+                f"{type(self.model).__name__} computes other logits of a token where others follow it (by {far:.2g} of "
+                "their norm): it looks ahead, and its scores would mean nothing. Take a base that is a causal language "
+                "model; one whose config says is_decoder: false is none."
+            )
 
     def _farthest(self, pack: Pack) -> float:
         """Return the largest distance of any two items, packed together, from what is wanted; NaN if any is NaN."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from orchestrator.plain_logits import Plain
 from orchestrator.tokens import Array, Item, TokenisedSplit
 from orchestrator.windows import shortest_window
 
-RANDOM_ITEMS = 3  # of each task, beside the one with its longest row
-WORK = 2e13  # tokens times parameters that trying may take: minutes on a slow processor
+RANDOM_ITEMS = 2  # of each task, beside the one with its longest row
+WORK = 5e11  # tokens times parameters that trying others than the longest row may take: seconds on eight cores
 CPU = torch.device("cpu")
 
 
@@ -74,7 +74,10 @@ def longest_row(items: TokenisedSplit) -> int:
 
 
 def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[Item]:
-    """Return each task's item with its longest row, the longest of all first, then random ones, within `WORK`."""
+    """Return each task's item with its longest row, the longest of all first, then random ones, within `WORK`.
+
+    Of each the longest choice and another one: two show what a prompt that they share does.
+    """
     longest = [items[_longest_item(items)] for items in sorted(tasks.values(), key=longest_row, reverse=True)]
     draw = np.random.default_rng(0)
     others = [
@@ -82,12 +85,24 @@ def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[I
         for items in tasks.values()
         for place in draw.choice(len(items), min(RANDOM_ITEMS, len(items)), replace=False)
     ]
-    chosen, work = longest[:1], 0.0
-    for item in [*longest[1:], *others]:
-        work += 3.0 * sum(map(len, item.choices)) * parameters  # alone, together and shared
+    chosen, work = [_of_two(longest[0])], 0.0
+    for item in map(_of_two, [*longest[1:], *others]):
+        work += 4.0 * sum(map(len, item.choices)) * parameters  # alone, together, shared and in blocks
         if work <= WORK:
             chosen.append(item)
     return chosen
+
+
+def _of_two(item: Item) -> Item:
+    """Return the item with its two longest choices alone."""
+    kept = sorted(range(len(item.choices)), key=lambda one: -len(item.choices[one]))[:2]
+    return replace(
+        item,
+        choices=tuple(item.choices[one] for one in kept),
+        starts=tuple(item.starts[one] for one in kept),
+        lengths=tuple(item.lengths[one] for one in kept),
+        answer=0,
+    )
 
 
 def _lengths(items: TokenisedSplit) -> Array:

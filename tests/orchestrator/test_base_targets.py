@@ -62,23 +62,32 @@ class WithATower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.text, self.tower = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.text = nn.ModuleList([nn.ModuleDict({"up": nn.Linear(4, 4), "down": nn.Linear(4, 4)}) for _ in range(2)])
+        self.tower = nn.ModuleDict({"up": nn.Linear(4, 4)})
+        self.tower.probe = nn.Parameter(torch.zeros(1, 1, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.text(x)
-        return y
+        for part in self.text:
+            x = part["down"](part["up"](x))  # type: ignore[index]
+        return x
+
+    def get_output_embeddings(self) -> None:
+        """It has no head."""
 
 
-def test_targets_that_no_row_reaches_are_named() -> None:
+def test_targets_that_no_row_reaches_are_named_with_a_pattern_that_leaves_them_out() -> None:
     model = WithATower()
-    with unreached(model, ["*t*"]) as told:
+    assert left_out(model, "*up") == []
+    with unreached(model, ["*up"]) as told:
         model(torch.zeros(1, 4))
-    assert len(told) == 1
-    assert told[0].startswith("1 of 2 layers that targets name get nothing from these rows (tower): ")
-    with unreached(model, ["text"]) as told:
+    (line,) = told
+    assert line.startswith("1 of 3 layers that targets name get nothing from these rows (tower.up): ")
+    pattern = line.removesuffix(".").rpartition(" as ")[2]
+    with unreached(model, [pattern]) as told:
         model(torch.zeros(1, 4))
     assert told == []
-    assert not any(layer._forward_pre_hooks for layer in (model.text, model.tower))
+    assert set(target_layers(model, pattern)) == {"text.0.up", "text.1.up"}
+    assert not any(layer._forward_pre_hooks for layer in model.modules())
 
 
 class Doubles(nn.Linear):
