@@ -70,7 +70,7 @@ def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
         raise
     except Exception as error:  # whatever the architecture's own code raises on weights that it cannot use
         raise InputError(
-            f"{base.path} cannot be loaded: {type(error).__name__}: {shorten(str(error), 300)} Fetch or copy the "
+            f"{base.path} cannot be loaded: {type(error).__name__}: {shorten(str(error), 300)}. Fetch or copy the "
             "model's directory again, or take another base."
         ) from error
 

@@ -39,8 +39,11 @@ def load_tokenizer(path: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever the tokenizer's own code raises on files that it cannot use
+        raise InputError(
+            f"{path} has no tokenizer that can be read: {type(error).__name__}: {shorten(str(error), 200)}. Put the "
+            "tokenizer's files, tokenizer.json and tokenizer_config.json, beside the weights."
+        ) from error
 
 
 def sketch(path: Path) -> nn.Module:

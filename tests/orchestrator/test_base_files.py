@@ -60,6 +60,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a header of a list": (header([1]), "its header is damaged"),
     "a header of numbers": (header({"w": 5}), "its header is damaged"),
     "a header without places": (header({"w": {"dtype": "F32", "shape": [1]}}), "its header is damaged"),
+    "a shape that is not its bytes": (
+        header({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}),
+        "[3] of F32 are not 8 bytes",
+    ),
     "no tensor": (header({}), "holds no tensor"),
 }
 
@@ -148,6 +152,7 @@ QUANTISED = {"quant_method": "gptq", "bits": 4}
         ({"quantization_config": QUANTISED}, r"quantization_config \(gptq\).* Take the model that was quantised"),
         ({"text_config": {"quantization_config": QUANTISED}}, r"quantization_config \(gptq\)"),
         ({"quantization_config": "awq"}, r"quantization_config \(awq\)"),
+        ({"quantization_config": {}}, r"quantization_config \(None\)"),
         ({"transformers_weights": "other.safetensors"}, r"transformers_weights='other.safetensors'.*Remove the key"),
     ],
 )
@@ -170,6 +175,23 @@ def test_an_adapter_beside_the_weights_is_refused(single: Path, tmp_path: Path) 
 def test_a_config_that_is_no_mapping_is_refused(content: str, single: Path, tmp_path: Path) -> None:
     (single / "config.json").write_text(content)
     with pytest.raises(InputError, match=r"config\.json is (not JSON with names|a git-lfs pointer)"):
+        resolve_base(ModelSpec(path=str(single)), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["5", '{"cut": ', "version https://git-lfs.github.com/spec/v1\n"])
+def test_a_damaged_file_beside_the_weights_is_named(name: str, content: str, single: Path, tmp_path: Path) -> None:
+    (single / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{single / name} is (not JSON|a git-lfs pointer)"):
+        resolve_base(ModelSpec(path=str(single)), tmp_path)
+    (single / name).unlink()
+    resolve_base(ModelSpec(path=str(single)), tmp_path)
+
+
+def test_a_link_to_nothing_is_named(single: Path, tmp_path: Path) -> None:
+    (single / SINGLE).unlink()
+    (single / SINGLE).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"model\.safetensors is a link to nothing"):
         resolve_base(ModelSpec(path=str(single)), tmp_path)
 
 
