@@ -10,9 +10,11 @@ import numpy as np
 
 from orchestrator.base_look import look_at_base
 from orchestrator.base_source import Base, resolve_base
+from orchestrator.base_targets import left_out, target_layers
+from orchestrator.base_told import told_of_files
 from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.data import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
-from orchestrator.model import check_targets, load_tokenizer
+from orchestrator.model import load_tokenizer, sketch
 from orchestrator.places import resolve
 from orchestrator.shortcuts import Shortcuts
 from orchestrator.spec import SweepSpec, TaskSpec
@@ -56,7 +58,9 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
 
     data = {task.name: _examples(task, sweep) for task in sweep.tasks}
     base = resolve_base(sweep.model, cache / "models", progress)
-    sweep = _fitted(sweep, base.path)
+    for line in told_of_files(base, sweep.dtype):
+        say(line)
+    sweep = _fitted(sweep, base.path, say)
     tokenizer = load_tokenizer(base.path)
     prepared = {}
     for name, splits in data.items():
@@ -106,11 +110,14 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
     )
 
 
-def _fitted(sweep: SweepSpec, base: Path) -> SweepSpec:
+def _fitted(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
     """Return the sweep within its budget; refuse targets that match nothing and ranks that do not fit."""
-    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {
-        targets: check_targets(base, targets) for targets in {method.targets for method in sweep.methods}
-    }
+    model = sketch(base)
+    targets = dict.fromkeys(method.targets for method in sweep.methods)
+    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {one: target_layers(model, one) for one in targets}
+    for one in targets:
+        for line in left_out(model, one):
+            say(line)
     sweep = within_budget(sweep, layers.__getitem__)
     for method in sweep.methods:
         trained_parameters(method, layers[method.targets])
