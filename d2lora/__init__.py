@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         lane_rows,
         match_targets,
         merge,
+        merge_,
     )
     from d2lora.export import LoraExport, to_lora
     from d2lora.frozen import freeze
@@ -35,6 +36,7 @@ _LAZY = {
     "lane_rows": "attachment",
     "match_targets": "attachment",
     "merge": "attachment",
+    "merge_": "attachment",
     "LoraExport": "export",
     "to_lora": "export",
     "freeze": "frozen",
@@ -65,6 +67,7 @@ __all__ = [
     "load_adapter_state",
     "match_targets",
     "merge",
+    "merge_",
     "to_lora",
 ]
 

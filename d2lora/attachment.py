@@ -163,3 +163,17 @@ def merge(model: nn.Module, lane: int = 0) -> nn.Module:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
     merged: dict[int, object] = {id(layer): layer.merged(lane) for layer in layers.values()}
     return thaw(copy.deepcopy(model, merged))
+
+
+def merge_(model: nn.Module, lane: int = 0) -> nn.Module:
+    """Make every adapted layer one plain ``nn.Linear`` with the lane's effective weight, in place. Returns ``model``.
+
+    As `merge`, without a second model: no more than one layer's weight is there twice. All lanes are gone after it.
+    """
+    layers = adapted_layers(model)
+    if not layers:
+        raise ValueError("The model has no adapters: call d2lora.attach first.")
+    for name in list(layers):
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layers.pop(name).merged(lane))
+    return thaw(model)

@@ -23,6 +23,7 @@ if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would l
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 WEIGHT_PATTERNS = ("*.safetensors",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SHARD = "2GB"  # of a saved model: a file is in host memory twice while it is written
 Progress = Callable[[int, int, float], None]
 
 
@@ -172,7 +173,7 @@ def hidden_size(model: nn.Module) -> int:
 def save_model(model: nn.Module, base: Path, place: Path) -> None:
     """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
     quiet()
-    model.save_pretrained(place)  # type: ignore[operator]
+    model.save_pretrained(place, max_shard_size=SHARD)  # type: ignore[operator]
     load_tokenizer(base).save_pretrained(place)
 
 

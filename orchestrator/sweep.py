@@ -13,10 +13,11 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.batches import count_steps
-from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
+from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
+from orchestrator.device import device_of
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.halving import Halving, contest, kept_together, rungs_told
 from orchestrator.lease import hold
@@ -221,7 +222,7 @@ class Sweep:
     def _champions(
         self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-        """Merge and evaluate the best run of each task; return the evaluations, and the errors by task."""
+        """Merge and evaluate the best run of each task; return those that are sound, and of the others why, by task."""
         found: dict[str, dict[str, Any]] = {}
         broken: dict[str, str] = {}
         if not self.spec.champions:
@@ -236,7 +237,10 @@ class Sweep:
                 except Exception as error:  # one task's champion must not cost the others theirs
                     broken[task] = str(error)
                     continue
-            found[task] = evaluation
+            if evaluation["status"] == "broken":
+                broken[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
+            else:
+                found[task] = evaluation
         return found, broken
 
     def _make_champion(self, row: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -248,6 +252,7 @@ class Sweep:
             base_accuracy=row["base_accuracy"],
             data=str(self.ready.data[row["task"]].path),
             dtype=self.spec.dtype,
+            gpus=self.spec.cluster.gpus_per_worker,
         )
         place.parent.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = self._open_cluster().call(_Merge(job), place)
@@ -318,7 +323,7 @@ class Sweep:
         """Return the cluster, opened on first use: a sweep with nothing to do starts none."""
         if self._cluster is None:
             if self.spec.cluster.kind == "local":
-                self._cluster = LocalCluster()
+                self._cluster = LocalCluster(self.spec.cluster.gpus_per_worker)
             else:
                 from orchestrator.cluster.ray_tune import RayCluster
 
@@ -343,10 +348,7 @@ class _Probe:
     cluster: ClusterSpec
 
     def __call__(self, _place: Path) -> dict[str, int]:
-        import torch
-
-        asked = self.cluster.kind == "local" or self.cluster.gpus_per_worker > 0
-        return probe_widths(self.job, torch.device("cuda" if asked and torch.cuda.is_available() else "cpu"))
+        return probe_widths(self.job, device_of(self.cluster.gpus_per_worker))
 
 
 @dataclass(frozen=True)
