@@ -27,7 +27,7 @@ from orchestrator.model import DTYPES, load_model, save_model
 from orchestrator.own_logits import own_scores, sample_of
 from orchestrator.packed import pack_rows
 from orchestrator.results import RunFolder
-from orchestrator.score import Scored, accuracy, score_items
+from orchestrator.score import Scored, accuracy, count_ties, score_items
 from orchestrator.tokens import Item, TokenisedSplit
 
 EVALUATION = "evaluation.json"
@@ -197,6 +197,8 @@ def _compared(unmerged: _Measured, merged: _Measured) -> dict[str, Any]:
         "accuracy_merged": after,
         "accuracy_unmerged": before,
         "gap_points": 100 * (after - before),
+        "ties_merged": count_ties(merged.scored),
+        "ties_unmerged": count_ties(unmerged.scored),
         "item_flips": sum(a.predicted != b.predicted for a, b in zip(merged.scored, unmerged.scored, strict=True)),
         "largest_logit_difference": max((float((one - other).abs().max()) for one, other in pairs), default=0.0),
         "examples_per_second_merged": merged.rate,

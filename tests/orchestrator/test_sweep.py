@@ -25,6 +25,7 @@ ROW_KEYS = [
     "status",
     "accuracy",
     "accuracy_norm",
+    "ties",
     "eval_loss",
     "train_loss",
     "train_loss_volatility",
