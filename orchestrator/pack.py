@@ -19,6 +19,7 @@ import d2lora
 from orchestrator.adapter_files import save_adapter
 from orchestrator.answers import AnswerModel
 from orchestrator.data import load_prepared
+from orchestrator.deterministic import deterministic
 from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
@@ -31,7 +32,7 @@ from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
 from orchestrator.score import Scored, accuracy, accuracy_norm, count_ties, mean_loss, score_items
 from orchestrator.shortcuts import allow_shortcuts
-from orchestrator.spec import EngineSpec, targets_of
+from orchestrator.spec import FORMAT, EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from orchestrator.usage import Usage
@@ -78,7 +79,8 @@ def train_pack(job: PackJob, device: torch.device) -> None:
     committed.
     """
     keep_freed_pages()
-    _Trainer(job, device).train()
+    with deterministic(job.engine.deterministic):
+        _Trainer(job, device).train()
 
 
 def forget_base() -> None:
@@ -157,7 +159,7 @@ class _Trainer:
         if self.engine.rank:
             return _Lane(run, None, None)
         try:
-            attempt = self._run_folder(run).begin(run.spec.model_dump())
+            attempt = self._run_folder(run).begin({"format": FORMAT, **run.spec.model_dump()})
         except FencedError as error:  # it trains on, for the ranks go together, and is not committed a second time
             _log.warning("%s", error)
             return _Lane(run, None, None)

@@ -17,6 +17,7 @@ from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
+from orchestrator.deterministic import environment
 from orchestrator.device import device_of
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.halving import Halving, contest, kept_together, rungs_told
@@ -29,7 +30,7 @@ from orchestrator.probe import ProbeJob, probe_widths
 from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
-from orchestrator.results import DONE, DamagedRunError, RunFolder
+from orchestrator.results import DONE, DamagedRunError, RunFolder, runs_of_other_formats
 from orchestrator.rungs import take_back_stops
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
@@ -90,6 +91,11 @@ class Sweep:
         steps = {run.spec.task.name: self._steps(run) for run in self.runs}
         for line in rungs_told(self.spec.search, steps) if train else ():  # what cannot be judged ends here
             self._say(line)
+        if old := runs_of_other_formats(self.folder):
+            self._say(
+                f"{count(old, 'run')} in {self.folder / 'runs'} of another version, whose results are not comparable: "
+                "not taken up, and not deleted"
+            )
         if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
             write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.begin()
@@ -170,7 +176,7 @@ class Sweep:
         found = contest(self.spec.search, self.runs)
         contests = [found and found.only(pack.runs) for pack in packs]
         jobs = [
-            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack, judged)
+            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.trained_by, pack, judged)
             for pack, judged in zip(packs, contests, strict=True)
         ]
         failures = cluster.run_packs(jobs)
@@ -188,7 +194,7 @@ class Sweep:
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
         place, workers = str(self.ready.base.path), self.spec.cluster.workers
-        job = ProbeJob(place, data, self.spec.engine, tuple(missing), cluster.concurrent, workers)
+        job = ProbeJob(place, data, self.spec.trained_by, tuple(missing), cluster.concurrent, workers)
         try:
             widths: dict[str, int] = cluster.call(_Probe(job, self.spec.cluster), self.folder)
         except Exception as error:  # it may have run out of memory: then packs would
@@ -328,7 +334,8 @@ class Sweep:
                 from orchestrator.cluster.ray_tune import RayCluster
 
                 self._say("starting or joining Ray")
-                self._cluster = RayCluster(self.spec.cluster, self.folder / ".ray")
+                variables = environment(self.spec.engine.deterministic)
+                self._cluster = RayCluster(self.spec.cluster, self.folder / ".ray", variables)
         return self._cluster
 
     @contextmanager

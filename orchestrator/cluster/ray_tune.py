@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from orchestrator.spec import ClusterSpec
 class RayCluster:
     """A Ray cluster, joined or started."""
 
-    def __init__(self, spec: ClusterSpec, storage: Path) -> None:
+    def __init__(self, spec: ClusterSpec, storage: Path, variables: Mapping[str, str] | None = None) -> None:
+        """Join or start it; ``variables`` are put into the environment of every worker before it begins."""
         self.spec, self.storage = spec, storage
-        self._session = open_session(spec.cpus_per_worker)
+        self._session = open_session(spec.cpus_per_worker, variables)
         try:
             self.concurrent = self._concurrent()
         except InputError:

@@ -281,7 +281,7 @@ FREE_TEXT = {
 def fits(section: str, key: str, what: str) -> bool:
     if what == "a word":
         return (section, key) in FREE_TEXT
-    return what == "a truth value" and key in ("gradient_checkpointing", "diagnostics")
+    return what == "a truth value" and key in ("gradient_checkpointing", "diagnostics", "deterministic")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_a_global_batch_that_does_not_divide_is_refused_with_the_numbers(tmp_pat
 
 def test_one_process_cannot_be_several_workers(tmp_path: Path) -> None:
     message = refusal(tmp_path, engine={"kind": "plain"}, cluster={"workers": 2})
-    assert "engine.kind=plain trains in one process, but cluster.workers=2: use zero." in message
+    assert "engine.kind=plain trains in one process, but cluster.workers=2: use zero or auto." in message
 
 
 @pytest.mark.parametrize(
