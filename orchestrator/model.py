@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -162,6 +163,19 @@ def shorten_model(model: nn.Module, layers: int) -> float:
         return 1.0
     decoder.layers = blocks[:layers]
     return len(blocks) / layers
+
+
+@contextmanager
+def first_layers(model: nn.Module, layers: int) -> Iterator[None]:
+    """Within: the model has only its first ``layers`` blocks, if its blocks are in ``base_model.layers``."""
+    decoder: Any = model.base_model
+    blocks = getattr(decoder, "layers", None)
+    shorten_model(model, layers)
+    try:
+        yield
+    finally:
+        if blocks is not None:
+            decoder.layers = blocks
 
 
 def hidden_size(model: nn.Module) -> int:

@@ -22,6 +22,7 @@ from orchestrator.device import device_of
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.halving import Halving, contest, kept_together, rungs_told
 from orchestrator.lease import hold
+from orchestrator.memory import is_about_memory
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
 from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
@@ -136,6 +137,11 @@ class Sweep:
         keys = frozenset(run.key for run in missing)
         with watched(self.folder, steps, keys, self.console, self._sync_sometimes(), self.spec.runs_at_most):
             for attempt in range(1, self.spec.cluster.retries + 2):
+                if attempt > 1 and any(map(is_about_memory, errors.values())):
+                    self._say(
+                        "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true "
+                        "or a smaller cluster.pack leave more room"
+                    )
                 errors = self._attempt(missing, attempt)
                 missing = [run for run in missing if not self._folder_of(run).ended()]
                 if not missing:
