@@ -32,7 +32,7 @@ from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
 from orchestrator.score import Scored, accuracy, accuracy_norm, count_ties, mean_loss, score_items
 from orchestrator.shortcuts import allow_shortcuts
-from orchestrator.spec import FORMAT, EngineSpec, targets_of
+from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 from orchestrator.train import LanePlan, LaneStep, train_lanes
 from orchestrator.usage import Usage
@@ -159,7 +159,7 @@ class _Trainer:
         if self.engine.rank:
             return _Lane(run, None, None)
         try:
-            attempt = self._run_folder(run).begin({"format": FORMAT, **run.spec.model_dump()})
+            attempt = self._run_folder(run).begin(run.spec.model_dump())
         except FencedError as error:  # it trains on, for the ranks go together, and is not committed a second time
             _log.warning("%s", error)
             return _Lane(run, None, None)

@@ -77,8 +77,8 @@ class PassSize:
         self.most = pass_tokens(wanted, engine.device.type, self._hidden)
         self._to_measure = wanted == "auto" and engine.device.type == "cuda"
 
-    def fitted(self, compute: Callable[[int, int], Summed], longest: int) -> Summed:
-        """Return ``compute(most, micro_batch)``, the passes of a step whose longest row has ``longest`` tokens.
+    def fitted(self, compute: Callable[[int, int], Summed], longest: int, lanes: int) -> Summed:
+        """Return ``compute(most, micro_batch)``, the passes of a step of ``lanes`` lanes with rows up to ``longest``.
 
         Where memory is full, half the tokens are tried, then half a lane's rows or fewer, down to one row. RunError
         says what helps where one row does not fit either, and where ranks must stay in step.
@@ -89,7 +89,7 @@ class PassSize:
             except PassTooLargeError as error:
                 reason = str(error)
             let_go(self._engine.device)  # out here: within, the error still holds what the pass had made
-            self._shrink(longest, reason)
+            self._shrink(longest, lanes, reason)
 
     def _measured(self, compute: Callable[[int, int], Summed]) -> Summed:
         """Compute; the first time on a GPU, watch its memory and set the size of the passes that follow."""
@@ -105,9 +105,10 @@ class PassSize:
         self._to_measure = False
         return summed
 
-    def _shrink(self, longest: int, reason: str) -> None:
+    def _shrink(self, longest: int, lanes: int, reason: str) -> None:
         """Halve the tokens of a pass, but for those of one lane, then a lane's rows; RunError at one row."""
-        before, lane = self.most, self.micro_batch * longest
+        lane = self.micro_batch * longest
+        before = min(self.most, lanes * lane)  # no pass had more
         if self._engine.world > 1 or self._engine.scatters:
             raise RunError(
                 f"The {FULL} in passes of {before} tokens on one of several ranks: try engine.pass_tokens={before // 2}"

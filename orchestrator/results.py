@@ -51,7 +51,7 @@ class RunFolder:
                 raise FencedError(f"{self.path} is {self.ended()} already.")
             number = max(self._attempts(), default=0) + 1
             (self.path / f"attempt-{number}").mkdir()
-            write_json(self.path / "run.json", dict(spec))
+            write_json(self.path / "run.json", {"format": FORMAT, **spec})
         return Attempt(self, number)
 
     def ended(self) -> str | None:

@@ -15,9 +15,8 @@ from rich.console import Console
 from orchestrator.batches import count_steps
 from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
-from orchestrator.cluster.local import LocalCluster
+from orchestrator.cluster.opening import open_cluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
-from orchestrator.deterministic import environment
 from orchestrator.device import device_of
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.halving import Halving, contest, kept_together, rungs_told
@@ -86,6 +85,8 @@ class Sweep:
 
     def _prepare(self, train: bool) -> None:
         self._say(f"{self.spec.name}: preparing")
+        if self.spec.cluster.kind == "local":  # it costs nothing, and a GPU that is not there is told before all else
+            self._open_cluster()
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
@@ -334,14 +335,7 @@ class Sweep:
     def _open_cluster(self) -> Cluster:
         """Return the cluster, opened on first use: a sweep with nothing to do starts none."""
         if self._cluster is None:
-            if self.spec.cluster.kind == "local":
-                self._cluster = LocalCluster(self.spec.cluster.gpus_per_worker)
-            else:
-                from orchestrator.cluster.ray_tune import RayCluster
-
-                self._say("starting or joining Ray")
-                variables = environment(self.spec.engine.deterministic)
-                self._cluster = RayCluster(self.spec.cluster, self.folder / ".ray", variables)
+            self._cluster = open_cluster(self.spec, self.folder / ".ray", self._say)
         return self._cluster
 
     @contextmanager

@@ -96,7 +96,7 @@ def train_lanes(
             lanes[index].batch = LaneBatch.of([lanes[index].rows[row] for row in next(lanes[index].batches)])
         compute = partial(_accumulate, engine, lanes, optim, step)
         longest = max(len(ids) for index in living for ids, _ in lanes[index].batch.rows)
-        losses_L, utilisation, _ = size.fitted(compute, longest)
+        losses_L, utilisation, _ = size.fitted(compute, longest, len(living))
         rates = [_rate(lane, step, optim) if lane.living else None for lane in lanes]
         norms, losses = engine.step(rates, losses_L)
         done = {

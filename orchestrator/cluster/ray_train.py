@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.board import End
+from orchestrator.cluster.placement import Strategy
 
 if TYPE_CHECKING:
     from orchestrator.spec import ClusterSpec
@@ -24,6 +25,7 @@ class Trainers:
     train: bytes
     cluster: ClusterSpec
     storage: str
+    placement: Strategy = "PACK"
 
     def fit(self, name: str) -> End:
         """Run a trainer until the hub has nothing left for it, or one of its workers fails.
@@ -42,6 +44,7 @@ class Trainers:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=self.cluster.workers,
                 use_gpu=gpus > 0,
+                placement_strategy=self.placement,
                 resources_per_worker={"CPU": self.cluster.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
             ),
             run_config=ray.train.RunConfig(

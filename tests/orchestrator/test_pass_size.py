@@ -57,7 +57,7 @@ def trained(room: int = 10**9, tokens: Any = 10**6, checkpointing: bool = False)
     return losses, [tensor for lane in range(3) for tensor in d2lora.adapter_state(model, lane).values()]
 
 
-@pytest.mark.parametrize("room", [120, 40, 16])  # three lanes' rows need about 150 tokens, one lane's 60, one row 15
+@pytest.mark.parametrize("room", [120, 16])  # three lanes' rows need about 150 tokens, one lane's 60, one row 15
 def test_a_pass_that_does_not_fit_is_cut_and_training_comes_out_the_same(
     room: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,7 +142,7 @@ def test_the_first_step_on_a_gpu_is_measured_and_says_how_many_tokens_fit() -> N
         return memory.passed(most, micro_batch)
 
     for _ in range(3):
-        size.fitted(compute, 10)
+        size.fitted(compute, 10, 100)
     assert sizes == [FIRST_TOKENS, int(FILLED * 10_000), int(FILLED * 10_000)]
     assert memory.read == 1
 
@@ -152,14 +152,14 @@ def test_nothing_is_measured_where_the_recipe_or_the_cpu_decides(wanted: Any, de
     memory = Memory(each=1000.0, free=10_000_000)
     size = PassSize(wanted, 4, Rank(device=device), memory)
     most = size.most
-    size.fitted(memory.passed, 10)
+    size.fitted(memory.passed, 10, 100)
     assert (memory.read, size.most) == (0, most)
 
 
 def test_ranks_take_the_least_that_any_of_them_has_room_for() -> None:
     memory = Memory(each=1000.0, free=10_000_000)
     size = PassSize("auto", 4, Rank(world=2, others=(77,)), memory)
-    size.fitted(memory.passed, 10)
+    size.fitted(memory.passed, 10, 100)
     assert size.most == 77
 
 
@@ -178,8 +178,8 @@ def test_ranks_that_must_stay_in_step_end_with_the_setting_that_helps(rank: Rank
         return Summed(torch.zeros(1), 1.0, most)
 
     with pytest.raises(RunError, match=r"memory is full in passes of 2048 tokens .* engine\.pass_tokens=1024"):
-        PassSize("auto", 4, rank, Memory(1.0, 1)).fitted(full, 10)
-    PassSize(1024, 4, rank).fitted(full, 10)  # the remedy
+        PassSize("auto", 4, rank, Memory(1.0, 1)).fitted(full, 10, 100)
+    PassSize(1024, 4, rank).fitted(full, 10, 100)  # the remedy
 
 
 def test_what_is_tried_halves_tokens_then_rows_down_to_one_of_any_micro_batch() -> None:
@@ -190,5 +190,5 @@ def test_what_is_tried_halves_tokens_then_rows_down_to_one_of_any_micro_batch() 
         raise PassTooLargeError("full")
 
     with pytest.raises(RunError):
-        PassSize(200, 6, Rank(device=torch.device("cpu"))).fitted(full, 10)
-    assert tried == [(200, 6), (100, 6), (60, 6), (30, 3), (10, 1)]
+        PassSize(10**6, 6, Rank(device=torch.device("cpu"))).fitted(full, 10, 4)  # four lanes bring 240 tokens
+    assert tried == [(10**6, 6), (120, 6), (60, 6), (30, 3), (10, 1)]
