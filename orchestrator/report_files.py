@@ -41,10 +41,10 @@ def _summary(folder: Path, first: str) -> dict[str, Any]:
 
 
 def _champions(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the evaluation of every champion that is there whole and not broken, by task."""
+    """Return the evaluation of every champion that is there whole, by task."""
     files = sorted(folder.glob("champions/[!.]*/evaluation.json"))
     evaluations = {file.parent.name: _object(file) for file in files}
-    return {task: found for task, found in evaluations.items() if found and found.get("status") != "broken"}
+    return {task: found for task, found in evaluations.items() if found}
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -70,13 +70,14 @@ class Sweep:
             errors = self._train() if train else {}
             rows, summary = self._conclude(errors)
             champions, broken = self._champions(rows, summary)
+            sound = {task: one for task, one in champions.items() if one["status"] == "sound"}
             complete = not broken and all(row["status"] in DONE for row in rows)
             self._finish(rows, summary, champions, complete)
             complete = complete and self.tracker.behind is None
             problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
             if self.tracker.behind:
                 problems.append(f"tracking is behind: {self.tracker.behind} The same command sends the rest.")
-            tell(self.spec, self.folder, rows, summary, champions, problems, console=self.console)
+            tell(self.spec, self.folder, rows, summary, sound, problems, console=self.console)
         return 0 if complete else 1
 
     def _say(self, text: str) -> None:
@@ -235,7 +236,7 @@ class Sweep:
     def _champions(
         self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-        """Merge and evaluate the best run of each task; return those that are sound, and of the others why, by task."""
+        """Merge and evaluate the best run of each task; return the evaluations, and what is wrong, by task."""
         found: dict[str, dict[str, Any]] = {}
         broken: dict[str, str] = {}
         if not self.spec.champions:
@@ -252,8 +253,7 @@ class Sweep:
                     continue
             if evaluation["status"] == "broken":
                 broken[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
-            else:
-                found[task] = evaluation
+            found[task] = evaluation
         return found, broken
 
     def _make_champion(self, row: Mapping[str, Any], place: Path) -> dict[str, Any]:
@@ -282,6 +282,8 @@ class Sweep:
         report = self.folder / "report.html"
         write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
         for task, evaluation in champions.items():
+            if evaluation["status"] == "broken":
+                continue
             self.tracker.register(task, evaluation, self.folder / "champions" / task)
         self.tracker.summarise(summary, self.folder, complete)
 

@@ -174,11 +174,15 @@ def test_a_broken_champion_costs_the_others_nothing_and_is_told(recipe: Path, mo
     assert line.startswith("  no champion for")
     assert "evaluation.json" in line
     assert registered(recipe) == ["small-tiny_above"]
+    page = (folder / "report.html").read_text()
+    assert "No champion for tiny_recall" in page
+    assert "the adapter, loaded again over its base, does not score as its run did" in page
     assert read_json(folder / "champions" / "tiny_recall" / "evaluation.json")["status"] == "broken"
     assert (folder / "champions" / "tiny_above" / "config.json").is_file()
     monkeypatch.undo()
     assert sweep_of(recipe, "optim.lr=0.05", "methods=[d2lora]")[0] == 0
     assert registered(recipe) == ["small-tiny_above", "small-tiny_recall"]
+    assert "No champion for" not in (folder / "report.html").read_text()
 
 
 def registered(recipe: Path) -> list[str]:
