@@ -132,7 +132,7 @@ def _evaluated(job: ChampionJob, place: Path, draft: Path) -> dict[str, Any]:
     sample = sample_of(items, SAMPLE)
     model, share = _adapted(job, run, device)
     unmerged = _measured(OneProcess(model, device), items, sample, lanes=1, share=share)
-    checks = {"run": agreement(items, unmerged.scores, _scores_of(run, len(items)), job.dtype)}
+    checks = {"run": agreement(items, unmerged.scores, _scores_of(run, job, len(items)), job.dtype)}
     if not checks["run"].holds:
         return _identity(job) | _status(checks, run)
     save_model(d2lora.merge_(model), Path(job.base_path), draft)
@@ -166,11 +166,15 @@ def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> tuple[nn
     return model.eval().to(device), share
 
 
-def _scores_of(run: RunFolder, items: int) -> list[list[float]]:
-    """Return the scores that the run has committed; RunError where they are not of as many items."""
+def _scores_of(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
+    """Return the scores that the run has committed; RunError where its row does not fit to them, or the items."""
     rows = read_lines(run.path / "predictions.jsonl")
-    if len(rows) != items:
-        raise RunError(f"{run.path} has predictions of {len(rows)} items, and the task has {items}.")
+    right = sum(row["predicted"] == row["answer"] for row in rows)
+    if len(rows) != items or right / items != job.row["accuracy"]:
+        raise RunError(
+            f"{run.path} has {right} right of {len(rows)} predictions, but an accuracy of {job.row['accuracy']} over "
+            f"{items} items: delete it and give the same command, which trains it anew."
+        )
     return [row["scores"] for row in rows]
 
 

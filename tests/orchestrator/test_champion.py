@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from orchestrator import champion
 from orchestrator.adapter_files import AdapterFile, load_adapter
 from orchestrator.answers import AnswerModel
 from orchestrator.champion import make_champion, up_to_date
+from orchestrator.errors import RunError
 from orchestrator.files import read_json
 from orchestrator.model import load_model, save_model
 from orchestrator.own_logits import sample_of
 from orchestrator.tokens import Item
 from tests.orchestrator.architectures import model_of
-from tests.orchestrator.champions import Committed, committed
-from tests.orchestrator.tiny_llama import TARGETS, tiny_llama
+from tests.orchestrator.champions import Committed, committed, write_data
+from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 from tests.sweeps import run as sweep_of
 
 WINDOW = 6  # shorter than most rows of `questions`
@@ -160,6 +162,7 @@ def test_the_second_path_looks_at_the_longest_rows_and_at_rows_from_everywhere()
     assert sample_of([], 8) == []
 
 
+@pytest.mark.slow
 def test_a_broken_champion_costs_the_others_nothing_and_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mixed_up(folder: Path, base: str) -> AdapterFile:
         right = load_adapter(folder, base)
@@ -197,3 +200,17 @@ def test_what_a_pack_has_trained_is_found_again_by_every_check(recipe: Path, dty
     code, told, folder = sweep_of(recipe, f"model.dtype={dtype}", "tasks=[tiny_recall]", "tracking.uri=none")
     assert code == 0, told
     assert not failed(read_json(folder / "champions" / "tiny_recall" / "evaluation.json"))
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_a_row_whose_accuracy_is_not_that_of_its_predictions_has_no_champion(run: Committed, accuracy: float) -> None:
+    job = replace(run.job, row=run.job.row | {"accuracy": accuracy})
+    with pytest.raises(RunError, match=r"right of 40 predictions, but an accuracy of .* delete it and give the same"):
+        make_champion(job, run.place)
+    assert not run.place.exists()
+
+
+def test_predictions_of_other_items_have_no_champion(run: Committed) -> None:
+    write_data(Path(run.job.data), questions(39, seed=5))
+    with pytest.raises(RunError, match=r"of 40 predictions, .* over 39 items"):
+        make_champion(run.job, run.place)

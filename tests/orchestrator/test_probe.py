@@ -13,6 +13,7 @@ from d2lora.attachment import adapted_layers
 from orchestrator import pack, probe
 from orchestrator.data import load_prepared
 from orchestrator.model import first_layers, load_model, shorten_model
+from orchestrator.passes import FILLED
 from orchestrator.plan import expand, keyed
 from orchestrator.prepare import make_ready
 from orchestrator.probe import ProbeJob, probe_widths
@@ -174,3 +175,16 @@ def test_a_pack_that_memory_has_no_room_for_is_told_and_its_runs_are_trained_alo
     code, told, _ = run(recipe, "tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true" in told
+
+
+def test_on_a_gpu_passes_hold_what_one_lane_has_shown_to_fit(recipe: Path) -> None:
+    job = job_of(recipe)
+    items = load_prepared(Path(job.data["tiny_recall"]))["train"]
+    one = probe._Probe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, torch.device("cuda"))
+    (batch,) = one.longest
+    tokens = 8 * max(len(item.choices[item.answer]) for item in batch)
+    one._fit_passes(Point(1, 1.0, 1000 + 50 * tokens), 1000, 1000 + 50 * 5000)
+    assert one.tokens == int(FILLED * 5000)
+    narrow = probe._Probe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, CPU)
+    narrow._fit_passes(Point(1, 1.0, 10**9), 0, 1)
+    assert narrow.tokens == "auto"
