@@ -7,7 +7,7 @@ export DS_BUILD_OPS := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-fast lint format pictures bench bench-quick clean
+.PHONY: quickstart test test-fast lint format pictures bench bench-quick gpu-check clean
 
 quickstart: .venv/.installed
 	$(BIN)/python jobs/sweep.py recipes/quickstart.yaml
@@ -39,6 +39,10 @@ bench: .venv/.bench
 
 bench-quick: .venv/.bench
 	$(BIN)/python -m benchmarks --quick
+
+# One GPU, eight minutes: tables in bench-results/gpu/ (docs/gpu.md). Ends with 2 where there is no GPU.
+gpu-check: .venv/.installed
+	$(BIN)/python -m benchmarks.gpu_check
 
 # DeepSpeed comes as source and reads torch while it builds, so torch is there first and its build sees this environment.
 .venv/.installed: pyproject.toml constraints.txt

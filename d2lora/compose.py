@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from d2lora import fused
 from d2lora.lane_products import Sizes, add_times_lanes, lane_runs
 
 
@@ -23,6 +24,8 @@ def compose_lanes(
     there is one. ``update`` is ``h`` (M, R) and ``up`` (L, R, O), both float32, as ``deviation`` is; lane l owns
     ``sizes[l]`` consecutive rows.
     """
+    if fused.available(base_MO):
+        return fused.compose_lanes(base_MO, sizes, update, deviation_LO, extra_MO, bias_O)
     y_MO = base_MO.to(torch.float32)
     if extra_MO is not None:
         y_MO += extra_MO

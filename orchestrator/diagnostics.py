@@ -99,10 +99,10 @@ def first_rows(items: Sequence[Item]) -> list[Row]:
     """Return the first questions with their right answers, as many as `ROWS` and `TOKENS` allow; one at least."""
     rows: list[Row] = []
     for item in items[:ROWS]:
-        ids = item.choices[item.answer]
+        ids, start = item.trained()
         if rows and (len(rows) + 1) * max(len(ids), *(len(other) for other, _ in rows)) > TOKENS:
             break
-        rows.append((ids, item.starts[item.answer]))
+        rows.append((ids, start))
     return rows
 
 

@@ -14,6 +14,7 @@ from orchestrator.model import Base, check_targets, load_tokenizer, resolve_base
 from orchestrator.places import resolve
 from orchestrator.spec import SweepSpec, TaskSpec
 from orchestrator.tasks import make_task
+from orchestrator.wording import count
 
 Say = Callable[[str], None]
 
@@ -53,7 +54,14 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
     tokenizer = load_tokenizer(base.path)
     prepared = {}
     for name, splits in data.items():
-        prepared[name] = prepare(splits, tokenizer, max_length=sweep.data.max_length, cache_dir=cache / "data")
+        prepared[name] = prepare(
+            splits,
+            tokenizer,
+            max_length=sweep.data.max_length,
+            cache_dir=cache / "data",
+            chat_template=sweep.data.chat_template,
+            append_eos=sweep.data.append_eos,
+        )
         say(_describe(prepared[name]))
     loaded = {name: load_prepared(one.path) for name, one in prepared.items()}
     return Ready(
@@ -108,8 +116,17 @@ def _describe(prepared: Prepared) -> str:
         f"{report.leaked} train rows that are in test left out" if report.leaked else "",
         f"{report.skipped} bad rows left out" if report.skipped else "",
         f"{cut} prompts cut to data.max_length" if cut else "",
+        f"{report.indistinct} with choices that are the same tokens to the base" if report.indistinct else "",
+        _appended(prepared),
     ]
     told = "; ".join(note for note in notes if note)
     return f"{prepared.task}: {report.train} train, {report.validation} validation, {report.test} test rows" + (
         f" ({told})" if told else ""
     )
+
+
+def _appended(prepared: Prepared) -> str:
+    """Return a note on the special tokens that the tokenizer puts behind every text."""
+    if not prepared.appended:
+        return ""
+    return f"{count(len(prepared.appended), 'token')} cut from the end of every text: {' '.join(prepared.appended)}"

@@ -224,4 +224,4 @@ def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[l
 
 
 def _length(item: Item) -> int:
-    return len(item.choices[item.answer])
+    return len(item.trained()[0])

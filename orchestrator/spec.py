@@ -70,15 +70,30 @@ class ModelSpec(Frozen):
 
 
 class TaskSpec(Frozen):
-    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns."""
+    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns.
+
+    ``choices`` is one column of lists, or the columns of single choices; answers that are numbers count from
+    ``answer_base`` (0 by default; if it is given, digits written as text are numbers too).
+    """
 
     name: Annotated[str, Field(pattern=NAME)]
     path: str | None = None
     test: str | None = None
     train: str | None = None
     question: str = "question"
-    choices: str = "choices"
+    choices: str | list[str] = "choices"
     answer: str = "answer"
+    answer_base: Literal[0, 1] | None = None
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _columns(cls, choices: Any) -> Any:
+        """Refuse anything but a column or a list of columns, in one sentence for both."""
+        texts = isinstance(choices, list) and all(isinstance(one, str) for one in choices)
+        several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
+        if not several and not isinstance(choices, str):
+            raise ValueError(f"{choices!r} is neither a column nor a list of different columns: [option_a, option_b].")
+        return choices
 
 
 class MethodSpec(Frozen):
@@ -99,7 +114,11 @@ class MethodSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them."""
+    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them.
+
+    ``chat_template`` asks in a user turn of the base's own template; ``append_eos`` trains the answer's end as well,
+    which is never scored (docs/prompts.md).
+    """
 
     train_samples: Positive | None = 5000
     validation_samples: Positive | None = None
@@ -108,6 +127,8 @@ class DataSpec(Frozen):
     mirror: str | None = None
     bad_rows: Literal["error", "skip"] = "error"
     split_seed: int = 0
+    chat_template: bool = False
+    append_eos: bool = False
 
 
 class OptimSpec(Frozen):

@@ -125,7 +125,7 @@ def train_lanes(
 
 
 def _lane(plan: LanePlan, optim: OptimSpec) -> _Lane:
-    rows: list[Row] = [(item.choices[item.answer], item.starts[item.answer]) for item in plan.items]
+    rows: list[Row] = [item.trained() for item in plan.items]
     lengths = [len(ids) for ids, _ in rows]
     batches = draw_batches(
         lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed

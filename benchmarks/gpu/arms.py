@@ -1,0 +1,189 @@
+"""What the GPU check trains: a Llama with random weights, lanes in the product's own trainer, and PEFT's loop."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import d2lora
+from benchmarks.gpu.scale import Scale
+from benchmarks.models import ATTENTION, RANK, TARGETS
+from benchmarks.questions import make_items
+from benchmarks.step_arms import Arm, frozen_arm, peft_arm
+from orchestrator.answer_loss import answer_losses
+from orchestrator.answers import AnswerModel
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.plain import PlainEngine
+from orchestrator.packed import Packed, pack_rows
+from orchestrator.shortcuts import allow_shortcuts
+from orchestrator.spec import OptimSpec
+from orchestrator.tokens import Item
+from orchestrator.train import LanePlan, LaneStep, train_lanes
+
+ANSWER = 4  # tokens of a row that are learned
+RATE = 1e-3
+FIRST = 3  # steps before the first that is timed
+
+
+def model_of(scale: Scale, hidden: int, *, layers: int, dtype: torch.dtype) -> Any:
+    """Return a Llama with heads of ``scale.head`` numbers, the same weights for both types (rounded to bfloat16)."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=scale.vocab,
+        hidden_size=hidden,
+        intermediate_size=intermediate(hidden),
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // scale.head,
+        num_key_value_heads=hidden // scale.head,
+        max_position_embeddings=scale.length,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    torch.manual_seed(0)
+    with torch.device(scale.device):
+        model = LlamaForCausalLM(config)
+    for parameter in model.parameters():  # not model.to: the rotary frequencies stay float32, as when a base is loaded
+        parameter.data = parameter.data.to(torch.bfloat16).to(dtype)
+    return model
+
+
+def intermediate(hidden: int) -> int:
+    """Return the usual width of an MLP: 8/3 of the hidden size, in whole 32s."""
+    return 32 * round(hidden * 8 / 3 / 32 + 0.34)
+
+
+def lane(seed: int, method: str = "d2lora", **settings: Any) -> d2lora.Lane:
+    """Return a lane that trains numbers of rank ``2 * RANK`` a layer: D2-LoRA has two pairs of half of it."""
+    rank = RANK if method == "d2lora" else 2 * RANK
+    return d2lora.Lane(method, d2lora.get_method(method).Config(rank=rank, alpha=2.0 * rank, **settings), seed)
+
+
+def engine_of(model: Any, lanes: Sequence[d2lora.Lane], optim: OptimSpec, device: torch.device) -> PlainEngine:
+    """Put lanes on the model as a trainer does."""
+    allow_shortcuts(model, device)
+    d2lora.attach_lanes(model, lanes, TARGETS)
+    return PlainEngine(model, len(lanes), optim, device)
+
+
+@dataclass
+class Story:
+    """What a training told: each lane's losses, and when each step was done."""
+
+    losses: dict[int, list[float]] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+
+    def on_step(self, done: dict[int, LaneStep]) -> None:
+        """Take what a step did; norms have been read, so the device has finished it."""
+        self.times.append(time.perf_counter())
+        for index, one in done.items():
+            self.losses.setdefault(index, []).append(one.loss)
+
+    @property
+    def step_ms(self) -> list[float]:
+        """Milliseconds of every step but the first few."""
+        pairs = list(zip(self.times, self.times[1:], strict=False))
+        return [1000 * (end - begin) for begin, end in pairs[FIRST - 1 :] or pairs]
+
+
+def optim_of(rows: int, epochs: float = 1.0) -> OptimSpec:
+    """Return AdamW's settings for steps of one micro batch of ``rows`` rows a lane."""
+    return OptimSpec(lr=RATE, epochs=epochs, micro_batch=rows, global_batch=rows, warmup=0.0)
+
+
+def train(engine: Engine, items: Sequence[Item], seeds: Sequence[int], optim: OptimSpec) -> Story:
+    """Train a lane for each data seed; RuntimeError if one of them diverged."""
+    story = Story()
+    plans = [LanePlan.of("gpu", items, seed=seed, peak=RATE, optim=optim) for seed in seeds]
+    diverged: list[int] = []
+    train_lanes(engine, plans, optim, on_step=story.on_step, on_end=lambda _, bad: diverged.extend(bad))
+    if diverged:
+        raise RuntimeError(f"lanes {diverged} diverged: {story.losses}")
+    return story
+
+
+def items_of(scale: Scale, rows: int, steps: int, length: int | None = None) -> list[Item]:
+    """Return rows for so many steps of one lane."""
+    return make_items(rows * steps, length=length or scale.length, answer=ANSWER, vocab=scale.vocab)
+
+
+@dataclass
+class Peer:
+    """PEFT's adapters in an ordinary loop, with our head on answers alone: only the adapters differ."""
+
+    arm: Arm
+    scale: Scale
+    rows: int
+
+    def __post_init__(self) -> None:
+        model = self.arm.model
+        self._answers = AnswerModel(model.base_model.model if hasattr(model, "peft_config") else model)
+        items = items_of(self.scale, self.rows, 1)
+        self._rows = [(item.choices[0], item.starts[0]) for item in items]
+
+    def step(self) -> None:
+        """Pack, compute, clip and step, as the trainer does a step of one lane."""
+        device = self.scale.device
+        packed: Packed = pack_rows(self._rows)
+        logits_AV: Tensor = self._answers(*packed.inputs(device))
+        losses_A = answer_losses(logits_AV, packed.wanted_A.to(device))
+        losses_A.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.arm.parameters.values(), 1.0)
+        self.arm.optimizer.step()
+        self.arm.optimizer.zero_grad()
+
+
+def peer_of(scale: Scale, model: Any, rows: int, kind: str) -> Peer:
+    """Return PEFT's LoRA or DoRA of rank ``2 * RANK`` on the attention layers, or the base alone."""
+    if kind == "the base alone":
+        return Peer(frozen_arm(model, ATTENTION), scale, rows)
+    return Peer(peft_arm(model, ATTENTION, dora=kind == "PEFT DoRA"), scale, rows)
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(work: Callable[[], object], device: torch.device, times: int, first: int = FIRST) -> list[float]:
+    """Return the milliseconds of each of ``times`` calls, after ``first`` others."""
+    found = []
+    for index in range(first + times):
+        wait(device)
+        begin = time.perf_counter()
+        work()
+        wait(device)
+        if index >= first:
+            found.append(1000 * (time.perf_counter() - begin))
+    return found
+
+
+def spread(samples: Sequence[float]) -> dict[str, float]:
+    """Return median, least and most, as columns."""
+    return {"ms a step": statistics.median(samples), "least": min(samples), "most": max(samples)}
+
+
+def forget() -> None:
+    """Give freed memory back, so that the next arm starts as the first did."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def vector_of(model: Any, index: int) -> Tensor:
+    """Return all trained numbers of a lane as one vector of float64 on the CPU."""
+    state = d2lora.adapter_state(model, index)
+    return torch.cat([state[name].detach().double().cpu().flatten() for name in sorted(state)])
+
+
+def apart(found: Tensor, wanted: Tensor) -> float:
+    """Return the norm of the difference by the norm of ``wanted``."""
+    return float((found - wanted).norm() / wanted.norm())

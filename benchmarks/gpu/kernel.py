@@ -1,0 +1,108 @@
+"""The fused composition against the one in torch: its error, its time by block, and what it does to a whole step."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.arms import spread, timed
+from benchmarks.gpu.report import Rows
+from benchmarks.gpu.scale import Scale
+from benchmarks.gpu.speed import lane_steps
+from benchmarks.models import RANK
+from d2lora import fused
+
+Block = tuple[int, int, int, str]
+BLOCKS: tuple[Block, ...] = (
+    (fused.ROWS, fused.OUTPUTS, fused.WARPS, fused.PRECISION),
+    (32, 128, 8, "ieee"),
+    (64, 64, 4, "ieee"),
+    (64, 128, 8, "ieee"),
+    (64, 64, 4, "tf32x3"),
+    (64, 128, 8, "tf32x3"),
+    (128, 128, 8, "tf32x3"),
+)
+"""Rows, outputs, warps and how float32 is multiplied; the first is what the library uses."""
+
+
+def rows(scale: Scale) -> Rows:
+    """Yield a row for each shape and form."""
+    from d2lora.compose import compose_lanes
+
+    for count in scale.composed_rows:
+        for lanes in (1, scale.small_lanes):
+            given = _given(scale, count, lanes)
+            wanted_MO = _written_out(*given)
+            shape = {"rows": count, "outputs": given[0].shape[1], "rank": 2 * RANK, "lanes": lanes}
+            with _without():
+                yield shape | _form("torch", lambda given=given: compose_lanes(*given), wanted_MO, scale)
+            for block in BLOCKS:
+                if not fused.available(given[0]):
+                    yield shape | {"form": "fused: not available here"}
+                    break
+                with _block(block):
+                    name = "fused " + " ".join(map(str, block))
+                    yield shape | _form(name, lambda given=given: fused.compose_lanes(*given), wanted_MO, scale)
+
+
+def step_rows(scale: Scale) -> Rows:
+    """Yield the trainer's step with the kernel and without."""
+    case = scale.cases[0]
+    for lanes in scale.lanes:
+        for on in (True, False):
+            with nullcontext() if on else _without():
+                samples, _ = lane_steps(scale, case, "d2lora", lanes)
+            yield {"hidden": case.hidden, "lanes": lanes, "fused": "on" if on else "off", **spread(samples)}
+
+
+def _given(scale: Scale, count: int, lanes: int) -> tuple[Tensor, tuple[int, ...], tuple[Tensor, Tensor], Tensor]:
+    """Return a base product, sizes, thin factors and deviations as the layer passes them."""
+    outputs, rank = scale.layer_sizes[-1], 2 * RANK
+    draw = torch.Generator(scale.device).manual_seed(0)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw, device=scale.device)
+
+    update = noise(count, rank), 0.02 * noise(lanes, outputs, rank).mT
+    return noise(count, outputs).to(torch.bfloat16), (count // lanes,) * lanes, update, 0.002 * noise(lanes, outputs)
+
+
+def _written_out(
+    base_MO: Tensor, sizes: tuple[int, ...], update: tuple[Tensor, Tensor], deviation_LO: Tensor
+) -> Tensor:
+    """Return the same sum in float64, a lane after another."""
+    parts = zip(base_MO.split(sizes), update[0].split(sizes), update[1], deviation_LO, strict=True)
+    return torch.cat([(1 + s.double()) * b.double() + h.double() @ up.double() for b, h, up, s in parts])
+
+
+def _form(name: str, compose: Any, wanted_MO: Tensor, scale: Scale) -> dict[str, Any]:
+    """Return the row of one form; the error is in steps of bfloat16 at the value, of which rounding makes a half."""
+    found_MO = compose().double()
+    step_MO = torch.finfo(torch.bfloat16).eps * wanted_MO.abs().log2().floor().exp2()
+    error = float(((found_MO - wanted_MO).abs() / step_MO.clamp_min(1e-4)).max())
+    samples = timed(compose, scale.device, 20)
+    moved = 2 * wanted_MO.numel() * 2 / 1e9  # read once, written once
+    ms = statistics.median(samples)
+    return {"form": name, "ms": ms, "least": min(samples), "GB/s": moved / ms * 1000, "error in steps": error}
+
+
+def _without() -> Any:
+    """Within: the library composes with torch's operations."""
+    return patch.object(fused, "available", lambda *_: False)
+
+
+@contextmanager
+def _block(block: Block) -> Iterator[None]:
+    with (
+        patch.object(fused, "ROWS", block[0]),
+        patch.object(fused, "OUTPUTS", block[1]),
+        patch.object(fused, "WARPS", block[2]),
+        patch.object(fused, "PRECISION", block[3]),
+    ):
+        yield

@@ -1,0 +1,128 @@
+"""Short trainings in bfloat16 against float32, lanes against solo runs, and runs against their own repetition."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import d2lora
+from benchmarks.gpu import arms
+from benchmarks.gpu.report import Rows
+from benchmarks.gpu.scale import Scale
+
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+EPOCHS = 4  # so that rows come again and losses fall
+
+
+@dataclass
+class Trained:
+    """What a small training left: its story and every lane's numbers."""
+
+    story: arms.Story
+    vectors: list[Tensor]
+
+
+def trained(scale: Scale, dtype: torch.dtype, lanes: Sequence[d2lora.Lane], seeds: Sequence[int]) -> Trained:
+    """Train lanes with these data seeds for ``scale.steps`` steps on the small model."""
+    rows, length = scale.small.rows, scale.small_length
+    model = arms.model_of(scale, scale.small.hidden, layers=scale.small_layers, dtype=dtype)
+    optim = arms.optim_of(rows, EPOCHS)
+    items = arms.items_of(scale, rows, -(-scale.steps // EPOCHS), length)
+    engine = arms.engine_of(model, lanes, optim, scale.device)
+    story = arms.train(engine, items, seeds, optim)
+    found = Trained(story, [arms.vector_of(engine.model, index) for index in range(len(lanes))])
+    del engine, model
+    arms.forget()
+    return found
+
+
+def half_rows(scale: Scale) -> Rows:
+    """Yield, for each method, how far its training in bfloat16 is from that in float32."""
+    lanes = [arms.lane(0), arms.lane(0, norm_axis="in"), arms.lane(0, "dora"), arms.lane(0, "lora")]
+    names = ["D2-LoRA, norms of outputs", "D2-LoRA, norms of inputs", "DoRA", "LoRA"]
+    wide, half = (trained(scale, dtype, lanes, [0] * len(lanes)) for dtype in TYPES.values())
+    for index, name in enumerate(names):
+        ours, theirs = half.story.losses[index], wide.story.losses[index]
+        yield {
+            "method": name,
+            "first loss, float32": theirs[0],
+            "first loss, bfloat16": ours[0],
+            "last loss, float32": theirs[-1],
+            "last loss, bfloat16": ours[-1],
+            "largest loss difference": max(abs(one - other) for one, other in zip(ours, theirs, strict=True)),
+            "adapters apart": arms.apart(half.vectors[index], wide.vectors[index]),
+        }
+
+
+def solo_rows(scale: Scale) -> Rows:
+    """Yield how far a lane of a pack is from the same run alone; and, as a yardstick, the run from itself again."""
+    lanes = [arms.lane(seed) for seed in range(scale.small_lanes)]
+    seeds = list(range(scale.small_lanes))
+    for name, dtype in TYPES.items():
+        pack = trained(scale, dtype, lanes, seeds)
+        for index in sorted({0, scale.small_lanes // 2, scale.small_lanes - 1}):
+            alone = trained(scale, dtype, [lanes[index]], [seeds[index]])
+            yield {
+                "type": name,
+                "compared": f"lane {index} of {len(lanes)}, and alone",
+                **_compared(pack.vectors[index], alone.vectors[0], pack.story.losses[index], alone.story.losses[0]),
+            }
+        again = trained(scale, dtype, [lanes[0]], [seeds[0]])
+        once = trained(scale, dtype, [lanes[0]], [seeds[0]])
+        yield {
+            "type": name,
+            "compared": "lane 0 alone, twice",
+            **_compared(once.vectors[0], again.vectors[0], once.story.losses[0], again.story.losses[0]),
+        }
+
+
+def noise_rows(scale: Scale) -> Rows:
+    """Yield how far two identical runs are apart, as they come and deterministic, and two that differ in their seed."""
+    lanes = [arms.lane(seed) for seed in range(scale.small_lanes)]
+    seeds = list(range(scale.small_lanes))
+    for name, dtype in TYPES.items():
+        for deterministic in (False, True):
+            with _deterministic(deterministic) as told:
+                first, second = (trained(scale, dtype, lanes, seeds) for _ in range(2))
+            pairs = zip(first.vectors, second.vectors, strict=True)
+            yield {
+                "type": name,
+                "compared": "the same pack twice" + (", deterministic" if deterministic else ""),
+                "adapters apart": max(arms.apart(one, other) for one, other in pairs),
+                "last losses apart": _last_apart(first.story, second.story),
+                **arms.spread(first.story.step_ms),
+                "warned of": "; ".join(sorted({str(one.message).split(" ")[0] for one in told})) or "-",
+            }
+        other = trained(scale, dtype, lanes, [seed + 100 for seed in seeds])
+        yield {
+            "type": name,
+            "compared": "another data seed",
+            "adapters apart": max(arms.apart(one, two) for one, two in zip(other.vectors, first.vectors, strict=True)),
+            "last losses apart": _last_apart(first.story, other.story),
+        }
+
+
+def _compared(found: Tensor, wanted: Tensor, losses: list[float], others: list[float]) -> dict[str, float]:
+    differences = [abs(one - other) / abs(other) for one, other in zip(losses, others, strict=True)]
+    return {"adapters apart": arms.apart(found, wanted), "largest relative loss difference": max(differences)}
+
+
+def _last_apart(first: arms.Story, second: arms.Story) -> float:
+    return max(abs(losses[-1] - second.losses[index][-1]) for index, losses in first.losses.items())
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[list[warnings.WarningMessage]]:
+    """Within: torch's deterministic algorithms where wanted; what has none warns, and is yielded."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.filterwarnings("always", message=".*deterministic.*")
+        torch.use_deterministic_algorithms(wanted, warn_only=True)
+        try:
+            yield told
+        finally:
+            torch.use_deterministic_algorithms(False)
