@@ -17,6 +17,7 @@ from orchestrator.errors import InputError
 if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would look for accelerators and say so
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SHARD = "2GB"  # of a saved model: a file is in host memory twice while it is written
 
 
 def quiet() -> None:
@@ -137,6 +138,19 @@ def shorten_model(model: nn.Module, layers: int) -> float:
     return len(blocks) / layers
 
 
+@contextmanager
+def first_layers(model: nn.Module, layers: int) -> Iterator[None]:
+    """Within: the model has only its first ``layers`` blocks, if its blocks are in ``base_model.layers``."""
+    decoder: Any = model.base_model
+    blocks = getattr(decoder, "layers", None)
+    shorten_model(model, layers)
+    try:
+        yield
+    finally:
+        if blocks is not None:
+            decoder.layers = blocks
+
+
 def hidden_size(model: nn.Module) -> int:
     """Return the length of a token's vector."""
     config: Any = model.config
@@ -146,7 +160,7 @@ def hidden_size(model: nn.Module) -> int:
 def save_model(model: nn.Module, base: Path, place: Path) -> None:
     """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
     quiet()
-    model.save_pretrained(place)  # type: ignore[operator]
+    model.save_pretrained(place, max_shard_size=SHARD)  # type: ignore[operator]
     load_tokenizer(base).save_pretrained(place)
 
 

@@ -22,6 +22,9 @@ TARGET_SETS = {
 }
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+FORMAT = 2
+"""The format of results, part of every run's key: raised where the same run comes out otherwise than before (ADR 2)."""
+HALVES = ("float16", "fp16", "half", "f16")
 KEYS_OF_SEARCH = {
     "racing": ("alpha", "first", "resolve"),
     "tpe": ("trials", "batch", "seed"),
@@ -46,6 +49,17 @@ class ModelSpec(Frozen):
     path: str | None = None
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     targets: str = "attention"
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_half(cls, dtype: Any) -> Any:
+        """Refuse float16 with the types that take its place: bases stored in it are common."""
+        if isinstance(dtype, str) and dtype.removeprefix("torch.") in HALVES:
+            raise ValueError(
+                f"{dtype} ends at 65,504, beyond which training breaks; a base that is stored in it is trained in "
+                "bfloat16 (dtype: bfloat16, as large), or in float32 (dtype: float32, twice as large, exact)."
+            )
+        return dtype
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -162,14 +176,23 @@ class OptimSpec(Frozen):
 class EngineSpec(Frozen):
     """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory.
 
-    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md).
+    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md). ``deterministic`` lets
+    a GPU use only kernels that give the same bits each time, which are slower.
     """
 
-    kind: Literal["zero", "plain"] = "zero"
+    kind: Literal["auto", "zero", "plain"] = "auto"
     stage: Annotated[int, Field(ge=0, le=3)] = 2
     gradient_checkpointing: bool = False
     pass_tokens: Positive | Literal["auto"] = "auto"  # noqa: S105 - no password: tokens of text
     diagnostics: bool = True
+    deterministic: bool = False
+
+    def resolved(self, workers: int) -> EngineSpec:
+        """Return this with its kind decided: ``auto`` is plain for one worker, unless a stage of ZeRO is named."""
+        if self.kind != "auto":
+            return self
+        named = self.stage != type(self).model_fields["stage"].default
+        return self.model_copy(update={"kind": "zero" if workers > 1 or named else "plain"})
 
 
 class ClusterSpec(Frozen):
@@ -182,6 +205,16 @@ class ClusterSpec(Frozen):
     max_concurrent: Positive | Literal["auto"] = "auto"
     pack: Positive | Literal["auto"] = "auto"
     retries: Annotated[int, Field(ge=0)] = 1
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _one_gpu_at_most(cls, gpus: int) -> int:
+        if gpus > 1:
+            raise ValueError(
+                f"{gpus} is too many: a worker is one process on one GPU, so 0 or 1. To train a run on {gpus} GPUs: "
+                f"gpus_per_worker: 1 and workers: {gpus}."
+            )
+        return gpus
 
 
 class TrackingSpec(Frozen):
@@ -283,7 +316,9 @@ class SweepSpec(Frozen):
                 f"{workers} * {micro} = {workers * micro}."
             )
         if self.engine.kind == "plain" and workers > 1:
-            raise ValueError(f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero.")
+            raise ValueError(
+                f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero or auto."
+            )
         return self
 
     @model_validator(mode="after")
@@ -342,6 +377,11 @@ class SweepSpec(Frozen):
         if self.model.dtype == "auto":
             return "bfloat16" if self.cluster.gpus_per_worker else "float32"
         return self.model.dtype
+
+    @property
+    def trained_by(self) -> EngineSpec:
+        """The engine with its kind decided."""
+        return self.engine.resolved(self.cluster.workers)
 
     @property
     def experiment(self) -> str:
@@ -408,7 +448,7 @@ class RunSpec(Frozen):
             "base": base_fingerprint,
             "data": data_fingerprint,
             "dtype": self.model.dtype,
-            "format": 1,
+            "format": FORMAT,
             "lr": self.lr,
             "method": self.method.name,
             "optim": self.optim.model_dump(exclude={"lr", "micro_batch"}),

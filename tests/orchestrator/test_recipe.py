@@ -279,7 +279,7 @@ FREE_TEXT = {
 }
 
 
-SWITCHES = ("gradient_checkpointing", "diagnostics", "chat_template", "append_eos")
+SWITCHES = ("gradient_checkpointing", "deterministic", "diagnostics", "chat_template", "append_eos")
 
 
 def fits(section: str, key: str, what: str) -> bool:
@@ -359,7 +359,7 @@ def test_a_global_batch_that_does_not_divide_is_refused_with_the_numbers(tmp_pat
 
 def test_one_process_cannot_be_several_workers(tmp_path: Path) -> None:
     message = refusal(tmp_path, engine={"kind": "plain"}, cluster={"workers": 2})
-    assert "engine.kind=plain trains in one process, but cluster.workers=2: use zero." in message
+    assert "engine.kind=plain trains in one process, but cluster.workers=2: use zero or auto." in message
 
 
 @pytest.mark.parametrize(
