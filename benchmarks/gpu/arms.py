@@ -22,7 +22,7 @@ from orchestrator.answers import AnswerModel
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.packed import Packed, pack_rows
-from orchestrator.shortcuts import allow_shortcuts
+from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.spec import OptimSpec
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, LaneStep, train_lanes
@@ -68,7 +68,7 @@ def lane(seed: int, method: str = "d2lora", **settings: Any) -> d2lora.Lane:
 
 def engine_of(model: Any, lanes: Sequence[d2lora.Lane], optim: OptimSpec, device: torch.device) -> PlainEngine:
     """Put lanes on the model as a trainer does."""
-    allow_shortcuts(model, device)
+    take(model, Shortcuts(blocks=True), device)
     d2lora.attach_lanes(model, lanes, TARGETS)
     return PlainEngine(model, len(lanes), optim, device)
 
