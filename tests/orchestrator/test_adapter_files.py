@@ -105,6 +105,7 @@ def test_the_library_reads_a_run_s_adapter(tmp_path: Path) -> None:
     assert all(torch.equal(value, state()[name]) for name, value in d2lora.adapter_state(model).items())
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks transformers
 @pytest.mark.parametrize(
     ("method", "settings"),
     [("lora", {}), ("dora", {}), ("d2lora", {"readd": 0}), ("d2lora", {"projection": "off", "tau": "learned"})],
