@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         held_factors,
         lane_rows,
         merge,
+        merge_,
     )
     from d2lora.directory import load, save
     from d2lora.export import to_lora
@@ -45,6 +46,7 @@ _LAZY = {
     "load": "directory",
     "save": "directory",
     "LoraExport": "peft_files",
+    "merge_": "attachment",
     "to_lora": "export",
     "freeze": "frozen",
     "Lane": "layer",
@@ -75,6 +77,7 @@ __all__ = [
     "load_adapter_state",
     "match_targets",
     "merge",
+    "merge_",
     "print_trainable_parameters",
     "save",
     "to_lora",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -207,14 +207,34 @@ def merge(model: nn.Module, lane: int = 0) -> nn.Module:
     Linear(in_features=8, out_features=4, bias=True)
     """
     layers = adapted_layers(model).values()
-    if not layers:
-        raise ValueError("The model has no adapters: call d2lora.attach first.")
-    lanes = len(next(iter(layers)).lanes)
-    if not 0 <= lane < lanes:
-        raise ValueError(f"lane={lane} is not among the model's {lanes} lanes.")
+    _check_lane(layers, lane)
     memo: dict[int, object] = {id(layer): nn.Linear.__new__(nn.Linear) for layer in layers}
     for layer in layers:
         layer.merged(lane, memo)
     merged = copy.deepcopy(model, memo)
     forget_batches(merged)
     return thaw(merged)
+
+
+def merge_(model: nn.Module, lane: int = 0) -> nn.Module:
+    """Make every adapted layer one plain ``nn.Linear`` with the lane's effective weight, in place. Returns ``model``.
+
+    As `merge`, without a second model: no more than one layer's weight is there twice. All lanes are gone after it.
+    """
+    layers = adapted_layers(model).values()
+    _check_lane(layers, lane)
+    for layer in layers:
+        weight_OI = layer.effective_weight(lane).to(layer.weight.dtype)
+        layer.restore()
+        layer.weight = nn.Parameter(weight_OI, requires_grad=False)
+    forget_batches(model)
+    return thaw(model)
+
+
+def _check_lane(layers: Collection[AdaptedLinear], lane: int) -> None:
+    """Refuse a model without adapters, and a lane that it does not have."""
+    if not layers:
+        raise ValueError("The model has no adapters: call d2lora.attach first.")
+    lanes = len(next(iter(layers)).lanes)
+    if not 0 <= lane < lanes:
+        raise ValueError(f"lane={lane} is not among the model's {lanes} lanes.")

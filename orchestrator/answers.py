@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from orchestrator.head import answering_in_float32
 from orchestrator.packed import Blocks, segment_mask
 
 
@@ -48,11 +49,11 @@ class AnswerModel(nn.Module):
         with self._head_at(where_A):
             logits_1AV: Tensor = self.model(input_ids=ids_BT, use_cache=False, **options).logits
         logits_AV = logits_1AV[0]
-        return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV
+        return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV  # of a head that is no linear layer
 
     @contextmanager
     def _head_at(self, where_A: Tensor) -> Iterator[None]:
-        """Within: the head gets one row, the hidden states (1, A, H) at ``where_A``."""
+        """Within: the head gets one row, the hidden states (1, A, H) at ``where_A``, and answers in float32."""
 
         def cut(_head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             hidden_BTH, *others = args
@@ -61,7 +62,8 @@ class AnswerModel(nn.Module):
         head: nn.Module = self.model.get_output_embeddings()  # type: ignore[operator]
         hook = head.register_forward_pre_hook(cut)
         try:
-            yield
+            with answering_in_float32(head):
+                yield
         finally:
             hook.remove()
 

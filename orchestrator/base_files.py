@@ -16,6 +16,9 @@ from orchestrator.files import read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """What transformers loads, in this order."""
+BESIDE = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+"""What transformers reads beside config and weights."""
+BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 LFS = b"version https://git-lfs"
 LONGEST_HEADER = 100_000_000  # bytes, as the safetensors library allows
 
@@ -66,12 +69,22 @@ def stored_weights(path: Path) -> Stored:
     return Stored(tuple(named), numbers.most_common(1)[0][0])
 
 
+def check_json(path: Path) -> None:
+    """Refuse a base of whose settings and tokenizer a file is there and is damaged; it is named."""
+    for name in BESIDE:
+        if (path / name).is_file() and not isinstance(read_json(path / name), dict):
+            raise InputError(f"{path / name} {_not_json(path / name)}")
+
+
 FETCH = "Fetch or copy the model's directory again."
 
 
 def _no_model(path: Path) -> str:
     there = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
     told = f"{path} holds no model: config.json and {SINGLE} (or {INDEX}) are needed, there is {there}."
+    dangling = [file.name for file in path.iterdir() if file.is_symlink() and not file.exists()]
+    if dangling:
+        told += f" {dangling[0]} is a link to nothing. {FETCH}"
     if any(path.glob("*.bin")):
         told += (
             " Weights in *.bin are not read, for they may hold code; convert them where you trust them: "
@@ -137,7 +150,9 @@ def _parsed(file: Path, content: bytes) -> dict[str, Any]:
         tensors = json.loads(content)
         tensors.pop("__metadata__", None)
         for tensor in tensors.values():
-            (_, end), dtype, shape = tensor["data_offsets"], tensor["dtype"], tensor["shape"]
+            (begin, end), dtype, shape = tensor["data_offsets"], tensor["dtype"], tensor["shape"]
+            if dtype in BITS and 8 * (end - begin) != prod(shape) * BITS[dtype]:
+                raise ValueError(f"{shape} of {dtype} are not {end - begin} bytes")
             if not (isinstance(end, int) and isinstance(dtype, str) and prod(shape) >= 0):
                 raise ValueError("a tensor without type, shape and place")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

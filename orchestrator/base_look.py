@@ -17,6 +17,7 @@ from torch import nn
 
 from orchestrator.base_rows import fit_rows
 from orchestrator.base_source import Base
+from orchestrator.base_targets import unreached
 from orchestrator.base_weights import check_layers, check_numbers
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
@@ -52,12 +53,13 @@ def _look(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, say: Say) ->
     told = fit_rows(model, rows, tokenizer)
     check_numbers(model)
     check_layers(model, {one for method in sweep.methods for one in targets_of(method.targets)})
-    shortcuts = choose_shortcuts(model, rows, blocks=not sweep.cluster.gpus_per_worker)
+    with unreached(model, {method.targets for method in sweep.methods}) as needless:
+        shortcuts = choose_shortcuts(model, rows, blocks=not sweep.cluster.gpus_per_worker)
     del model
     gc.collect()  # before trainers load theirs
     if time.monotonic() - begin > 5:
         say(f"looked at the base in {time.monotonic() - begin:.0f} s (once)")
-    return Shortcuts(shortcuts.share, shortcuts.blocks, (*told, *shortcuts.told))
+    return Shortcuts(shortcuts.share, shortcuts.blocks, (*told, *needless, *shortcuts.told))
 
 
 def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
@@ -68,7 +70,7 @@ def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
         raise
     except Exception as error:  # whatever the architecture's own code raises on weights that it cannot use
         raise InputError(
-            f"{base.path} cannot be loaded: {type(error).__name__}: {shorten(str(error), 300)} Fetch or copy the "
+            f"{base.path} cannot be loaded: {type(error).__name__}: {shorten(str(error), 300)}. Fetch or copy the "
             "model's directory again, or take another base."
         ) from error
 

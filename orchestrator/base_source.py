@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.base_files import Stored, read_config, stored_weights
+from orchestrator.base_files import Stored, check_json, read_config, stored_weights
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
 from orchestrator.spec import ModelSpec
@@ -40,6 +40,7 @@ def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = N
     else:
         path = _from_hub(spec.name, spec.revision, cache_dir)
     _refuse_what_changes_weights(path)
+    check_json(path)
     stored = stored_weights(path)
     return Base(path, _fingerprint(path, stored, cache_dir), stored.dtype)
 
@@ -63,7 +64,7 @@ def _refuse_what_changes_weights(path: Path) -> None:
     """Refuse a base whose weights on disk are not those of the model that loads: quantised, or beside an adapter."""
     config = read_config(path)
     texts = (config, *(part for part in config.values() if isinstance(part, dict)))
-    method = next((text["quantization_config"] for text in texts if text.get("quantization_config")), None)
+    method = next((one for text in texts if (one := text.get("quantization_config")) is not None), None)
     if method is not None:
         kind = method.get("quant_method") if isinstance(method, dict) else method
         raise InputError(

@@ -1,4 +1,4 @@
-"""Which rows form which batch: length buckets drawn per task, members per seed, so that lanes stay aligned."""
+"""Which rows form which batch, and in which order: rows of similar length, all else drawn by the seed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def draw_batches(
 ) -> Iterator[list[int]]:
     """Yield the row numbers of each global batch, `count_steps` of them.
 
-    Rows are sorted by length into buckets. The order of buckets depends on the task alone and which rows of a bucket
-    go together on the seed, so that the same step of every seed has rows of similar length.
+    Rows are sorted by length into buckets. The seed draws which rows of a bucket go together, and the order of the
+    batches of all buckets, anew in each epoch: no part of the order is the same in every seed.
     """
     steps = count_steps(len(lengths), global_batch, epochs)
     by_length = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     size = global_batch * BUCKET_BATCHES
     buckets = [by_length[begin : begin + size] for begin in range(0, len(by_length), size)]
     for epoch in range(math.ceil(epochs)):
-        members = random.Random(f"{seed} {epoch}")  # noqa: S311 - no secrets: batches must be reproducible
+        drawn = random.Random(f"{task} {seed} {epoch}")  # noqa: S311 - no secrets: batches must be reproducible
         batches: list[list[int]] = []
         for bucket in buckets:
-            mixed = members.sample(bucket, len(bucket))
+            mixed = drawn.sample(bucket, len(bucket))
             batches += [mixed[begin : begin + global_batch] for begin in range(0, len(mixed), global_batch)]
-        random.Random(f"{task} {epoch}").shuffle(batches)  # noqa: S311
+        drawn.shuffle(batches)
         yield from batches[: steps - epoch * len(batches)]
 
 

@@ -1,4 +1,4 @@
-"""The final job for one task: choose on validation, merge, open the merged directory again, compare on test."""
+"""The final job for one task: choose on validation, check against the run, merge, open again, score by two paths."""
 
 from __future__ import annotations
 
@@ -11,21 +11,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import d2lora
 from orchestrator.adapter_files import load_adapter
+from orchestrator.agreement import Agreement, agreement
 from orchestrator.data import load_prepared
+from orchestrator.device import device_of
 from orchestrator.engine.plain import OneProcess
-from orchestrator.files import read_json, sha256_of, write_json
+from orchestrator.errors import RunError
+from orchestrator.files import read_json, read_lines, sha256_of, write_json
+from orchestrator.memory import let_go
 from orchestrator.model import DTYPES, load_model, save_model
+from orchestrator.own_logits import own_scores, sample_of
 from orchestrator.packed import pack_rows
 from orchestrator.results import RunFolder
-from orchestrator.score import Scored, accuracy, score_items
+from orchestrator.score import Scored, accuracy, count_ties, score_items
 from orchestrator.tokens import Item, TokenisedSplit
 
 EVALUATION = "evaluation.json"
-COMPARED_ITEMS = 32  # questions whose logits are compared one by one; predictions are compared on all
+SAMPLE = 32  # questions that take the second path, and whose logits are compared one by one
+BROKEN = {
+    "run": "the adapter, loaded again over its base, does not score as its run did when it ended",
+    "merge": "the merged directory does not score as the adapter that was merged into it",
+    "second_path": "transformers alone does not score the merged directory as the project does",
+}
+REMEDIES = {
+    "run": "Base, software or device have changed since: delete {run} and give the same command, which trains it anew.",
+    "merge": "Give the same command again, which merges it anew.",
+    "second_path": "No figure of this sweep holds for this base: do not use them, and train on another base.",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ class ChampionJob:
     data: str
     dtype: str
     share: bool = False
+    gpus: int = 0
 
 
 def choose(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -68,9 +84,9 @@ def _standing(found: Mapping[str, Any]) -> tuple[bool, int, float]:
 
 
 def up_to_date(place: Path, run_key: str) -> dict[str, Any] | None:
-    """Return the evaluation in ``place`` if it is of this run and its files are whole."""
+    """Return the evaluation in ``place`` if it is of this run, sound, and its files are whole."""
     evaluation = read_json(place / EVALUATION)
-    if not isinstance(evaluation, dict) or evaluation.get("run_key") != run_key:
+    if not isinstance(evaluation, dict) or evaluation.get("run_key") != run_key or evaluation.get("status") != "sound":
         return None
     files = evaluation.get("files", {})
     whole = all((place / name).is_file() and sha256_of(place / name) == digest for name, digest in files.items())
@@ -81,27 +97,58 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     """Merge the champion into ``place``, a plain Hugging Face directory, and return its evaluation.
 
     The merged figures are those of the directory opened again, so what was measured is what is served. The two speeds
-    are of the same kernels (`d2lora.freeze`), which another server may not have.
+    are of the same kernels (`d2lora.freeze`), which another server may not have. A champion of which a check fails is
+    broken: ``place`` then holds its evaluation alone, which says why (ADR 20). One model is held at a time (ADR 21).
     """
-    run = RunFolder(Path(job.folder) / "runs" / job.row["run_key"])
-    run.verify()
-    adapter = load_adapter(run.path / "adapter", job.base_fingerprint)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = DTYPES[job.dtype]
-    model = load_model(Path(job.base_path), dtype)
-    d2lora.attach_lanes(model, [d2lora.lane_of(adapter.description)], list(adapter.description["layers"]))
-    d2lora.load_adapter_state(model, adapter.state)
     draft = place.with_name(f".tmp-{place.name}")
     shutil.rmtree(draft, ignore_errors=True)
-    save_model(d2lora.merge(model), Path(job.base_path), draft)
-    items = load_prepared(Path(job.data))["test"]
-    compared = _compare(model, load_model(draft, dtype), items, device, job.share)
-    files = {file.name: sha256_of(file) for file in sorted(draft.iterdir()) if file.is_file()}
-    evaluation = _identity(job) | compared | {"path": str(place), "files": files}
+    evaluation = _evaluated(job, place, draft)
+    if evaluation["status"] == "broken":
+        shutil.rmtree(draft, ignore_errors=True)
     write_json(draft / EVALUATION, evaluation)
     shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is kept of a model that is gone: scores of all test items, logits of the sample's right answers, speed."""
+
+    scored: list[Scored]
+    logits: list[Tensor]
+    rate: float
+
+    @property
+    def scores(self) -> list[tuple[float, ...]]:
+        return [one.scores for one in self.scored]
+
+
+def _evaluated(job: ChampionJob, place: Path, draft: Path) -> dict[str, Any]:
+    """Return the evaluation; ``draft`` holds the merged directory, unless the adapter is not the run's."""
+    run = RunFolder(Path(job.folder) / "runs" / job.row["run_key"])
+    run.verify()
+    items, device = load_prepared(Path(job.data))["test"], device_of(job.gpus)
+    sample = sample_of(items, SAMPLE)
+    model, share = _adapted(job, run, device), job.share
+    unmerged = _measured(OneProcess(model, device), items, sample, lanes=1, share=share)
+    checks = {"run": agreement(items, unmerged.scores, _scores_of(run, job, len(items)), job.dtype)}
+    if not checks["run"].holds:
+        return _identity(job) | _status(checks, run)
+    save_model(d2lora.merge_(model), Path(job.base_path), draft)
+    del model
+    let_go(device)
+    files = {file.name: sha256_of(file) for file in sorted(draft.iterdir()) if file.is_file()}
+    model = load_model(draft, DTYPES[job.dtype]).eval().to(device)
+    own = own_scores(model, [items[number] for number in sample])
+    merged = _measured(OneProcess(d2lora.freeze(model), device), items, sample, lanes=0, share=share)
+    checks["merge"] = agreement(items, merged.scores, unmerged.scores, job.dtype)
+    sampled = [items[number] for number in sample], [merged.scores[number] for number in sample]
+    checks["second_path"] = agreement(*sampled, own, job.dtype)
+    evaluation = _identity(job) | _status(checks, run) | {"path": str(place)}
+    if evaluation["status"] == "broken":  # no figure of it means anything
+        return evaluation
+    return evaluation | _compared(unmerged, merged) | {"files": files}
 
 
 def _identity(job: ChampionJob) -> dict[str, Any]:
@@ -109,44 +156,70 @@ def _identity(job: ChampionJob) -> dict[str, Any]:
     return {name: job.row[name] for name in names} | {"base_accuracy": job.base_accuracy}
 
 
-def _compare(
-    adapted: nn.Module, merged: nn.Module, items: TokenisedSplit, device: torch.device, share: bool
-) -> dict[str, Any]:
-    """Return accuracy, flips, logits and speed of the adapted and of the merged model on the test items."""
-    d2lora.freeze(merged)
-    unmerged, unmerged_rate = _scored(OneProcess(adapted.eval(), device), items, lanes=1, share=share)
-    plain, merged_rate = _scored(OneProcess(merged.eval(), device), items, lanes=0, share=share)
-    difference = _largest_difference(adapted, merged, items[:COMPARED_ITEMS])
-    return {
-        "items": len(items),
-        "accuracy_merged": accuracy(plain),
-        "accuracy_unmerged": accuracy(unmerged),
-        "gap_points": 100 * (accuracy(plain) - accuracy(unmerged)),
-        "item_flips": sum(one.predicted != other.predicted for one, other in zip(plain, unmerged, strict=True)),
-        "largest_logit_difference": difference,
-        "examples_per_second_merged": merged_rate,
-        "examples_per_second_unmerged": unmerged_rate,
-    }
+def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Module:
+    """Return the base under the run's adapter."""
+    adapter = load_adapter(run.path / "adapter", job.base_fingerprint)
+    model = load_model(Path(job.base_path), DTYPES[job.dtype])
+    d2lora.attach_lanes(model, [d2lora.lane_of(adapter.description)], list(adapter.description["layers"]))
+    d2lora.load_adapter_state(model, adapter.state)
+    return model.eval().to(device)
 
 
-def _scored(scorer: OneProcess, items: TokenisedSplit, lanes: int, share: bool) -> tuple[list[Scored], float]:
-    """Return the scores and the items a second, after a short warm-up."""
+def _scores_of(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
+    """Return the scores that the run has committed; RunError where its row does not fit to them, or the items."""
+    rows = read_lines(run.path / "predictions.jsonl")
+    right = sum(row["predicted"] == row["answer"] for row in rows)
+    if len(rows) != items or right / items != job.row["accuracy"]:
+        raise RunError(
+            f"{run.path} has {right} right of {len(rows)} predictions, but an accuracy of {job.row['accuracy']} over "
+            f"{items} items: delete it and give the same command, which trains it anew."
+        )
+    return [row["scores"] for row in rows]
+
+
+def _measured(scorer: OneProcess, items: TokenisedSplit, sample: Sequence[int], lanes: int, share: bool) -> _Measured:
+    """Score all items, after a short warm-up, and compute the sample's logits."""
     score_items(scorer, {0: items[:4]}, lanes, share)
     start = time.perf_counter()
     scored = score_items(scorer, {0: items}, lanes, share)[0]
-    return scored, len(items) / (time.perf_counter() - start)
+    rate = len(items) / (time.perf_counter() - start)
+    with torch.no_grad():
+        return _Measured(scored, [_logits(scorer, items[number]) for number in sample], rate)
 
 
-def _largest_difference(adapted: nn.Module, merged: nn.Module, items: Sequence[Item]) -> float:
-    """Return the largest difference of any logit of any answer token between the two models."""
-    device = next(merged.parameters()).device
-    largest = 0.0
-    for item in items:
-        packed = pack_rows([(item.choices[item.answer], item.starts[item.answer])])
-        with torch.no_grad():
-            pair = [OneProcess(model, device).logits(packed) for model in (adapted, merged)]
-        largest = max(largest, float((pair[0] - pair[1]).abs().max()))
-    return largest
+def _logits(scorer: OneProcess, item: Item) -> Tensor:
+    return scorer.logits(pack_rows([(item.choices[item.answer], item.starts[item.answer])])).cpu()
+
+
+def _compared(unmerged: _Measured, merged: _Measured) -> dict[str, Any]:
+    """Return accuracy, flips, logits and speed of the adapted and of the merged model."""
+    before, after = accuracy(unmerged.scored), accuracy(merged.scored)
+    pairs = zip(unmerged.logits, merged.logits, strict=True)
+    return {
+        "items": len(merged.scored),
+        "accuracy_merged": after,
+        "accuracy_unmerged": before,
+        "gap_points": 100 * (after - before),
+        "ties_merged": count_ties(merged.scored),
+        "ties_unmerged": count_ties(unmerged.scored),
+        "item_flips": sum(a.predicted != b.predicted for a, b in zip(merged.scored, unmerged.scored, strict=True)),
+        "largest_logit_difference": max((float((one - other).abs().max()) for one, other in pairs), default=0.0),
+        "examples_per_second_merged": merged.rate,
+        "examples_per_second_unmerged": unmerged.rate,
+    }
+
+
+def _status(checks: Mapping[str, Agreement], run: RunFolder) -> dict[str, Any]:
+    """Return whether the champion is sound or broken, what each check saw, and of a broken one why and what to do."""
+    told: dict[str, Any] = {"checks": {name: check.told() for name, check in checks.items()}}
+    failed = next((name for name, check in checks.items() if not check.holds), None)
+    if failed is None:
+        return {"status": "sound", **told}
+    check = checks[failed]
+    first = f", the first is item {check.apart[0]}" if check.apart else ""
+    why = f"{BROKEN[failed]}: {len(check.apart)} of {check.items} items are apart by more than rounding{first}; "
+    why += f"the largest difference is {check.largest:.3g} nats. {REMEDIES[failed].format(run=run.path)}"
+    return {"status": "broken", "why": why, **told}
 
 
 def _score(value: float | None) -> float:

@@ -93,7 +93,7 @@ class Costs:
     def memory(self, packs: Sequence[Pack]) -> Memory:
         """Return the memory of a worker of the pack that needs most of it."""
         base = self.shape.parameters() * self._item_bytes
-        if self.sweep.engine.kind == "zero" and self.sweep.engine.stage == 3:
+        if self.sweep.trained_by.kind == "zero" and self.sweep.engine.stage == 3:
             base //= self.sweep.cluster.workers
         needs = map(self._pack_bytes, dict.fromkeys(map(_kinds, packs)))
         adapters, usual, most = max(needs, key=lambda need: need[0] + need[2])

@@ -6,17 +6,20 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from orchestrator.bad_rows import BadRow, refuse
 from orchestrator.errors import InputError
 from orchestrator.files import write_bytes
 from orchestrator.splits import SplitReport, Splits, split_examples
-from orchestrator.tokens import Array, Item, TokenisedSplit, Tokenizer, tokenise, tokenizer_digest
+from orchestrator.tasks.example import RowError
+from orchestrator.texts import Tokenizer, tokenizer_digest
+from orchestrator.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise
 
 __all__ = [
     "CorruptCacheError",
@@ -32,9 +35,10 @@ __all__ = [
     "tokenise",
 ]
 
-FORMAT = 1
+FORMAT = 2  # one start for all choices of an item; nothing that a tokenizer appends
 _SPLITS = ("train", "validation", "test")
-_ARRAYS = ("tokens", "token_ends", "starts", "lengths", "choice_ends", "answers")
+_ARRAYS = ("tokens", "token_ends", "starts", "lengths", "choice_ends", "answers", "end", "appended")
+_COUNTS = ("truncated", "indistinct", "refused")
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +48,11 @@ class CorruptCacheError(InputError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where a task's tokens are; ``fingerprint`` is the sha256 of their content and belongs in a run's key."""
+    """Where a task's tokens are; ``fingerprint`` is the sha256 of their content and belongs in a run's key.
+
+    ``truncated`` and ``indistinct`` count items by split; ``appended`` are the special tokens, in words, that the
+    tokenizer puts behind every text and that were cut.
+    """
 
     task: str
     path: Path
@@ -52,23 +60,35 @@ class Prepared:
     report: SplitReport
     truncated: dict[str, int]
     indistinct: dict[str, int]
+    appended: tuple[str, ...] = ()
 
 
-def prepare(splits: Splits, tokenizer: Tokenizer, *, max_length: int, cache_dir: Path) -> Prepared:
-    """Tokenise the splits, or find them in ``cache_dir``; a damaged file there is logged and made again."""
-    key = _key(splits, tokenizer, max_length)
+def prepare(
+    splits: Splits,
+    tokenizer: Tokenizer,
+    *,
+    max_length: int,
+    cache_dir: Path,
+    chat_template: bool = False,
+    append_eos: bool = False,
+) -> Prepared:
+    """Tokenise the splits, or find them in ``cache_dir``; a damaged file there is logged and made again.
+
+    ``chat_template`` and ``append_eos`` are as in `Form`. An example that the tokenizer cannot take is a bad row:
+    `InputError`, or left out and counted where the splits say so. So are twins in your own file: choices that are
+    the same tokens.
+    """
+    form = Form(chat_template, append_eos, distinct=splits.own)
+    key = _key(splits, tokenizer, max_length, form)
     path = cache_dir / f"{splits.task}-{key[:32]}.safetensors"
     if path.exists():
         try:
-            return _prepared(splits, path, *_read(path))
+            return _prepared(splits, tokenizer, path, *_read(path))
         except CorruptCacheError as error:
             _log.warning("%s It is made again.", error)
-    tokenised = {
-        name: tokenise(examples, tokenizer, max_length, splits.places[name])
-        for name, examples in splits.by_name().items()
-    }
+    tokenised = _tokenised(splits, tokenizer, max_length, form)
     fingerprint = _write(path, tokenised)
-    return _prepared(splits, path, tokenised, fingerprint)
+    return _prepared(splits, tokenizer, path, tokenised, fingerprint)
 
 
 def load_prepared(path: Path) -> dict[str, TokenisedSplit]:
@@ -76,14 +96,55 @@ def load_prepared(path: Path) -> dict[str, TokenisedSplit]:
     return _read(path)[0]
 
 
-def _prepared(splits: Splits, path: Path, tokenised: Mapping[str, TokenisedSplit], fingerprint: str) -> Prepared:
+def _tokenised(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> dict[str, TokenisedSplit]:
+    """Return the splits in tokens without their bad rows; raise `InputError` unless those may be left out."""
+    tokenised, errors = {}, {}
+    for name, examples in splits.by_name().items():
+        refused: dict[int, RowError] = {}
+        tokenised[name] = tokenise(examples, tokenizer, max_length, form, refused)
+        errors.update({splits.places[name][index]: error for index, error in refused.items()})
+    needed = max((error.needed for error in errors.values() if isinstance(error, LongAnswerError)), default=0)
+    bad = [BadRow(place, _reason(error, needed)) for place, error in errors.items()]
+    places = (place for each in splits.places.values() for place in each)
+    refuse(bad, places, skip=splits.skip_bad_rows)
+    for name, split in tokenised.items():
+        if not len(split):
+            raise InputError(f"Task {splits.task!r}: no row of {name} is left, for {bad[0].place}: {bad[0].reason}")
+    return tokenised
+
+
+def _reason(error: RowError, needed: int) -> str:
+    """Return what is wrong with a row; where other rows need a larger max_length, the one that holds them all."""
+    more = isinstance(error, LongAnswerError) and error.needed < needed
+    return f"{error} The longest needs data.max_length={needed}." if more else str(error)
+
+
+def _prepared(
+    splits: Splits, tokenizer: Tokenizer, path: Path, tokenised: Mapping[str, TokenisedSplit], fingerprint: str
+) -> Prepared:
     truncated = {name: split.truncated for name, split in tokenised.items()}
     indistinct = {name: split.indistinct for name, split in tokenised.items()}
-    return Prepared(splits.task, path, fingerprint, splits.report, truncated, indistinct)
+    report = replace(
+        splits.report,
+        skipped=splits.report.skipped + sum(split.refused for split in tokenised.values()),
+        indistinct=sum(indistinct.values()),
+        **{name: len(split) for name, split in tokenised.items()},
+    )
+    appended = tuple(_token(tokenizer, token) for token in tokenised["train"].appended.tolist())
+    return Prepared(splits.task, path, fingerprint, report, truncated, indistinct, appended)
 
 
-def _key(splits: Splits, tokenizer: Tokenizer, max_length: int) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT, tokenizer_digest(tokenizer), max_length]).encode())
+def _token(tokenizer: Tokenizer, token: int) -> str:
+    """Return a token in words: its text, where the tokenizer tells it."""
+    spell = getattr(tokenizer, "convert_ids_to_tokens", str)
+    return str(spell(token))
+
+
+def _key(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> str:
+    template = str(getattr(tokenizer, "chat_template", None)) if form.chat_template else None
+    end = tokenizer.eos_token_id if form.append_eos else None
+    settings = [FORMAT, tokenizer_digest(tokenizer), max_length, asdict(form), template, end, splits.skip_bad_rows]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for name, examples in splits.by_name().items():
         digest.update(f"\n{name} {len(examples)}\n".encode())
         for example in examples:
@@ -93,7 +154,7 @@ def _key(splits: Splits, tokenizer: Tokenizer, max_length: int) -> str:
 
 def _tensors(tokenised: Mapping[str, TokenisedSplit]) -> dict[str, Array]:
     tensors = {f"{name}.{array}": getattr(tokenised[name], array) for name in _SPLITS for array in _ARRAYS}
-    counts = [[tokenised[name].truncated, tokenised[name].indistinct] for name in _SPLITS]
+    counts = [[getattr(tokenised[name], count) for count in _COUNTS] for name in _SPLITS]
     return {**tensors, "counts": np.array(counts, np.int64)}
 
 

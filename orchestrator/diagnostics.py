@@ -20,6 +20,7 @@ from d2lora.diagnose import base_spectra, chosen_layers, diagnose_lanes, lane_sh
 from d2lora.spectra import BaseVectors, Bounds
 from d2lora.watch import as_merged, effective_gradients, watched
 from orchestrator.engine.engine import Engine
+from orchestrator.memory import let_go
 from orchestrator.model import hidden_size
 from orchestrator.packed import Packed, Row, pack_rows
 from orchestrator.passes import pass_tokens, split_into_passes
@@ -65,11 +66,12 @@ class Diagnoses:
         try:
             return self._of_pass(rows)
         except RuntimeError as error:  # torch's, for memory and for decompositions that do not converge
-            if len(rows) > 1:
-                return {lane: one for lane in rows for one in self._tried({lane: rows[lane]}).values()}
-            _log.warning("No diagnostics for lanes %s: %s", list(rows), error)
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            return {lane: {"skipped": reason} for lane in rows}
+        let_go(self.engine.device)  # out here: within, the error still holds what the pass had made
+        if len(rows) > 1:
+            return {lane: one for lane in rows for one in self._tried({lane: rows[lane]}).values()}
+        _log.warning("No diagnostics for lanes %s: %s", list(rows), reason)
+        return {lane: {"skipped": reason} for lane in rows}
 
     @cached_property
     def _bases(self) -> dict[str, BaseVectors]:
@@ -98,10 +100,10 @@ def first_rows(items: Sequence[Item]) -> list[Row]:
     """Return the first questions with their right answers, as many as `ROWS` and `TOKENS` allow; one at least."""
     rows: list[Row] = []
     for item in items[:ROWS]:
-        ids = item.choices[item.answer]
+        ids, start = item.trained()
         if rows and (len(rows) + 1) * max(len(ids), *(len(other) for other, _ in rows)) > TOKENS:
             break
-        rows.append((ids, item.starts[item.answer]))
+        rows.append((ids, start))
     return rows
 
 

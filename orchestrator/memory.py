@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.cur
 # mallopt's options (glibc's malloc.h) and our values: what is freed stays, and up to the 32 MB that it allows at most,
 # a tensor comes from what was kept
 TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 2**25)
+
+
+FULL = "memory is full"  # of our own errors
+MARGIN = 0.05  # of a GPU's memory: gaps between blocks, and workspaces of cuBLAS and NCCL
 
 
 def keep_freed_pages() -> bool:
@@ -37,6 +42,25 @@ def _glibc() -> Any:
     return libc if hasattr(libc, "mallopt") else None
 
 
+def let_go(device: torch.device) -> None:
+    """Free what is no longer named, in circles too, and on a GPU give back the blocks that its allocator keeps."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that a device, or this machine, has no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's, on a CPU
+
+
+def is_about_memory(text: str) -> bool:
+    """Tell whether the words of an error, which may be another process's, say that memory was full."""
+    return any(words in text for words in ("OutOfMemoryError", "can't allocate memory", FULL))
+
+
 def reset_peak(device: torch.device) -> None:
     """Start to watch anew."""
     if device.type == "cuda":
@@ -48,6 +72,13 @@ def reset_peak(device: torch.device) -> None:
         CLEAR.write_text("5")  # Linux: the high-water mark becomes what is held now
 
 
+def held_bytes(device: torch.device) -> int:
+    """Return the bytes that this process holds now."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)
+
+
 def peak_bytes(device: torch.device) -> int:
     """Return the most bytes held since `reset_peak`; what is held now, where the system does not tell."""
     if device.type == "cuda":
@@ -55,13 +86,18 @@ def peak_bytes(device: torch.device) -> int:
     if STATUS.exists():
         high = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(high.split()[1]) * 1024
-    return int(psutil.Process().memory_info().rss)
+    return held_bytes(device)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return what this machine, or the container's limit, still has for new tensors."""
+    """Return what this machine, or the container's limit, still has for new tensors.
+
+    On a GPU without the blocks that the allocator has kept, which it would use first, and less a `MARGIN`.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        let_go(device)
+        free, whole = torch.cuda.mem_get_info(device)
+        return max(0, int(free - MARGIN * whole))
     free = int(psutil.virtual_memory().available)
     if LIMIT.exists() and (limit := LIMIT.read_text().strip()).isdigit():
         free = min(free, int(limit) - int(USED.read_text()))

@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from d2lora import match_targets
 from orchestrator.errors import InputError
-from orchestrator.spec import targets_of
 
 if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would look for accelerators and say so
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SHARD = "2GB"  # of a saved model: a file is in host memory twice while it is written
 
 
 def quiet() -> None:
@@ -28,43 +27,49 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
+def has_architecture(model_type: Any) -> bool:
+    """Return whether transformers itself has this kind of causal language model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
 def load_tokenizer(path: Path) -> Any:
-    """Return the model's tokenizer."""
+    """Return the model's tokenizer; code that its repository brings is not run."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # whatever the tokenizer's own code raises on files that it cannot use
+        raise InputError(
+            f"{path} has no tokenizer that can be read: {type(error).__name__}: {shorten(str(error), 200)}. Put the "
+            "tokenizer's files, tokenizer.json and tokenizer_config.json, beside the weights."
+        ) from error
 
 
-def check_targets(path: Path, targets: str) -> dict[str, tuple[int, int]]:
-    """Return the targets' layers with their (out, in) features, from the config alone.
+def sketch(path: Path) -> nn.Module:
+    """Return the model that the config.json at ``path`` describes, without weights.
 
-    InputError if the config is not that of a causal language model, or none match.
+    InputError if the config is not that of a causal language model.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+            model = AutoModelForCausalLM.from_config(_config(path), trust_remote_code=False)
     except Exception as error:  # whatever the architecture's own code raises on values that it cannot use
         raise InputError(
             f"{path} holds no causal language model that can be built from its config.json: {type(error).__name__}: "
             f"{shorten(str(error), 300)}"
         ) from error
-    try:
-        names = match_targets(model, targets_of(targets))
-    except ValueError as error:
-        raise InputError(f"targets={targets!r}: {error}") from None
-    head = [name for name in names if model.get_submodule(name) is model.get_output_embeddings()]
-    if head:
-        raise InputError(
-            f"targets={targets!r} names the head, {head[0]}: it gets tokens of answers alone, not the rows of "
-            "lanes, and cannot be adapted. Name the layers instead, for example attention+mlp."
-        )
-    layers = ((name, model.get_submodule(name)) for name in names)
-    return {name: (layer.out_features, layer.in_features) for name, layer in layers}
+    assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker: the door has no types
+    return model
+
+
+def _config(path: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
 def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -133,6 +138,19 @@ def shorten_model(model: nn.Module, layers: int) -> float:
     return len(blocks) / layers
 
 
+@contextmanager
+def first_layers(model: nn.Module, layers: int) -> Iterator[None]:
+    """Within: the model has only its first ``layers`` blocks, if its blocks are in ``base_model.layers``."""
+    decoder: Any = model.base_model
+    blocks = getattr(decoder, "layers", None)
+    shorten_model(model, layers)
+    try:
+        yield
+    finally:
+        if blocks is not None:
+            decoder.layers = blocks
+
+
 def hidden_size(model: nn.Module) -> int:
     """Return the length of a token's vector."""
     config: Any = model.config
@@ -142,7 +160,7 @@ def hidden_size(model: nn.Module) -> int:
 def save_model(model: nn.Module, base: Path, place: Path) -> None:
     """Write ``model`` and the base's tokenizer as a plain Hugging Face directory."""
     quiet()
-    model.save_pretrained(place)  # type: ignore[operator]
+    model.save_pretrained(place, max_shard_size=SHARD)  # type: ignore[operator]
     load_tokenizer(base).save_pretrained(place)
 
 

@@ -18,6 +18,7 @@ from torch import nn
 import d2lora
 from orchestrator.adapter_files import save_adapter
 from orchestrator.data import load_prepared
+from orchestrator.deterministic import deterministic
 from orchestrator.diagnostics import Diagnoses, Diagnosis
 from orchestrator.engine.engine import Engine
 from orchestrator.files import write_json, write_lines
@@ -28,7 +29,7 @@ from orchestrator.memory import keep_freed_pages
 from orchestrator.model import DTYPES, enable_checkpointing, load_model
 from orchestrator.plan import Pack, PlannedRun
 from orchestrator.results import Attempt, FencedError, RunFolder
-from orchestrator.score import Scored, accuracy, accuracy_norm, mean_loss, score_items
+from orchestrator.score import Scored, accuracy, accuracy_norm, count_ties, mean_loss, score_items
 from orchestrator.shortcuts import NONE, Shortcuts, take
 from orchestrator.spec import EngineSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
@@ -78,7 +79,8 @@ def train_pack(job: PackJob, device: torch.device) -> None:
     committed.
     """
     keep_freed_pages()
-    _Trainer(job, device).train()
+    with deterministic(job.engine.deterministic):
+        _Trainer(job, device).train()
 
 
 def forget_base() -> None:
@@ -245,6 +247,7 @@ class _Trainer:
             | {
                 "accuracy": accuracy(test),
                 "accuracy_norm": accuracy_norm(test),
+                "ties": count_ties(test),
                 "validation_accuracy": accuracy(validation),
                 "eval_loss": mean_loss(test),
                 "train_loss": lane.losses[-1],
@@ -315,6 +318,7 @@ def _given_up_if_fenced() -> Iterator[None]:
 METRICS = (
     "accuracy",
     "accuracy_norm",
+    "ties",
     "validation_accuracy",
     "eval_loss",
     "train_loss",
@@ -325,8 +329,9 @@ METRICS = (
 
 
 def prediction_rows(scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    """Return the rows of a predictions file: one an evaluation item."""
+    """Return the rows of a predictions file: one an evaluation item; ``tied`` is there where a tie decided."""
     return [
         {"index": index, "answer": one.answer, "predicted": one.predicted, "scores": list(one.scores)}
+        | ({"tied": one.tied} if one.tied > 1 else {})
         for index, one in enumerate(scored)
     ]

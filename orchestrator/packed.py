@@ -87,14 +87,16 @@ def pack_items(items: Sequence[Item]) -> Packed:
     for row, item in enumerate(items):
         prompt = prefix_length(item)
         ids, segments, positions = list(item.choices[0][:prompt]), [0] * prompt, list(range(prompt))
-        for choice, start in zip(item.choices, item.starts, strict=True):
-            begin = len(ids)
-            for place in range(start, len(choice)):  # the first answer token may follow the prompt itself
-                where.append(row * longest + (begin + place - 1 - prompt if place > prompt else prompt - 1))
-            wanted += choice[start:]
-            owner += [answers] * (len(choice) - start)
-            ids += choice[prompt:]
-            segments += [answers + 1] * (len(choice) - prompt)
+        for choice in item.choices:
+            begin, answer = row * longest + len(ids), choice[prompt:]
+            where += [
+                row * longest + prompt - 1,
+                *range(begin, begin + len(answer) - 1),
+            ]  # the prompt predicts the first
+            wanted += answer
+            owner += [answers] * len(answer)
+            ids += answer
+            segments += [answers + 1] * len(answer)
             positions += range(prompt, len(choice))
             answers += 1
         for tensor_BT, values in ((ids_BT, ids), (segments_BT, segments), (positions_BT, positions)):
@@ -104,12 +106,8 @@ def pack_items(items: Sequence[Item]) -> Packed:
 
 
 def prefix_length(item: Item) -> int:
-    """Return how many tokens all choices share; at least one, and none of an answer."""
-    shared = min(item.starts)
-    for other in item.choices[1:]:
-        differs = (i for i in range(min(shared, len(other))) if other[i] != item.choices[0][i])
-        shared = next(differs, min(shared, len(other)))
-    return shared
+    """Return how many tokens all choices share: those before their answers, which start at one place; at least one."""
+    return item.starts[0]
 
 
 def shared_length(item: Item) -> int:

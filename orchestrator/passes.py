@@ -5,16 +5,30 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 
-PASS_VALUES = {"cpu": 3 * 2**17, "cuda": 2**27}
-"""Numbers in one hidden state of a pass, tokens times hidden size, by kind of device.
+CPU_VALUES = 3 * 2**17
+"""Numbers in one hidden state of a pass on a CPU, tokens times hidden size.
 
-There matrix products are as fast as they get; on a CPU a tensor of a pass, 1.5 MB, stays in its cache.
+A tensor of a pass, 1.5 MB, stays in its cache, and matrix products are as fast as they get.
 """
+GPU_VALUES = 2**27  # the most on a GPU: beyond it products are no faster, and what is in flight only costs memory
+FIRST_TOKENS = 2048  # of a pass on a GPU before one was measured
+FILLED = 0.8  # of a GPU's free memory that passes may take: lanes of other lengths come later
 
 
-def pass_tokens(wanted: int | str, device: str, hidden: int) -> int:
-    """Return how many tokens a pass holds at most: as the recipe says, or what suits the device."""
-    return PASS_VALUES.get(device, PASS_VALUES["cuda"]) // hidden if wanted == "auto" else int(wanted)
+def pass_tokens(
+    wanted: int | str, device: str, hidden: int, bytes_per_token: float | None = None, free: int = 0
+) -> int:
+    """Return how many tokens a pass holds at most: as the recipe says, or what suits the device.
+
+    On a GPU memory decides: ``bytes_per_token`` is what a pass was measured to need, and ``free`` what there is.
+    """
+    if wanted != "auto":
+        return int(wanted)
+    if device == "cpu":
+        return CPU_VALUES // hidden
+    if bytes_per_token is None:
+        return FIRST_TOKENS
+    return max(1, min(GPU_VALUES // hidden, int(FILLED * free / max(bytes_per_token, 1.0))))
 
 
 def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:

@@ -10,13 +10,16 @@ import numpy as np
 
 from orchestrator.base_look import look_at_base
 from orchestrator.base_source import Base, resolve_base
+from orchestrator.base_targets import left_out, target_layers
+from orchestrator.base_told import told_of_files
 from orchestrator.budget import trained_parameters, within_budget
 from orchestrator.data import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
-from orchestrator.model import check_targets, load_tokenizer
+from orchestrator.model import load_tokenizer, sketch
 from orchestrator.places import resolve
 from orchestrator.shortcuts import Shortcuts
 from orchestrator.spec import SweepSpec, TaskSpec
 from orchestrator.tasks import make_task
+from orchestrator.wording import count
 
 Say = Callable[[str], None]
 
@@ -55,11 +58,20 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
 
     data = {task.name: _examples(task, sweep) for task in sweep.tasks}
     base = resolve_base(sweep.model, cache / "models", progress)
-    sweep = _fitted(sweep, base.path)
+    for line in told_of_files(base, sweep.dtype):
+        say(line)
+    sweep = _fitted(sweep, base.path, say)
     tokenizer = load_tokenizer(base.path)
     prepared = {}
     for name, splits in data.items():
-        prepared[name] = prepare(splits, tokenizer, max_length=sweep.data.max_length, cache_dir=cache / "data")
+        prepared[name] = prepare(
+            splits,
+            tokenizer,
+            max_length=sweep.data.max_length,
+            cache_dir=cache / "data",
+            chat_template=sweep.data.chat_template,
+            append_eos=sweep.data.append_eos,
+        )
         say(_describe(prepared[name]))
     loaded = {name: load_prepared(one.path) for name, one in prepared.items()}
     rows = {name: TokenisedSplit.join(list(splits.values())) for name, splits in loaded.items()}
@@ -98,11 +110,14 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
     )
 
 
-def _fitted(sweep: SweepSpec, base: Path) -> SweepSpec:
+def _fitted(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
     """Return the sweep within its budget; refuse targets that match nothing and ranks that do not fit."""
-    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {
-        targets: check_targets(base, targets) for targets in {method.targets for method in sweep.methods}
-    }
+    model = sketch(base)
+    targets = dict.fromkeys(method.targets for method in sweep.methods)
+    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {one: target_layers(model, one) for one in targets}
+    for one in targets:
+        for line in left_out(model, one):
+            say(line)
     sweep = within_budget(sweep, layers.__getitem__)
     for method in sweep.methods:
         trained_parameters(method, layers[method.targets])
@@ -117,8 +132,17 @@ def _describe(prepared: Prepared) -> str:
         f"{report.leaked} train rows that are in test left out" if report.leaked else "",
         f"{report.skipped} bad rows left out" if report.skipped else "",
         f"{cut} prompts cut to data.max_length" if cut else "",
+        f"{report.indistinct} with choices that are the same tokens to the base" if report.indistinct else "",
+        _appended(prepared),
     ]
     told = "; ".join(note for note in notes if note)
     return f"{prepared.task}: {report.train} train, {report.validation} validation, {report.test} test rows" + (
         f" ({told})" if told else ""
     )
+
+
+def _appended(prepared: Prepared) -> str:
+    """Return a note on the special tokens that the tokenizer puts behind every text."""
+    if not prepared.appended:
+        return ""
+    return f"{count(len(prepared.appended), 'token')} cut from the end of every text: {' '.join(prepared.appended)}"

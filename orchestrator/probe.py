@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 import d2lora
+from orchestrator import memory as of_this_process
 from orchestrator.batches import draw_batches
 from orchestrator.data import load_prepared
 from orchestrator.engine.plain import PlainEngine
+from orchestrator.errors import RunError
 from orchestrator.lanes import lane_of_run
-from orchestrator.memory import free_bytes, keep_freed_pages, peak_bytes, reset_peak
-from orchestrator.model import DTYPES, enable_checkpointing, hidden_size, load_model, shorten_model
+from orchestrator.memory import keep_freed_pages, let_go, out_of_memory
+from orchestrator.model import DTYPES, enable_checkpointing, first_layers, hidden_size, load_model, shorten_model
+from orchestrator.pass_size import MemoryReader
 from orchestrator.passes import pass_tokens
 from orchestrator.plan import PlannedRun
 from orchestrator.shortcuts import NONE, Shortcuts, take
 from orchestrator.spec import EngineSpec, OptimSpec, targets_of
 from orchestrator.tokens import Item
 from orchestrator.train import LanePlan, train_lanes
-from orchestrator.widths import Point, best_width, extended, worth_doubling
+from orchestrator.widths import Point, best_width, extended, whole_bytes, worth_doubling
 
-LAYERS = 4  # of the base that are measured: time and memory grow with layers on a line
+LAYERS = 4  # of the base that are measured: time grows with layers
+FEWER = 2  # that are measured too where LAYERS stand for more: memory is on the line through both
 SHARE = 0.02  # of a sweep's time that its probe may take
 SEEDS = 4  # whose batches the lanes of a measurement get in turn
 SECONDS = 3.0  # that a task's probe may take however short the sweep
@@ -80,8 +84,9 @@ class _Probe:
         items: Sequence[Item],
         engine: EngineSpec,
         device: torch.device,
+        memory: MemoryReader = of_this_process,
     ) -> None:
-        self.model, self.times, self.runs, self.device = model, times, runs, device
+        self.model, self.times, self.runs, self.device, self.memory = model, times, runs, device, memory
         self.tokens = engine.pass_tokens
         self.typical, self.longest = _batches(items, runs[0].spec.optim, runs[0].spec.task.name)
         self.steps = LanePlan.of("", items, 0, 0.0, runs[0].spec.optim).steps
@@ -90,20 +95,28 @@ class _Probe:
 
     def width(self, job: ProbeJob, left_out: int) -> int:
         """Measure widths until a wider pack cannot pay, does not fit, or would take too long; then go by the line."""
-        gc.collect()
+        let_go(self.device)
         runs, trainers = self._share(job)
-        reset_peak(self.device)
-        idle, begin = peak_bytes(self.device), time.monotonic()
+        self.memory.reset_peak(self.device)
+        idle, begin = self.memory.peak_bytes(self.device), time.monotonic()
         # on a GPU a worker is alone; on CPUs it shares what there is, of which this process holds some already
         sharing = 1 if self.device.type == "cuda" else job.trainers * job.workers
-        limit = (free_bytes(self.device) + idle) // sharing - left_out
-        points = [self._point(1, idle)]
+        limit = (self.memory.free_bytes(self.device) + idle) // sharing - left_out
+        first = self._tried(1, idle)
+        if first is None:  # in training its passes are cut (`pass_size`)
+            return 1
+        self._fit_passes(first, idle, limit)
+        points = [first]
         most = max(1, -(-runs // trainers))
         allowed = max(SECONDS, SHARE * points[0].seconds * self.steps * len(self.runs) / trainers)
         while worth_doubling(points, most_lanes=most, most_bytes=limit, idle_bytes=idle):
             if 3 * (time.monotonic() - begin) > allowed:  # the next takes twice as long as all before it
                 break
-            points.append(self._point(2 * points[-1].lanes, idle))
+            point = self._tried(2 * points[-1].lanes, idle)
+            if point is None:
+                most = points[-1].lanes
+                break
+            points.append(point)
         points = extended(points, fill=self._fill(), most_lanes=most, most_bytes=limit)
         start = self.start_seconds * self.times
         return best_width(points, runs=runs, trainers=trainers, start_seconds=start, steps=self.steps)
@@ -125,18 +138,54 @@ class _Probe:
         tokens = min(self.optim.micro_batch, len(batch)) * max(map(_length, batch))
         return max(1, pass_tokens(self.tokens, self.device.type, hidden_size(self.model)) // tokens)
 
+    def _fit_passes(self, first: Point, idle: int, limit: int) -> None:
+        """Say how many tokens a pass holds on a GPU, as training will, from what one lane has needed."""
+        if self.device.type == "cpu" or self.tokens != "auto":
+            return
+        (batch,) = self.longest
+        tokens = min(self.optim.micro_batch, len(batch)) * max(map(_length, batch))
+        each = (first.bytes - idle) / tokens
+        self.tokens = pass_tokens("auto", self.device.type, hidden_size(self.model), each, limit - idle)
+
+    def _tried(self, lanes: int, idle: int) -> Point | None:
+        """Return what so many lanes cost, or None where memory has no room for them: fewer may well fit."""
+        try:
+            return self._point(lanes, idle)
+        except (RuntimeError, MemoryError) as error:
+            full = isinstance(error, RunError) or out_of_memory(error)
+            if not full:
+                raise
+        let_go(self.device)  # out here: within, the error still holds what the step had made
+        return None
+
     def _point(self, lanes: int, idle: int) -> Point:
+        with self._lanes(lanes) as engine:
+            held = self._held(engine, lanes, idle)
+            seconds = min(self._step(engine, lanes, self.typical) for _ in range(2))
+        if self.times > 1:
+            with first_layers(self.model, FEWER), self._lanes(lanes) as engine:
+                fewer = self._held(engine, lanes, idle)
+            held = whole_bytes(fewer, held, (FEWER, LAYERS), round(self.times * LAYERS))
+        return Point(lanes, self.times * seconds, idle + held)
+
+    @contextmanager
+    def _lanes(self, lanes: int) -> Iterator[PlainEngine]:
+        """Within: the model has so many lanes, of runs from all over the plan."""
         begin = time.perf_counter()
         chosen = [self.runs[index * len(self.runs) // lanes] for index in range(lanes)]
         d2lora.attach_lanes(self.model, [lane_of_run(run) for run in chosen], targets_of(chosen[0].spec.method.targets))
-        engine = PlainEngine(self.model, lanes, self.optim, self.device)
-        self.start_seconds = time.perf_counter() - begin
-        reset_peak(self.device)
+        try:
+            engine = PlainEngine(self.model, lanes, self.optim, self.device)
+            self.start_seconds = time.perf_counter() - begin
+            yield engine
+        finally:
+            d2lora.detach(self.model)
+
+    def _held(self, engine: PlainEngine, lanes: int, idle: int) -> int:
+        """Return the most bytes that a step with the longest rows holds beside the idle model."""
+        self.memory.reset_peak(self.device)
         self._step(engine, lanes, self.longest)
-        held = peak_bytes(self.device) - idle
-        seconds = min(self._step(engine, lanes, self.typical) for _ in range(2))
-        d2lora.detach(self.model)
-        return Point(lanes, self.times * seconds, idle + round(self.times * held))
+        return self.memory.peak_bytes(self.device) - idle
 
     def _step(self, engine: PlainEngine, lanes: int, batches: Sequence[Sequence[Item]]) -> float:
         """Return the seconds of one optimizer step in which the lanes have these batches in turn."""
@@ -160,8 +209,8 @@ def _bytes(model: torch.nn.Module) -> int:
 def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[list[Item]], list[list[Item]]]:
     """Return the batches of `SEEDS` seeds at the step where the first one's longest row is of median length.
 
-    And, as the second, the one batch that has the longest row of that seed. At one step the seeds' rows are of one
-    bucket of lengths, as those of a pack's lanes are.
+    And, as the second, the one batch that has the longest row of that seed. At one step the seeds' rows are of
+    different lengths, as those of a pack's lanes are.
     """
     lengths = [_length(item) for item in items]
     drawn = [
@@ -174,4 +223,4 @@ def _batches(items: Sequence[Item], optim: OptimSpec, task: str) -> tuple[list[l
 
 
 def _length(item: Item) -> int:
-    return len(item.choices[item.answer])
+    return len(item.trained()[0])

@@ -23,6 +23,7 @@ def describe(spec: SweepSpec, command: str, ready: Ready, runs: Sequence[Planned
         "name": spec.name,
         "command": command,
         "recipe": spec.model_dump(),
+        "engine": spec.trained_by.model_dump() | {"dtype": spec.dtype, "gpu": bool(spec.cluster.gpus_per_worker)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "commit": commit(Path(__file__).parent),
         "base": ready.base.fingerprint,

@@ -68,6 +68,7 @@ def render_report(
 ) -> str:
     """Return the page as text; ``curves`` by task."""
     chance = sweep.get("chance") or {}
+    broken = {task: one.get("why") for task, one in sorted(champions.items()) if one.get("status") == "broken"}
     return (
         _environment()
         .get_template(TEMPLATE)
@@ -82,7 +83,8 @@ def render_report(
                 _section(task, found, rows, chance.get(task), summary["reference"])
                 for task, found in summary["tasks"].items()
             ],
-            champions=[_champion(task, champions[task]) for task in sorted(champions)],
+            champions=[_champion(task, champions[task]) for task in sorted(champions) if task not in broken],
+            broken=broken,
             lost=[_lost(row) for row in rows if row["status"] not in DONE],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
             seeds=sorted({row["seed"] for row in rows}),

@@ -21,6 +21,7 @@ from typing import Any
 
 from orchestrator.errors import RunError
 from orchestrator.files import make_folder, read_json, read_lines, sha256_of, sync_folder, write_json
+from orchestrator.spec import FORMAT
 
 COMMITTED, DIVERGED, STOPPED = "COMMITTED.json", "DIVERGED.json", "STOPPED.json"
 DONE = ("committed", "dropped", "stopped")  # of a row's statuses, those of which nothing is left to do or to mend
@@ -50,7 +51,7 @@ class RunFolder:
                 raise FencedError(f"{self.path} is {self.ended()} already.")
             number = max(self._attempts(), default=0) + 1
             (self.path / f"attempt-{number}").mkdir()
-            write_json(self.path / "run.json", dict(spec))
+            write_json(self.path / "run.json", {"format": FORMAT, **spec})
         return Attempt(self, number)
 
     def ended(self) -> str | None:
@@ -212,6 +213,12 @@ def _seal(manifest: Mapping[str, Any]) -> str:
     """Return the sha256 of a manifest's content, without the seal itself."""
     content = {key: value for key, value in manifest.items() if key != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def runs_of_other_formats(folder: Path) -> int:
+    """Return how many run folders of a sweep's folder hold results of another format than this version's."""
+    specs = (read_json(file) for file in folder.glob("runs/*/run.json"))
+    return sum(isinstance(spec, dict) and spec.get("format", 1) != FORMAT for spec in specs)
 
 
 def _unsealed(path: Path) -> dict[str, Any]:

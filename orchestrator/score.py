@@ -11,6 +11,7 @@ import torch
 from d2lora import held_factors, lane_rows
 from orchestrator.engine.engine import Scorer
 from orchestrator.packed import pack_choices, pack_items, shared_length
+from orchestrator.ties import best_choice
 from orchestrator.tokens import Item
 
 TOKEN_BUDGET = 8192  # tokens of a scoring batch over all lanes: enough to fill two cores, little enough to fit
@@ -18,12 +19,13 @@ TOKEN_BUDGET = 8192  # tokens of a scoring batch over all lanes: enough to fill 
 
 @dataclass(frozen=True)
 class Scored:
-    """One item: the log-likelihood of each choice, in nats, and what that predicts."""
+    """One item: the log-likelihood of each choice, in nats, and what that predicts; ``tied`` choices share the best."""
 
     scores: tuple[float, ...]
     predicted: int
     predicted_norm: int
     answer: int
+    tied: int = 1
 
 
 Batch = dict[int, list[tuple[int, Item]]]  # lane -> (number of the item, the item)
@@ -65,6 +67,11 @@ def accuracy(scored: Sequence[Scored]) -> float:
 def accuracy_norm(scored: Sequence[Scored]) -> float:
     """Return the share of items whose most likely choice a character is right."""
     return sum(one.predicted_norm == one.answer for one in scored) / len(scored)
+
+
+def count_ties(scored: Sequence[Scored]) -> int:
+    """Return the number of items of which several choices have exactly the best score."""
+    return sum(one.tied > 1 for one in scored)
 
 
 def mean_loss(scored: Sequence[Scored]) -> float:
@@ -110,4 +117,5 @@ def _score(engine: Scorer, batch: Batch, lanes: int, share: bool) -> Iterator[tu
 
 def _scored(item: Item, scores: Sequence[float]) -> Scored:
     norm = [score / max(1, length) for score, length in zip(scores, item.lengths, strict=True)]
-    return Scored(tuple(scores), scores.index(max(scores)), norm.index(max(norm)), item.answer)
+    predicted, tied = best_choice(scores, item)
+    return Scored(tuple(scores), predicted, best_choice(norm, item)[0], item.answer, tied)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from orchestrator import attention
-from orchestrator.answers import AnswerModel, distance, tolerance
-from orchestrator.errors import InputError
-from orchestrator.packed import Packed, pack_choices, pack_items, pack_rows
+from orchestrator.packed import Packed, pack_items, pack_rows
+from orchestrator.plain_logits import Plain
 from orchestrator.tokens import Array, Item, TokenisedSplit
 from orchestrator.windows import shortest_window
 
-RANDOM_ITEMS = 3  # of each task, beside the one with its longest row
-WORK = 2e13  # tokens times parameters that trying may take: minutes on a slow processor
+RANDOM_ITEMS = 2  # of each task, beside the one with its longest row
+WORK = 5e11  # tokens times parameters that trying others than the longest row may take: seconds on eight cores
 CPU = torch.device("cpu")
 
 
@@ -46,15 +44,13 @@ def choose_shortcuts(model: nn.Module, tasks: Mapping[str, TokenisedSplit], bloc
     logits where answers are differ from those that it gives of a whole row. Its attention is left as it was.
     """
     limit, longest = shortest_window(model.config), max(map(longest_row, tasks.values()))
-    items = chosen_items(tasks, sum(one.numel() for one in model.parameters()))
-    wanted = [_plainly(model, item) for item in items]
-    _refuse_other_answers(model, items, wanted)
+    plain = Plain(model, chosen_items(tasks, sum(one.numel() for one in model.parameters())))
     if longest > limit:
         looks = f"some layers look back {limit:g} tokens" if limit else "some layers carry a state from token to token"
         share = padded = f"{looks}, and the longest row has {longest}"
     else:
-        share = _why_not(lambda: _farthest(model, pack_items, items, wanted), _limit(model))
-        padded = _why_no_blocks(model, items, wanted) if blocks else ""
+        share = plain.why_not(pack_items)
+        padded = _why_no_blocks(plain) if blocks else ""
     told = [f"every choice is computed with a prompt of its own: {share}"] if share else []
     told += [f"rows of a pass are padded to one length: {padded}"] if padded and blocks else []
     return Shortcuts(not share, blocks and not padded, tuple(told))
@@ -78,7 +74,10 @@ def longest_row(items: TokenisedSplit) -> int:
 
 
 def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[Item]:
-    """Return each task's item with its longest row, the longest of all first, then random ones, within `WORK`."""
+    """Return each task's item with its longest row, the longest of all first, then random ones, within `WORK`.
+
+    Of each the longest choice and another one: two show what a prompt that they share does.
+    """
     longest = [items[_longest_item(items)] for items in sorted(tasks.values(), key=longest_row, reverse=True)]
     draw = np.random.default_rng(0)
     others = [
@@ -86,12 +85,24 @@ def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[I
         for items in tasks.values()
         for place in draw.choice(len(items), min(RANDOM_ITEMS, len(items)), replace=False)
     ]
-    chosen, work = longest[:1], 0.0
-    for item in [*longest[1:], *others]:
-        work += 3.0 * sum(map(len, item.choices)) * parameters  # alone, together and shared
+    chosen, work = [_of_two(longest[0])], 0.0
+    for item in map(_of_two, [*longest[1:], *others]):
+        work += 4.0 * sum(map(len, item.choices)) * parameters  # alone, together, shared and in blocks
         if work <= WORK:
             chosen.append(item)
     return chosen
+
+
+def _of_two(item: Item) -> Item:
+    """Return the item with its two longest choices alone."""
+    kept = sorted(range(len(item.choices)), key=lambda one: -len(item.choices[one]))[:2]
+    return replace(
+        item,
+        choices=tuple(item.choices[one] for one in kept),
+        starts=tuple(item.starts[one] for one in kept),
+        lengths=tuple(item.lengths[one] for one in kept),
+        answer=0,
+    )
 
 
 def _lengths(items: TokenisedSplit) -> Array:
@@ -102,77 +113,19 @@ def _longest_item(items: TokenisedSplit) -> int:
     return int(np.searchsorted(items.choice_ends, _lengths(items).argmax(), side="right"))
 
 
-def _plainly(model: nn.Module, item: Item) -> Tensor:
-    """Return the logits (A, V) of each choice by itself, of the model's own forward over its whole row."""
-    device = next(model.parameters()).device
-    parts = []
-    for ids, start in zip(item.choices, item.starts, strict=True):
-        try:
-            with torch.no_grad():
-                logits_TV = model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0]
-        except Exception as error:  # whatever the architecture's own code raises on a row that it cannot take
-            raise InputError(
-                f"{type(model).__name__} cannot compute a row of {len(ids)} tokens: {type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else ''} Lower data.max_length if shorter rows would do, "
-                "or take another base."
-            ) from error
-        parts.append(logits_TV[start - 1 : len(ids) - 1].float())
-    return torch.cat(parts)
-
-
-def _refuse_other_answers(model: nn.Module, items: Sequence[Item], wanted: Sequence[Tensor]) -> None:
-    reason = _why_not(lambda: _farthest(model, pack_choices, items, wanted), _limit(model))
-    if reason:
-        raise InputError(
-            f"{type(model).__name__} does not give the logits of an answer without those of its whole row "
-            f"({reason}). This architecture is not supported; take another base."
-        )
-
-
-def _why_no_blocks(model: nn.Module, items: Sequence[Item], wanted: Sequence[Tensor]) -> str:
+def _why_no_blocks(plain: Plain) -> str:
     """Return why the model computes something else of one row in which all choices follow one another, if it does."""
-    config: Any = model.config
+    config: Any = plain.model.config
     before = config._attn_implementation
-    if before != attention.PLAIN or not attention.can_be_chosen(model):
+    if before != attention.PLAIN or not attention.can_be_chosen(plain.model):
         return f"its attention ({before}) cannot be exchanged"
-
-    def far() -> float:
-        attention.use(model, attention.IN_BLOCKS)
-        return _farthest(model, _pack_in_blocks, items, wanted)
-
     try:
-        return _why_not(far, _limit(model))
+        return plain.why_not(_pack_in_blocks, lambda: attention.use(plain.model, attention.IN_BLOCKS))
     finally:
-        attention.use(model, before)
+        attention.use(plain.model, before)
 
 
 def _pack_in_blocks(items: Sequence[Item]) -> Packed:
     """Return all choices in one row, every other one with a token of padding: so lengths differ, whatever the items."""
     rows = [row for item in items for row in zip(item.choices, item.starts, strict=True)]
     return pack_rows(rows, [len(ids) + place % 2 for place, (ids, _) in enumerate(rows)])
-
-
-def _farthest(
-    model: nn.Module, pack: Callable[[Sequence[Item]], Packed], items: Sequence[Item], wanted: Sequence[Tensor]
-) -> float:
-    """Return the largest `distance` of any two items, packed together, from the wanted logits; NaN if any is NaN."""
-    device = next(model.parameters()).device
-    far = []
-    for begin in range(0, len(items), 2):
-        packed, wanted_AV = pack(items[begin : begin + 2]), torch.cat(list(wanted[begin : begin + 2]))
-        with torch.no_grad():
-            far.append(distance(AnswerModel(model)(*packed.inputs(device)), wanted_AV))
-    return max(far, key=lambda one: math.inf if math.isnan(one) else one)
-
-
-def _limit(model: nn.Module) -> float:
-    return tolerance(next(model.parameters()).dtype)
-
-
-def _why_not(far: Callable[[], float], limit: float) -> str:
-    """Return why logits may not be computed so: they differ, or the architecture's code raises; else nothing."""
-    try:
-        found = far()
-    except Exception as error:  # whatever code that knows nothing of it makes of it: that is an answer
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return "" if found <= limit else f"logits would differ by {found:.2g} of their norm"

@@ -22,6 +22,9 @@ TARGET_SETS = {
 }
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+FORMAT = 2
+"""The format of results, part of every run's key: raised where the same run comes out otherwise than before (ADR 2)."""
+HALVES = ("float16", "fp16", "half", "f16")
 KEYS_OF_SEARCH = {
     "racing": ("alpha", "first", "resolve"),
     "tpe": ("trials", "batch", "seed"),
@@ -47,6 +50,17 @@ class ModelSpec(Frozen):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     targets: str = "attention"
 
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_half(cls, dtype: Any) -> Any:
+        """Refuse float16 with the types that take its place: bases stored in it are common."""
+        if isinstance(dtype, str) and dtype.removeprefix("torch.") in HALVES:
+            raise ValueError(
+                f"{dtype} ends at 65,504, beyond which training breaks; a base that is stored in it is trained in "
+                "bfloat16 (dtype: bfloat16, as large), or in float32 (dtype: float32, twice as large, exact)."
+            )
+        return dtype
+
     @field_validator("targets", mode="before")
     @classmethod
     def _joined(cls, targets: Any) -> Any:
@@ -67,15 +81,30 @@ class ModelSpec(Frozen):
 
 
 class TaskSpec(Frozen):
-    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns."""
+    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns.
+
+    ``choices`` is one column of lists, or the columns of single choices; answers that are numbers count from
+    ``answer_base`` (0 by default; if it is given, digits written as text are numbers too).
+    """
 
     name: Annotated[str, Field(pattern=NAME)]
     path: str | None = None
     test: str | None = None
     train: str | None = None
     question: str = "question"
-    choices: str = "choices"
+    choices: str | list[str] = "choices"
     answer: str = "answer"
+    answer_base: Literal[0, 1] | None = None
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _columns(cls, choices: Any) -> Any:
+        """Refuse anything but a column or a list of columns, in one sentence for both."""
+        texts = isinstance(choices, list) and all(isinstance(one, str) for one in choices)
+        several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
+        if not several and not isinstance(choices, str):
+            raise ValueError(f"{choices!r} is neither a column nor a list of different columns: [option_a, option_b].")
+        return choices
 
 
 class MethodSpec(Frozen):
@@ -96,7 +125,11 @@ class MethodSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them."""
+    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them.
+
+    ``chat_template`` asks in a user turn of the base's own template; ``append_eos`` trains the answer's end as well,
+    which is never scored (docs/prompts.md).
+    """
 
     train_samples: Positive | None = 5000
     validation_samples: Positive | None = None
@@ -105,6 +138,8 @@ class DataSpec(Frozen):
     mirror: str | None = None
     bad_rows: Literal["error", "skip"] = "error"
     split_seed: int = 0
+    chat_template: bool = False
+    append_eos: bool = False
 
 
 class OptimSpec(Frozen):
@@ -141,14 +176,23 @@ class OptimSpec(Frozen):
 class EngineSpec(Frozen):
     """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory.
 
-    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md).
+    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md). ``deterministic`` lets
+    a GPU use only kernels that give the same bits each time, which are slower.
     """
 
-    kind: Literal["zero", "plain"] = "zero"
+    kind: Literal["auto", "zero", "plain"] = "auto"
     stage: Annotated[int, Field(ge=0, le=3)] = 2
     gradient_checkpointing: bool = False
     pass_tokens: Positive | Literal["auto"] = "auto"  # noqa: S105 - no password: tokens of text
     diagnostics: bool = True
+    deterministic: bool = False
+
+    def resolved(self, workers: int) -> EngineSpec:
+        """Return this with its kind decided: ``auto`` is plain for one worker, unless a stage of ZeRO is named."""
+        if self.kind != "auto":
+            return self
+        named = self.stage != type(self).model_fields["stage"].default
+        return self.model_copy(update={"kind": "zero" if workers > 1 or named else "plain"})
 
 
 class ClusterSpec(Frozen):
@@ -161,6 +205,16 @@ class ClusterSpec(Frozen):
     max_concurrent: Positive | Literal["auto"] = "auto"
     pack: Positive | Literal["auto"] = "auto"
     retries: Annotated[int, Field(ge=0)] = 1
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _one_gpu_at_most(cls, gpus: int) -> int:
+        if gpus > 1:
+            raise ValueError(
+                f"{gpus} is too many: a worker is one process on one GPU, so 0 or 1. To train a run on {gpus} GPUs: "
+                f"gpus_per_worker: 1 and workers: {gpus}."
+            )
+        return gpus
 
 
 class TrackingSpec(Frozen):
@@ -262,7 +316,9 @@ class SweepSpec(Frozen):
                 f"{workers} * {micro} = {workers * micro}."
             )
         if self.engine.kind == "plain" and workers > 1:
-            raise ValueError(f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero.")
+            raise ValueError(
+                f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero or auto."
+            )
         return self
 
     @model_validator(mode="after")
@@ -321,6 +377,11 @@ class SweepSpec(Frozen):
         if self.model.dtype == "auto":
             return "bfloat16" if self.cluster.gpus_per_worker else "float32"
         return self.model.dtype
+
+    @property
+    def trained_by(self) -> EngineSpec:
+        """The engine with its kind decided."""
+        return self.engine.resolved(self.cluster.workers)
 
     @property
     def experiment(self) -> str:
@@ -387,7 +448,7 @@ class RunSpec(Frozen):
             "base": base_fingerprint,
             "data": data_fingerprint,
             "dtype": self.model.dtype,
-            "format": 1,
+            "format": FORMAT,
             "lr": self.lr,
             "method": self.method.name,
             "optim": self.optim.model_dump(exclude={"lr", "micro_batch"}),

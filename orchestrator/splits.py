@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.bad_rows import BadRow, refuse
 from orchestrator.errors import InputError
-from orchestrator.tasks.example import Example
+from orchestrator.tasks.example import Example, RowError
 from orchestrator.tasks.source import Task
 
 VALIDATION_SHARE = 0.1
@@ -18,7 +19,10 @@ VALIDATION_LEAST = 50  # fewer cannot tell methods apart; more than a tenth of w
 
 @dataclass(frozen=True)
 class SplitReport:
-    """How many rows there were, what was left out and why, and what is used."""
+    """How many rows there were, what was left out and why, and what is used.
+
+    In ``indistinct`` questions of these two choices are the same to the tokenizer; known when they are tokens.
+    """
 
     read_train: int
     read_test: int
@@ -28,11 +32,15 @@ class SplitReport:
     train: int
     validation: int
     test: int
+    indistinct: int = 0
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples of one task by split, in the order of their files, and where each one stands."""
+    """The examples of one task by split, in the order of their files, and where each one stands.
+
+    ``own`` examples are of your own file; ``skip_bad_rows`` says what happens to those that a tokenizer cannot take.
+    """
 
     task: str
     train: list[Example]
@@ -40,6 +48,8 @@ class Splits:
     test: list[Example]
     places: dict[str, list[str]]
     report: SplitReport
+    own: bool = False
+    skip_bad_rows: bool = False
 
     def by_name(self) -> dict[str, list[Example]]:
         """Return the three lists by name."""
@@ -64,12 +74,10 @@ def split_examples(
     ``eval_samples`` are the most rows to train and test on. Every choice of rows follows a hash of ``split_seed`` and
     the row's content: not the head of the file, the same whatever the order of its lines, and a smaller
     ``train_samples`` takes a part of what a larger one takes. A row that is no question is an error, unless
-    ``skip_bad_rows``: then it is left out and counted.
+    ``skip_bad_rows``: then it is left out and counted, if few are (`orchestrator.bad_rows.refuse`).
     """
     _check_counts(train_samples=train_samples, validation_samples=validation_samples, eval_samples=eval_samples)
-    skipped: list[str] | None = [] if skip_bad_rows else None
-    test = _Pool.read(task, task.test, mirror, skipped)
-    pool = _Pool.read(task, task.train, mirror, skipped)
+    (test, pool), skipped = _read(task, mirror, skip_bad_rows)
     unique, duplicates = pool.without_repeats()
     clean, leaked = unique.without(test)
     history = f"{len(pool)} read, {duplicates} repeated, {leaked} also in test"
@@ -79,9 +87,10 @@ def split_examples(
     train = clean.take(ranked[: len(ranked) - held_out][:train_samples])
     chosen = test.take(test.ranked(split_seed)[:eval_samples])
     sizes = (len(train), len(validation), len(chosen))
-    report = SplitReport(len(pool), len(test), duplicates, leaked, len(set(skipped or ())), *sizes)
+    report = SplitReport(len(pool), len(test), duplicates, leaked, skipped, *sizes)
     places = {"train": train.places, "validation": validation.places, "test": chosen.places}
-    return Splits(task.name, train.examples, validation.examples, chosen.examples, places, report)
+    lists = (train.examples, validation.examples, chosen.examples)
+    return Splits(task.name, *lists, places, report, task.own, skip_bad_rows)
 
 
 def identity(example: Example) -> str:
@@ -99,10 +108,7 @@ class _Pool:
     identities: list[str]
 
     @classmethod
-    def read(cls, task: Task, split: str, mirror: Path | None, skipped: list[str] | None) -> _Pool:
-        placed = list(task.examples(split, mirror, skipped))
-        if not placed:
-            raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
+    def of(cls, placed: Sequence[tuple[str, Example]]) -> _Pool:
         examples = [example for _, example in placed]
         return cls([place for place, _ in placed], examples, [identity(example) for example in examples])
 
@@ -128,6 +134,19 @@ class _Pool:
             return hashlib.sha256(f"{seed}:{self.identities[index]}".encode()).hexdigest(), index
 
         return sorted(range(len(self)), key=key)
+
+
+def _read(task: Task, mirror: Path | None, skip: bool) -> tuple[tuple[_Pool, _Pool], int]:
+    """Return the pools of the splits that test and train, and how many bad rows were left out of both."""
+    splits = {split: list(task.examples(split, mirror)) for split in (task.test, task.train)}
+    placed = dict(row for rows in splits.values() for row in rows)
+    bad = [BadRow(place, str(one)) for place, one in placed.items() if isinstance(one, RowError)]
+    refuse(bad, placed, skip=skip, explain=lambda file: task.explain(file, mirror))
+    for split, rows in splits.items():
+        if not any(isinstance(one, Example) for _, one in rows):
+            raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
+    good = {split: [(place, one) for place, one in rows if isinstance(one, Example)] for split, rows in splits.items()}
+    return (_Pool.of(good[task.test]), _Pool.of(good[task.train])), len(bad)
 
 
 def _check_counts(**counts: int | None) -> None:

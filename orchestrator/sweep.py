@@ -13,13 +13,15 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.batches import count_steps
-from orchestrator.champion import ChampionJob, choose, make_champion, up_to_date
+from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.cluster import Cluster
-from orchestrator.cluster.local import LocalCluster
+from orchestrator.cluster.opening import open_cluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
+from orchestrator.device import device_of
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.halving import Halving, contest, kept_together, rungs_told
 from orchestrator.lease import hold
+from orchestrator.memory import is_about_memory
 from orchestrator.pack import PackJob, base_file
 from orchestrator.places import resolve, resolve_uri
 from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
@@ -28,7 +30,7 @@ from orchestrator.probe import ProbeJob, probe_widths
 from orchestrator.progress import watched
 from orchestrator.provenance import describe
 from orchestrator.report import write_report
-from orchestrator.results import DONE, DamagedRunError, RunFolder
+from orchestrator.results import DONE, DamagedRunError, RunFolder, runs_of_other_formats
 from orchestrator.rungs import take_back_stops
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
@@ -68,13 +70,14 @@ class Sweep:
             errors = self._train() if train else {}
             rows, summary = self._conclude(errors)
             champions, broken = self._champions(rows, summary)
+            sound = {task: one for task, one in champions.items() if one["status"] == "sound"}
             complete = not broken and all(row["status"] in DONE for row in rows)
             self._finish(rows, summary, champions, complete)
             complete = complete and self.tracker.behind is None
             problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
             if self.tracker.behind:
                 problems.append(f"tracking is behind: {self.tracker.behind} The same command sends the rest.")
-            tell(self.spec, self.folder, rows, summary, champions, problems, console=self.console)
+            tell(self.spec, self.folder, rows, summary, sound, problems, console=self.console)
         return 0 if complete else 1
 
     def _say(self, text: str) -> None:
@@ -83,12 +86,19 @@ class Sweep:
 
     def _prepare(self, train: bool) -> None:
         self._say(f"{self.spec.name}: preparing")
+        if self.spec.cluster.kind == "local":  # it costs nothing, and a GPU that is not there is told before all else
+            self._open_cluster()
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
         steps = {run.spec.task.name: self._steps(run) for run in self.runs}
         for line in rungs_told(self.spec.search, steps) if train else ():  # what cannot be judged ends here
             self._say(line)
+        if old := runs_of_other_formats(self.folder):
+            self._say(
+                f"{count(old, 'run')} in {self.folder / 'runs'} of another version, whose results are not comparable: "
+                "not taken up, and not deleted"
+            )
         if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
             write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.begin()
@@ -129,6 +139,11 @@ class Sweep:
         keys = frozenset(run.key for run in missing)
         with watched(self.folder, steps, keys, self.console, self._sync_sometimes(), self.spec.runs_at_most):
             for attempt in range(1, self.spec.cluster.retries + 2):
+                if attempt > 1 and any(map(is_about_memory, errors.values())):
+                    self._say(
+                        "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true "
+                        "or a smaller cluster.pack leave more room"
+                    )
                 errors = self._attempt(missing, attempt)
                 missing = [run for run in missing if not self._folder_of(run).ended()]
                 if not missing:
@@ -169,7 +184,7 @@ class Sweep:
         found = contest(self.spec.search, self.runs)
         contests = [found and found.only(pack.runs) for pack in packs]
         jobs = [
-            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.engine, pack, judged, cuts)
+            PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.trained_by, pack, judged, cuts)
             for pack, judged in zip(packs, contests, strict=True)
         ]
         failures = cluster.run_packs(jobs)
@@ -186,8 +201,8 @@ class Sweep:
             return self._measured
         self._say("measuring how many runs to train together")
         data = {task: str(one.path) for task, one in self.ready.data.items()}
-        place, workers = str(self.ready.base.path), self.spec.cluster.workers
-        job = ProbeJob(place, data, self.spec.engine, tuple(missing), cluster.concurrent, workers, self.ready.shortcuts)
+        place, workers, engine = str(self.ready.base.path), self.spec.cluster.workers, self.spec.trained_by
+        job = ProbeJob(place, data, engine, tuple(missing), cluster.concurrent, workers, self.ready.shortcuts)
         try:
             widths: dict[str, int] = cluster.call(_Probe(job, self.spec.cluster), self.folder)
         except Exception as error:  # it may have run out of memory: then packs would
@@ -221,7 +236,7 @@ class Sweep:
     def _champions(
         self, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-        """Merge and evaluate the best run of each task; return the evaluations, and the errors by task."""
+        """Merge and evaluate the best run of each task; return the evaluations, and what is wrong, by task."""
         found: dict[str, dict[str, Any]] = {}
         broken: dict[str, str] = {}
         if not self.spec.champions:
@@ -236,6 +251,8 @@ class Sweep:
                 except Exception as error:  # one task's champion must not cost the others theirs
                     broken[task] = str(error)
                     continue
+            if evaluation["status"] == "broken":
+                broken[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
             found[task] = evaluation
         return found, broken
 
@@ -249,6 +266,7 @@ class Sweep:
             data=str(self.ready.data[row["task"]].path),
             dtype=self.spec.dtype,
             share=self.ready.shortcuts.share,
+            gpus=self.spec.cluster.gpus_per_worker,
         )
         place.parent.mkdir(parents=True, exist_ok=True)
         result: dict[str, Any] = self._open_cluster().call(_Merge(job), place)
@@ -265,6 +283,8 @@ class Sweep:
         report = self.folder / "report.html"
         write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
         for task, evaluation in champions.items():
+            if evaluation["status"] == "broken":
+                continue
             self.tracker.register(task, evaluation, self.folder / "champions" / task)
         self.tracker.summarise(summary, self.folder, complete)
 
@@ -318,13 +338,7 @@ class Sweep:
     def _open_cluster(self) -> Cluster:
         """Return the cluster, opened on first use: a sweep with nothing to do starts none."""
         if self._cluster is None:
-            if self.spec.cluster.kind == "local":
-                self._cluster = LocalCluster()
-            else:
-                from orchestrator.cluster.ray_tune import RayCluster
-
-                self._say("starting or joining Ray")
-                self._cluster = RayCluster(self.spec.cluster, self.folder / ".ray")
+            self._cluster = open_cluster(self.spec, self.folder / ".ray", self._say)
         return self._cluster
 
     @contextmanager
@@ -344,10 +358,7 @@ class _Probe:
     cluster: ClusterSpec
 
     def __call__(self, _place: Path) -> dict[str, int]:
-        import torch
-
-        asked = self.cluster.kind == "local" or self.cluster.gpus_per_worker > 0
-        return probe_widths(self.job, torch.device("cuda" if asked and torch.cuda.is_available() else "cpu"))
+        return probe_widths(self.job, device_of(self.cluster.gpus_per_worker))
 
 
 @dataclass(frozen=True)

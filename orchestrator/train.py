@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from d2lora import lane_rows
 from orchestrator.answer_loss import answer_losses
 from orchestrator.batches import count_steps, draw_batches
 from orchestrator.engine.engine import Engine
-from orchestrator.model import hidden_size
 from orchestrator.packed import Row
-from orchestrator.passes import pass_tokens
+from orchestrator.pass_size import PassSize, Summed, within_pass
 from orchestrator.schedule import rate_at
 from orchestrator.shortcuts import takes_blocks
 from orchestrator.spec import OptimSpec
@@ -89,13 +88,15 @@ def train_lanes(
     leave there; a lane's last step is none.
     """
     lanes = [_lane(plan, optim) for plan in plans]
-    most = pass_tokens(tokens, engine.device.type, hidden_size(engine.model))
+    size = PassSize(tokens, optim.micro_batch, engine)
     engine.model.train()
     step = 0
     while living := [index for index, lane in enumerate(lanes) if lane.living]:
         for index in living:
             lanes[index].batch = LaneBatch.of([lanes[index].rows[row] for row in next(lanes[index].batches)])
-        losses_L, utilisation = _accumulate(engine, lanes, optim, step, most)
+        compute = partial(_accumulate, engine, lanes, optim, step)
+        longest = max(len(ids) for index in living for ids, _ in lanes[index].batch.rows)
+        losses_L, utilisation, _ = size.fitted(compute, longest, len(living))
         rates = [_rate(lane, step, optim) if lane.living else None for lane in lanes]
         norms, losses = engine.step(rates, losses_L)
         done = {
@@ -124,7 +125,7 @@ def train_lanes(
 
 
 def _lane(plan: LanePlan, optim: OptimSpec) -> _Lane:
-    rows: list[Row] = [(item.choices[item.answer], item.starts[item.answer]) for item in plan.items]
+    rows: list[Row] = [item.trained() for item in plan.items]
     lengths = [len(ids) for ids, _ in rows]
     batches = draw_batches(
         lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
@@ -136,22 +137,26 @@ def _rate(lane: _Lane, step: int, optim: OptimSpec) -> float:
     return rate_at(step, lane.plan.steps, peak=lane.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
 
 
-def _accumulate(engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int, most: int) -> tuple[Tensor, float]:
-    """Add up the gradients of one global batch of every living lane.
+def _accumulate(
+    engine: Engine, lanes: Sequence[_Lane], optim: OptimSpec, step: int, most: int, micro_batch: int
+) -> Summed:
+    """Add up the gradients of one global batch of every living lane, in passes of at most ``most`` tokens.
 
-    Return each lane's loss summed over this rank's answer tokens, on the device, and the share of places of the passes
-    that held a token. The total is the *sum* of the lanes' losses, so that their gradients never mix.
+    Each lane's loss is summed over this rank's answer tokens, on the device. The total is the *sum* of the lanes'
+    losses, so that their gradients never mix.
     """
     in_blocks = takes_blocks(engine.model)
-    layout = Layout(engine.rank, engine.world, optim.micro_batch, optim.micro_steps(engine.world), most, in_blocks)
+    micro_steps = optim.global_batch // (micro_batch * engine.world)
+    layout = Layout(engine.rank, engine.world, micro_batch, micro_steps, most, in_blocks)
     batches = {index: lane.batch for index, lane in enumerate(lanes) if lane.living}
     passes = sent(passes_of_step(batches, len(lanes), layout), engine.device)
     sums_L = torch.zeros(len(lanes), dtype=torch.float64, device=engine.device)
     with engine.accumulating():
         for one in passes:
-            with lane_rows(engine.model, one.counts, step, one.lengths, one.places):
+            with within_pass(), lane_rows(engine.model, one.counts, step, one.lengths, one.places):
                 losses_A = answer_losses(engine.logits(one.packed), one.packed.wanted_A)
                 losses_L = losses_A.new_zeros(len(lanes)).index_add(0, one.lane_A, losses_A)
                 (losses_L * one.weight_L.to(losses_L.dtype)).sum().backward()  # type: ignore[no-untyped-call]
             sums_L += losses_L.detach() * one.counted_L
-    return sums_L, sum(one.tokens for one in passes) / sum(one.packed.ids_BT.numel() for one in passes)
+    places = [one.packed.ids_BT.numel() for one in passes]
+    return Summed(sums_L, sum(one.tokens for one in passes) / sum(places), max(places))

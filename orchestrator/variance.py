@@ -37,6 +37,7 @@ from orchestrator.summary import (
     family_of,
 )
 from orchestrator.tie_groups import tie_groups
+from orchestrator.ties import told_ties
 from orchestrator.volatility import loss_volatility
 
 __all__ = [
@@ -83,7 +84,7 @@ def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
         "tasks": tasks,
         "macro": macro,
         "headline": headline(reference, tasks, macro, rows),
-        "claims": claims(reference, tasks, macro) + limits_of_search(rows),
+        "claims": claims(reference, tasks, macro) + limits_of_search(rows) + told_ties(rows),
     }
 
 

@@ -21,6 +21,15 @@ class Point:
     bytes: int
 
 
+def whole_bytes(fewer: int, more: int, layers: tuple[int, int], whole: int) -> int:
+    """Return what ``whole`` layers need, on the line through what ``layers`` needed: ``fewer`` and ``more`` bytes.
+
+    What does not grow with layers (with checkpointing the work within one of them, the head) is counted once.
+    """
+    each = max(0, more - fewer) / (layers[1] - layers[0])
+    return round(more + each * (whole - layers[1]))
+
+
 def best_width(points: Sequence[Point], *, runs: int, trainers: int, start_seconds: float, steps: int) -> int:
     """Return the smallest of the points' widths whose sweep of ``runs`` runs ends within 3 % of the soonest.
 

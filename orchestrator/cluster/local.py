@@ -7,24 +7,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from orchestrator.cluster.cluster import Failures, Train
+from orchestrator.device import device_of
 from orchestrator.pack import PackJob, forget_base, train_pack
 
 
 class LocalCluster:
-    """This process is the cluster."""
+    """This process is the cluster; its GPU is used if the recipe gives a worker one, as anywhere."""
 
     concurrent = 1
 
+    def __init__(self, gpus_per_worker: int = 0) -> None:
+        """InputError where a GPU is asked for that is not there."""
+        self.device = device_of(gpus_per_worker)
+
     def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
         """Train pack after pack."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         failures: Failures = {}
         for job in jobs:
             try:
-                train(job, device)
+                train(job, self.device)
             except Exception:  # whatever it is, the other packs go on and the sweep reports it
                 failures[job.pack.name] = traceback.format_exc()
         forget_base()

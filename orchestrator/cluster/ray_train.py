@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 import threading
 import traceback
@@ -10,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.board import End
+from orchestrator.cluster.placement import Strategy
 
 if TYPE_CHECKING:
-    import torch
-
     from orchestrator.spec import ClusterSpec
 
 _IMPORTING = threading.Lock()  # trainers start in threads at the same time, and torch does not like that
@@ -27,6 +25,7 @@ class Trainers:
     train: bytes
     cluster: ClusterSpec
     storage: str
+    placement: Strategy = "PACK"
 
     def fit(self, name: str) -> End:
         """Run a trainer until the hub has nothing left for it, or one of its workers fails.
@@ -45,6 +44,7 @@ class Trainers:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=self.cluster.workers,
                 use_gpu=gpus > 0,
+                placement_strategy=self.placement,
                 resources_per_worker={"CPU": self.cluster.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
             ),
             run_config=ray.train.RunConfig(
@@ -85,6 +85,8 @@ def _worker(config: dict[str, Any]) -> None:
     import ray.train
     from ray.train.torch import get_device
 
+    from orchestrator.memory import let_go
+
     hub, trainer, rank = ray.get_actor(config["hub"]), config["trainer"], ray.train.get_context().get_world_rank()
     train, device = pickle.loads(config["train"]), get_device()  # noqa: S301 - the driver's own, through Ray
     while (pack := ray.get(hub.take.remote(trainer, rank))) is not None:
@@ -93,13 +95,4 @@ def _worker(config: dict[str, Any]) -> None:
         except Exception:
             ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
             raise  # the ranks may be out of step: this trainer ends, and a fresh one goes on
-        _let_go(device)
-
-
-def _let_go(device: torch.device) -> None:
-    """Free what the last pack held, in circles too: the next one needs the room."""
-    gc.collect()
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.empty_cache()
+        let_go(device)  # what the last pack held: the next one needs the room

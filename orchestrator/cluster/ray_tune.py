@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.cluster.hub import HEAD, Hub, PackError, trial
+from orchestrator.cluster.placement import concurrent_trainers, resources_of, strategy, told_placement
 from orchestrator.cluster.ray_train import Trainers
 from orchestrator.cluster.session import open_session
 from orchestrator.errors import InputError
@@ -20,14 +21,21 @@ from orchestrator.spec import ClusterSpec
 class RayCluster:
     """A Ray cluster, joined or started."""
 
-    def __init__(self, spec: ClusterSpec, storage: Path) -> None:
+    def __init__(self, spec: ClusterSpec, storage: Path, variables: Mapping[str, str] | None = None) -> None:
+        """Join or start it; ``variables`` are put into the environment of every worker before it begins."""
         self.spec, self.storage = spec, storage
-        self._session = open_session(spec.cpus_per_worker)
+        self._session = open_session(spec.cpus_per_worker, variables)
         try:
-            self.concurrent = self._concurrent()
+            self._nodes = resources_of(_nodes())
+            self.concurrent = concurrent_trainers(self._nodes, spec)
         except InputError:
             self._session.close()
             raise
+
+    @property
+    def remark(self) -> str | None:
+        """What a user should know of where trainers lie, if anything."""
+        return told_placement(self._nodes, self.spec)
 
     def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
         """Run the packs as trials of one Tuner, on trainers that stay up from the first pack to the last."""
@@ -68,7 +76,8 @@ class RayCluster:
         import ray
         from ray import cloudpickle
 
-        trainers = Trainers(name, cloudpickle.dumps(train), self.spec, str(self.storage))
+        placement = strategy(self._nodes, self.spec)
+        trainers = Trainers(name, cloudpickle.dumps(train), self.spec, str(self.storage), placement)
         packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
         waiting = slots * (self.spec.workers + 3)  # ranks that ask, trials that wait, and some air
         actor = ray.remote(Hub).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=waiting + 10)
@@ -93,20 +102,12 @@ class RayCluster:
         results = tuner.fit()
         return {one.config["pack"]["name"]: _said(one.error) for one in results if one.error is not None}
 
-    def _concurrent(self) -> int:
-        """Return how many trainers fit: Train's workers are outside Tune's accounting."""
-        import ray
 
-        there, spec = ray.cluster_resources(), self.spec
-        fits = int(there.get("CPU", 0)) // (spec.workers * spec.cpus_per_worker)
-        if spec.gpus_per_worker:
-            fits = min(fits, int(there.get("GPU", 0)) // (spec.workers * spec.gpus_per_worker))
-        if not fits:
-            raise InputError(
-                f"cluster: {spec.workers} workers of {spec.cpus_per_worker} CPUs and {spec.gpus_per_worker} GPUs do "
-                f"not fit into {int(there.get('CPU', 0))} CPUs and {int(there.get('GPU', 0))} GPUs."
-            )
-        return fits if spec.max_concurrent == "auto" else min(fits, int(spec.max_concurrent))
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()
+    return nodes
 
 
 def _call(function: Callable[[Path], Any], argument: Path) -> Any:

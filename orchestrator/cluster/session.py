@@ -46,21 +46,22 @@ class Session:
             shutil.rmtree(self.temp, ignore_errors=True)
 
 
-def open_session(threads: int) -> Session:
+def open_session(threads: int, variables: Mapping[str, str] | None = None) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
-    ``threads`` is what each worker computes with.
+    ``threads`` is what each worker computes with; ``variables`` are in its environment before it begins.
     """
     quiet()
     address = os.environ.get("RAY_ADDRESS")
-    return _join(address, threads) if address else _start(threads)
+    more = dict(variables or {})
+    return _join(address, threads, more) if address else _start(threads, more)
 
 
-def _join(address: str, threads: int) -> Session:
+def _join(address: str, threads: int, more: Mapping[str, str]) -> Session:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, **_environment(threads))
+        ray.init(address=address, log_to_driver=False, **_environment(threads, more))
     except (ConnectionError, RuntimeError) as error:
         raise InputError(
             f"RAY_ADDRESS={address} does not answer ({error}). Start it with `ray start --head`, or unset "
@@ -69,7 +70,7 @@ def _join(address: str, threads: int) -> Session:
     return Session(None)
 
 
-def _start(threads: int) -> Session:
+def _start(threads: int, more: Mapping[str, str]) -> Session:
     """Start a cluster in a folder of its own, with a dashboard.
 
     The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
@@ -87,7 +88,7 @@ def _start(threads: int) -> Session:
             dashboard_port=_free_port(),
             _temp_dir=session.temp,
             log_to_driver=False,
-            **_environment(threads, LOCAL_ENV),
+            **_environment(threads, {**LOCAL_ENV, **more}),
         )
     except BaseException:
         session.close()
@@ -105,9 +106,9 @@ def quiet() -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files that are never read
 
 
-def _environment(threads: int, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _environment(threads: int, more: Mapping[str, str]) -> dict[str, Any]:
     """Return the arguments that give workers our environment; a submitted job has a runtime environment of its own."""
-    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(more or {})
+    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(more)
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
 
 

@@ -14,6 +14,7 @@ from d2lora import held_factors
 from d2lora.attachment import adapted_layers
 from orchestrator.answers import AnswerModel
 from orchestrator.engine.engine import Stepped
+from orchestrator.engine.group import join_group
 from orchestrator.engine.lane_adamw import LaneAdamW
 from orchestrator.engine.lane_vector import LaneVector
 from orchestrator.engine.plain import stepped, tensors_of_lanes
@@ -30,7 +31,7 @@ class ZeroEngine:
 
     def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device, stage: int) -> None:
         self._deepspeed = _deepspeed(device)
-        _join()
+        join_group(device)
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self.device, self.scatters, self.model = device, stage == 3, model
         self._optim, self._answers = optim, AnswerModel(model)
@@ -155,12 +156,3 @@ def _deepspeed(device: torch.device) -> Any:
     if device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
-
-
-def _join() -> None:
-    """Make sure of a process group: a launcher has made it, or this process is alone."""
-    if not torch.distributed.is_initialized():
-        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
-            os.environ.setdefault(name, value)
-        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
-        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)

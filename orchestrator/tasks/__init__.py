@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Unpack
 
 from d2lora.names import unknown
 from orchestrator.errors import InputError
@@ -17,7 +18,7 @@ from orchestrator.tasks import (
     race,
     winogrande,
 )
-from orchestrator.tasks.own import Columns, own_task
+from orchestrator.tasks.own import ColumnKeys, Columns, own_task
 from orchestrator.tasks.source import GeneratedSource, Task
 from orchestrator.tiny.tasks import TINY_TASKS
 
@@ -57,17 +58,16 @@ def make_task(
     path: str | Path | None = None,
     train: str | None = None,
     test: str | None = None,
-    question: str = "question",
-    choices: str = "choices",
-    answer: str = "answer",
+    **keys: Unpack[ColumnKeys],
 ) -> Task:
     """Return the task that a recipe's entry means; its keys are the arguments.
 
     A registered one, perhaps on other splits: ``{name: commonsense_qa, train: "validation[:800]", test:
     "validation[800:]"}``. Or, with a ``path``, your own file and the names of its columns: ``{name: mine, path:
-    mine.jsonl, question: q, choices: options, answer: label, test: held_out.jsonl}``; there ``test`` is a file as well.
+    mine.jsonl, question: q, choices: options, answer: label, test: held_out.jsonl}``; there ``test`` is a file as well,
+    ``choices`` may be a list of columns, and ``answer_base: 1`` says that answers count from 1.
     """
-    columns = Columns(question, choices, answer)
+    columns = Columns.of(keys)
     if path is None:
         if columns != Columns():
             raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -132,15 +132,26 @@ class GeneratedSource:
         return _sliced(placed, wanted)
 
 
+def unexplained(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Return no fault that rows have in common: a published benchmark has its own shape."""
+    del rows
+
+
 @dataclass(frozen=True)
 class Task:
-    """A benchmark: where its rows are, which of them train and test, and what one row asks."""
+    """A benchmark: where its rows are, which of them train and test, what a row asks, and what rows may lack."""
 
     name: str
     source: Source
     example: Callable[[Mapping[str, Any]], Example]
     train: str
     test: str
+    fault: Callable[[Iterable[Mapping[str, Any]]], str | None] = unexplained
+
+    @property
+    def own(self) -> bool:
+        """Whether the rows are a file of your own, in which twins are mistakes: a published benchmark has some."""
+        return isinstance(self.source, FileSource)
 
     def with_splits(self, train: str | None = None, test: str | None = None) -> Task:
         """Return a copy that trains or tests on other splits: ``"validation[:800]"``."""
@@ -153,21 +164,18 @@ class Task:
         """Yield the rows of a split as they are."""
         return self.source.load(split, mirror)
 
-    def examples(
-        self, split: str, mirror: Path | None = None, skipped: list[str] | None = None
-    ) -> Iterator[tuple[str, Example]]:
-        """Yield place and example of every row; a row that cannot be one is an `InputError` ``path:line: reason``.
-
-        With a list ``skipped`` such a row is left out and its reason goes there instead.
-        """
+    def examples(self, split: str, mirror: Path | None = None) -> Iterator[tuple[str, Example | RowError]]:
+        """Yield place and example of every row; for a row that cannot be one, the error that says why."""
         for placed in self.load(split, mirror):
             try:
                 yield placed.place, self.example(placed.row)
             except RowError as error:
-                reason = f"{placed.place}: {error}"
-                if skipped is None:
-                    raise InputError(f"{reason} (data.bad_rows=skip leaves such rows out and counts them.)") from None
-                skipped.append(reason)
+                yield placed.place, error
+
+    def explain(self, file: str, mirror: Path | None = None) -> str | None:
+        """Return the fault that the rows of a file have in common, with its remedy, if the task knows one."""
+        rows = (placed for split in (self.train, self.test) for placed in self.load(split, mirror))
+        return self.fault(placed.row for placed in rows if placed.place.rpartition(":")[0] == file)
 
 
 def _sliced(rows: Sequence[PlacedRow], split: Split) -> Iterator[PlacedRow]:

@@ -271,7 +271,7 @@ def test_your_own_file_answers_by_index_letter_or_text(answer: int | str) -> Non
         ({"label": 3}, r"column 'label' is 3, outside 0\.\.2 \(0 is the first choice\)"),
         ({"label": -1}, r"column 'label' is -1, outside 0\.\.2"),
         ({"label": True}, "column 'label' is a boolean; an index, a letter or a choice's text"),
-        ({"label": 1.0}, "column 'label' is a number; an index"),
+        ({"label": 1.0}, r"column 'label' is 1\.0, no whole number; an index"),
         ({"label": None}, "column 'label' is null"),
         ({"label": "D"}, r"column 'label' is 'D', neither a letter A\.\.C nor the text of a choice"),
         ({"options": ["B", "A", "x"], "label": "A"}, "a choice's text and another's letter; write the index"),

@@ -79,7 +79,8 @@ def test_a_model_without_weights_says_what_is_there(
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     told = ends_with_2(recipe, [f"model.path={folder}"], capsys)
-    assert "holds no model: config.json and model.safetensors (or model.safetensors.index.json) are needed, there is config.json." in told
+    assert f"{folder} holds no model: config.json and model.safetensors (or model.safetensors.index.json)" in told
+    assert "are needed, there is config.json." in told
 
 
 def test_a_bad_row_of_ones_own_is_named_with_file_and_line(
@@ -93,14 +94,20 @@ def test_a_bad_row_of_ones_own_is_named_with_file_and_line(
     assert "mine.jsonl:12: " in ends_with_2(recipe, [task], capsys)
 
 
-def test_a_model_with_code_of_its_own_is_refused_unless_it_is_named(
-    recipe: Path, tmp_path: Path, small_base: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_with_two_faults_is_a_sweep_after_the_advice_of_both_messages(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import json
-    import shutil
+    """A column per choice, answers that count from 1; skipping bad rows changes neither message."""
+    mine = tmp_path / "mine.jsonl"
+    rows = [f'{{"question": "q {n}", "a": "yes {n}", "b": "no {n}", "answer": {n % 2 + 1}}}\n' for n in range(40)]
+    mine.write_text("".join(rows))
+    settings = "methods=[lora] seeds=[0] champions=false tracking.uri=none data.bad_rows=skip data.append_eos=true"
 
-    folder = shutil.copytree(small_base, tmp_path / "smuggled")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}))
-    told = ends_with_2(recipe, [f"model.path={folder}"], capsys)
-    assert "wants to run code of its own (config.json has auto_map)" in told
+    def words(advised: str) -> list[str]:
+        return [f"tasks=[{{name: mine, path: {mine}{advised}}}]", *settings.split(" ")]
+
+    advised = ""
+    for advice in ("choices: [a, b]", "answer_base: 1"):
+        assert f"write {advice} in the task's entry." in ends_with_2(recipe, words(advised), capsys)
+        advised += f", {advice}"
+    assert run_job("sweep", "test", jobs.sweep.main, [str(recipe), *words(advised)]) == 0

@@ -38,10 +38,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], bool, bool]] = {
 }
 
 
-def architecture(name: str) -> nn.Module:
+def architecture(name: str, **more: Any) -> nn.Module:
     """Return a random model of `ARCHITECTURES`."""
     kind, settings, *_ = ARCHITECTURES[name]
-    return _made(kind, settings)
+    return _made(kind, settings | more)
 
 
 def model_of(name: str, **settings: Any) -> nn.Module:

@@ -141,7 +141,10 @@ def test_an_architecture_whose_code_raises_keeps_its_attention(monkeypatch: pyte
         return forward(self, *args, **options)
 
     monkeypatch.setattr(type(model.model), "forward", raises)
-    assert "rows of a pass are padded to one length: KeyError: 'rope'" in why_not(model)
+    assert (
+        "rows of a pass are padded to one length: the architecture's code does not take it (KeyError: 'rope')"
+        in why_not(model)
+    )
     assert not allow_blocks(model)
     assert model.config._attn_implementation == PLAIN
 

@@ -21,8 +21,9 @@ from orchestrator.data import CorruptCacheError, Prepared, load_prepared, prepar
 from orchestrator.errors import InputError
 from orchestrator.splits import Splits, split_examples
 from orchestrator.tasks import make_task
-from orchestrator.tasks.example import Example
-from orchestrator.tokens import Item, TokenisedSplit, tokenise, tokenizer_digest
+from orchestrator.tasks.example import Example, RowError
+from orchestrator.texts import tokenizer_digest
+from orchestrator.tokens import Item, TokenisedSplit, tokenise
 
 Row = dict[str, Any]
 
@@ -76,9 +77,9 @@ def bos_tokenizer() -> PreTrainedTokenizerFast:
 class Characters:
     """A tokenizer of one token a character, except that a colon and the space after it are one token."""
 
-    bos_token_id = None
+    bos_token_id = eos_token_id = None
 
-    def __call__(self, text: list[str]) -> Mapping[str, Any]:
+    def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
         return {"input_ids": [[ord(char) for char in each.replace(": ", "\N{BULLET}")] for each in text]}
 
 
@@ -216,10 +217,10 @@ def test_truncation_keeps_the_end_of_the_prompt_and_the_bos_token(bos_tokenizer:
     assert len(short.choices[0]) == 16
 
 
-def test_an_answer_that_does_not_fit_is_refused_with_row_and_numbers() -> None:
+def test_an_answer_that_does_not_fit_is_refused_with_numbers_that_help() -> None:
     example = Example("Question: q\nAnswer:", (" no", " a very long answer"), 0)
-    with pytest.raises(InputError, match=r"mine.jsonl:3: an answer of 19 tokens .* data.max_length=19. Raise it to 20"):
-        tokenise([example], Characters(), 19, ["mine.jsonl:3"])
+    with pytest.raises(RowError, match=r"an answer of 19 tokens .* data.max_length=19. Raise it to 20"):
+        tokenise([example], Characters(), 19)
     (item,) = tokenise([example], Characters(), 20)
     assert "".join(map(chr, item.choices[1][item.starts[1] :])).replace("\N{BULLET}", ": ") == ": a very long answer"
 
@@ -235,18 +236,21 @@ def test_a_token_across_the_border_belongs_to_the_answer() -> None:
 
 def test_a_choice_without_tokens_and_a_prompt_without_tokens_are_refused() -> None:
     class Silent(Characters):
-        def __call__(self, text: list[str]) -> Mapping[str, Any]:
+        def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
             return {"input_ids": [[ord(char) for char in each if char.isalpha()] for each in text]}
 
-    with pytest.raises(InputError, match="row 1: the tokenizer has no token for the choice ' 12'"):
-        tokenise([Example("Sum:", (" a", " 12"), 0)], Silent(), 64)
-    with pytest.raises(InputError, match="row 2: no token of the prompt stands before the answer"):
-        tokenise([Example("Sum:", (" a", " b"), 0), Example("1+1:", (" a", " b"), 0)], Silent(), 64)
+    examples = [Example("Sum:", (" a", " b"), 0), Example("Sum:", (" a", " 12"), 0), Example("1+1:", (" a", " b"), 0)]
+    with pytest.raises(RowError, match="the tokenizer has no token for the choice ' 12'"):
+        tokenise(examples, Silent(), 64)
+    refused: dict[int, RowError] = {}
+    left = tokenise(examples, Silent(), 64, refused=refused)
+    assert (len(left), left.refused, list(refused)) == (1, 2, [1, 2])
+    assert "no token of the prompt stands before the answer" in str(refused[2])
 
 
 def test_choices_that_are_the_same_to_the_tokenizer_are_counted() -> None:
     class Blind(Characters):
-        def __call__(self, text: list[str]) -> Mapping[str, Any]:
+        def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
             return super().__call__([each.lower() for each in text])
 
     tokens = tokenise([Example("Q:", (" RR", " rr"), 0), Example("Q:", (" a", " b"), 0)], Blind(), 64)
@@ -306,7 +310,7 @@ def test_a_second_preparation_encodes_nothing(splits: Splits, tmp_path: Path) ->
     first = _prepare(splits, Characters(), tmp_path, 128)
 
     class Never(Characters):
-        def __call__(self, text: list[str]) -> Mapping[str, Any]:
+        def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
             raise AssertionError("encoded again")
 
     Never.__qualname__ = Characters.__qualname__

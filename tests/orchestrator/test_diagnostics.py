@@ -165,7 +165,7 @@ def test_without_dense_layers_the_thin_numbers_and_the_merge_gap_are_there(train
 
 def test_a_batch_is_a_few_rows_however_long_and_one_at_least() -> None:
     def item(length: int) -> Item:
-        return Item((tuple(range(length)), (1,)), (length - 1, 0), 0, (1, 1))
+        return Item((tuple(range(length)), tuple(range(length))), (length - 1,) * 2, 0, (1, 1))
 
     assert [len(ids) for ids, _ in first_rows([item(10)] * 9)] == [10] * diagnostics.ROWS
     assert [len(ids) for ids, _ in first_rows([item(200), item(100), item(250)])] == [200, 100]  # 3 * 250 > 512

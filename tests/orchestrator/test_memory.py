@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from orchestrator.memory import free_bytes, peak_bytes, reset_peak
+from orchestrator.memory import MARGIN, free_bytes, out_of_memory, peak_bytes, reset_peak
 
 CPU = torch.device("cpu")
 
@@ -26,6 +26,25 @@ def test_the_peak_remembers_a_tensor_that_is_gone_until_it_is_reset() -> None:
 
 def test_there_is_some_memory_left() -> None:
     assert 2**20 < free_bytes(CPU) < 2**50
+
+
+def test_a_gpus_free_memory_counts_what_the_allocator_kept_and_leaves_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, kept = 80 * 2**30, [30 * 2**30]
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (whole - 20 * 2**30 - sum(kept), whole))
+    assert free_bytes(torch.device("cuda")) == int(60 * 2**30 - MARGIN * whole)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10, whole))
+    assert free_bytes(torch.device("cuda")) == 0
+
+
+def test_errors_of_memory_are_told_from_others() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert out_of_memory(MemoryError())
+    assert not out_of_memory(RuntimeError("The size of tensor a must match"))
+    assert not out_of_memory(ValueError("can't allocate memory"))
 
 
 FAULTS = """

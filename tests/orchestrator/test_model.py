@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orchestrator.errors import InputError
-from orchestrator.model import check_targets, load_model
+from orchestrator.model import load_model, sketch
 from tests.orchestrator.tiny_llama import tiny_llama
 
 Tensors = dict[str, Tensor]
@@ -35,22 +35,8 @@ def test_a_config_that_makes_no_model_is_refused_with_its_path_and_the_reason(
 ) -> None:
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(InputError, match=f"{tmp_path} holds no causal language model .*{reason}") as caught:
-        check_targets(tmp_path, "attention")
+        sketch(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
-
-
-def test_targets_that_match_nothing_are_refused_with_those_that_would(tmp_path: Path) -> None:
-    tiny_llama().config.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"targets='\*\.qproj': .*There are: .*\bq_proj"):
-        check_targets(tmp_path, "*.qproj")
-    assert set(check_targets(tmp_path, "*.q_proj").values()) == {(16, 16)}
-
-
-@pytest.mark.parametrize("targets", ["*", "*lm_head", "attention+*lm_head"])
-def test_the_head_is_no_target(tmp_path: Path, targets: str) -> None:
-    tiny_llama().config.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"the head, lm_head: it gets tokens of answers alone.* attention\+mlp"):
-        check_targets(tmp_path, targets)
 
 
 def another_prefix(tensors: Tensors) -> Tensors:

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from orchestrator.passes import pass_tokens, split_into_passes
+from orchestrator.passes import FIRST_TOKENS, pass_tokens, split_into_passes
 
 
 def cuts(lanes: int, passes: int) -> Iterator[list[range]]:
@@ -44,4 +44,5 @@ def test_the_bound_is_the_recipes_or_the_devices() -> None:
     assert pass_tokens(77, "cpu", hidden=512) == 77
     assert pass_tokens("auto", "cpu", hidden=512) == 768
     assert pass_tokens("auto", "cpu", hidden=64) == 6144
-    assert pass_tokens("auto", "cuda", hidden=4096) == 32_768
+    assert pass_tokens("auto", "cuda", hidden=4096) == FIRST_TOKENS
+    assert pass_tokens("auto", "cuda", hidden=4096, bytes_per_token=1.0, free=2**60) == 32_768

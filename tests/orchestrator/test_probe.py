@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from orchestrator import probe
-from orchestrator.model import load_model, shorten_model
+from d2lora.attachment import adapted_layers
+from orchestrator import pack, probe
+from orchestrator.data import load_prepared
+from orchestrator.model import first_layers, load_model, shorten_model
+from orchestrator.passes import FILLED
 from orchestrator.plan import expand, keyed
 from orchestrator.prepare import make_ready
 from orchestrator.probe import ProbeJob, probe_widths
 from orchestrator.recipe import read_recipe
 from orchestrator.widths import Point
+from tests.orchestrator.architectures import model_of
 from tests.sweeps import RUNS, run
 
 CPU = torch.device("cpu")
@@ -76,3 +81,110 @@ def test_a_measurement_that_fails_costs_nothing_but_packing(recipe: Path, monkey
     code, told, _ = run(recipe, "cluster.pack=auto", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "measuring failed (no room); every run is trained alone" in told
+
+
+def test_a_model_has_fewer_layers_for_a_while_and_then_its_own_again(small_base: Path) -> None:
+    model = load_model(small_base)
+    blocks = list(model.base_model.layers)
+    with suppress(KeyError), first_layers(model, 1):
+        assert list(model.base_model.layers) == blocks[:1]
+        raise KeyError
+    assert list(model.base_model.layers) == blocks
+
+
+class Layered:
+    """Memory in which a step needs so much for each layer, and so much whatever the layers: the work within one."""
+
+    def __init__(self, model: torch.nn.Module, each: int, fixed: int) -> None:
+        self.model, self.each, self.fixed = model, each, fixed
+
+    def reset_peak(self, device: torch.device) -> None:
+        pass
+
+    def held_bytes(self, device: torch.device) -> int:
+        return 1000
+
+    def peak_bytes(self, device: torch.device) -> int:
+        return 1000 + self.fixed + self.each * len(self.model.base_model.layers)
+
+    def free_bytes(self, device: torch.device) -> int:
+        return 10**9
+
+
+def test_memory_that_does_not_grow_with_layers_is_counted_once(recipe: Path, tmp_path: Path) -> None:
+    """With checkpointing nearly all is the work within one layer: scaling it all would make packs far too narrow."""
+    job = job_of(recipe)
+    items = load_prepared(Path(job.data["tiny_recall"]))["train"]
+    model = model_of("llama", num_hidden_layers=12, vocab_size=600)
+    times = shorten_model(model, probe.LAYERS)
+    assert times == 3.0
+    memory = Layered(model, each=10, fixed=7000)
+    point = probe._Probe(model, times, job.runs, items, job.engine, CPU, memory)._point(1, 1000)
+    assert point.bytes == 1000 + 7000 + 12 * 10
+    assert len(model.base_model.layers) == probe.LAYERS
+
+
+def test_a_point_that_memory_has_no_room_for_ends_its_task_alone(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(recipe, "seeds=[0,1,2,3]")
+    left: list[bool] = []
+
+    def point(self: probe._Probe, lanes: int, idle: int) -> Point:
+        if (self.runs[0].spec.task.name, lanes) == ("tiny_recall", 4):
+            with self._lanes(lanes):
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        left.append(bool(adapted_layers(self.model)))
+        return Point(lanes, lanes**0.5, idle + lanes)
+
+    monkeypatch.setattr(probe._Probe, "_point", point)
+    assert probe_widths(job, CPU) == {"tiny_recall": 2, "tiny_above": 16}
+    assert not any(left)
+
+
+def test_a_task_of_which_not_even_one_lane_fits_is_trained_run_by_run(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def point(self: probe._Probe, lanes: int, idle: int) -> Point:
+        if self.runs[0].spec.task.name == "tiny_recall":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return Point(lanes, lanes**0.5, idle + lanes)
+
+    monkeypatch.setattr(probe._Probe, "_point", point)
+    assert probe_widths(job_of(recipe), CPU) == {"tiny_recall": 1, "tiny_above": 8}
+
+
+def test_other_errors_end_the_measurement(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def point(*_: object) -> Point:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(probe._Probe, "_point", point)
+    with pytest.raises(RuntimeError, match="shapes"):
+        probe_widths(job_of(recipe), CPU)
+
+
+def test_a_pack_that_memory_has_no_room_for_is_told_and_its_runs_are_trained_alone(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = pack._Trainer._train_lanes
+
+    def narrow(self: pack._Trainer) -> None:
+        if len(self.runs) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        train(self)
+
+    monkeypatch.setattr(pack._Trainer, "_train_lanes", narrow)
+    code, told, _ = run(recipe, "tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
+    assert code == 0
+    assert "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true" in told
+
+
+def test_on_a_gpu_passes_hold_what_one_lane_has_shown_to_fit(recipe: Path) -> None:
+    job = job_of(recipe)
+    items = load_prepared(Path(job.data["tiny_recall"]))["train"]
+    one = probe._Probe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, torch.device("cuda"))
+    (batch,) = one.longest
+    tokens = 8 * max(len(item.choices[item.answer]) for item in batch)
+    one._fit_passes(Point(1, 1.0, 1000 + 50 * tokens), 1000, 1000 + 50 * 5000)
+    assert one.tokens == int(FILLED * 5000)
+    narrow = probe._Probe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, CPU)
+    narrow._fit_passes(Point(1, 1.0, 10**9), 0, 1)
+    assert narrow.tokens == "auto"

@@ -17,6 +17,7 @@ from orchestrator.errors import InputError
 from orchestrator.plan import expand, keyed
 from orchestrator.recipe import read_recipe
 from orchestrator.spec import Frozen, SweepSpec, TaskSpec
+from orchestrator.tasks import make_task
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE: dict[str, Any] = {"name": "mine", "tasks": ["boolq"], "methods": ["lora"], "seeds": [0]}
@@ -278,10 +279,13 @@ FREE_TEXT = {
 }
 
 
+SWITCHES = ("gradient_checkpointing", "deterministic", "diagnostics", "chat_template", "append_eos")
+
+
 def fits(section: str, key: str, what: str) -> bool:
     if what == "a word":
         return (section, key) in FREE_TEXT
-    return what == "a truth value" and key in ("gradient_checkpointing", "diagnostics")
+    return what == "a truth value" and key in SWITCHES
 
 
 @pytest.mark.parametrize(
@@ -355,7 +359,7 @@ def test_a_global_batch_that_does_not_divide_is_refused_with_the_numbers(tmp_pat
 
 def test_one_process_cannot_be_several_workers(tmp_path: Path) -> None:
     message = refusal(tmp_path, engine={"kind": "plain"}, cluster={"workers": 2})
-    assert "engine.kind=plain trains in one process, but cluster.workers=2: use zero." in message
+    assert "engine.kind=plain trains in one process, but cluster.workers=2: use zero or auto." in message
 
 
 @pytest.mark.parametrize(
@@ -494,3 +498,21 @@ def test_an_error_survives_the_journey_to_another_process(tmp_path: Path) -> Non
     with pytest.raises(InputError) as caught:
         read(tmp_path, "optim.lrr=1")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_file_of_ones_own_says_where_its_choices_stand_and_from_where_its_answers_count(tmp_path: Path) -> None:
+    entry = {"name": "mine", "path": "mine.jsonl", "choices": ["a", "b"], "answer_base": 1}
+    (task,) = read(tmp_path, tasks=[entry]).tasks
+    made = make_task(**task.model_dump())
+    row = {"question": "q", "a": "red", "b": "green", "answer": "2"}
+    assert made.example(row).choices[made.example(row).answer] == " green"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("choices", ["a"]), ("choices", []), ("choices", [1, 2]), ("choices", ["a", "a"]), ("answer_base", 2)],
+)
+def test_a_wrong_word_about_a_file_of_ones_own_is_refused_with_its_key(key: str, value: Any, tmp_path: Path) -> None:
+    message = refusal(tmp_path, tasks=[{"name": "mine", "path": "mine.jsonl", key: value}])
+    assert f": tasks.0.{key}: " in message
+    assert "\n" not in message

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from orchestrator import spec
 from orchestrator.errors import InputError
 from orchestrator.plan import expand
 from orchestrator.spec import MethodSpec, OptimSpec, RunSpec, SweepSpec, TaskSpec, targets_of, with_values
@@ -79,7 +80,7 @@ def test_a_key_changes_with_the_content_of_base_and_data() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"engine": {"kind": "plain", "stage": 0, "gradient_checkpointing": True}},
+        {"engine": {"kind": "plain", "stage": 0, "gradient_checkpointing": True, "deterministic": True}},
         {"cluster": {"kind": "local", "workers": 4, "pack": 1, "retries": 3, "max_concurrent": 2}},
         {"tracking": {"uri": "none", "experiment": "other"}},
         {"storage": "/elsewhere"},
@@ -98,8 +99,10 @@ def test_a_key_does_not_change_with_where_and_how_it_is_trained(changes: dict[st
     assert key(expand(one)[0]) == key(run())
 
 
-def test_a_key_is_sixteen_hexadecimal_digits_and_never_changes_between_versions() -> None:
-    assert key(run()) == "d0887698040966c2"
+def test_a_key_is_sixteen_hexadecimal_digits_and_changes_with_the_format_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert key(run()) == "5a7ab1ef5ab9ff0e"
+    monkeypatch.setattr(spec, "FORMAT", 1)
+    assert key(run()) == "d0887698040966c2"  # as the first versions had it
 
 
 def test_writing_a_default_out_changes_no_key() -> None:
@@ -156,3 +159,35 @@ def test_a_run_survives_json() -> None:
 def test_the_experiment_is_called_like_the_sweep_unless_it_has_a_name() -> None:
     named = with_values(sweep(), {"tracking.experiment": "all"})
     assert (sweep().experiment, named.experiment) == ("mine", "all")
+
+
+@pytest.mark.parametrize(
+    ("engine", "workers", "kind"),
+    [
+        ({}, 1, "plain"),
+        ({}, 4, "zero"),
+        ({"stage": 3}, 1, "zero"),  # who names a stage of ZeRO means it
+        ({"kind": "zero"}, 1, "zero"),
+        ({"kind": "plain"}, 1, "plain"),
+    ],
+)
+def test_the_engine_is_plain_for_one_worker_and_zero_for_several_unless_said(
+    engine: dict[str, Any], workers: int, kind: str
+) -> None:
+    one = SweepSpec.model_validate(sweep().model_dump() | {"engine": engine, "cluster": {"workers": workers}})
+    assert one.trained_by.kind == kind
+    assert with_values(one, {"name": "other"}).trained_by == one.trained_by
+
+
+def test_a_worker_has_one_gpu_at_most_and_the_remedy_is_taken() -> None:
+    with pytest.raises(ValidationError, match=r"2 is too many.* gpus_per_worker: 1 and workers: 2"):
+        with_values(sweep(), {"cluster.gpus_per_worker": 2})
+    assert with_values(sweep(), {"cluster.gpus_per_worker": 1, "cluster.workers": 2}).trained_by.kind == "zero"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "fp16", "half", "torch.float16"])
+def test_float16_is_refused_with_the_types_that_take_its_place(dtype: str) -> None:
+    with pytest.raises(ValidationError, match=r"trained in bfloat16 \(dtype: bfloat16.*dtype: float32"):
+        with_values(sweep(), {"model.dtype": dtype})
+    for other in ("bfloat16", "float32"):
+        assert with_values(sweep(), {"model.dtype": other}).dtype == other

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.files import read_lines, sha256_of
+from orchestrator.files import read_json, read_lines, sha256_of, write_json
 from orchestrator.recipe import read_recipe
 from orchestrator.results import RunFolder
 from orchestrator.sweep import Sweep
@@ -25,6 +25,7 @@ ROW_KEYS = [
     "status",
     "accuracy",
     "accuracy_norm",
+    "ties",
     "eval_loss",
     "train_loss",
     "train_loss_volatility",
@@ -96,6 +97,22 @@ def test_a_champion_opens_with_transformers_alone(recipe: Path) -> None:
     assert not [name for name, _ in model.named_parameters() if "up_plus" in name or "lora" in name]
     ids = AutoTokenizer.from_pretrained(place)("Question", return_tensors="pt").input_ids
     assert model(ids).logits.isfinite().all()
+
+
+def test_runs_of_another_format_are_told_left_alone_and_not_taken_up(recipe: Path) -> None:
+    words = ("champions=false", "tasks=[tiny_recall]", "tracking.uri=none")
+    _, told, folder = run(recipe, *words)
+    assert "of another version" not in told
+    old = folder / "runs" / "0123456789abcdef"
+    old.mkdir()
+    spec = read_json(next(folder.glob("runs/*/run.json")))
+    write_json(old / "run.json", {name: value for name, value in spec.items() if name != "format"})
+    write_json(old / "COMMITTED.json", {})
+    code, told, _ = run(recipe, *words)
+    assert code == 0
+    assert f"1 run in {folder / 'runs'} of another version, whose results are not comparable: not taken up" in told
+    assert (old / "COMMITTED.json").exists()
+    assert len(rows_of(folder)) == 4
 
 
 @pytest.mark.slow

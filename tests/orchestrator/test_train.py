@@ -255,12 +255,12 @@ def test_accumulation_changes_nothing_but_rounding(solos, monkeypatch: pytest.Mo
         torch.testing.assert_close(value, solos[0][0][name], rtol=1e-8, atol=1e-10)
 
 
-UNEVEN = Item(((1, 2, 3, 4, 5), (1, 2, 6, 7), (1, 2, 3, 8, 9, 9)), (3, 2, 4), 1, (3, 6, 6))
+UNEVEN = Item(((1, 2, 3, 4, 5), (1, 2, 6, 7), (1, 2, 3, 8, 9, 9)), (2, 2, 2), 1, (3, 6, 6))
 
 
 @pytest.mark.parametrize("share", [True, False])
 def test_scores_are_those_of_the_whole_model_one_choice_at_a_time(share: bool) -> None:
-    """Also where a token spans the border, so that choices share less than their prompts."""
+    """Also where a token spans the border of one choice, so that all begin before their prompt ends."""
     engine, _ = train([0, 1])
     items = [UNEVEN, *questions(8, seed=5)]
     found = score_items(engine, {0: items, 1: items[:4]}, lanes=2, share=share)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.widths import Point, assumed_width, best_width, extended, makespan, step_seconds, worth_doubling
+from orchestrator.widths import (
+    Point,
+    assumed_width,
+    best_width,
+    extended,
+    makespan,
+    step_seconds,
+    whole_bytes,
+    worth_doubling,
+)
 
 SHORT = [Point(1, 1.0, 100), Point(2, 1.3, 110), Point(4, 2.1, 130), Point(8, 4.0, 170)]  # a lane costs half
 LONG = [Point(1, 1.0, 100), Point(2, 2.02, 200), Point(4, 4.2, 400)]  # nothing is saved
@@ -79,3 +88,9 @@ def test_nothing_is_expected_of_wider_packs_where_measured_ones_saved_nothing() 
 
 def test_the_plan_assumes_packs_for_short_rows_only() -> None:
     assert (assumed_width(64), assumed_width(512)) == (8, 1)
+
+
+def test_what_more_layers_need_is_on_the_line_and_what_does_not_grow_counts_once() -> None:
+    assert whole_bytes(120, 140, (2, 4), 32) == 100 + 32 * 10
+    assert whole_bytes(100, 100, (2, 4), 32) == 100
+    assert whole_bytes(110, 100, (2, 4), 32) == 100  # noise: more layers never need less

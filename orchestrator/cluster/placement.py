@@ -1,0 +1,58 @@
+"""Pure: where a trainer's workers go, and how many trainers fit, from what each node has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from orchestrator.errors import InputError
+from orchestrator.spec import ClusterSpec
+
+Strategy = Literal["PACK", "STRICT_PACK"]
+Resources = Mapping[str, float]
+
+
+def resources_of(nodes: Sequence[Mapping[str, Any]]) -> list[Resources]:
+    """Return the resources of the nodes that are alive, from what ``ray.nodes()`` says."""
+    return [node.get("Resources", {}) for node in nodes if node.get("Alive")]
+
+
+def strategy(nodes: Sequence[Resources], spec: ClusterSpec) -> Strategy:
+    """Return STRICT_PACK where a trainer has several workers and some node has room for all of them.
+
+    They exchange gradients in every step, and between nodes that is slow; PACK alone may spread them over nodes that
+    have some room each, while another has enough.
+    """
+    return "STRICT_PACK" if spec.workers > 1 and any(_fits(node, spec) for node in nodes) else "PACK"
+
+
+def concurrent_trainers(nodes: Sequence[Resources], spec: ClusterSpec) -> int:
+    """Return how many trainers run at the same time; InputError where not even one fits."""
+    there = {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
+    whole = strategy(nodes, spec) == "STRICT_PACK"
+    fits = sum(_fits(node, spec) for node in nodes) if whole else _fits(there, spec)
+    if not fits:
+        raise InputError(
+            f"cluster: {spec.workers} workers of {spec.cpus_per_worker} CPUs and {spec.gpus_per_worker} GPUs do "
+            f"not fit into {int(there['CPU'])} CPUs and {int(there['GPU'])} GPUs."
+        )
+    return fits if spec.max_concurrent == "auto" else min(fits, int(spec.max_concurrent))
+
+
+def told_placement(nodes: Sequence[Resources], spec: ClusterSpec) -> str | None:
+    """Return in one line that a trainer's workers lie on several nodes, where they must; else None."""
+    if spec.workers == 1 or strategy(nodes, spec) == "STRICT_PACK":
+        return None
+    each = f"{spec.cpus_per_worker} CPUs and {spec.gpus_per_worker} GPUs"
+    return (
+        f"no node has room for {spec.workers} workers of {each}: a trainer's workers lie on several nodes and exchange "
+        "gradients over the network; fewer cluster.workers, or larger nodes, would not"
+    )
+
+
+def _fits(node: Resources, spec: ClusterSpec) -> int:
+    """Return how many whole trainers have room in these resources."""
+    fits = int(node.get("CPU", 0)) // (spec.workers * spec.cpus_per_worker)
+    if spec.gpus_per_worker:
+        fits = min(fits, int(node.get("GPU", 0)) // (spec.workers * spec.gpus_per_worker))
+    return fits

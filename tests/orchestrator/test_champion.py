@@ -1,0 +1,216 @@
+"""The final job: a champion is what its run was, in one model's memory, and every kind of damage shows."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import d2lora
+from orchestrator import champion
+from orchestrator.adapter_files import AdapterFile, load_adapter
+from orchestrator.answers import AnswerModel
+from orchestrator.champion import make_champion, up_to_date
+from orchestrator.errors import RunError
+from orchestrator.files import read_json
+from orchestrator.model import load_model, save_model
+from orchestrator.own_logits import sample_of
+from orchestrator.tokens import Item
+from tests.orchestrator.architectures import model_of
+from tests.orchestrator.champions import Committed, committed, write_data
+from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
+from tests.sweeps import run as sweep_of
+
+WINDOW = 6  # shorter than most rows of `questions`
+
+
+@pytest.fixture
+def run(tmp_path: Path, small_base: Path) -> Committed:
+    return committed(tmp_path, model_of("llama", initializer_range=0.2), small_base)
+
+
+def failed(evaluation: dict[str, Any]) -> list[str]:
+    return [name for name, check in evaluation["checks"].items() if not check["holds"]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_champion_that_is_its_run_is_sound_by_every_check(tmp_path: Path, small_base: Path, dtype: str) -> None:
+    run = committed(tmp_path, tiny_llama(hidden=64, layers=4), small_base, dtype=dtype)
+    evaluation = make_champion(run.job, run.place)
+    assert (evaluation["status"], failed(evaluation)) == ("sound", [])
+    assert [*evaluation["checks"]] == ["run", "merge", "second_path"]
+    for check in evaluation["checks"].values():  # the bounds leave room, and not a wide one
+        assert check["rms"] < check["bound"] / 16
+    assert evaluation["checks"]["second_path"]["items"] == champion.SAMPLE
+    assert read_json(run.place / "evaluation.json") == evaluation == up_to_date(run.place, "key")
+    assert load_model(run.place).eval()(input_ids=torch.tensor([[1, 2]])).logits.isfinite().all()
+
+
+def test_a_wrong_adapter_is_broken_and_nothing_is_merged(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = run.other_adapter()
+    monkeypatch.setattr(champion, "load_adapter", lambda *where: AdapterFile(other, load_adapter(*where).description))
+    evaluation = make_champion(run.job, run.place)
+    assert (evaluation["status"], failed(evaluation)) == ("broken", ["run"])
+    assert evaluation["checks"]["run"]["apart"]
+    assert "does not score as its run did when it ended" in evaluation["why"]
+    assert f"delete {run.job.folder}/runs/key and give the same command" in evaluation["why"]
+    assert [file.name for file in run.place.iterdir()] == ["evaluation.json"]
+    assert up_to_date(run.place, "key") is None  # the same command tries again
+    monkeypatch.undo()
+    assert make_champion(run.job, run.place)["status"] == "sound"
+
+
+def test_a_wrong_weight_in_the_merged_directory_is_broken(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(model: nn.Module, base: Path, place: Path) -> None:
+        model.get_submodule("model.layers.1.mlp.down_proj").weight.data[3] *= 2  # type: ignore[union-attr,operator]
+        save_model(model, base, place)
+
+    monkeypatch.setattr(champion, "save_model", damaged)
+    evaluation = make_champion(run.job, run.place)
+    assert (evaluation["status"], failed(evaluation)) == ("broken", ["merge"])
+    assert "the merged directory does not score as the adapter" in evaluation["why"]
+    assert [file.name for file in run.place.iterdir()] == ["evaluation.json"]
+    monkeypatch.undo()  # the remedy: the same command merges anew
+    assert make_champion(run.job, run.place)["status"] == "sound"
+
+
+def test_a_window_that_only_transformers_sees_is_broken_by_the_second_path(
+    tmp_path: Path, small_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnswerModel, "check", lambda _: True)  # as a check did that looked at rows of six tokens
+    run = committed(tmp_path, model_of("mistral", sliding_window=WINDOW), small_base)
+    evaluation = make_champion(run.job, run.place)
+    assert (evaluation["status"], failed(evaluation)) == ("broken", ["second_path"])
+    assert "transformers alone does not score the merged directory" in evaluation["why"]
+
+
+def test_the_same_window_is_sound_where_no_prompt_is_shared(
+    tmp_path: Path, small_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnswerModel, "check", lambda _: False)
+    run = committed(tmp_path, model_of("mistral", sliding_window=WINDOW), small_base, share=False)
+    assert make_champion(run.job, run.place)["status"] == "sound"
+
+
+def test_scores_that_are_not_numbers_are_broken(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(model: nn.Module, base: Path, place: Path) -> None:
+        next(model.parameters()).data.fill_(float("nan"))
+        save_model(model, base, place)
+
+    monkeypatch.setattr(champion, "save_model", damaged)
+    evaluation = make_champion(run.job, run.place)
+    assert (evaluation["status"], failed(evaluation)) == ("broken", ["merge", "second_path"])
+    assert read_json(run.place / "evaluation.json")["checks"]["merge"]["largest_difference"] is None
+
+
+def test_one_model_is_held_at_a_time(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[nn.Module]] = []
+
+    def watched(path: Path, dtype: torch.dtype) -> nn.Module:
+        assert not [one for one in alive if one() is not None], "the last model is still there"
+        model = load_model(path, dtype)
+        alive.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(champion, "load_model", watched)
+    make_champion(run.job, run.place)
+    assert len(alive) == 2
+    gc.collect()
+    assert not [one for one in alive if one() is not None]
+
+
+def test_merging_in_place_gives_the_bytes_of_merge_and_leaves_no_adapter() -> None:
+    model = tiny_llama()
+    config = d2lora.get_method("d2lora").Config(rank=2)
+    d2lora.attach(model, "d2lora", config, TARGETS, lanes=2)
+    for parameter in d2lora.adapter_parameters(model, 1).values():
+        parameter.data.normal_()
+    apart = d2lora.merge(model, 1).state_dict()
+    merged = d2lora.merge_(model, 1)
+    assert merged is model
+    assert merged.state_dict().keys() == apart.keys()
+    assert all(torch.equal(value, apart[name]) for name, value in merged.state_dict().items())
+    assert not [kind for kind in map(type, model.modules()) if issubclass(kind, nn.Linear) and kind is not nn.Linear]
+    with pytest.raises(ValueError, match="has no adapters"):
+        d2lora.merge_(model)
+
+
+def test_a_champion_that_fails_leaves_the_one_before_it_whole(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make_champion(run.job, run.place)
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(champion, "save_model", full)
+    with pytest.raises(OSError, match="No space"):
+        make_champion(run.job, run.place)
+    assert up_to_date(run.place, "key") == before
+
+
+def test_the_second_path_looks_at_the_longest_rows_and_at_rows_from_everywhere() -> None:
+    items = [Item(((0,) * (9 if number in (3, 77) else 4),), (1,), 0, (1,)) for number in range(100)]
+    assert {3, 77} <= set(sample_of(items, 8))
+    assert len(sample_of(items, 8)) == 8
+    assert {number // 17 for number in sample_of(items, 16)} == {*range(6)}
+    assert sample_of(items[:5], 8) == [*range(5)]
+    assert sample_of([], 8) == []
+
+
+@pytest.mark.slow
+def test_a_broken_champion_costs_the_others_nothing_and_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mixed_up(folder: Path, base: str) -> AdapterFile:
+        right = load_adapter(folder, base)
+        task = read_json(folder.parent / "run.json")["task"]["name"]
+        doubled = {name: 2 * tensor for name, tensor in right.state.items()}
+        return AdapterFile(doubled, right.description) if task == "tiny_recall" else right
+
+    monkeypatch.setattr(champion, "load_adapter", mixed_up)
+    code, told, folder = sweep_of(recipe, "optim.lr=0.05", "methods=[d2lora]")
+    assert code == 1
+    (line,) = [line for line in told.splitlines() if "tiny_recall: the adapter, loaded again" in line]
+    assert line.startswith("  no champion for")
+    assert "evaluation.json" in line
+    assert registered(recipe) == ["small-tiny_above"]
+    page = (folder / "report.html").read_text()
+    assert "No champion for tiny_recall" in page
+    assert "the adapter, loaded again over its base, does not score as its run did" in page
+    assert read_json(folder / "champions" / "tiny_recall" / "evaluation.json")["status"] == "broken"
+    assert (folder / "champions" / "tiny_above" / "config.json").is_file()
+    monkeypatch.undo()
+    assert sweep_of(recipe, "optim.lr=0.05", "methods=[d2lora]")[0] == 0
+    assert registered(recipe) == ["small-tiny_above", "small-tiny_recall"]
+    assert "No champion for" not in (folder / "report.html").read_text()
+
+
+def registered(recipe: Path) -> list[str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{recipe.parent}/mlflow.db")
+    return sorted(model.name for model in client.search_registered_models())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_a_pack_has_trained_is_found_again_by_every_check(recipe: Path, dtype: str) -> None:
+    code, told, folder = sweep_of(recipe, f"model.dtype={dtype}", "tasks=[tiny_recall]", "tracking.uri=none")
+    assert code == 0, told
+    assert not failed(read_json(folder / "champions" / "tiny_recall" / "evaluation.json"))
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_a_row_whose_accuracy_is_not_that_of_its_predictions_has_no_champion(run: Committed, accuracy: float) -> None:
+    job = replace(run.job, row=run.job.row | {"accuracy": accuracy})
+    with pytest.raises(RunError, match=r"right of 40 predictions, but an accuracy of .* delete it and give the same"):
+        make_champion(job, run.place)
+    assert not run.place.exists()
+
+
+def test_predictions_of_other_items_have_no_champion(run: Committed) -> None:
+    write_data(Path(run.job.data), questions(39, seed=5))
+    with pytest.raises(RunError, match=r"of 40 predictions, .* over 39 items"):
+        make_champion(run.job, run.place)
