@@ -62,10 +62,10 @@ def why_not(layer: nn.Linear) -> str | None:
             "its weight is computed from other tensors (a parametrisation, or weight norm). Remove that first, for "
             "example with torch.nn.utils.parametrize.remove_parametrizations."
         )
-    if type(layer) not in (nn.Linear, FrozenLinear):
+    if type(layer).forward not in (nn.Linear.forward, FrozenLinear.forward):
         return (
-            "only torch's own nn.Linear is known to be a product with its weight; an adapter would replace whatever "
-            "else this class does. Load the model with nn.Linear there, or leave the layer out of the targets."
+            "its class has a forward of its own, which an adapter would replace. Load the model with nn.Linear there, "
+            "or leave the layer out of the targets."
         )
     if "forward" in vars(layer):
         return (

@@ -48,7 +48,7 @@ class Group:
         return [lane for lane in self.lanes if lane in active]
 
 
-_OWN = ("lanes", "current", "groups", "_salt", "_norms", "_names")
+_OWN = ("lanes", "current", "groups", "_kind", "_salt", "_norms", "_names")
 """The attributes that a linear layer has while it is adapted, beside its adapters' parameters."""
 
 
@@ -68,6 +68,7 @@ class AdaptedLinear(nn.Module):
     lanes: tuple[Lane, ...]
     current: Pass
     groups: list[Group]
+    _kind: type[nn.Linear]
     _salt: int
     _norms: NormCache
     _names: list[tuple[str, ...]]
@@ -82,21 +83,23 @@ class AdaptedLinear(nn.Module):
         drawn = zip(lanes, generators, strict=True)
         starts = [get_method(lane.method).init(base, lane.config, generator) for lane, generator in drawn]
         there = [{name: value.to(layer.weight.device) for name, value in start.items()} for start in starts]
-        layer.__class__ = cls  # type: ignore[assignment]
+        kind, layer.__class__ = type(layer), cls  # type: ignore[assignment]
         self = cast(AdaptedLinear, layer)
         self.lanes, self.current, self.groups = tuple(lanes), current, []
-        self._salt, self._norms, self._names = layer_salt(name), cache, [tuple(start) for start in starts]
+        self._kind, self._salt, self._norms = kind, layer_salt(name), cache
+        self._names = [tuple(start) for start in starts]
         for index, (lane, start) in enumerate(zip(lanes, there, strict=True)):
             self._add(index, lane, start)
         return self
 
     def restore(self) -> nn.Linear:
-        """Make this a plain ``nn.Linear`` again, in place, without adapters; its weight stays frozen."""
+        """Make this the linear layer again that it was, in place, without adapters; its weight stays frozen."""
         for name in self._adapters():
             del self._parameters[name]
+        kind = self._kind
         for name in _OWN:
             delattr(self, name)
-        self.__class__ = nn.Linear  # type: ignore[assignment]
+        self.__class__ = kind  # type: ignore[assignment]
         return cast(nn.Linear, self)
 
     @property

@@ -80,10 +80,15 @@ def exported(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float = 0
     for name, form in forms.items():
         parts = {DOWN: form.down_RI, UP: form.up_OR, MAGNITUDE: form.magnitude_O}
         state |= {PREFIX + name + part: tensor.detach().clone() for part, tensor in parts.items() if tensor is not None}
+    return LoraExport(state, _config(model, forms, dropout), error)
+
+
+def _config(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float) -> dict[str, Any]:
+    """Return PEFT's config of these forms; layers of another rank or alpha than the largest stand in its patterns."""
     ranks = {name: form.down_RI.shape[0] for name, form in forms.items()}
     alphas = {name: _plain(form.scale * ranks[name]) for name, form in forms.items()}
     rank, alpha = max(ranks.values()), max(alphas.values())
-    config = {
+    return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if hasattr(model, "prepare_inputs_for_generation") else None,
         "base_model_name_or_path": getattr(getattr(model, "config", None), "_name_or_path", None) or None,
@@ -97,7 +102,6 @@ def exported(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float = 0
         "bias": "none",
         "inference_mode": True,
     }
-    return LoraExport(state, config, error)
 
 
 def read_peft(folder: Path) -> tuple[dict[str, PeftForm], dict[str, Any]]:

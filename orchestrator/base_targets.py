@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from itertools import takewhile
 
 from torch import nn
 
+from d2lora.names import matching
 from orchestrator.errors import InputError
 from orchestrator.spec import targets_of
 from orchestrator.wording import count
@@ -23,11 +23,11 @@ def target_layers(model: nn.Module, targets: str) -> dict[str, tuple[int, int]]:
     linears = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     head = [name for name, layer in linears.items() if layer is model.get_output_embeddings()]  # type: ignore[operator]
     for pattern in targets_of(targets):
-        if not any(fnmatchcase(name, pattern) for name in linears):
+        if not matching(linears, pattern):
             raise InputError(
                 f"targets={targets!r}: Target {pattern!r} matches no linear layer of the model. {_choices(model, head)}"
             )
-    named = {name: layer for name, layer in linears.items() if _matches(name, targets_of(targets))}
+    named = _named(linears, targets_of(targets))
     if not named:
         raise InputError(f"targets={targets!r} names no layer. {_choices(model, head)}")
     if lost := [name for name in head if name in named]:
@@ -59,7 +59,7 @@ def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
     """Within, run rows through ``model``; after it the list tells, in a line, which of the targets got none of them."""
     patterns = [pattern for one in targets for pattern in targets_of(one)]
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
-    waiting = {name: layer for name, layer in layers.items() if _matches(name, patterns)}
+    waiting = _named(layers, patterns)
     all_names, told = list(waiting), list[str]()
     hooks = [
         layer.register_forward_pre_hook(lambda *_, name=name: waiting.pop(name, None) and None)
@@ -115,8 +115,10 @@ def _fused(model: nn.Module) -> list[str]:
     return [name for name in fused if not name.endswith((".weight", ".bias"))]
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _named(layers: Mapping[str, nn.Linear], patterns: Iterable[str]) -> dict[str, nn.Linear]:
+    """Return the layers that any pattern means, as `d2lora.attach` reads patterns, in model order."""
+    names = {name for pattern in patterns for name in matching(layers, pattern)}
+    return {name: layer for name, layer in layers.items() if name in names}
 
 
 def _numberless(name: str) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from orchestrator.answers import distance, tolerance
+from d2lora import match_targets
 from orchestrator.errors import InputError
 
 CHUNK = 2**22  # numbers that are looked at together: their answers take as many bytes
@@ -26,26 +24,8 @@ def check_numbers(model: nn.Module) -> None:
 
 
 def check_layers(model: nn.Module, patterns: Iterable[str]) -> None:
-    """Refuse targets among which is a layer of a class of its own that computes more than ``x @ W.T + b``.
-
-    An adapter takes its place, and would leave out what else it does.
-    """
-    patterns = list(patterns)
-    for name, layer in model.named_modules():
-        if not isinstance(layer, nn.Linear) or not any(fnmatchcase(name, pattern) for pattern in patterns):
-            continue
-        if (type(layer) is nn.Linear and "forward" not in vars(layer)) or _is_linear(layer):
-            continue
-        raise InputError(
-            f"{name} is a {type(layer).__name__}, which computes more than a linear layer: an adapter would leave that "
-            "out. Name other layers in targets."
-        )
-
-
-def _is_linear(layer: nn.Linear) -> bool:
-    draw = torch.Generator().manual_seed(0)
-    x_2I = torch.randn(2, layer.in_features, generator=draw).to(layer.weight)
-    with torch.no_grad():
-        found = layer(x_2I)
-        wanted_2O = functional.linear(x_2I, layer.weight, layer.bias)
-    return isinstance(found, Tensor) and distance(found, wanted_2O) <= tolerance(layer.weight.dtype)
+    """Refuse targets among which is a layer that `d2lora.attach` would refuse; it is named, with the reason."""
+    try:
+        match_targets(model, list(patterns))
+    except ValueError as error:
+        raise InputError(f"targets: {error}") from None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import d2lora
 from orchestrator.adapter_files import DESCRIPTION, TENSORS, load_adapter, save_adapter
 from orchestrator.errors import RunError
+from tests.orchestrator.tiny_llama import tiny_llama
 
 ABOUT: dict[str, Any] = {
     "method": "lora",
@@ -102,6 +103,32 @@ def test_the_library_reads_a_run_s_adapter(tmp_path: Path) -> None:
     save_adapter(tmp_path, state(), described)
     d2lora.load(model, tmp_path)
     assert all(torch.equal(value, state()[name]) for name, value in d2lora.adapter_state(model).items())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks transformers
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("lora", {}), ("dora", {}), ("d2lora", {"readd": 0}), ("d2lora", {"projection": "off", "tau": "learned"})],
+)
+def test_peft_gives_the_logits_of_a_language_model_with_our_adapter(
+    method: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft", reason="peft is a development dependency")
+    base, model = tiny_llama().eval(), tiny_llama().eval()
+    d2lora.attach(
+        model, method, d2lora.get_method(method).Config(rank=3, **settings), ["q_proj", "v_proj", "down_proj"]
+    )
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.arange(24).view(2, 12)
+    with torch.no_grad():
+        for parameter in d2lora.adapter_parameters(model).values():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        before, wanted = base(input_ids=ids).logits, model(input_ids=ids).logits
+        assert (wanted - before).abs().max() > 0.01
+        d2lora.save(model, tmp_path)
+        wrapped = peft.PeftModel.from_pretrained(base, tmp_path)
+        assert type(wrapped) is peft.PeftModelForCausalLM
+        torch.testing.assert_close(wrapped(input_ids=ids).logits, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("missing", ["method", "config", "layers", "base"])

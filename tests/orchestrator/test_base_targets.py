@@ -90,6 +90,15 @@ def test_targets_that_no_row_reaches_are_named_with_a_pattern_that_leaves_them_o
     assert not any(layer._forward_pre_hooks for layer in model.modules())
 
 
+def test_a_name_without_a_dot_or_star_means_what_it_means_to_the_library() -> None:
+    model: Any = tiny_llama()
+    assert target_layers(model, "q_proj,v_proj") == target_layers(model, "*.q_proj,*.v_proj")
+    assert len(target_layers(model, "q_proj")) == 2
+    with unreached(model, ["q_proj"]) as told:
+        model(torch.zeros(1, 4, dtype=torch.long))
+    assert told == []
+
+
 class Doubles(nn.Linear):
     """More than a linear layer."""
 
@@ -109,7 +118,9 @@ def test_a_subclass_that_computes_more_than_a_linear_layer_is_refused() -> None:
         if kind is Named:
             check_layers(model, ["*.q_proj"])
     check_layers(model, ["*.k_proj"])
-    with pytest.raises(InputError, match=r"model\.layers\.1\.self_attn\.q_proj is a Doubles, which computes more"):
+    with pytest.raises(
+        InputError, match=r"model\.layers\.1\.self_attn\.q_proj is a Doubles that cannot be adapted: its class"
+    ):
         check_layers(model, ["*.q_proj"])
 
 
