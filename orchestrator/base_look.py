@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +29,7 @@ from orchestrator.spec import SweepSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 
 FORMAT = 1  # raise it when the code finds something that it did not find before
+PATIENCE = 5.0  # seconds
 Say = Callable[[str], None]
 Rows = Mapping[str, TokenisedSplit]
 
@@ -40,15 +43,15 @@ def look_at_base(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, memor
     place = memory / f"{_key(base, sweep, rows)}.json"
     known = _remembered(place)
     if known is None:
-        known = _look(base, sweep, rows, tokenizer, say)
+        with _told_if_long(say):
+            known = _look(base, sweep, rows, tokenizer)
         write_json(place, asdict(known))
     for line in known.told:
         say(line)
     return known
 
 
-def _look(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, say: Say) -> Shortcuts:
-    begin = time.monotonic()
+def _look(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Shortcuts:
     model = _loaded(base, sweep)
     told = fit_rows(model, rows, tokenizer)
     check_numbers(model)
@@ -57,9 +60,23 @@ def _look(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, say: Say) ->
         shortcuts = choose_shortcuts(model, rows, blocks=not sweep.cluster.gpus_per_worker)
     del model
     gc.collect()  # before trainers load theirs
-    if time.monotonic() - begin > 5:
-        say(f"looked at the base in {time.monotonic() - begin:.0f} s (once)")
     return Shortcuts(shortcuts.share, shortcuts.blocks, (*told, *needless, *shortcuts.told))
+
+
+@contextmanager
+def _told_if_long(say: Say) -> Iterator[None]:
+    """Within: say what is at work if it takes over `PATIENCE` seconds, and in the end how long it took."""
+    begin = time.monotonic()
+    timer = threading.Timer(
+        PATIENCE, say, ["looking at the base (once): its weights, and rows computed in several ways"]
+    )
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if time.monotonic() - begin > PATIENCE:
+        say(f"looked at the base in {time.monotonic() - begin:.0f} s")
 
 
 def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,24 @@ def test_lines_are_told_again_when_they_are_remembered(look: Looks) -> None:
     look()
     assert look.loaded == 1
     assert look.told() == first
+
+
+def test_a_look_that_takes_long_says_so_while_it_lasts_and_a_short_one_does_not(
+    look: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look()
+    assert "looking at the base" not in look.told()
+    load = base_look.load_model
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.2)
+        return load(*args)
+
+    monkeypatch.setattr(base_look, "load_model", slow)
+    monkeypatch.setattr(base_look, "PATIENCE", 0.05)
+    look("data.max_length=32")
+    assert look.lines[-2].startswith("looking at the base (once)")
+    assert look.lines[-1].startswith("looked at the base in ")
 
 
 def test_on_gpus_no_blocks_are_tried(look: Looks) -> None:
