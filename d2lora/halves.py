@@ -6,10 +6,18 @@ import torch
 from torch import Tensor
 
 
-def halves(wide: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ``wide`` (float32) as the sum of two bfloat16 tensors, to 17 bits: it rounded, and the rest rounded."""
-    high = wide.to(torch.bfloat16)
-    return high, (wide - high).to(torch.bfloat16)
+def halves(wide: Tensor, dim: int) -> Tensor:
+    """Return ``wide`` (float32) rounded to bfloat16 and, behind it along ``dim``, what rounding has lost.
+
+    The sum of both is ``wide`` to 17 bits. So a product with both, added up, is a product with ``wide``.
+    """
+    shape = list(wide.shape)
+    shape[dim] *= 2
+    both = wide.new_empty(shape, dtype=torch.bfloat16)
+    high, low = both.chunk(2, dim)
+    high.copy_(wide)
+    torch.sub(wide, high, out=low)
+    return both
 
 
 def on_tensor_cores(narrow: Tensor) -> bool:
@@ -18,9 +26,12 @@ def on_tensor_cores(narrow: Tensor) -> bool:
 
 
 def times_in_float32(left: Tensor, right: Tensor) -> Tensor:
-    """Return the product of bfloat16 matrices, or batches of matrices, on a GPU, in float32."""
-    return (
-        torch.mm(left, right, out_dtype=torch.float32)
-        if left.ndim == 2
-        else torch.bmm(left, right, out_dtype=torch.float32)
-    )
+    """Return the product of bfloat16 matrices, or of batches of matrices, on a GPU, in float32."""
+    multiply = torch.mm if left.ndim == 2 else torch.bmm
+    return multiply(left, right, out_dtype=torch.float32)
+
+
+def added(product: Tensor, dim: int) -> Tensor:
+    """Return the sum of the two parts of a product with `halves` along ``dim``."""
+    high, low = product.chunk(2, dim)
+    return high + low

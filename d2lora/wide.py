@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from d2lora.halves import halves, on_tensor_cores, times_in_float32
+from d2lora.halves import added, halves, on_tensor_cores, times_in_float32
 
 SLICE_BYTES = 16 * 2**20  # of one widened slice; two at most are held at once
 
@@ -51,8 +51,7 @@ def _on_tensor_cores(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tenso
     matrix = weight_OI.mT if transposed else weight_OI
     if rows.dtype == weight_OI.dtype:
         return times_in_float32(rows, matrix)
-    high, low = halves(rows)
-    return times_in_float32(high, matrix) + times_in_float32(low, matrix)
+    return added(times_in_float32(halves(rows, 0), matrix), 0)
 
 
 def _by_slices(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from d2lora.halves import halves, on_tensor_cores, times_in_float32
+from d2lora.halves import added, halves, on_tensor_cores, times_in_float32
 from d2lora.lane_products import Run, Sizes, lane_runs, lane_sums, outer_lanes, times_lanes
 
 
@@ -21,11 +23,9 @@ def times_wide_lanes(rows_MK: Tensor, matrices_LKJ: Tensor, sizes: Sizes) -> Ten
     """Return each half-precision (or `widened`) row times its lane's float32 matrix, of shape (M, J), in float32."""
     if not on_tensor_cores(rows_MK):
         return times_lanes(rows_MK.to(torch.float32), matrices_LKJ, sizes)
-    width = matrices_LKJ.shape[2]
-    both_LKJ = torch.cat(halves(matrices_LKJ), 2)
-    parts = [times_in_float32(_rows(rows_MK, run), both_LKJ[run.lanes]) for run in lane_runs(sizes)]
-    sums = [(part_NTJ[..., :width] + part_NTJ[..., width:]).flatten(0, 1) for part_NTJ in parts]
-    return sums[0] if len(sums) == 1 else torch.cat(sums)
+    both_LKJ = halves(matrices_LKJ, 2)
+    parts = [times_in_float32(_rows(rows_MK, run), both_LKJ[run.lanes]).flatten(0, 1) for run in lane_runs(sizes)]
+    return added(_joined(parts), 1)
 
 
 def outer_wide_lanes(left_MR: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
@@ -35,11 +35,10 @@ def outer_wide_lanes(left_MR: Tensor, right_MJ: Tensor, sizes: Sizes) -> Tensor:
     """
     if not on_tensor_cores(right_MJ):
         return outer_lanes(left_MR, right_MJ.to(torch.float32), sizes)
-    rank = left_MR.shape[1]
-    both_MR = torch.cat(halves(left_MR), 1)
-    parts = [times_in_float32(_rows(both_MR, run).mT, _rows(right_MJ, run)) for run in lane_runs(sizes)]
-    sums = [part_NRJ[:, :rank] + part_NRJ[:, rank:] for part_NRJ in parts]
-    return sums[0] if len(sums) == 1 else torch.cat(sums)
+    both_MR = halves(left_MR, 1)
+    return added(
+        _joined([times_in_float32(_rows(both_MR, run).mT, _rows(right_MJ, run)) for run in lane_runs(sizes)]), 1
+    )
 
 
 def dot_lanes(left_MK: Tensor, right_MK: Tensor, sizes: Sizes) -> Tensor:
@@ -50,3 +49,7 @@ def dot_lanes(left_MK: Tensor, right_MK: Tensor, sizes: Sizes) -> Tensor:
 def _rows(rows_MK: Tensor, run: Run) -> Tensor:
     """Return the run's rows by lane, of shape (N, T, K)."""
     return rows_MK[run.rows].view(-1, run.size, rows_MK.shape[1])
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
