@@ -220,6 +220,11 @@ def merge_(model: nn.Module, lane: int = 0) -> nn.Module:
     """Make every adapted layer one plain ``nn.Linear`` with the lane's effective weight, in place. Returns ``model``.
 
     As `merge`, without a second model: no more than one layer's weight is there twice. All lanes are gone after it.
+
+    >>> import d2lora, torch
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> d2lora.merge_(d2lora.attach(model, "lora", lora, ["0"]))[0]
+    Linear(in_features=8, out_features=4, bias=True)
     """
     layers = adapted_layers(model).values()
     _check_lane(layers, lane)

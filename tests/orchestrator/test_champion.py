@@ -15,7 +15,6 @@ from torch import nn
 import d2lora
 from orchestrator import champion
 from orchestrator.adapter_files import AdapterFile, load_adapter
-from orchestrator.answers import AnswerModel
 from orchestrator.champion import make_champion, up_to_date
 from orchestrator.errors import RunError
 from orchestrator.files import read_json
@@ -80,20 +79,15 @@ def test_a_wrong_weight_in_the_merged_directory_is_broken(run: Committed, monkey
     assert make_champion(run.job, run.place)["status"] == "sound"
 
 
-def test_a_window_that_only_transformers_sees_is_broken_by_the_second_path(
-    tmp_path: Path, small_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(AnswerModel, "check", lambda _: True)  # as a check did that looked at rows of six tokens
+def test_a_window_that_only_transformers_sees_is_broken_by_the_second_path(tmp_path: Path, small_base: Path) -> None:
+    """Choices that share a prompt lose the window: a check once missed this that looked at rows of six tokens."""
     run = committed(tmp_path, model_of("mistral", sliding_window=WINDOW), small_base)
     evaluation = make_champion(run.job, run.place)
     assert (evaluation["status"], failed(evaluation)) == ("broken", ["second_path"])
     assert "transformers alone does not score the merged directory" in evaluation["why"]
 
 
-def test_the_same_window_is_sound_where_no_prompt_is_shared(
-    tmp_path: Path, small_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(AnswerModel, "check", lambda _: False)
+def test_the_same_window_is_sound_where_no_prompt_is_shared(tmp_path: Path, small_base: Path) -> None:
     run = committed(tmp_path, model_of("mistral", sliding_window=WINDOW), small_base, share=False)
     assert make_champion(run.job, run.place)["status"] == "sound"
 
