@@ -60,7 +60,7 @@ def committed(
     row |= {"init_seed": 0, "data_seed": 0, "validation_accuracy": 0.5, "accuracy": accuracy(scored)}
     attempt.commit(row)
     data = str(folder / "data.safetensors")
-    job = ChampionJob(row, str(folder), str(folder / "base"), BASE, 0.3, data, dtype)
+    job = ChampionJob(row, str(folder), str(folder / "base"), BASE, 0.3, data, dtype, share=share)
     return Committed(job, folder / "champions" / "a")
 
 

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 import d2lora
+from d2lora.attachment import adapted_layers
+from d2lora.layer import AdaptedLinear
 from orchestrator import champion
 from orchestrator.adapter_files import AdapterFile, load_adapter
-from orchestrator.answers import AnswerModel
 from orchestrator.champion import make_champion, up_to_date
 from orchestrator.errors import RunError
 from orchestrator.files import read_json
@@ -80,20 +81,15 @@ def test_a_wrong_weight_in_the_merged_directory_is_broken(run: Committed, monkey
     assert make_champion(run.job, run.place)["status"] == "sound"
 
 
-def test_a_window_that_only_transformers_sees_is_broken_by_the_second_path(
-    tmp_path: Path, small_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(AnswerModel, "check", lambda _: True)  # as a check did that looked at rows of six tokens
+def test_a_window_that_only_transformers_sees_is_broken_by_the_second_path(tmp_path: Path, small_base: Path) -> None:
+    """Choices that share a prompt lose the window: a check once missed this that looked at rows of six tokens."""
     run = committed(tmp_path, model_of("mistral", sliding_window=WINDOW), small_base)
     evaluation = make_champion(run.job, run.place)
     assert (evaluation["status"], failed(evaluation)) == ("broken", ["second_path"])
     assert "transformers alone does not score the merged directory" in evaluation["why"]
 
 
-def test_the_same_window_is_sound_where_no_prompt_is_shared(
-    tmp_path: Path, small_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(AnswerModel, "check", lambda _: False)
+def test_the_same_window_is_sound_where_no_prompt_is_shared(tmp_path: Path, small_base: Path) -> None:
     run = committed(tmp_path, model_of("mistral", sliding_window=WINDOW), small_base, share=False)
     assert make_champion(run.job, run.place)["status"] == "sound"
 
@@ -139,6 +135,23 @@ def test_merging_in_place_gives_the_bytes_of_merge_and_leaves_no_adapter() -> No
     assert not [kind for kind in map(type, model.modules()) if issubclass(kind, nn.Linear) and kind is not nn.Linear]
     with pytest.raises(ValueError, match="has no adapters"):
         d2lora.merge_(model)
+
+
+def test_merging_in_place_lets_each_weight_go_before_the_next_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama()
+    d2lora.attach(model, "d2lora", d2lora.get_method("d2lora").Config(rank=2), TARGETS)
+    weights = [weakref.ref(layer.weight) for layer in adapted_layers(model).values()]
+    alive: list[int] = []
+    dense = AdaptedLinear.effective_weight
+
+    def watched(self: AdaptedLinear, lane: int) -> torch.Tensor:
+        alive.append(sum(one() is not None for one in weights))
+        return dense(self, lane)
+
+    monkeypatch.setattr(AdaptedLinear, "effective_weight", watched)
+    d2lora.merge_(model)
+    assert alive == [*range(len(weights), 0, -1)]
+    assert not any(one() is not None for one in weights)
 
 
 def test_a_champion_that_fails_leaves_the_one_before_it_whole(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
