@@ -19,12 +19,11 @@ from math import prod
 import torch
 from torch import Tensor
 
+from d2lora.device_profile import profile_of
+
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 """SplitMix64's constants: the step of its counter, and the two factors of its finaliser."""
 ALL = 2**64 - 1
-CHUNK = {"cpu": 2**15}
-"""Numbers of the stream that are made at once: on a CPU they stay in its cache, elsewhere they are few kernels."""
-CHUNK_ELSEWHERE = 2**22
 
 Extent = tuple[int, int]
 """How many rows a lane has, and how many places each of them."""
@@ -76,7 +75,7 @@ def keep_mask(keys_M: Tensor, features: int, rate: float) -> Tensor:
     words = -(-features // 2)
     steps_W = torch.arange(1, words + 1, device=keys_M.device) * _signed(GOLDEN)
     bound = min(round(rate * 2**32), 2**32 - 1) - 2**31
-    size = CHUNK.get(keys_M.device.type, CHUNK_ELSEWHERE) // words
+    size = profile_of(keys_M.device).dropout_words // words
     if torch.compiler.is_compiling():  # the compiler makes one kernel of it all, which holds nothing
         size = keys_M.shape[0]
     masks = [

@@ -10,15 +10,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from d2lora.autocast import without_autocast
+from d2lora.device_profile import profile_of
 from d2lora.method import Factored
 from d2lora.norms import BaseWeights
 from d2lora.registry import get_method
 
 if TYPE_CHECKING:
     from d2lora.layer import AdaptedLinear, Group
-
-TOGETHER = 2**17
-"""Trained numbers that are built at once: few layers' small operations cost as much as one's, many leave the cache."""
 
 
 def build_factors(layers: Sequence[AdaptedLinear], active: Sequence[int]) -> Factored:
@@ -38,7 +36,7 @@ def built_with(layer: AdaptedLinear, layers: Sequence[AdaptedLinear], active: Se
     """Return the layers of ``layers``, ``layer`` among them, that are to be built at once."""
     alike = [other for other in layers if other.shape == layer.shape]
     numbers = sum(parameter.numel() for lane in active for parameter in layer.params(lane).values())
-    size = max(1, TOGETHER // numbers)
+    size = max(1, profile_of(layer.weight.device).built_together // numbers)
     begin = next(index for index, other in enumerate(alike) if other is layer) // size * size
     return alike[begin : begin + size]
 

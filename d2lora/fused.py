@@ -14,12 +14,12 @@ from torch import Tensor
 
 from d2lora.lane_products import Sizes, lane_runs
 
-ROWS, OUTPUTS, WARPS = 64, 64, 8
-"""A program's block, and its warps: so that nothing spills from the registers of an H100, whatever the rank."""
+ROWS, OUTPUTS, WARPS = 64, 64, 4
+"""A program's block, and its warps: the fastest of seven that an H200 was given (docs/adr/0022)."""
 RANKS = 16
 """Ranks that are added up at once: tensor cores, and so Triton's products, take no fewer."""
-PRECISION = "ieee"
-"""How float32 is multiplied: as it is; "tf32x3" splits a factor in three for tensor cores."""
+PRECISION = "tf32x3"
+"""How float32 is multiplied: a factor split in three for tensor cores, which is as exact as "ieee", as it is."""
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 

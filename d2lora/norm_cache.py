@@ -68,10 +68,10 @@ def _computed(weight_OI: Tensor, axis: Axis) -> Known:
     """Return the norms in bounded memory: some rows at a time."""
     import torch
 
-    from d2lora.wide import SLICE_BYTES
+    from d2lora.device_profile import profile_of
 
     weight_OI = weight_OI.detach()
-    step = max(1, SLICE_BYTES // (4 * max(1, weight_OI.shape[1])))
+    step = max(1, profile_of(weight_OI.device).slice_bytes // (4 * max(1, weight_OI.shape[1])))
     wide = torch.promote_types(weight_OI.dtype, torch.float32)
     squares = (rows_oI.to(wide).square() for rows_oI in torch.split(weight_OI, step))
     if axis == "out":

@@ -89,7 +89,7 @@ class BaseWeights:
         """Return where |W| is zero, or None if it is known to be nowhere."""
         if all(weight.zeros(axis) is None for weight in self.weights):
             return None
-        return self._rows([weight.norms2(axis) == 0 for weight in self.weights])
+        return self.norms2(axis) == 0
 
     def product(self, thin: Tensor, axis: Axis) -> Tensor:
         """Return each lane's ``thin`` times its weight, as `BaseWeight.product` does."""

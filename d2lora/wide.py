@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from d2lora.device_profile import profile_of
 from d2lora.halves import added, halves, on_tensor_cores, times_in_float32
-
-SLICE_BYTES = 16 * 2**20  # of one widened slice; two at most are held at once
 
 
 def wide_slices(weight_OI: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """Yield ranges of rows that cover ``weight_OI``, each with those rows in ``dtype``, of at most `SLICE_BYTES`."""
-    step = max(1, SLICE_BYTES // (weight_OI.shape[1] * dtype.itemsize))
+    """Yield ranges of rows that cover ``weight_OI``, each with those rows in ``dtype``."""
+    step = max(1, profile_of(weight_OI.device).slice_bytes // (weight_OI.shape[1] * dtype.itemsize))
     for start in range(0, weight_OI.shape[0], step):
         rows = slice(start, min(start + step, weight_OI.shape[0]))
         yield rows, weight_OI[rows].to(dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 import d2lora
 from d2lora.attachment import adapted_layers
+from d2lora.device_profile import CPU, PROFILES
 from d2lora.frozen import FrozenLinear
 from d2lora.layer import AdaptedLinear
 from tests.d2lora.test_layer import CountAllocations, lane, shake
@@ -277,9 +279,8 @@ def test_a_lane_that_is_not_there_is_refused_by_merge(lane_number: int) -> None:
 @pytest.mark.parametrize("method", d2lora.available_methods())
 def test_attaching_copies_no_weight(method: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thin tensors here have at most 2 * 256 elements, a weight 65,536; norms see four rows at once."""
-    from d2lora import wide
 
-    monkeypatch.setattr(wide, "SLICE_BYTES", 4 * 4 * 256)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, slice_bytes=4 * 4 * 256))
     model = nn.Sequential(*(nn.Linear(256, 256) for _ in range(3))).to(dtype)
     with CountAllocations(8 * 256) as counter:
         d2lora.attach_lanes(model, [lane(method, seed) for seed in range(4)], ["*"])

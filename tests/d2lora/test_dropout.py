@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import d2lora
 from d2lora import dropout
+from d2lora.device_profile import CPU, PROFILES
 from d2lora.dropout import dropped, keep_mask, keys_tensor, layer_salt, row_key
 from tests.d2lora.test_layer import lane
 
@@ -52,7 +54,7 @@ def mask_of(rows: list[tuple[int, int, int]], length: int, features: int, rate: 
 def test_masks_are_those_of_the_definition(
     chunk: int, features: int, rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(dropout.CHUNK, "cpu", chunk)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, dropout_words=chunk))
     rows = [(0, 0, 0), (5, 2**40, 3), (-1, 7, 2**33), (2**63 + 1, 1, 1), (2**64, 0, 0)]
     salt = layer_salt("model.layers.3.q_proj")
     for found, (seed, step, place) in zip(mask_of(rows, 5, features, rate, salt), rows, strict=True):

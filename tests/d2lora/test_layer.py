@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lora
-from d2lora import factors
 from d2lora.attachment import adapted_layers
+from d2lora.device_profile import CPU, PROFILES
 
 
 def two_layers(lanes: list[d2lora.Lane], width: int = 6) -> nn.Module:
@@ -268,7 +269,7 @@ def test_held_factors_give_the_gradients_of_passes_that_build_their_own() -> Non
 def test_layers_of_one_shape_that_are_built_together_are_as_if_built_alone(
     together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(factors, "TOGETHER", together)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, built_together=together))
     lanes = [lane("lora"), lane("d2lora", norm_axis="in"), lane("dora"), lane("d2lora", 1), lane("lora", 1)]
     model = nn.Sequential(*(nn.Linear(6, 6) for _ in range(4)), nn.Linear(6, 8)).double()
     with torch.no_grad():

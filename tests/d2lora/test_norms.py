@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from d2lora import wide
+from d2lora.device_profile import CPU, PROFILES
 from d2lora.norms import BaseWeight, updated_norms
 from tests.d2lora.test_layer import CountAllocations
 
@@ -16,7 +19,7 @@ both_axes = pytest.mark.parametrize("axis", ["out", "in"])
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven rows a slice, so that a weight has many and the last is not full."""
-    monkeypatch.setattr(wide, "SLICE_BYTES", 7 * IN * 4)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, slice_bytes=7 * IN * 4))
 
 
 def half_precision(dtype: torch.dtype = torch.bfloat16) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
