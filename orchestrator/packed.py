@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from orchestrator.tokens import Item
 
-Row = tuple[Sequence[int], int]
+Row = tuple[Sequence[int] | NDArray[np.int32], int]
 """The ids of prompt and answer, and where the answer starts."""
 Blocks = tuple[tuple[int, int], ...]
 
@@ -54,9 +56,9 @@ def pack_rows(rows: Sequence[Row], lengths: Sequence[int] | None = None) -> Pack
     owner: list[int] = []
     begin = 0
     for row, ((ids, start), length) in enumerate(zip(rows, lengths, strict=True)):
-        ids_M[begin : begin + len(ids)] = torch.tensor(ids)
+        ids_M[begin : begin + len(ids)] = torch.as_tensor(ids)
         where += range(begin + start - 1, begin + len(ids) - 1)
-        wanted += ids[start:]
+        wanted.extend(ids[start:])
         owner += [row] * (len(ids) - start)
         begin += length
     blocks = tuple((len(list(equal)), length) for length, equal in groupby(lengths))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 
 from d2lora import lane_rows
@@ -87,7 +88,8 @@ def train_lanes(
     After that ``on_rung`` gets the number of steps done and the lanes for which it is a rung, and returns those that
     leave there; a lane's last step is none.
     """
-    lanes = [_lane(plan, optim) for plan in plans]
+    rows = {id(plan.items): trained_rows(plan.items) for plan in plans}  # lanes of one task share them
+    lanes = [_lane(plan, rows[id(plan.items)], optim) for plan in plans]
     size = PassSize(tokens, optim.micro_batch, engine)
     engine.model.train()
     step = 0
@@ -124,8 +126,12 @@ def train_lanes(
             lanes[index].living = False
 
 
-def _lane(plan: LanePlan, optim: OptimSpec) -> _Lane:
-    rows: list[Row] = [item.trained() for item in plan.items]
+def trained_rows(items: Sequence[Item]) -> list[Row]:
+    """Return the row of each item that is trained, in four bytes a token."""
+    return [(np.array(ids, np.int32), start) for ids, start in (item.trained() for item in items)]
+
+
+def _lane(plan: LanePlan, rows: list[Row], optim: OptimSpec) -> _Lane:
     lengths = [len(ids) for ids, _ in rows]
     batches = draw_batches(
         lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
