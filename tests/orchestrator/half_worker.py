@@ -33,7 +33,10 @@ LANES = [
 ]
 
 
-def trained(kind: str, chosen: list[int]) -> list[torch.Tensor]:
+ENGINES = os.environ.get("ENGINES", "plain 2 3").split()
+
+
+def trained(kind: str, chosen: list[int], data_seed: int | None = None) -> list[torch.Tensor]:
     """Return the adapters of the chosen lanes after `STEPS` steps, each as one vector."""
     model = tiny_llama().to(torch.bfloat16)
     d2lora.attach_lanes(model, [LANES[lane] for lane in chosen], TARGETS)
@@ -42,7 +45,9 @@ def trained(kind: str, chosen: list[int]) -> list[torch.Tensor]:
         engine: Engine = PlainEngine(model, len(chosen), OPTIM, device)
     else:
         engine = ZeroEngine(model, len(chosen), OPTIM, device, int(kind))
-    plans = [LanePlan.of("task", DATA, LANES[lane].seed, 5e-3, OPTIM) for lane in chosen]
+    plans = [
+        LanePlan.of("task", DATA, LANES[lane].seed if data_seed is None else data_seed, 5e-3, OPTIM) for lane in chosen
+    ]
     assert plans[0].steps == STEPS
     train_lanes(engine, plans, OPTIM, on_step=lambda _: None, on_end=lambda *_: None)
     states = [d2lora.adapter_state(model, index) for index in range(len(chosen))]
@@ -55,10 +60,10 @@ def main(rank: int, world: int, init: str, out: Path) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
     everyone = list(range(len(LANES)))
-    adapters = {kind: trained(kind, everyone) for kind in "0123"}
+    adapters = {kind: trained(kind, everyone) for kind in (ENGINES if world == 1 else ENGINES[1:])}
     if world == 1:
-        adapters["plain"] = trained("plain", everyone)
-        adapters["solo"] = [trained("plain", [lane])[0] for lane in everyone]
+        adapters["alone"] = [trained("plain", [lane])[0] for lane in everyone[: len(SETTINGS)]]
+        adapters["another seed"] = [trained("plain", [lane], data_seed=100)[0] for lane in everyone[: len(SETTINGS)]]
     torch.save(adapters, out)
     torch.distributed.destroy_process_group()
 
