@@ -1,4 +1,4 @@
-"""Engines, ranks and packs over a bfloat16 base end with the adapters of one another, to rounding (docs/precision.md)."""
+"""Engines, ranks and packs over a bfloat16 base end with the same adapters, to rounding (docs/precision.md)."""
 
 from __future__ import annotations
 
