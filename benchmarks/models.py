@@ -9,6 +9,8 @@ from orchestrator.spec import targets_of
 TARGETS = targets_of("attention")
 ATTENTION, ALL = ([name.removeprefix("*.") for name in targets_of(one)] for one in ("attention", "attention+mlp"))
 RANK = 8
+LAYERS = 16
+"""Of a base: with fewer, the first and the last layer, the embedding and the head would count for more than they do."""
 
 
 def one_thread() -> None:
@@ -16,7 +18,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def llama(hidden: int, vocab: int, layers: int = 4, seed: int = 0) -> Any:
+def llama(hidden: int, vocab: int, layers: int = LAYERS, seed: int = 0) -> Any:
     """Return a float32 `LlamaForCausalLM` with 8 heads and the usual width of its MLP, the same for a seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 TASKS = ("first", "second")
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 RANK, ALPHA, RATE = 16, 32.0, 1e-3
+LAYERS = 16  # of the base: with fewer, embedding and head would count for more than they do in a real one
 SHORTEST, LONGEST = 16, 48  # tokens of a row, evenly spread: 32 on average
 ANSWER, CHOICES = 4, 4  # tokens of a choice, choices of a question
 EVAL_ROWS = 4  # to validate and to test on, each: whole sweeps are compared, not scoring
@@ -143,7 +144,7 @@ def make_base(place: Path, vocab: int) -> None:
     config = LlamaConfig(
         vocab_size=vocab,
         hidden_size=512,
-        num_hidden_layers=4,
+        num_hidden_layers=LAYERS,
         intermediate_size=1376,
         num_attention_heads=8,
         num_key_value_heads=8,

@@ -27,8 +27,8 @@ PROCESSES = "a process a run, 2 at once"
 TUNE, TUNE_TRAIN = "Ray Tune + PEFT", "Ray Tune + Train + PEFT"
 SIDE_BY_SIDE = (OURS_ON_RAY, PROCESSES, TUNE, TUNE_TRAIN)  # arms that keep the cores busy with a process each
 WIDTHS = (1, 2, 4, 8)
-STEPS = 360  # of a run at 64 tokens each: start-up, of a quarter of a minute, is in every figure and weighs a tenth
-FEW = 40  # where the table is an aside
+STEPS = 120  # of a run at 64 tokens each: start-up, of a quarter of a minute, is in every figure and weighs a tenth
+FEW = 16  # where the table is an aside
 
 Say = Callable[[str], None]
 Measure = Callable[[], float]
