@@ -45,12 +45,13 @@ class AdaptedHalf(torch.autograd.Function):
     ) -> Tensor:
         h_MR = times_wide_lanes(x_MI if adapter_x_MI is None else adapter_x_MI, down_LRI.mT, sizes)
         base_MO = times_mT(x_MI, weight_OI) if bias_O is None else linear(x_MI, weight_OI, bias_O)
-        extra_MO = _product_of_change(x_MI, in_scale_LI, weight_OI, sizes)
-        y_MO = compose_lanes(base_MO, sizes, (h_MR, up_LOR.mT), _deviation(out_scale_LO), extra_MO, bias_O)
+        out_deviation_LO, in_deviation_LI = (None if one is None else one - 1 for one in (out_scale_LO, in_scale_LI))
+        extra_MO = _product_of_change(x_MI, in_deviation_LI, weight_OI, sizes)
+        y_MO = compose_lanes(base_MO, sizes, (h_MR, up_LOR.mT), out_deviation_LO, extra_MO, bias_O)
         ctx.sizes = sizes
         kept = (base_MO, extra_MO, bias_O) if ctx.needs_input_grad[6] else (None, None, None)
-        scales = out_scale_LO, in_scale_LI
-        ctx.save_for_backward(x_MI, weight_OI, up_LOR, down_LRI, *scales, adapter_x_MI, h_MR, *kept)
+        deviations = out_deviation_LO, in_deviation_LI
+        ctx.save_for_backward(x_MI, weight_OI, up_LOR, down_LRI, *deviations, adapter_x_MI, h_MR, *kept)
         return y_MO
 
     @staticmethod
@@ -61,7 +62,7 @@ class AdaptedHalf(torch.autograd.Function):
 
 
 def _backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
-    x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, *kept = ctx.saved_tensors
+    x_MI, weight_OI, up_LOR, down_LRI, out_deviation_LO, in_deviation_LI, adapter_x_MI, h_MR, *kept = ctx.saved_tensors
     sizes, needs = ctx.sizes, ctx.needs_input_grad
     wide_dy_MO = widened(dy_MO)
     dup_LRO = outer_wide_lanes(h_MR, wide_dy_MO, sizes)
@@ -71,24 +72,20 @@ def _backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
     dx_MI = din_LI = dadapter_MI = None
     if needs[0] or needs[7]:
         base_MI = times_mT(dy_MO, weight_OI.mT)
-        extra_MI = _product_of_change(dy_MO, out_scale_LO, weight_OI.mT, sizes)
+        extra_MI = _product_of_change(dy_MO, out_deviation_LO, weight_OI.mT, sizes)
         din_LI = _dot(x_MI, (base_MI, extra_MI, None), sizes) if needs[7] else None
         update = (dh_MR, down_LRI) if adapter_x_MI is None else None
-        dx_MI = compose_lanes(base_MI, sizes, update, _deviation(in_scale_LI), extra_MI) if needs[0] else None
+        dx_MI = compose_lanes(base_MI, sizes, update, in_deviation_LI, extra_MI) if needs[0] else None
     if adapter_x_MI is not None and needs[8]:
         dadapter_MI = times_lanes(dh_MR, down_LRI, sizes).to(adapter_x_MI.dtype)
     return dx_MI, None, None, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
 
 
-def _deviation(scale_LK: Tensor | None) -> Tensor | None:
-    return None if scale_LK is None else scale_LK - 1
-
-
-def _product_of_change(rows_MK: Tensor, scale_LK: Tensor | None, matrix_JK: Tensor, sizes: Sizes) -> Tensor | None:
-    """Return ``((scale - 1) * rows) matrix^T``, of shape (M, J), or None where there is no scale."""
-    if scale_LK is None:
+def _product_of_change(rows_MK: Tensor, deviation_LK: Tensor | None, matrix_JK: Tensor, sizes: Sizes) -> Tensor | None:
+    """Return ``(deviation * rows) matrix^T``, of shape (M, J), or None where there is no deviation."""
+    if deviation_LK is None:
         return None
-    changes_MK = scale_lanes(rows_MK, scale_LK - 1, sizes, scratch_like(rows_MK))
+    changes_MK = scale_lanes(rows_MK, deviation_LK, sizes, scratch_like(rows_MK))
     return times_mT(changes_MK, matrix_JK)
 
 

@@ -137,10 +137,9 @@ def lane_rows(
     >>> with d2lora.lane_rows(model, [1, 3], draw=5, places=[0, 0, 1, 2]):
     ...     model(torch.zeros(4, 8)).sum().backward()
     """
-    layers = adapted_layers(model)
-    if not layers:
+    first = next((module for module in model.modules() if isinstance(module, AdaptedLinear)), None)
+    if first is None:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
-    first = next(iter(layers.values()))
     _check_rows(len(first.lanes), counts, lengths, places)
     values: dict[str, object] = {"draw": draw, "keys_B": None}
     values |= {

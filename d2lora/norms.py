@@ -95,6 +95,11 @@ class BaseWeights:
         """Return each lane's ``thin`` times its weight, as `BaseWeight.product` does."""
         import torch
 
+        matrices = [weight.weight_OI for weight in self.weights]
+        if matrices[0].element_size() < 4:
+            from d2lora.wide import wide_products
+
+            return wide_products(thin, matrices, axis == "out").mT
         parts = zip(self.weights, torch.split(thin, self.lanes), strict=True)
         return torch.cat([weight.product(part, axis) for weight, part in parts])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,22 @@ def wide_product(rows: Tensor, weight_OI: Tensor, transposed: bool) -> Tensor:
     """
     result: Tensor = _WideProduct.apply(rows, weight_OI, transposed)  # type: ignore[no-untyped-call]
     return result
+
+
+def wide_products(thin_LRK: Tensor, weights: Sequence[Tensor], transposed: bool) -> Tensor:
+    """Return each of the ``weights``' equal shares of lanes of ``thin`` times its weight, of shape (L, R, J).
+
+    What `wide_product` returns, without gradient. On tensor cores the lanes of all weights are split at once.
+    """
+    shares = thin_LRK.reshape(len(weights), -1, thin_LRK.shape[2])
+    if on_tensor_cores(weights[0]) and thin_LRK.dtype == torch.float32:
+        parts = zip(halves(shares, 1), weights, strict=True)
+        both = torch.stack([times_in_float32(part, one.mT if transposed else one) for part, one in parts])
+        products = added(both, 1)
+    else:
+        parts = zip(shares, weights, strict=True)
+        products = torch.stack([wide_product(part, one, transposed) for part, one in parts])
+    return products.reshape(*thin_LRK.shape[:2], -1)
 
 
 class _WideProduct(torch.autograd.Function):

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -98,12 +98,18 @@ def optim_of(rows: int, epochs: float = 1.0) -> OptimSpec:
     return OptimSpec(lr=RATE, epochs=epochs, micro_batch=rows, global_batch=rows, warmup=0.0)
 
 
-def train(engine: Engine, items: Sequence[Item], seeds: Sequence[int], optim: OptimSpec) -> Story:
-    """Train a lane for each data seed; RuntimeError if one of them diverged."""
+def train(
+    engine: Engine,
+    items: Sequence[Item],
+    seeds: Sequence[int],
+    optim: OptimSpec,
+    tokens: int | Literal["auto"] = "auto",
+) -> Story:
+    """Train a lane for each data seed, in passes of ``tokens``; RuntimeError if one of them diverged."""
     story = Story()
     plans = [LanePlan.of("gpu", items, seed=seed, peak=RATE, optim=optim) for seed in seeds]
     diverged: list[int] = []
-    train_lanes(engine, plans, optim, on_step=story.on_step, on_end=lambda _, bad: diverged.extend(bad))
+    train_lanes(engine, plans, optim, on_step=story.on_step, on_end=lambda _, bad: diverged.extend(bad), tokens=tokens)
     if diverged:
         raise RuntimeError(f"lanes {diverged} diverged: {story.losses}")
     return story

@@ -18,6 +18,7 @@ LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch")
 COPIES = ("cudaMemcpy",)
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy ")
 READS = ("aten::_local_scalar_dense",)
+ALL = 2**24  # tokens of a pass: all lanes, where a first step of its own would find out how many fit
 STEP = Callable[[], object]
 
 
@@ -62,7 +63,7 @@ def _lanes(scale: Scale, method: str, lanes: int, stage: int | None) -> tuple[ST
     else:
         engine = zero_engine(model, specs, scale, stage, rows)
     items = items_of(scale, rows, 1)
-    return lambda: train(engine, items, range(lanes), optim), engine.close
+    return lambda: train(engine, items, range(lanes), optim, tokens=ALL), engine.close
 
 
 def _counted(step: STEP, device: torch.device) -> Row:
