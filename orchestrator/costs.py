@@ -144,11 +144,17 @@ class Costs:
         return adapters, usual, most
 
     def _activations(self, lengths: Sequence[int], rows: Sequence[TaskRows]) -> int:
-        """Return roughly what a micro step keeps for its backward pass: inputs of norms, matrices and attention."""
+        """Return roughly what a micro step keeps for its backward pass: inputs of norms, matrices and attention.
+
+        Over half precision a block keeps some float32 besides, and the base products of its adapted layers, four hidden
+        sizes in all; the block that backward is at works on eight more (measured on a GPU, docs/results.md).
+        """
         shape, micro = self.shape, self.sweep.optim.micro_batch
         tokens = micro * sum(lengths)
-        block = 10 * shape.hidden + 3 * shape.intermediate
-        kept = shape.layers * shape.hidden + block if self.sweep.engine.gradient_checkpointing else shape.layers * block
+        half = self._item_bytes == 2
+        block, working = (10 + 4 * half) * shape.hidden + 3 * shape.intermediate, 8 * half * shape.hidden
+        checkpointing = self.sweep.engine.gradient_checkpointing
+        kept = (shape.layers * shape.hidden + block if checkpointing else shape.layers * block) + working
         logits = 8 * shape.vocab * micro * sum(one.answer for one in rows)  # float32, with their gradient
         return tokens * kept * self._item_bytes + logits
 
