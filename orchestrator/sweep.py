@@ -32,6 +32,7 @@ from orchestrator.provenance import describe
 from orchestrator.report import write_report
 from orchestrator.results import DONE, DamagedRunError, RunFolder, runs_of_other_formats
 from orchestrator.rungs import take_back_stops
+from orchestrator.say import say
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
@@ -82,7 +83,7 @@ class Sweep:
 
     def _say(self, text: str) -> None:
         """Print a line as it is."""
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(self.console, text)
 
     def _prepare(self, train: bool) -> None:
         self._say(f"{self.spec.name}: preparing")
