@@ -14,6 +14,7 @@ from rich.console import Console
 
 from orchestrator.batches import count_steps
 from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
+from orchestrator.cluster.address import check_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
@@ -89,6 +90,8 @@ class Sweep:
         self._say(f"{self.spec.name}: preparing")
         if self.spec.cluster.kind == "local":  # it costs nothing, and a GPU that is not there is told before all else
             self._open_cluster()
+        else:
+            check_address()
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
