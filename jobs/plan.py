@@ -12,9 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is
 
 from rich.console import Console
 
+from orchestrator.errors import RunError
 from orchestrator.estimate import as_json, estimate
 from orchestrator.job import run_job
 from orchestrator.plan_table import print_plan
+from orchestrator.say import lost_output, say
 from orchestrator.shapes import shape_of
 from orchestrator.spec import SweepSpec
 
@@ -26,9 +28,11 @@ def main(
     del command
     found = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
     if as_data:
-        print(json.dumps(as_json(found), indent=1))
+        say(console, json.dumps(as_json(found), indent=1))
     else:
         print_plan(found, console)
+    if error := lost_output():  # what it prints is all that this job does
+        raise RunError(f"The plan could not be printed: {error}")
     return 0
 
 

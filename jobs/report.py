@@ -12,6 +12,7 @@ from rich.console import Console
 from orchestrator.job import run_job
 from orchestrator.places import resolve
 from orchestrator.report_files import report_again
+from orchestrator.say import say
 from orchestrator.spec import SweepSpec
 
 
@@ -19,7 +20,7 @@ def main(spec: SweepSpec, command: str, console: Console) -> int:
     """Write the page and say where it is."""
     first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
     page = report_again(resolve(spec.storage) / spec.name, first)
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    say(console, f"report: {page}")
     return 0
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 from orchestrator.errors import InputError, RunError
 from orchestrator.lease import HeldError
 from orchestrator.recipe import read_recipe
+from orchestrator.say import complain, terminal, unfailing
+from orchestrator.utf8 import begin_again_if_ascii, check_words
 
 Main = Callable[..., int]
 AddOptions = Callable[[argparse.ArgumentParser], object]
@@ -26,30 +27,42 @@ def run_job(
     ``add_options`` may add options of the job's own to the parser; ``main`` gets them by name. Exit codes: 0 all done;
     1 something failed; 2 bad recipe or data, before anything starts; 75 somebody else works on it.
     """
+    if argv is None:
+        begin_again_if_ascii()
     words = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog=f"jobs/{name}.py", description=does)
-    parser.add_argument("recipe", type=Path, help="a YAML file, for example recipes/quickstart.yaml")
-    parser.add_argument("values", nargs="*", metavar="key=value", help="overrides, for example optim.lr=1e-4")
-    if add_options is not None:
-        add_options(parser)
-    options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
+    with unfailing():
+        parser = argparse.ArgumentParser(prog=f"jobs/{name}.py", description=does)
+        parser.add_argument("recipe", type=Path, help="a YAML file, for example recipes/quickstart.yaml")
+        parser.add_argument("values", nargs="*", metavar="key=value", help="overrides, for example optim.lr=1e-4")
+        if add_options is not None:
+            add_options(parser)
+        options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
+        return _exit_code(lambda: _call(name, words, main, options))
+
+
+def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:
+    check_words(words)
     recipe, values = options.pop("recipe"), options.pop("values")
-    console = Console(stderr=False)
     command = shlex.join(["python", f"jobs/{name}.py", *words])
+    return main(read_recipe(recipe, values), command, terminal(), **options)
+
+
+def _exit_code(call: Callable[[], int]) -> int:
+    """Return what the call returns, or an error's exit code after its message."""
     try:
-        return main(read_recipe(recipe, values), command, console, **options)
+        return call()
     except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the message alone, for people and for scripts
+        complain(error)
         return 2
     except HeldError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        complain(error)
         return 75
     except RunError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        complain(error)
         return 1
     except OSError as error:
-        print(f"{error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        complain(f"{error.filename or 'a file'}: {error.strerror or error}")
         return 1
     except KeyboardInterrupt:
-        print("Interrupted. Committed runs are kept; the same command goes on.", file=sys.stderr)  # noqa: T201
+        complain("Interrupted. Committed runs are kept; the same command goes on.")
         return 1

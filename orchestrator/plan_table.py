@@ -8,6 +8,7 @@ from rich.table import Table
 
 from orchestrator.costs import START_SECONDS, Duration
 from orchestrator.estimate import Estimate
+from orchestrator.say import say
 from orchestrator.seeds import LEVELS
 from orchestrator.wording import NOTHING, count, percent, points
 
@@ -17,12 +18,12 @@ GIB = 2**30
 def print_plan(found: Estimate, console: Console) -> None:
     """Print what would run, on what, for how long, and what its seeds could show."""
     shape = f"{big(found.shape.parameters())} parameters, from {found.shape_from}" if found.shape else found.shape_from
-    console.print(f"[bold]{found.name}[/]: {found.base} ({shape})", highlight=False, soft_wrap=True)
+    say(console, f"{found.name}: {found.base} ({shape})")
     tables = [_runs(found), _methods(found), _tasks(found), _resources(found), _seeds(found)]
     for table in tables:
         console.print(table)
     for note in _notes(found):
-        console.print(f"- {note}", highlight=False, soft_wrap=True)
+        say(console, f"- {note}")
 
 
 def big(value: float) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.results import RunFolder
+from orchestrator.say import say
 
 POLL_SECONDS = 1.0
 PAUSE = 20.0  # times what a look has cost is waited before the next: at most 5 % of a processor, however many runs
@@ -102,7 +103,7 @@ def _watch(
             text = state.text(now - first) if state.steps else _before_steps(folder, missing, now - start)
             bar.update(task, completed=state.steps, description=text)
             if not console.is_terminal and text != said and now - spoken >= LINE_SECONDS:
-                console.print(text)
+                say(console, text)
                 spoken, said = now, text
             on_poll()
             wait = max(POLL_SECONDS, PAUSE * (time.monotonic() - now))

@@ -17,10 +17,11 @@ from d2lora import available_methods, get_method
 from d2lora.names import unknown
 from orchestrator.controls import REFERENCE, controls_of, with_controls
 from orchestrator.errors import InputError
+from orchestrator.interpolation import Key, unfilled
 from orchestrator.seeds import SeedAxes
 from orchestrator.spec import Frozen, MethodSpec, SweepSpec, TaskSpec, joined
 from orchestrator.tasks import available_tasks
-from orchestrator.yaml_places import Key, Place, Places, load_yaml, parse_word
+from orchestrator.yaml_places import Place, Places, load_yaml, parse_word
 
 METHOD_WORDS = ("name", "targets", "label", "controls")
 WORDS = {name: get_args(SweepSpec.model_fields[name].annotation) for name in ("controls", "budget")}
@@ -36,6 +37,8 @@ def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
     data, places = load_yaml(path)
     for word in words:
         _override(data, places, word)
+    if open_ends := [f"{places.at(key)}: {told}" for key, told in unfilled(data)]:  # behind the words: they may mend it
+        raise InputError("\n".join(open_ends))
     _check_keys(data, places)
     _resolve(data, places)
     return _validated(data, places)

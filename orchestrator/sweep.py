@@ -14,6 +14,7 @@ from rich.console import Console
 
 from orchestrator.batches import count_steps
 from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
+from orchestrator.cluster.address import check_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
@@ -32,6 +33,7 @@ from orchestrator.provenance import describe
 from orchestrator.report import write_report
 from orchestrator.results import DONE, DamagedRunError, RunFolder, runs_of_other_formats
 from orchestrator.rungs import take_back_stops
+from orchestrator.say import say
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
@@ -82,12 +84,14 @@ class Sweep:
 
     def _say(self, text: str) -> None:
         """Print a line as it is."""
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(self.console, text)
 
     def _prepare(self, train: bool) -> None:
         self._say(f"{self.spec.name}: preparing")
         if self.spec.cluster.kind == "local":  # it costs nothing, and a GPU that is not there is told before all else
             self._open_cluster()
+        else:
+            check_address()
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import InputError
+from orchestrator.interpolation import Key, hidden, shown
 
 MAX_BYTES = 100_000  # parsed in 2 seconds; a recipe has a few thousand
 MAX_DIGITS = 100
-Key = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def parse_word(text: str, word: str) -> Any:
 
 def _parse(text: str, source: str, places: Places) -> Any:
     try:
-        loader = _Loader(text)
+        loader = _Loader(hidden(text))
         node = loader.get_single_node()
         if node is None:
             return None
@@ -129,6 +129,7 @@ def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
     """Remember the line of every value below ``node``; refuse duplicate keys and keys that are not words."""
     places.known.setdefault(key, Place(f"{source}:{node.start_mark.line + 1}"))
     if isinstance(node, yaml.ScalarNode):
+        node.value = shown(node.value)
         _check_scalar(node, source)
     elif isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
@@ -139,6 +140,7 @@ def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
             line = name.start_mark.line + 1
             if not isinstance(name, yaml.ScalarNode) or name.tag != "tag:yaml.org,2002:str":
                 raise InputError(f"{source}:{line}: a key is a word, not {getattr(name, 'value', name)!r}.")
+            name.value = shown(name.value)
             if name.value in seen:
                 raise InputError(f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already.")
             seen[name.value] = line

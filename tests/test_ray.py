@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,18 +25,18 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def start(recipe: Path, *words: str) -> subprocess.Popen[str]:
+def start(recipe: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """Start the job as a user does."""
-    return start_script(ROOT / "jobs" / "sweep.py", recipe.parent, str(recipe), "cluster.kind=ray", *words)
+    return start_script(ROOT / "jobs" / "sweep.py", recipe.parent, str(recipe), "cluster.kind=ray", *words, **variables)
 
 
-def start_script(script: Path, folder: Path, *words: str) -> subprocess.Popen[str]:
+def start_script(script: Path, folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """Start a driver in a process of its own, which starts a Ray of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     return subprocess.Popen(
         [sys.executable, str(script), *words],
         cwd=folder,
-        env=environment | {"PYTHONWARNINGS": "ignore"},
+        env=environment | {"PYTHONWARNINGS": "ignore"} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -84,6 +87,47 @@ def test_packs_on_one_warm_trainer_give_what_this_process_gives(recipe: Path, tm
     for one, other in zip(rows_of(here), there, strict=True):
         assert one["status"] == "committed"
         assert unmeasured(one) == unmeasured(other)
+
+
+SMALL = ("tasks=[tiny_recall]", "methods=[lora]", "champions=false", "tracking.uri=none", "engine.kind=plain")
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def test_what_a_user_has_set_for_another_cluster_does_not_reach_the_ray_of_a_job(recipe: Path, tmp_path: Path) -> None:
+    """Proxies that are down, another cluster's dashboard and store: trials end, their workers are freed, next begin."""
+    down = f"http://127.0.0.1:{free_port()}"
+    elsewhere = {"RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": down, "RAY_OVERRIDE_DASHBOARD_URL": down}
+    proxies = {"http_proxy": down, "HTTP_PROXY": down, "https_proxy": down, "RAY_REDIS_ADDRESS": down[7:]}
+    finish(start(recipe, *SMALL, "cluster.pack=1", "cluster.max_concurrent=1", **elsewhere, **proxies))
+    assert {row["status"] for row in rows_of(tmp_path / "sweeps" / "small")} == {"committed"}
+
+
+def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path) -> None:
+    address, temp = f"127.0.0.1:{free_port()}", tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    options = ["--port", address.partition(":")[2], "--temp-dir", temp, "--dashboard-port", free_port()]
+    command = ["ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2", *options]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    words = [sys.executable, "-m", "ray.scripts.scripts", *command[1:]]
+    with (tmp_path / "head.txt").open("w") as log:
+        head = subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 90
+        while "Ray runtime started" not in (tmp_path / "head.txt").read_text():
+            assert time.monotonic() < deadline, (tmp_path / "head.txt").read_text()
+            time.sleep(0.5)
+        told = finish(start(recipe, *SMALL, "cluster.pack=2", RAY_ADDRESS=address))
+        assert "starting or joining Ray" in told
+        assert {row["status"] for row in rows_of(tmp_path / "sweeps" / "small")} == {"committed"}
+        assert head.poll() is None  # the cluster is another's: the job leaves it as it was
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(60)
+        shutil.rmtree(temp, ignore_errors=True)
 
 
 def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.address import check_address, named_address
 from orchestrator.errors import InputError
 
 WORKER_ENV = {
@@ -22,13 +23,25 @@ WORKER_ENV = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train sees that a trainer has ended
 }
 LOCAL_ENV = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # this machine is not taken away; a process less a trainer
+ELSEWHERE = (  # a user's variables that would lead a Ray of this driver's own to another cluster
+    "RAY_ADDRESS",
+    "RAY_API_SERVER_ADDRESS",
+    "RAY_REDIS_ADDRESS",
+    "RAY_NAMESPACE",
+    "RAY_OVERRIDE_DASHBOARD_URL",
+    "RAY_JOB_CONFIG_JSON_ENV_VAR",
+    "RAY_RUNTIME_ENV_HOOK",
+)
+PROXIES = ("no_proxy", "NO_PROXY")
+OURS = (*ELSEWHERE, *PROXIES, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")  # put back when the Ray ends
 
 
 @dataclass
 class Session:
-    """A connection to Ray; ``temp`` is set where this driver has started the cluster."""
+    """A connection to Ray; ``temp`` is set where this driver has started the cluster, ``before`` is its environment."""
 
     temp: str | None
+    before: dict[str, str] = field(default_factory=dict)
 
     @property
     def started_here(self) -> bool:
@@ -41,31 +54,38 @@ class Session:
 
         ray.shutdown()
         if self.temp:
-            for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
-                os.environ.pop(name, None)
+            self.put_back()
             shutil.rmtree(self.temp, ignore_errors=True)
+
+    def put_back(self) -> None:
+        """Give the user's environment back."""
+        for name in OURS:
+            os.environ.pop(name, None)
+        os.environ.update(self.before)
 
 
 def open_session(threads: int, variables: Mapping[str, str] | None = None) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
+    InputError where no Ray answers at the address.
     ``threads`` is what each worker computes with; ``variables`` are in its environment before it begins.
     """
     quiet()
-    address = os.environ.get("RAY_ADDRESS")
+    address = named_address()
     more = dict(variables or {})
     return _join(address, threads, more) if address else _start(threads, more)
 
 
 def _join(address: str, threads: int, more: Mapping[str, str]) -> Session:
+    check_address()
     import ray
 
     try:
         ray.init(address=address, log_to_driver=False, **_environment(threads, more))
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
-            f"RAY_ADDRESS={address} does not answer ({error}). Start it with `ray start --head`, or unset "
-            "RAY_ADDRESS to use a local one."
+            f"RAY_ADDRESS={address} cannot be joined ({error}). Unset RAY_ADDRESS to start a local Ray, or take "
+            "cluster.kind=local."
         ) from error
     return Session(None)
 
@@ -76,7 +96,9 @@ def _start(threads: int, more: Mapping[str, str]) -> Session:
     The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
     without it the next trials wait for ever.
     """
-    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets below it must have short names
+    before = {name: os.environ[name] for name in OURS if name in os.environ}
+    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # sockets below it must have short names
+    _stay_here()
     _lock(Path(str(session.temp)))
     import ray  # now: it reads how to authenticate when it is imported
 
@@ -119,6 +141,14 @@ def _lock(temp: Path) -> None:
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+
+
+def _stay_here() -> None:
+    """Take away what would lead Ray to another cluster, or past its own dashboard through a proxy."""
+    for name in ELSEWHERE:
+        os.environ.pop(name, None)
+    for name in PROXIES:
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 
 def _free_port() -> int:
