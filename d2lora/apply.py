@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from d2lora.apply_half import AdaptedHalf
 from d2lora.autocast import as_autocast, without_autocast
+from d2lora.frozen import refuse_trained_weight
 from d2lora.lane_products import add_times_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
 from d2lora.method import Factored
 from d2lora.products import times_mT
@@ -73,6 +74,7 @@ class _Adapted(torch.autograd.Function):
             scale_lanes(y_MO, out_scale_LO, sizes, y_MO)
         add_times_lanes(y_MO, h_MR, up_LOR.mT, sizes)
         ctx.sizes = sizes
+        refuse_trained_weight(ctx)
         kept_MO = y_MO if ctx.needs_input_grad[6] else None
         ctx.save_for_backward(x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, kept_MO)
         return y_MO if bias_O is None else y_MO + bias_O
@@ -80,33 +82,37 @@ class _Adapted(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, y_MO = ctx.saved_tensors
-        sizes, needs = ctx.sizes, ctx.needs_input_grad
-        dy_MO = gradients[0].contiguous()
-        dup_LRO = outer_lanes(h_MR, dy_MO, sizes)
-        dh_MR = times_lanes(dy_MO, up_LOR, sizes)
-        ddown_LRI = outer_lanes(dh_MR, x_MI if adapter_x_MI is None else adapter_x_MI, sizes)
-        dout_LO = None
-        if needs[6]:
-            product_MO = torch.mul(dy_MO, y_MO, out=scratch_like(dy_MO))
-            dout_LO = _scale_gradient(lane_sums(product_MO, sizes), out_scale_LO, dup_LRO, up_LOR)
-        dx_MI = din_LI = None
-        if needs[0] or needs[7]:
-            scaled_MO = dy_MO
-            if out_scale_LO is not None:
-                scaled_MO = scale_lanes(dy_MO, out_scale_LO, sizes, scratch_like(dy_MO))
-            dx_MI = times_mT(scaled_MO, weight_OI.mT)
-            if needs[7]:
-                din_LI = lane_sums(torch.mul(dx_MI, x_MI, out=scratch_like(x_MI)), sizes)
-            if in_scale_LI is not None:
-                scale_lanes(dx_MI, in_scale_LI, sizes, dx_MI)
-        dadapter_MI = None
-        if adapter_x_MI is not None:
-            dadapter_MI = times_lanes(dh_MR, down_LRI, sizes) if needs[8] else None
-        elif needs[0]:
-            assert dx_MI is not None  # noqa: S101 - made above
-            add_times_lanes(dx_MI, dh_MR, down_LRI, sizes)
-        return dx_MI, None, None, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
+        with without_autocast(gradients[0]):
+            return _backward(ctx, gradients[0].contiguous())
+
+
+def _backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
+    x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, y_MO = ctx.saved_tensors
+    sizes, needs = ctx.sizes, ctx.needs_input_grad
+    dup_LRO = outer_lanes(h_MR, dy_MO, sizes)
+    dh_MR = times_lanes(dy_MO, up_LOR, sizes)
+    ddown_LRI = outer_lanes(dh_MR, x_MI if adapter_x_MI is None else adapter_x_MI, sizes)
+    dout_LO = None
+    if needs[6]:
+        product_MO = torch.mul(dy_MO, y_MO, out=scratch_like(dy_MO))
+        dout_LO = _scale_gradient(lane_sums(product_MO, sizes), out_scale_LO, dup_LRO, up_LOR)
+    dx_MI = din_LI = None
+    if needs[0] or needs[7]:
+        scaled_MO = dy_MO
+        if out_scale_LO is not None:
+            scaled_MO = scale_lanes(dy_MO, out_scale_LO, sizes, scratch_like(dy_MO))
+        dx_MI = times_mT(scaled_MO, weight_OI.mT)
+        if needs[7]:
+            din_LI = lane_sums(torch.mul(dx_MI, x_MI, out=scratch_like(x_MI)), sizes)
+        if in_scale_LI is not None:
+            scale_lanes(dx_MI, in_scale_LI, sizes, dx_MI)
+    dadapter_MI = None
+    if adapter_x_MI is not None:
+        dadapter_MI = times_lanes(dh_MR, down_LRI, sizes) if needs[8] else None
+    elif needs[0]:
+        assert dx_MI is not None  # noqa: S101 - made above
+        add_times_lanes(dx_MI, dh_MR, down_LRI, sizes)
+    return dx_MI, None, dy_MO.sum(0) if needs[2] else None, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
 
 
 def _scale_gradient(dy_y_LO: Tensor, out_scale_LO: Tensor, dup_LRO: Tensor, up_LOR: Tensor) -> Tensor:

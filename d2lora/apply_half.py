@@ -17,7 +17,8 @@ from torch.nn.functional import linear
 
 from d2lora.autocast import without_autocast
 from d2lora.compose import compose_lanes
-from d2lora.lane_products import Sizes, lane_sums, scale_lanes, times_lanes
+from d2lora.frozen import refuse_trained_weight
+from d2lora.lane_products import Sizes, scale_lanes, times_lanes
 from d2lora.products import times_mT
 from d2lora.scratch import scratch_like
 from d2lora.wide_lanes import dot_lanes, outer_wide_lanes, times_wide_lanes, widened
@@ -49,7 +50,10 @@ class AdaptedHalf(torch.autograd.Function):
         extra_MO = _product_of_change(x_MI, in_deviation_LI, weight_OI, sizes)
         y_MO = compose_lanes(base_MO, sizes, (h_MR, up_LOR.mT), out_deviation_LO, extra_MO, bias_O)
         ctx.sizes = sizes
-        kept = (base_MO, extra_MO, bias_O) if ctx.needs_input_grad[6] else (None, None, None)
+        kept: tuple[Tensor | None, Tensor | None] = (None, None)
+        if ctx.needs_input_grad[6]:  # the product without the bias, beside which a large bias would leave noise
+            kept = base_MO if bias_O is None else times_mT(x_MI, weight_OI), extra_MO
+        refuse_trained_weight(ctx)
         deviations = out_deviation_LO, in_deviation_LI
         ctx.save_for_backward(x_MI, weight_OI, up_LOR, down_LRI, *deviations, adapter_x_MI, h_MR, *kept)
         return y_MO
@@ -69,16 +73,17 @@ def _backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
     dh_MR = times_wide_lanes(wide_dy_MO, up_LOR, sizes)
     ddown_LRI = outer_wide_lanes(dh_MR, x_MI if adapter_x_MI is None else adapter_x_MI, sizes)
     dout_LO = _dot(wide_dy_MO, kept, sizes) if needs[6] else None
+    dbias_O = dy_MO.sum(0) if needs[2] else None
     dx_MI = din_LI = dadapter_MI = None
     if needs[0] or needs[7]:
         base_MI = times_mT(dy_MO, weight_OI.mT)
         extra_MI = _product_of_change(dy_MO, out_deviation_LO, weight_OI.mT, sizes)
-        din_LI = _dot(x_MI, (base_MI, extra_MI, None), sizes) if needs[7] else None
+        din_LI = _dot(x_MI, (base_MI, extra_MI), sizes) if needs[7] else None
         update = (dh_MR, down_LRI) if adapter_x_MI is None else None
         dx_MI = compose_lanes(base_MI, sizes, update, in_deviation_LI, extra_MI) if needs[0] else None
     if adapter_x_MI is not None and needs[8]:
         dadapter_MI = times_lanes(dh_MR, down_LRI, sizes).to(adapter_x_MI.dtype)
-    return dx_MI, None, None, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
+    return dx_MI, None, dbias_O, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
 
 
 def _product_of_change(rows_MK: Tensor, deviation_LK: Tensor | None, matrix_JK: Tensor, sizes: Sizes) -> Tensor | None:
@@ -90,15 +95,11 @@ def _product_of_change(rows_MK: Tensor, deviation_LK: Tensor | None, matrix_JK: 
 
 
 def _dot(other_MK: Tensor, parts: Sequence[Tensor | None], sizes: Sizes) -> Tensor:
-    """Return the sum of ``other * (base + extra - bias)`` over each lane's rows, of shape (L, K), in float32.
+    """Return the sum of ``other * (product + extra)`` over each lane's rows, of shape (L, K), in float32.
 
-    ``parts`` are base (M, K), extra (M, K) and bias (K,); the first is always there.
+    ``parts`` are the product and the extra one, both (M, K); the first is always there.
     """
-    base_MK, extra_MK, bias_K = parts
-    assert base_MK is not None  # noqa: S101 - a product that was computed
-    dot_LK = dot_lanes(other_MK, base_MK, sizes)
-    if extra_MK is not None:
-        dot_LK += dot_lanes(other_MK, extra_MK, sizes)
-    if bias_K is not None:
-        dot_LK -= lane_sums(other_MK.to(torch.float32), sizes) * bias_K
-    return dot_LK
+    product_MK, extra_MK = parts
+    assert product_MK is not None  # noqa: S101 - it was computed
+    dot_LK = dot_lanes(other_MK, product_MK, sizes)
+    return dot_LK if extra_MK is None else dot_LK + dot_lanes(other_MK, extra_MK, sizes)

@@ -9,9 +9,14 @@ from torch import Tensor
 
 
 def as_autocast(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` in the type that autocast wants on its device, or as it is where autocast is off."""
+    """Return ``tensor`` in the type that autocast wants on its device, or as it is where autocast is off.
+
+    float64 stays, as it does in torch's own layers.
+    """
     device = tensor.device.type
-    return tensor.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else tensor
+    if tensor.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(device))
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:

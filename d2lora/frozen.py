@@ -51,6 +51,15 @@ def thaw(model: nn.Module) -> nn.Module:
     return model
 
 
+def refuse_trained_weight(ctx: Any) -> None:
+    """Raise where the weight, the second input of an adapted layer's function, is to get a gradient."""
+    if ctx.needs_input_grad[1]:
+        raise ValueError(
+            "The weight of an adapted layer is frozen, and its requires_grad is True: set it to False, or take the "
+            "adapters away with d2lora.detach to train the weight."
+        )
+
+
 class _Product(torch.autograd.Function):
     """``y = x W^T`` that keeps W alone, by reference: it has no gradient."""
 

@@ -39,7 +39,8 @@ class HeldFactors:
     def _build(self, layers: Sequence[AdaptedLinear], active: Lanes) -> None:
         # Checkpointing must not drop what they need and build them again. Detached, because a function that saved
         # its own result would otherwise hold itself for ever.
-        with saved_tensors_hooks(Tensor.detach, _itself):
+        # With gradient also where the first pass has none, as a first forward under checkpointing: later ones may.
+        with torch.enable_grad(), saved_tensors_hooks(Tensor.detach, _itself):
             built = build_factors(layers, active)
         leaves = []
         for begin, layer in zip(range(0, len(layers) * len(active), len(active)), layers, strict=True):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from d2lora.autocast import without_autocast
 from d2lora.norms import EPS
 
 if TYPE_CHECKING:
@@ -41,9 +42,14 @@ class _ThinNorms(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        left_LKR, right_LRJ, slope_LKR, norms_LK = ctx.saved_tensors
-        share_LK1 = (gradients[0] / norms_LK)[:, :, None]
-        weighted_LRK = (share_LK1 * left_LKR).mT
-        through_base_LRJ = ctx.base.product(weighted_LRK, "in" if ctx.axis == "out" else "out").mT
-        dright_LRJ = torch.baddbmm(through_base_LRJ, torch.bmm(weighted_LRK, left_LKR), right_LRJ)
-        return None, slope_LKR * share_LK1, dright_LRJ, None
+        with without_autocast(gradients[0]):
+            return _norms_backward(ctx, gradients[0])
+
+
+def _norms_backward(ctx: Any, dnorms_LK: Tensor) -> tuple[Tensor | None, ...]:
+    left_LKR, right_LRJ, slope_LKR, norms_LK = ctx.saved_tensors
+    share_LK1 = (dnorms_LK / norms_LK)[:, :, None]
+    weighted_LRK = (share_LK1 * left_LKR).mT
+    through_base_LRJ = ctx.base.product(weighted_LRK, "in" if ctx.axis == "out" else "out").mT
+    dright_LRJ = torch.baddbmm(through_base_LRJ, torch.bmm(weighted_LRK, left_LKR), right_LRJ)
+    return None, slope_LKR * share_LK1, dright_LRJ, None

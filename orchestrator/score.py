@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from d2lora import held_factors, lane_rows
 from orchestrator.engine.engine import Scorer
@@ -42,14 +43,13 @@ def score_items(
     """
     found: dict[int, dict[int, list[float]]] = {lane: {} for lane in items}
     batches = list(_batches(items, share))
-    training = engine.model.training
-    engine.model.eval()
-    with torch.no_grad(), held_factors(engine.model):
+    # At stage 3 a layer's weight is whole only while the layer runs, and must not be asked for from another one.
+    held = nullcontext() if engine.scatters else held_factors(engine.model)
+    with torch.no_grad(), _evaluating(engine.model), held:
         for begin in range(0, len(batches), engine.world):
             batch = batches[min(begin + engine.rank, len(batches) - 1)]
             for lane, index, values in _score(engine, batch, lanes, share):
                 found[lane][index] = values
-    engine.model.train(training)
     for other in engine.gather(found):
         assert isinstance(other, dict)  # noqa: S101 - what each rank put in
         for lane, scores in other.items():
@@ -57,6 +57,17 @@ def score_items(
     return {
         lane: [_scored(item, found[lane][index]) for index, item in enumerate(each)] for lane, each in items.items()
     }
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Within: the model is in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def accuracy(scored: Sequence[Scored]) -> float:

@@ -67,9 +67,10 @@ def passes_of_step(batches: Mapping[int, LaneBatch], lanes: int, layout: Layout)
     """
     passes = []
     for micro in range(layout.micro_steps):
+        begin = micro * layout.world * layout.micro_batch  # where the first rank's share begins: it has rows if any has
         for members in _members(batches, layout):
-            shares = {lane: _share(len(batches[lane].rows), micro, layout) for lane in members}
-            if any(shares.values()):
+            if any(len(batches[lane].rows) > begin for lane in members):
+                shares = {lane: _share(len(batches[lane].rows), micro, layout) for lane in members}
                 passes.append(_step_pass(batches, shares, lanes, layout))
     return passes
 

@@ -27,6 +27,8 @@ class Scorer(Protocol):
     device: torch.device
     model: nn.Module
     """The causal language model inside."""
+    scatters: bool
+    """Whether the base is whole only while its layers run, so that every rank must take part in every pass."""
 
     def logits(self, packed: Packed) -> Tensor:
         """Return float32 logits (A, V) of the answers, with gradient where gradients are on."""
@@ -37,9 +39,6 @@ class Scorer(Protocol):
 
 class Engine(Scorer, Protocol):
     """Computes gradients and steps the lanes as well."""
-
-    scatters: bool
-    """Whether the base is whole only while its layers run, so that every rank must take part in every pass."""
 
     def accumulating(self) -> AbstractContextManager[None]:
         """Within: the passes of one optimizer step; the lanes' gradients are whole after it."""

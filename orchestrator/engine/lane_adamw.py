@@ -63,8 +63,8 @@ class LaneAdamW(Optimizer):
         """Set the lanes' norms and the riders' totals, over all ranks."""
         squares_L = torch.zeros(len(self.norms), dtype=torch.float64, device=gradient.device)
         if spans:
-            norms = torch.stack(torch._foreach_norm([gradient[span] for span in spans.values()])).double().square()
-            squares_L[min(spans) : max(spans) + 1] = norms  # lanes follow one another
+            parts = [torch.linalg.vector_norm(gradient[span], dtype=torch.float64) for span in spans.values()]
+            squares_L[min(spans) : max(spans) + 1] = torch.stack(parts).square()  # lanes follow one another
         whole = self.ranks if not self.sharded else 1  # ranks that measure the same, and are added up
         sums = torch.cat([squares_L / whole, self.riders.to(squares_L)])
         if self.ranks > 1:
