@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.addresses import without_secrets
 from orchestrator.errors import InputError, RunError
 from orchestrator.lease import HeldError
 from orchestrator.recipe import read_recipe
@@ -35,17 +36,17 @@ def run_job(
     options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
     recipe, values = options.pop("recipe"), options.pop("values")
     console = Console(stderr=False)
-    command = shlex.join(["python", f"jobs/{name}.py", *words])
+    command = shlex.join(["python", f"jobs/{name}.py", *map(without_secrets, words)])
     try:
         return main(read_recipe(recipe, values), command, console, **options)
     except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the message alone, for people and for scripts
+        print(without_secrets(str(error)), file=sys.stderr)  # noqa: T201 - the message alone, for people and for scripts
         return 2
     except HeldError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(without_secrets(str(error)), file=sys.stderr)  # noqa: T201
         return 75
     except RunError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(without_secrets(str(error)), file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:
         print(f"{error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
