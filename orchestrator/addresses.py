@@ -9,7 +9,7 @@ DATABASES = ("postgresql", "mysql", "mssql")  # to which MLflow speaks through S
 LOCAL = "sqlite:///"
 SERVERS = ("http://", "https://")
 FILES = (".db", ".sqlite", ".sqlite3")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d+(?:/|$))(.*)")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!\d+(?:/|$))(.*)")
 _PORT = re.compile(r":(\d+)(?:/.*)?$")
 _SERVER = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d+)?(?:/.*)?")
 _WITH_USER = re.compile(
@@ -18,7 +18,7 @@ _WITH_USER = re.compile(
     r"(?P<rest>[^\s'\"?#]*)(?P<query>[?#][^\s'\"]*)?"
 )
 _LOCAL_QUERY = re.compile(r"(sqlite:///[^?'\"]*)\?[\w&=%.+-]*")
-_USER_ALONE = re.compile(r"(?<![\w/])[^\s:/@='\"{},\[\]]+:[^\s/@'\"][^\s@'\"]*@(?=[\w\[])")
+_USER_ALONE = re.compile(r"(?<![\w/])[^\s:/@='\"{},\[\]]+:(?!/)\S*@(?=[\w\[])")
 
 
 def without_secrets(text: str) -> str:
@@ -51,11 +51,12 @@ def _instead(address: str) -> str | None:
     if address != address.strip():
         return f"write {without_secrets(address.strip())} without spaces around it."
     split = _SCHEME.fullmatch(address)
-    if split is None:
+    if split is None or ("@" in split[2] and not split[2].startswith("/")):
         return _of_words(address)
     scheme, rest = split.groups()
     if scheme != scheme.lower():
-        return f"write {without_secrets(scheme.lower() + ':' + rest)}"
+        small = f"{scheme.lower()}:{rest}"
+        return _instead(small) or f"write {without_secrets(small)}"
     return _of_scheme(scheme, rest)
 
 
@@ -84,11 +85,17 @@ def _of_server(scheme: str, rest: str) -> str | None:
         return f"write {scheme}://{without_secrets('x://' + host).removeprefix('x://') or 'HOST'}"
     if not host or host.startswith((":", "/", "?", "#")):
         return f"it names no host: write {scheme}://{'HOST:5000' if scheme.startswith('http') else 'USER@HOST/mlflow'}"
-    return _of_port(scheme, re.split(r"[?#]", host)[0]) if scheme in ("http", "https") else None
+    return _of_http(scheme, rest.removeprefix("//")) if scheme in ("http", "https") else None
 
 
-def _of_port(scheme: str, name: str) -> str | None:
-    """Judge host and port of an http address."""
+def _of_http(scheme: str, rest: str) -> str | None:
+    """Judge user-info, host and port of an http address; a page's own address, as a browser shows it, is none."""
+    user, _, host = rest.rpartition("@")
+    if re.search(r"[@/?#]", user):
+        return "in a password @ is %40, / is %2F, ? is %3F and # is %23."
+    name = re.split(r"[?#]", host)[0]
+    if name != host:
+        return f"it ends before ? and #: write {scheme}://{name.rstrip('/')}"
     if not _SERVER.fullmatch(name):
         return f"it is {scheme}://HOST or {scheme}://HOST:PORT: write {scheme}://127.0.0.1:5000 for a server here."
     port = _PORT.search(name.partition("/")[0].rpartition("]")[2])
