@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,14 +22,16 @@ from orchestrator.tracking import shown
 from orchestrator.tracking.environment import unchanged_environment
 from orchestrator.tracking.failures import lasts, reason_of
 from orchestrator.tracking.inputs import base_model, data_sets
+from orchestrator.tracking.mlflow_base import base_as_model
 from orchestrator.tracking.mlflow_entities import data_input, model_input, params, points, run_tags
-from orchestrator.tracking.mlflow_experiment import usable_experiment
+from orchestrator.tracking.mlflow_experiment import runs_there, usable_experiment
 from orchestrator.tracking.mlflow_images import show_charts
 from orchestrator.tracking.mlflow_registry import register_champion
 from orchestrator.tracking.sql import look_at_sql
 from orchestrator.tracking.sqlite_address import no_other_folder
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints each address with its password
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 BATCH = 900  # metrics a request; MLflow takes 1,000 entries, and parameters and tags go with them
@@ -153,7 +155,7 @@ class MlflowTracker:
             if (task, method) in self._parents
         ]
         sets = {task: data_input(one) for task, one in data_sets(sweep).items()}
-        base = self._base(sweep)
+        base = base_as_model(self._client, self._experiment, base_model(sweep))
         models = [model_input(base)] if base else []
         address = f"#/experiments/{self._experiment}/runs"
         note = {shown.NOTE: shown.sweep_note(self.sweep.name, summary, self.command, address)}
@@ -195,23 +197,9 @@ class MlflowTracker:
         self._client.log_batch(parent, points(new, self._summed or 0), tags=run_tags({**tags, **named}))
         self._numbers[parent] = {**there, **values}
 
-    def _base(self, sweep: Mapping[str, Any]) -> str | None:
-        """Return the id of the base as a model without files, made once in an experiment; None if it has no name."""
-        base = base_model(sweep)
-        if base is None:
-            return None
-        found = self._client.search_logged_models([self._experiment], f"tags.fingerprint = '{base.digest}'")
-        tags = {"fingerprint": base.digest, "kind": "base"}
-        model = (found or [self._client.create_logged_model(
-            self._experiment, base.name, tags=tags, params=base.params, model_type="base"
-        )])[0]  # fmt: skip
-        if str(model.status) != "READY":
-            self._client.finalize_logged_model(model.model_id, "READY")
-        return str(model.model_id)
-
     def _remember(self) -> None:
         """Find what MLflow has of this sweep that is not known yet."""
-        for run in self._search():
+        for run in runs_there(self._client, self._experiment, self._mine):
             tags, status = run.data.tags, run.info.status
             if tags.get("kind") in ("sweep", "group"):
                 self._numbers[run.info.run_id] = dict(run.data.metrics)
@@ -227,15 +215,6 @@ class MlflowTracker:
                 found = _Known(run.info.run_id, group, tags.get(PARENT), None, ended, False, "error" in tags, stopped)
                 self._known.setdefault(tags["run_key"], found)
         self._listed = True
-
-    def _search(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment], self._mine, max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _open_sweep(self) -> None:
         """Take the sweep's own run up again, or create it."""

@@ -1,8 +1,9 @@
-"""The MLflow experiment of a sweep: found or created, and refused where nothing can be written to it."""
+"""The MLflow experiment of a sweep: found or created, refused where nothing can be written to it, and its runs."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,17 @@ def usable_experiment(client: Any, name: str, address: str) -> str:
             f"where nothing can be written: {fault}. Name another experiment: {_another(client, name)}"
         )
     return str(experiment.experiment_id)
+
+
+def runs_there(client: Any, experiment: str, query: str) -> Iterator[Any]:
+    """Yield the experiment's runs that the query matches, page after page."""
+    token = None
+    while True:
+        page = client.search_runs([experiment], query, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _created(client: Any, name: str, address: str) -> str:
