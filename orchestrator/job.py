@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.addresses import without_secrets
 from orchestrator.errors import InputError, RunError
 from orchestrator.lease import HeldError
 from orchestrator.recipe import read_recipe
@@ -43,7 +44,7 @@ def run_job(
 def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:
     check_words(words)
     recipe, values = options.pop("recipe"), options.pop("values")
-    command = shlex.join(["python", f"jobs/{name}.py", *words])
+    command = shlex.join(["python", f"jobs/{name}.py", *map(without_secrets, words)])
     return main(read_recipe(recipe, values), command, terminal(), **options)
 
 
@@ -52,13 +53,13 @@ def _exit_code(call: Callable[[], int]) -> int:
     try:
         return call()
     except InputError as error:
-        complain(error)
+        complain(without_secrets(str(error)))
         return 2
     except HeldError as error:
-        complain(error)
+        complain(without_secrets(str(error)))
         return 75
     except RunError as error:
-        complain(error)
+        complain(without_secrets(str(error)))
         return 1
     except OSError as error:
         complain(f"{error.filename or 'a file'}: {error.strerror or error}")

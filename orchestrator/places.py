@@ -25,9 +25,3 @@ def resolve(place: str) -> Path:
     """Return ``place`` as an absolute path."""
     path = Path(place).expanduser()
     return path if path.is_absolute() else root() / path
-
-
-def resolve_uri(uri: str) -> str:
-    """Return a tracking address in which the path of a local database is absolute."""
-    prefix = "sqlite:///"
-    return prefix + str(resolve(uri.removeprefix(prefix))) if uri.startswith(prefix) else uri

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from orchestrator.addresses import without_secrets
 from orchestrator.plan import PlannedRun
 from orchestrator.prepare import Ready
 from orchestrator.spec import SweepSpec
@@ -22,7 +23,7 @@ def describe(spec: SweepSpec, command: str, ready: Ready, runs: Sequence[Planned
     return {
         "name": spec.name,
         "command": command,
-        "recipe": spec.model_dump(),
+        "recipe": _recipe(spec),
         "engine": spec.trained_by.model_dump() | {"dtype": spec.dtype, "gpu": bool(spec.cluster.gpus_per_worker)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "commit": commit(Path(__file__).parent),
@@ -31,6 +32,13 @@ def describe(spec: SweepSpec, command: str, ready: Ready, runs: Sequence[Planned
         "chance": ready.chance,
         "runs": [run.key for run in runs],
     }
+
+
+def _recipe(spec: SweepSpec) -> dict[str, Any]:
+    """Return the resolved recipe; of the tracker's address what may be shown."""
+    content = spec.model_dump()
+    content["tracking"]["uri"] = without_secrets(spec.tracking.uri)
+    return content
 
 
 def commit(folder: Path) -> str | None:

@@ -21,6 +21,7 @@ from orchestrator.interpolation import Key, unfilled
 from orchestrator.seeds import SeedAxes
 from orchestrator.spec import Frozen, MethodSpec, SweepSpec, TaskSpec, joined
 from orchestrator.tasks import available_tasks
+from orchestrator.tracking.environment import VARIABLE, address_in
 from orchestrator.yaml_places import Place, Places, load_yaml, parse_word
 
 METHOD_WORDS = ("name", "targets", "label", "controls")
@@ -40,6 +41,7 @@ def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
     if open_ends := [f"{places.at(key)}: {told}" for key, told in unfilled(data)]:  # behind the words: they may mend it
         raise InputError("\n".join(open_ends))
     _check_keys(data, places)
+    _from_environment(data, places)
     _resolve(data, places)
     return _validated(data, places)
 
@@ -60,6 +62,14 @@ def _override(data: dict[str, Any], places: Places, word: str) -> None:
         raise InputError(f"argument {word!r}: {'.'.join(parts[:-1])} holds no keys.")
     node[parts[-1]] = parse_word(text, word)
     places.set(tuple(parts[: new or len(parts)]), Place(f"argument {word!r}"))
+
+
+def _from_environment(data: dict[str, Any], places: Places) -> None:
+    """Take the tracker's address from the environment where the recipe does not say it."""
+    address = address_in(os.environ)
+    if address and "uri" not in data.get("tracking", {}):
+        data["tracking"] = {**data.get("tracking", {}), "uri": address}
+        places.set(("tracking", "uri"), Place(f"environment variable {VARIABLE}"))
 
 
 def _check_keys(data: Mapping[str, Any], places: Places) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from d2lora.names import unknown
+from orchestrator.addresses import fault_of
 from orchestrator.errors import InputError
 from orchestrator.seeds import SeedAxes, SeedPair, Seeds, distinct, drawn
 from orchestrator.wording import listed
@@ -222,6 +223,13 @@ class TrackingSpec(Frozen):
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str | None = None
+
+    @field_validator("uri")
+    @classmethod
+    def _of_a_form_that_is_known(cls, uri: str) -> str:
+        if fault := fault_of(uri):
+            raise ValueError(fault)
+        return uri
 
 
 class SearchSpec(Frozen):

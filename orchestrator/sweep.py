@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.addresses import without_secrets
 from orchestrator.batches import count_steps
 from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.address import check_address
@@ -24,7 +26,7 @@ from orchestrator.halving import Halving, contest, kept_together, rungs_told
 from orchestrator.lease import hold
 from orchestrator.memory import is_about_memory
 from orchestrator.pack import PackJob, base_file
-from orchestrator.places import resolve, resolve_uri
+from orchestrator.places import resolve
 from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
 from orchestrator.prepare import Ready, make_ready
 from orchestrator.probe import ProbeJob, probe_widths
@@ -37,8 +39,10 @@ from orchestrator.say import say
 from orchestrator.search import decisions, next_runs, spared, told
 from orchestrator.spec import ClusterSpec, SweepSpec
 from orchestrator.tell import run_name, tell
+from orchestrator.tracking.environment import passed_over
 from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
+from orchestrator.tracking.sqlite_address import absolute
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.variance import summarise
 from orchestrator.wording import count
@@ -77,14 +81,14 @@ class Sweep:
             self._finish(rows, summary, champions, complete)
             complete = complete and self.tracker.behind is None
             problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
-            if self.tracker.behind:
-                problems.append(f"tracking is behind: {self.tracker.behind} The same command sends the rest.")
+            if self.tracker.told:
+                problems.append(self.tracker.told)
             tell(self.spec, self.folder, rows, summary, sound, problems, console=self.console)
         return 0 if complete else 1
 
     def _say(self, text: str) -> None:
         """Print a line as it is."""
-        say(self.console, text)
+        say(self.console, without_secrets(text))
 
     def _prepare(self, train: bool) -> None:
         self._say(f"{self.spec.name}: preparing")
@@ -92,6 +96,9 @@ class Sweep:
             self._open_cluster()
         else:
             check_address()
+        self.tracker.look()
+        if line := passed_over(self.spec.tracking.uri, os.environ):
+            self._say(line)
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
@@ -286,6 +293,7 @@ class Sweep:
         """Write the report and put statistics and files on the tracker's parents."""
         report = self.folder / "report.html"
         write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
+        self._sync()  # nothing is asked if the last one arrived
         for task, evaluation in champions.items():
             if evaluation["status"] == "broken":
                 continue
@@ -381,4 +389,4 @@ def make_tracker(spec: SweepSpec, command: str) -> Tracker:
         return MemoryTracker()
     from orchestrator.tracking.mlflow import MlflowTracker
 
-    return MlflowTracker(spec, resolve_uri(spec.tracking.uri), command)
+    return MlflowTracker(spec, absolute(spec.tracking.uri), command)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator.places import resolve_uri
+from orchestrator.addresses import SERVERS, without_secrets
 from orchestrator.results import DONE, RunFolder
+from orchestrator.say import say
 from orchestrator.seeds import seed_words
 from orchestrator.spec import SweepSpec
+from orchestrator.tracking.sqlite_address import absolute
 
 Row = Mapping[str, Any]
 
@@ -33,9 +36,16 @@ def tell(
     lines += [f"  {problem}" for problem in problems]
     lines.append(f"report: {folder / 'report.html'}")
     if spec.tracking.uri != "none":
-        lines.append(f"runs:   mlflow ui --backend-store-uri {resolve_uri(spec.tracking.uri)}")
+        lines.append(f"runs:   {pages_of(spec.tracking.uri)}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(console, without_secrets(line))
+
+
+def pages_of(address: str) -> str:
+    """Return where MLflow's pages are: a server's address, or the command that shows a database, for a shell."""
+    if address.startswith(SERVERS) or address.startswith("databricks"):
+        return without_secrets(address)
+    return shlex.join(["mlflow", "ui", "--backend-store-uri", without_secrets(absolute(address))])
 
 
 def run_name(row: Row) -> str:

@@ -20,6 +20,9 @@ class MemoryTracker:
         self.summary: dict[str, Any] = {}
         self.champions: dict[str, str] = {}
 
+    def look(self) -> None:
+        """Do nothing."""
+
     def connect(self) -> None:
         """Do nothing."""
 

@@ -6,31 +6,39 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from orchestrator.addresses import SERVERS, without_secrets
 from orchestrator.errors import InputError, RunError
 from orchestrator.files import read_json, read_lines
 from orchestrator.plan import PlannedRun
 from orchestrator.results import RunFolder
 from orchestrator.spec import SweepSpec
 from orchestrator.tracking import shown
+from orchestrator.tracking.environment import unchanged_environment
+from orchestrator.tracking.failures import lasts, reason_of
 from orchestrator.tracking.inputs import base_model, data_sets
+from orchestrator.tracking.mlflow_base import base_as_model
 from orchestrator.tracking.mlflow_entities import data_input, model_input, params, points, run_tags
+from orchestrator.tracking.mlflow_experiment import runs_there, usable_experiment
 from orchestrator.tracking.mlflow_images import show_charts
 from orchestrator.tracking.mlflow_registry import register_champion
+from orchestrator.tracking.sql import look_at_sql
+from orchestrator.tracking.sqlite_address import no_other_folder
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints each address with its password
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 BATCH = 900  # metrics a request; MLflow takes 1,000 entries, and parameters and tags go with them
 LAST = "tokens"  # of the values of a step, the one that is sent last
 FILES = ("report.html", "summary.json", "results.jsonl", "sweep.json")  # of the sweep's folder, shown with it
 STATUS = {"committed": "FINISHED", "diverged": "FAILED", "stopped": "KILLED"}  # MLflow's word for how a run ended
-SERVERS = ("http://", "https://")
+PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page makes a tree
 
 
 @dataclass
@@ -42,6 +50,8 @@ class _Known:
     """
 
     id: str
+    group: tuple[str, str]
+    parent: str | None
     step: int | None = None
     ended: bool = False
     described: bool = False
@@ -64,31 +74,47 @@ class MlflowTracker:
         self._mine = f"tags.sweep = '{sweep.name}'"
         self._known: dict[str, _Known] = {}
         self._parents: dict[tuple[str, ...], str] = {}  # () is the sweep, (task, method) a group
+        self._above: dict[str, str | None] = {}  # of a group's id, its parent's
         self._numbers: dict[str, dict[str, float]] = {}  # of a parent, by its id
         self._listed = False  # whether all that MLflow has of this sweep is in these three
         self._summed: int | None = None  # when it was summarised first: a repeated request is the same request
 
+    def look(self) -> None:
+        """Refuse a local database that cannot be opened, and a driver that is not installed; InputError."""
+        look_at_sql(self.uri)
+
     def connect(self) -> None:
-        """Create database and experiment once, before anybody writes, and find what is there of this sweep."""
+        """Create database and experiment once, before anybody writes, and find what is there of this sweep.
+
+        InputError if no waiting mends what is wrong, RunError if it may.
+        """
+        try:
+            with no_other_folder(self.uri):
+                self._connect()
+        except InputError:
+            raise
+        except Exception as error:  # of MLflow, of a library below it, of a file system
+            address, reason = without_secrets(self.uri), reason_of(error)
+            if not lasts(error):  # a server may come back
+                raise RunError(f"MLflow at {address} does not answer: {reason}") from error
+            raise InputError(
+                f"tracking.uri={address} cannot be used: {reason} Correct it, or train without: tracking.uri=none"
+            ) from error
+
+    def _connect(self) -> None:
         import mlflow
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every migration of a new database
-        mlflow.set_tracking_uri(self.uri)
+        look_at_sql(self.uri, connect=True)
+        with unchanged_environment():
+            mlflow.set_tracking_uri(self.uri)
         self._client = MlflowClient(tracking_uri=self.uri)
-        try:
-            found = self._client.get_experiment_by_name(self.sweep.experiment)
-            self._experiment = found.experiment_id if found else self._create_experiment()
-            self._remember()
-            self._open_sweep()
-        except MlflowException as error:
-            reason = str(error).splitlines()[0]
-            if self.uri.startswith(SERVERS):  # a server may come back
-                raise RunError(f"MLflow at {self.uri} does not answer: {reason}") from error
-            raise InputError(
-                f"tracking.uri={self.uri} cannot be used: {reason} Correct it, or use sqlite:///mlflow.db."
-            ) from error
+        self._experiment = usable_experiment(self._client, self.sweep.experiment, self.uri)
+        self._known, self._parents, self._above = {}, {}, {}  # what an earlier connection found may be gone
+        self._remember()
+        self._open_sweep()
+        self._mend_tree()
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
         """Send new steps, then ends; whatever it raises, nothing is lost: call it again."""
@@ -129,7 +155,7 @@ class MlflowTracker:
             if (task, method) in self._parents
         ]
         sets = {task: data_input(one) for task, one in data_sets(sweep).items()}
-        base = self._base(sweep)
+        base = base_as_model(self._client, self._experiment, base_model(sweep))
         models = [model_input(base)] if base else []
         address = f"#/experiments/{self._experiment}/runs"
         note = {shown.NOTE: shown.sweep_note(self.sweep.name, summary, self.command, address)}
@@ -160,7 +186,8 @@ class MlflowTracker:
         tags = {"run_key": str(evaluation["run_key"]), "task": task, "method": str(evaluation["method"])}
         tags |= {"sweep": self.sweep.name}
         run_id, server = self.run_id(tags["run_key"]), self.uri.startswith(SERVERS)
-        register_champion(self._client, f"{self.sweep.name}-{task}", tags, place, run_id, server)
+        with no_other_folder(self.uri):  # the registry opens the database for itself
+            register_champion(self._client, f"{self.sweep.name}-{task}", tags, place, run_id, server)
 
     def _show(self, parent: str, values: Mapping[str, float], tags: Mapping[str, str], tables: Sequence[str]) -> None:
         """Put numbers that are not there yet on a parent, and tags, one of which names its tables to MLflow's pages."""
@@ -170,31 +197,9 @@ class MlflowTracker:
         self._client.log_batch(parent, points(new, self._summed or 0), tags=run_tags({**tags, **named}))
         self._numbers[parent] = {**there, **values}
 
-    def _base(self, sweep: Mapping[str, Any]) -> str | None:
-        """Return the id of the base as a model without files, made once in an experiment; None if it has no name."""
-        base = base_model(sweep)
-        if base is None:
-            return None
-        found = self._client.search_logged_models([self._experiment], f"tags.fingerprint = '{base.digest}'")
-        tags = {"fingerprint": base.digest, "kind": "base"}
-        model = (found or [self._client.create_logged_model(
-            self._experiment, base.name, tags=tags, params=base.params, model_type="base"
-        )])[0]  # fmt: skip
-        if str(model.status) != "READY":
-            self._client.finalize_logged_model(model.model_id, "READY")
-        return str(model.model_id)
-
-    def _create_experiment(self) -> str:
-        """Create the experiment; beside a local database, its artefacts lie beside the database."""
-        place = None
-        if self.uri.startswith("sqlite:///"):
-            place = (Path(self.uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
-        tags = {"mlflow.experimentKind": "custom_model_development"}  # of runs, not of traces (docs/mlflow.md)
-        return str(self._client.create_experiment(self.sweep.experiment, artifact_location=place, tags=tags))
-
     def _remember(self) -> None:
         """Find what MLflow has of this sweep that is not known yet."""
-        for run in self._search():
+        for run in runs_there(self._client, self._experiment, self._mine):
             tags, status = run.data.tags, run.info.status
             if tags.get("kind") in ("sweep", "group"):
                 self._numbers[run.info.run_id] = dict(run.data.metrics)
@@ -202,21 +207,14 @@ class MlflowTracker:
                 self._parents[()] = run.info.run_id
             elif tags.get("kind") == "group":
                 self._parents[tags["task"], tags["method"]] = run.info.run_id
+                self._above[run.info.run_id] = tags.get(PARENT)
             elif tags.get("kind") == "run":
                 ended = status == "FINISHED" or ("status" in tags and status == STATUS.get(tags["status"]))
                 stopped = ended and tags.get("status") == "stopped"
-                found = _Known(run.info.run_id, ended=ended, failed="error" in tags, stopped=stopped)
+                group = (tags["task"], tags["method"])
+                found = _Known(run.info.run_id, group, tags.get(PARENT), None, ended, False, "error" in tags, stopped)
                 self._known.setdefault(tags["run_key"], found)
         self._listed = True
-
-    def _search(self) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment], self._mine, max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _open_sweep(self) -> None:
         """Take the sweep's own run up again, or create it."""
@@ -226,8 +224,27 @@ class MlflowTracker:
             tags = {"kind": "sweep", "model": self.sweep.model.source, shown.NOTE: f"`{self.command}`"}
             self._parents[()] = self._create(self.sweep.name, tags)
 
+    def _mend_tree(self) -> None:
+        """Give children their new parent where their own was deleted, whoever has made them."""
+        for group, above in self._above.items():
+            if above != self._parents[()]:
+                self._client.set_tag(group, PARENT, self._parents[()])
+                self._above[group] = self._parents[()]
+        for known in self._known.values():
+            parent = self._group(*known.group)
+            if known.parent != parent:
+                self._client.set_tag(known.id, PARENT, parent)
+                known.parent = parent
+
+    def _group(self, task: str, method: str) -> str:
+        """Return the parent of all runs of a task and a method, created if it is new."""
+        if (task, method) not in self._parents:
+            tags = shown.group_tags(task, method, self.sweep.model.source)
+            self._parents[task, method] = self._create(f"{method} · {task}", tags, self._parents[()])
+        return self._parents[task, method]
+
     def _create(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        nested = {"mlflow.parentRunId": parent} if parent else {}
+        nested = {PARENT: parent} if parent else {}
         all_tags = {"sweep": self.sweep.name, "mlflow.source.name": self.command, **nested, **tags}
         self._listed = False  # until the answer is there
         run = self._client.create_run(self._experiment, tags=all_tags, run_name=name)
@@ -239,14 +256,11 @@ class MlflowTracker:
         if not self._listed:
             self._remember()
         if run.key not in self._known:
-            self._known[run.key] = _Known(self._made(run), step=-1)
+            group = (run.spec.task.name, run.spec.method.label)
+            parent = self._group(*group)
+            made = self._create(shown.title(run), shown.tags(run, self.command), parent)
+            self._known[run.key] = _Known(made, group, parent, step=-1)
         return self._known[run.key]
-
-    def _made(self, run: PlannedRun) -> str:
-        task, method = group = (run.spec.task.name, run.spec.method.label)
-        if group not in self._parents:
-            self._parents[group] = self._create(f"{method} · {task}", shown.group_tags(run.spec), self._parents[()])
-        return self._create(shown.title(run), shown.tags(run, self.command), self._parents[group])
 
     def _sync(self, run: PlannedRun, place: RunFolder) -> None:
         """Send what is new of a run, in one request, and its end when all the rest has arrived."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.tracking.shown import apart
+
 SHOWN = "charts"  # the tag that says which figures are among the charts
 SECTION = "figures"
 
@@ -24,8 +26,10 @@ def show_charts(client: Any, run_id: str, files: Mapping[str, Path], step: int, 
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()[:16]
     if client.get_run(run_id).data.tags.get(SHOWN) == digest:
         return
+    plain = apart({name: re.sub(r"[^A-Za-z0-9_. -]", "_", name) for name in files})  # MLflow refuses other letters
     for name, path in files.items():
-        key = f"{SECTION}/{re.sub(r'[^A-Za-z0-9_. -]', '_', name)}"  # of other letters MLflow refuses the picture
         with Image.open(path) as picture:
-            client.log_image(run_id, picture, key=key, step=step, timestamp=time_ms, synchronous=True)
+            client.log_image(
+                run_id, picture, key=f"{SECTION}/{plain[name]}", step=step, timestamp=time_ms, synchronous=True
+            )
     client.set_tag(run_id, SHOWN, digest)

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.plan import PlannedRun
+from orchestrator.tracking.failures import lasts, reason_of
 from orchestrator.tracking.tracker import Tracker
 
 
@@ -18,14 +19,29 @@ class PatientTracker:
 
     ``behind`` is why the last call failed, or None. All calls may be repeated, so nothing is lost: the run folders have
     it, and the next call, or the next driver, sends it. `begin` connects beside whatever comes next: to load MLflow and
-    to make its database takes seconds, in which Ray can start.
+    to make its database takes seconds, in which Ray can start. A failure that lasts ends the sweep where it connects
+    for the first time, which is before training; later it is told like any other.
     """
 
     def __init__(self, inner: Tracker, say: Callable[[str], None]) -> None:
         self.inner, self.say = inner, say
         self.behind: str | None = None
+        self._lasts = False
         self._connected = False
+        self._tried = False
         self._connecting: Future[None] | None = None
+
+    @property
+    def told(self) -> str | None:
+        """Why not everything has arrived, and what sends the rest; None if everything has."""
+        if self.behind is None:
+            return None
+        mend = "Waiting does not mend it: correct it, and the" if self._lasts else "The"
+        return f"tracking is behind: {self.behind} {mend} same command sends the rest."
+
+    def look(self) -> None:
+        """Refuse at once a place that no waiting mends; InputError with the remedy."""
+        self.inner.look()
 
     def begin(self) -> None:
         """Connect in a thread; the next call waits for it."""
@@ -62,17 +78,19 @@ class PatientTracker:
         self._try(lambda: self.inner.register(task, evaluation, place))
 
     def _try(self, call: Callable[[], None]) -> None:
+        first, self._tried = not self._tried, True
         try:
             if not self._connected:
                 self._connect()
             call()
-        except InputError:
-            raise
         except Exception as error:  # whatever a server or a network does, it must not cost a run
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if first and isinstance(error, InputError):
+                raise
+            reason = reason_of(error)
             if self.behind is None:
                 self.say(f"tracking waits: {reason} The sweep goes on.")
-            self.behind = reason
+            self.behind, self._lasts = reason, lasts(error)
+            self._connected = self._connected and not self._lasts  # what is there may be gone: it is looked at anew
             return
         self.behind = None
 

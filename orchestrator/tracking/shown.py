@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
 from orchestrator import wording
 from orchestrator.plan import PlannedRun
 from orchestrator.seeds import seed_words
-from orchestrator.spec import RunSpec
 
 SCORES = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility", "train_seconds")
 LONGEST = 8000  # characters of a description: what MLflow takes in a tag
@@ -57,9 +58,9 @@ def alone_words(run: PlannedRun) -> list[str]:
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
 
 
-def group_tags(spec: RunSpec) -> dict[str, str]:
+def group_tags(task: str, method: str, model: str) -> dict[str, str]:
     """Return the tags of the parent of all runs of a task and a method; its ``lr`` is known at the end."""
-    return {"kind": "group", "task": spec.task.name, "method": spec.method.label, "model": spec.model.source}
+    return {"kind": "group", "task": task, "method": method, "model": model}
 
 
 def params(run: PlannedRun) -> dict[str, str]:
@@ -146,14 +147,35 @@ def finished(rows: Sequence[Mapping[str, Any]]) -> int:
 
 def macro(summary: Mapping[str, Any]) -> dict[str, float]:
     """Return each method's average over all tasks as a metric of the sweep, where there is one."""
-    methods = summary["macro"]["methods"].items()
-    return {metric_name(f"macro.{label}"): float(one["mean"]) for label, one in methods if one["mean"] is not None}
+    methods = summary["macro"]["methods"]
+    names = apart({label: metric_name(f"macro.{label}") for label in methods})
+    return {names[label]: float(one["mean"]) for label, one in methods.items() if one["mean"] is not None}
 
 
 def metric_name(name: str) -> str:
-    """Return ``name`` as MLflow takes it: of ``d2lora(rank=2,alpha=4)`` it would refuse the whole request."""
+    """Return ``name`` as MLflow takes it: of ``d2lora(rank=2,alpha=4)`` it would refuse the whole request.
+
+    Several names may come out as one: see `apart`.
+    """
     plain = name.replace("(", " ").replace(")", "").replace("=", ":").replace(",", " ")
     return re.sub(r"[^/\w.\- :]", "_", plain)
+
+
+def apart(plain: Mapping[str, str]) -> dict[str, str]:
+    """Return the plain names, those that come twice with a number behind them; letter case alone tells none apart.
+
+    >>> apart({"a+b": "a_b", "a!b": "a_b"})
+    {'a+b': 'a_b', 'a!b': 'a_b 2'}
+    """
+    given: dict[str, str] = {}
+    taken: set[str] = set()
+    own = Counter(one.casefold() for one in plain.values())
+    for name, one in plain.items():
+        numbered = (f"{one} {number}" for number in count(2))
+        free = (other for other in numbered if other.casefold() not in taken | own.keys())
+        given[name] = next(free) if one.casefold() in taken else one
+        taken.add(given[name].casefold())
+    return given
 
 
 def statistics(one: Mapping[str, Any]) -> dict[str, float]:

@@ -12,6 +12,9 @@ from orchestrator.plan import PlannedRun
 class Tracker(Protocol):
     """Shows a sweep. Every call may be repeated: it sends what is not there yet."""
 
+    def look(self) -> None:
+        """Refuse at once, and without loading more than it takes, a place that no waiting mends; InputError."""
+
     def connect(self) -> None:
         """Make sure that the place to write to exists; InputError with the remedy if it cannot be reached."""
 

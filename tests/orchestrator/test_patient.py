@@ -68,6 +68,24 @@ def test_a_wrong_address_that_was_found_in_a_thread_is_raised_where_it_is_waited
         tracker.connect()
 
 
+def test_an_address_that_turns_out_wrong_while_it_trains_ends_nothing_and_promises_nothing(tmp_path: Path) -> None:
+    class Late(MemoryTracker):
+        asked = 0
+
+        def connect(self) -> None:
+            self.asked += 1
+            raise ConnectionError("refused") if self.asked == 1 else InputError("the experiment is deleted.")
+
+    tracker = PatientTracker(Late(), lambda _: None)
+    tracker.connect()
+    assert tracker.told == "tracking is behind: refused The same command sends the rest."
+    tracker.sync([], tmp_path)
+    assert tracker.told == (
+        "tracking is behind: the experiment is deleted. Waiting does not mend it: correct it, and the same command "
+        "sends the rest."
+    )
+
+
 @pytest.mark.slow
 def test_a_server_that_is_down_all_the_time_costs_nothing_but_the_exit_code(recipe: Path, tmp_path: Path) -> None:
     code, told, folder = run(recipe, "tracking.uri=http://127.0.0.1:9", "champions=false")

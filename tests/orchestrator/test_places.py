@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.places import HOME, UPLOADED, resolve, resolve_uri, root
+from orchestrator.places import HOME, UPLOADED, resolve, root
 
 
 @pytest.fixture
@@ -43,13 +43,3 @@ def test_the_named_home_goes_before_everything(here: Path, uploaded: Path, monke
 
 def test_absolute_places_and_those_of_a_user_stay(here: Path) -> None:
     assert (resolve("/data/x"), resolve("~/x")) == (Path("/data/x"), here / "home" / "x")
-
-
-@pytest.mark.parametrize("uri", ["none", "http://tracking:5000", "https://a/b", "postgresql://u@h/db", "databricks"])
-def test_an_address_that_is_no_local_database_stays(here: Path, uri: str) -> None:
-    assert resolve_uri(uri) == uri
-
-
-def test_the_path_of_a_local_database_becomes_absolute(here: Path, uploaded: Path) -> None:
-    assert resolve_uri("sqlite:///mlflow.db") == f"sqlite:///{here / 'home' / 'd2lora' / 'mlflow.db'}"
-    assert resolve_uri("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"

@@ -127,3 +127,14 @@ def test_inputs_come_from_fingerprints_and_split_sizes_alone() -> None:
     assert (base.name, base.digest) == ("base-Some-Base-1-5-", "b" * DIGEST)
     assert base_model({}) is None
     assert SWEEP.model_dump()["model"].keys() >= model.keys()
+
+
+def test_labels_that_mlflow_would_read_as_one_keep_metrics_of_their_own() -> None:
+    labels = ["a+b", "a!b", "A?b", "a_b 2", "lora(rank=2)", "lora rank:2", "other"]
+    summary = {"macro": {"methods": {label: {"mean": index} for index, label in enumerate(labels)}}}
+    values = shown.macro(summary)
+    assert list(values.values()) == list(range(len(labels)))
+    assert len({name.casefold() for name in values}) == len(labels)
+    assert shown.macro(summary) == values
+    assert values["macro.other"] == 6
+    assert values["macro.a_b 2"] == 3  # a name that is somebody's own is given to nobody else
