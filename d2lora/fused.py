@@ -5,6 +5,7 @@ The kernel needs Triton, which comes with PyTorch's builds for CUDA; where there
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import lru_cache
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from d2lora.lane_products import Sizes, lane_runs
 
+_log = logging.getLogger(__name__)
 ROWS, OUTPUTS, WARPS = 64, 64, 4
 """A program's block, and its warps: the fastest of seven that an H200 was given (docs/adr/0022)."""
 RANKS = 16
@@ -26,16 +28,31 @@ TYPES = (torch.bfloat16, torch.float16, torch.float32)
 def available(base_MO: Tensor) -> bool:
     """Return whether the kernel composes a base product like ``base_MO``.
 
-    It does on CUDA in types of up to 32 bits, where Triton is; on CPUs only under Triton's interpreter
-    (``TRITON_INTERPRET=1`` in the environment), which is for tests.
+    It does on CUDA in types of up to 32 bits, where Triton is and has composed a small product once, unless
+    ``D2LORA_FUSED=0`` is in the environment; on CPUs only under Triton's interpreter (``TRITON_INTERPRET=1``), which is
+    for tests.
     """
     where = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
     return (
         base_MO.device.type == where
         and base_MO.dtype in TYPES
         and torch.version.hip is None  # nobody has tried it there
+        and os.environ.get("D2LORA_FUSED") != "0"
         and _has_triton()
+        and _works(base_MO.device, base_MO.dtype)
     )
+
+
+@lru_cache
+def _works(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether the kernel runs: Triton wants a C compiler and a place for what it compiles, once per process."""
+    try:
+        base_MO = torch.ones(2, 4, device=device, dtype=dtype)
+        _launch(base_MO, (2,), (torch.ones(2, 1, device=device), torch.ones(1, 1, 4, device=device)))
+    except Exception as error:  # whatever Triton, its compiler or the driver raise: torch's operations do the same
+        _log.warning("No fused kernel on %s: %s: %s", device, type(error).__name__, str(error).splitlines()[:1])
+        return False
+    return True
 
 
 def compose_lanes(
@@ -57,6 +74,18 @@ def compose_lanes(
             f"No fused kernel for {base_MO.dtype} on {base_MO.device}: ask d2lora.fused.available first, and use "
             "d2lora.compose.compose_lanes."
         )
+    return _launch(base_MO, sizes, update, deviation_LO, extra_MO, bias_O, into_MO)
+
+
+def _launch(
+    base_MO: Tensor,
+    sizes: Sizes,
+    update: tuple[Tensor, Tensor] | None = None,
+    deviation_LO: Tensor | None = None,
+    extra_MO: Tensor | None = None,
+    bias_O: Tensor | None = None,
+    into_MO: Tensor | None = None,
+) -> Tensor:
     from d2lora.fused_kernel import compose_run
 
     y_MO = torch.empty_like(base_MO, memory_format=torch.contiguous_format) if into_MO is None else into_MO

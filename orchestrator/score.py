@@ -123,7 +123,13 @@ def _score(engine: Scorer, batch: Batch, lanes: int, share: bool) -> Iterator[tu
     answers = sum(len(item.choices) for item in items)
     sums = iter(chosen_A.new_zeros(answers).index_add_(0, owner_A, chosen_A).tolist())
     for lane, index, item in questions:
-        yield lane, index, [next(sums) for _ in item.choices]
+        yield lane, index, _of_distinct(item, [next(sums) for _ in item.choices])
+
+
+def _of_distinct(item: Item, scores: Sequence[float]) -> list[float]:
+    """Return the scores with one for all choices of the same tokens: elsewhere in a row they are rounded otherwise."""
+    first = dict(zip(reversed(item.choices), reversed(scores), strict=True))
+    return [first[ids] for ids in item.choices]
 
 
 def _scored(item: Item, scores: Sequence[float]) -> Scored:

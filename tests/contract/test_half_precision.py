@@ -189,3 +189,25 @@ def test_autocast_over_a_float32_base_takes_the_same_form(dtype: torch.dtype) ->
     assert y_NO.dtype == dtype
     wanted_NO = x_NI.double() @ model[0].effective_weight(0).double().mT
     assert relative(y_NO.detach(), wanted_NO) < 2 * torch.finfo(dtype).eps
+
+
+@both_halves
+@pytest.mark.parametrize("largest", [0.0, 10.0, 100.0])
+@pytest.mark.parametrize(("method", "settings"), [("dora", {}), ("d2lora", {})], ids=str)
+def test_the_gradient_of_a_scale_does_not_drown_in_a_large_bias(
+    method: str, settings: dict[str, Any], largest: float, dtype: torch.dtype
+) -> None:
+    """Some models have biases of a hundred on queries and keys."""
+    config, module = config_of(method, settings), d2lora.get_method(method)
+    weight_OI = normal(OUT, IN, seed=1, dtype=dtype) / 8
+    bias_O = torch.linspace(-largest, largest, OUT).to(dtype)
+    x_NI, dy_NO = normal(4 * ROWS, IN, seed=2, dtype=dtype), normal(4 * ROWS, OUT, seed=3, dtype=dtype)
+    params = of_size(method, config, weight_OI, 0.02)
+    thin = module.factored(BaseWeight(weight_OI), {name: value[None] for name, value in params.items()}, config)
+    y_NO = apply_factored(x_NI, weight_OI, thin, [4 * ROWS], bias_O=bias_O)
+    gradients = torch.autograd.grad(y_NO, list(params.values()), dy_NO)
+    exact = {name: value.detach().double().requires_grad_() for name, value in params.items()}
+    wanted_NO = x_NI.double() @ module.effective_weight(weight_OI.double(), exact, config).mT + bias_O.double()
+    wanted = torch.autograd.grad(wanted_NO, list(exact.values()), dy_NO.double())
+    for got, want in zip(gradients, wanted, strict=True):
+        assert relative(got, want) < torch.finfo(dtype).eps / (2 if want.ndim == 1 else 8)

@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 import d2lora
 from d2lora import fused
+from d2lora.compose import compose_lanes
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS, RANK = 7, 3
@@ -184,11 +185,33 @@ def test_the_kernel_is_not_offered_for_types_and_devices_that_it_was_not_made_fo
 ) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(fused, "_has_triton", lambda: True)
+    monkeypatch.setattr(fused, "_works", lambda *_: True)
     assert fused.available(torch.zeros(4, OUTPUTS))
+    monkeypatch.setenv("D2LORA_FUSED", "0")
+    assert not fused.available(torch.zeros(4, OUTPUTS))
+    monkeypatch.delenv("D2LORA_FUSED")
     assert not fused.available(torch.zeros(4, OUTPUTS, dtype=torch.float64))
     assert not fused.available(torch.zeros(4, OUTPUTS, device="meta"))
     monkeypatch.setattr(fused, "_has_triton", lambda: False)
     assert not fused.available(torch.zeros(4, OUTPUTS))
+
+
+def test_a_kernel_that_cannot_run_is_told_once_and_torch_does_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where Triton has no C compiler."""
+    base_MO = torch.ones(4, OUTPUTS)
+    wanted_MO = compose_lanes(base_MO, (4,), (torch.ones(4, RANK), torch.ones(1, RANK, OUTPUTS)))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(fused, "_has_triton", lambda: True)
+    monkeypatch.setattr(fused, "_launch", broken := Mock(side_effect=RuntimeError("no C compiler")))
+    fused._works.cache_clear()
+    for _ in range(2):
+        got_MO = compose_lanes(base_MO, (4,), (torch.ones(4, RANK), torch.ones(1, RANK, OUTPUTS)))
+        assert torch.equal(got_MO, wanted_MO)
+    fused._works.cache_clear()
+    assert broken.call_count == 1
+    assert "No fused kernel on cpu: RuntimeError: ['no C compiler']" in caplog.text
 
 
 if __name__ == "__main__":

@@ -390,3 +390,54 @@ def test_training_goes_on_after_inference_mode(axis: str) -> None:
     again = model(x)
     again.sum().backward()
     assert torch.equal(again, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_bias_that_is_trained_gets_its_gradient_and_a_weight_is_refused(dtype: torch.dtype) -> None:
+    model = d2lora.attach_lanes(nn.Sequential(nn.Linear(8, 6)).to(dtype), [lane("d2lora")], ["0"])
+    x = torch.randn(5, 8).to(dtype)
+    model[0].bias.requires_grad_(True)
+    model(x).sum().backward()
+    assert torch.equal(model[0].bias.grad, torch.full((6,), 5.0, dtype=dtype))
+    model[0].weight.requires_grad_(True)
+    with pytest.raises(ValueError, match=r"is frozen, .* set it to False, or .* d2lora\.detach"):
+        model(x)
+
+
+def test_factors_that_a_look_without_gradient_has_built_train_all_the_same() -> None:
+    model = d2lora.attach_lanes(nn.Sequential(nn.Linear(8, 6)), [lane("d2lora")], ["0"])
+    shake(model)
+    x = torch.randn(4, 8)
+    model(x).square().sum().backward()
+    wanted = [one.grad.clone() for one in d2lora.adapter_parameters(model).values()]
+    model.zero_grad()
+    with d2lora.held_factors(model) as held:
+        with torch.no_grad():
+            model(x)
+        model(x).square().sum().backward()
+        held.backward()
+    for one, want in zip(d2lora.adapter_parameters(model).values(), wanted, strict=True):
+        torch.testing.assert_close(one.grad, want)
+
+
+def test_backward_within_autocast_computes_norms_in_full() -> None:
+    model = d2lora.attach_lanes(nn.Sequential(nn.Linear(64, 48)), [lane("d2lora")], ["0"])
+    shake(model)
+    x, dy = torch.randn(32, 64), torch.randn(32, 48).to(torch.bfloat16)
+    gradients = []
+    for inside in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = model(x)
+            if inside:
+                y.backward(dy)
+        if not inside:
+            y.backward(dy)
+        gradients.append([one.grad.clone() for one in d2lora.adapter_parameters(model).values()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+def test_float64_stays_float64_under_autocast() -> None:
+    model = d2lora.attach_lanes(nn.Sequential(nn.Linear(8, 6)).double(), [lane("d2lora")], ["0"])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(torch.randn(2, 8, dtype=torch.float64)).dtype == torch.float64

@@ -88,6 +88,7 @@ def test_two_ranks_agree_with_one_process_at_every_stage(tmp_path: Path, plain, 
             for name, value in states[index].items():
                 assert value.numel() > 0
                 torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
+        assert set(out["scattered"]) == {stage == 3}  # also after scoring, which reads all layers
         for lane, each in scores.items():
             for found, one in zip(out["scores"][str(lane)], each, strict=True):
                 assert found == pytest.approx(one, abs=1e-4)
@@ -108,6 +109,20 @@ def test_ranks_agree_with_one_process_where_their_passes_are_in_blocks(
             assert out["losses"][str(index)] == pytest.approx(wanted, abs=1e-5)
             for name, value in states[index].items():
                 torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_rank_for_which_a_short_batch_leaves_no_row_computes_all_the_same(
+    tmp_path: Path, plain, stage: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, the lane whose batches end in three rows: no neighbour gives the second rank a pass."""
+    states, story, _ = plain
+    monkeypatch.setenv("CHOSEN", "1")
+    for out in run_ranks(tmp_path, stage):
+        assert out["finished"] == [0]
+        assert out["losses"]["0"] == pytest.approx([one.loss for one in story.steps[1]], abs=1e-5)
+        for name, value in states[1].items():
+            torch.testing.assert_close(torch.tensor(out["states"]["0"][name]), value, rtol=1e-4, atol=1e-5)
 
 
 def test_a_lane_that_is_nan_on_one_rank_leaves_on_all_and_its_neighbours_go_on(tmp_path: Path, plain) -> None:

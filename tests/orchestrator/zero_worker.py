@@ -2,7 +2,8 @@
 
 usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]     (RUNS: where lanes are judged at rungs)
 
-With BLOCKS in the environment all lanes share passes, in as many blocks as they have lengths; else each has its own.
+CHOSEN in the environment names some of the lanes. With BLOCKS in it all lanes share passes, in as many blocks as they
+have lengths; else each has its own. Stage 3 scatters every parameter of the base, however small.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 os.environ["DS_ACCELERATOR"] = "cpu"
 
@@ -21,6 +22,7 @@ import torch
 import d2lora
 from orchestrator import blocks
 from orchestrator.diagnostics import Diagnoses
+from orchestrator.engine import zero
 from orchestrator.engine.zero import ZeroEngine
 from orchestrator.halving import Contest, Halving
 from orchestrator.judging import Judge
@@ -28,9 +30,11 @@ from orchestrator.packed import Packed
 from orchestrator.score import mean_loss, score_items
 from orchestrator.shortcuts import Shortcuts, take
 from orchestrator.train import LanePlan, LaneStep, train_lanes
-from tests.orchestrator.test_train import DATA, LANES, OPTIM
+from tests.orchestrator.test_train import DATA, OPTIM
+from tests.orchestrator.test_train import LANES as EVERYONE
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
+LANES = [EVERYONE[int(lane)] for lane in os.environ.get("CHOSEN", "0 1 2 3 4").split()]
 KEYS = [f"run{index}" for index in range(len(LANES))]
 BOUND: dict[bool, Literal["auto"] | int] = {True: "auto", False: 1}  # of a pass: all lanes in one, or each in its own
 CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of the lanes go on after two steps
@@ -44,11 +48,26 @@ def _model(in_blocks: bool) -> torch.nn.Module:
     return model
 
 
+def _scatter_small_parameters() -> None:
+    """Let stage 3 scatter all of a small base: by default DeepSpeed keeps some 10^9 numbers whole."""
+    usual = zero.deepspeed_config
+
+    def config(stage: int, *others: Any) -> dict[str, Any]:
+        made = usual(stage, *others)
+        if stage == 3:
+            names = "param_persistence_threshold", "max_live_parameters", "max_reuse_distance", "prefetch_bucket_size"
+            made["zero_optimization"] |= {f"stage3_{name}": 0 for name in names}
+        return made
+
+    zero.deepspeed_config = config
+
+
 def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, runs: str = "") -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
     in_blocks, seen = "BLOCKS" in os.environ, []
     model = _model(in_blocks)
+    _scatter_small_parameters()
     d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
     engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
     logits = engine.logits
@@ -95,7 +114,10 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
     states = {}
     for index in range(len(LANES)):
         states[index] = {name: value.tolist() for name, value in d2lora.adapter_state(model, index).items()}
-    scored = score_items(engine, {0: questions(7, seed=5), 1: questions(3, seed=6)}, len(LANES))
+    asked = {0: questions(7, seed=5), 1: questions(3, seed=6)} if len(LANES) > 1 else {0: questions(7, seed=5)}
+    scored = score_items(engine, asked, len(LANES))
+    base = [one for name, one in model.named_parameters() if name.endswith("_proj.weight")]
+    ends["scattered"] = [one.numel() == 0 for one in base]
     scores = {lane: [one.scores for one in each] for lane, each in scored.items()}
     out.write_text(json.dumps({"losses": losses, "states": states, "scores": scores, "diagnoses": diagnoses, **ends}))
     torch.distributed.destroy_process_group()
