@@ -119,6 +119,58 @@ def test_answers_that_count_from_1_are_seen_where_few_reach_the_last_choice(last
     assert _advised(_refusal(tmp_path, rows)) == [{"answer_base": 1}]
 
 
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("strays", [1, 3])
+def test_a_stray_0_does_not_hide_that_answers_count_from_1(strays: int, written: str, tmp_path: Path) -> None:
+    rows = [_row(n, WRITTEN[written](0 if n < strays else n % 4 + 1)) for n in range(60)]
+    (keys,) = _advised(_refusal(tmp_path, rows))
+    assert keys == {"answer_base": 1}
+    splits = split_examples(_task(tmp_path, rows, **keys), skip_bad_rows=True)
+    assert splits.report.skipped == strays
+    assert _examples(splits) == {f"Question: Which of {n}?\nAnswer:": COLOURS[n % 4] for n in range(strays, 60)}
+
+
+def test_zeros_as_rare_as_chance_makes_them_among_many_choices_are_no_strays(tmp_path: Path) -> None:
+    many = [f"colour {n}" for n in range(25)]
+    rows = [{**_row(n, 25 if n == 7 else n % 25), "choices": many} for n in range(100)]
+    assert split_examples(_task(tmp_path, rows), skip_bad_rows=True).report.skipped == 1
+
+
+@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize("last", [2, 10])
+def test_answers_that_count_from_1_are_seen_by_the_filled_cells_of_a_row(
+    last: int, empty: str | None, tmp_path: Path
+) -> None:
+    """No answer is the number of columns: the last column is empty in most rows."""
+    names = ["a", "b", "c", "d"]
+    rows = [
+        {
+            "question": f"Which of {n}?",
+            **dict(zip(names, [*COLOURS[:3], "grey" if n >= 50 else empty], strict=True)),
+            "answer": 3 if n < last else n % 2 + 1,
+        }
+        for n in range(60)
+    ]
+    (keys,) = _advised(_refusal(tmp_path, rows, choices=names))
+    assert keys == {"answer_base": 1}
+    answers = _examples(split_examples(_task(tmp_path, rows, choices=names, **keys)))
+    assert answers == {f"Question: Which of {n}?\nAnswer:": "blue" if n < last else COLOURS[n % 2] for n in range(60)}
+
+
+def test_an_empty_cell_between_choices_does_not_make_its_number_the_last(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d"]
+    cells = ["red", None, "blue", "grey"]
+    rows = [
+        {
+            "question": f"Which of {n}?",
+            **dict(zip(names, cells, strict=True)),
+            "answer": 4 if n == 9 else (0, 2, 3)[n % 3],
+        }
+        for n in range(60)
+    ]
+    assert split_examples(_task(tmp_path, rows, choices=names), skip_bad_rows=True).report.skipped == 1
+
+
 def test_a_slip_to_the_number_of_choices_in_a_file_that_counts_from_0_is_left_out(tmp_path: Path) -> None:
     rows = [_row(n, 4 if n in (5, 30) else n % 4) for n in range(60)]
     assert split_examples(_task(tmp_path, rows), skip_bad_rows=True).report.skipped == 2
