@@ -135,8 +135,8 @@ def _counted_from(columns: Described, zeros: int, ones: int, as_text: bool) -> s
         )
     if zeros and (as_text or columns.answer_base == 1):
         return (
-            f"{columns.answer!r} names a choice in {zeros:,} rows only if 0 is the first, and in at most one of {STRAY} "
-            "only if 1 is, so they count from 0: write answer_base: 0 in the task's entry."
+            f"{columns.answer!r} names a choice in {zeros:,} rows only if 0 is the first, and in at most one of "
+            f"{STRAY} only if 1 is, so they count from 0: write answer_base: 0 in the task's entry."
         )
     if as_text:
         return (

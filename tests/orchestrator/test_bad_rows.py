@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.bad_rows import BadRow, refuse
+from orchestrator.bad_rows import BadRow, Tally, refuse
 from orchestrator.errors import InputError
 from orchestrator.splits import Splits, split_examples
 from orchestrator.tasks import make_task
@@ -81,6 +81,27 @@ def test_a_bad_file_is_not_hidden_by_a_large_good_one() -> None:
     found = [BadRow(f"test.jsonl:{n}", "it is bad.") for n in range(1, 11)]
     with pytest.raises(InputError, match=r"^test\.jsonl:1: .*10 of 20 rows of test\.jsonl"):
         refuse(found, places, skip=True)
+
+
+@pytest.mark.parametrize(("rows", "bad"), [(1000, 0), (1000, 30), (60, 3), (10, 0), (10, 1), (5000, 250)])
+def test_what_may_be_bad_in_a_draw_never_exceeds_what_may_be_bad_in_its_file(rows: int, bad: int) -> None:
+    whole = Tally(rows, bad)
+    left = max(1, rows // 20) - bad
+    rooms = [whole.room(drawn) for drawn in range(1, whole.good + 1)]
+    assert max(rooms) <= left
+    assert rooms[-1] == left
+    assert min(rooms) >= min(1, left)
+    assert Tally(1000).room(20) == pytest.approx(4.96, abs=0.01)
+
+
+def test_a_split_whose_only_row_is_bad_names_the_row_and_its_reason(tmp_path: Path) -> None:
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps(_row(1, 9)) + "\n")
+    task = _task(tmp_path, [_row(n, 9 if n == 3 else n % 4) for n in range(40)], test=test)
+    with pytest.raises(
+        InputError, match=r"no row of 'test' is left, for .*test\.jsonl:1: column 'answer' is 9, outside"
+    ):
+        split_examples(task, skip_bad_rows=True)
 
 
 def test_the_first_bad_row_of_a_file_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
