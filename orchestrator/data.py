@@ -18,7 +18,7 @@ from orchestrator.errors import InputError
 from orchestrator.files import write_bytes
 from orchestrator.splits import SplitReport, Splits, split_examples
 from orchestrator.tasks.example import RowError
-from orchestrator.texts import Tokenizer, tokenizer_digest
+from orchestrator.texts import TURNS, Tokenizer, tokenizer_digest
 from orchestrator.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise
 
 __all__ = [
@@ -142,7 +142,7 @@ def _token(tokenizer: Tokenizer, token: int) -> str:
 
 
 def _key(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> str:
-    template = str(getattr(tokenizer, "chat_template", None)) if form.chat_template else None
+    template = [TURNS, str(getattr(tokenizer, "chat_template", None))] if form.chat_template else None
     end = tokenizer.eos_token_id if form.append_eos else None
     settings = [FORMAT, tokenizer_digest(tokenizer), max_length, asdict(form), template, end, _skipped(splits)]
     digest = hashlib.sha256(json.dumps(settings).encode())

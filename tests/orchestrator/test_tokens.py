@@ -393,6 +393,43 @@ def test_without_a_space_in_the_template_the_answer_has_none() -> None:
     assert tokenizer.decode(item.choices[0]).endswith("[assistant]\nyes")
 
 
+THOUGHT = "<think>\n\n</think>\n\n"
+JOINTS = {
+    "no thought": (THOUGHT, "\n\n"),
+    "a thought and a space": ("<think></think> ", " "),
+    "words": ("Reply: ", " "),
+    "a mark": ("!", ""),
+}
+
+
+@pytest.mark.parametrize("kind", JOINTS)
+def test_an_answer_stands_where_the_template_puts_it_and_the_template_s_words_are_not_scored(kind: str) -> None:
+    joint, space = JOINTS[kind]
+    template = TEMPLATE.replace(
+        "{{ turn.content }}", "{{ (JOINT if turn.role == 'assistant' else '') + turn.content }}"
+    )
+    tokenizer = chatting(template.replace("JOINT", repr(joint)))
+    tokenizer.chat_template = tokenizer.chat_template.replace("}}] {{", "}}]{{")
+    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
+    for choice, ids in zip(("yes", "no"), item.choices, strict=True):
+        turns = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": choice}]
+        whole = tokenizer.apply_chat_template(turns, tokenize=False)
+        assert whole == tokenizer.decode(ids) + "</s>\n"
+        assert tokenizer.decode(ids[item.starts[0] :]) == space + choice
+
+
+@pytest.mark.parametrize(
+    "begin", ["\n", "\n\n", "  ", " \n ", "  {% if true %}x{% endif %}", "\n  {%- if true %} x{% endif %}"]
+)
+def test_a_template_keeps_the_white_space_that_it_begins_with(begin: str) -> None:
+    template = begin + TEMPLATE.removeprefix("<s>")
+    tokenizer = chatting(template)
+    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
+    turns = [{"role": "user", "content": PROMPT}]
+    own = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(item.choices[0]) == f"{own} yes"
+
+
 def test_a_long_prompt_loses_its_beginning_and_keeps_the_head_of_its_turn() -> None:
     tokenizer = chatting()
     example = Example("river " * 60 + PROMPT, (" yes", " no"), 1)
