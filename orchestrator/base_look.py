@@ -28,7 +28,7 @@ from orchestrator.shortcuts import Shortcuts, choose_shortcuts
 from orchestrator.spec import SweepSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
 
-FORMAT = 1  # raise it when the code finds something that it did not find before
+FORMAT = 2  # raise it when the code finds something that it did not find before
 PATIENCE = 5.0  # seconds
 Say = Callable[[str], None]
 Rows = Mapping[str, TokenisedSplit]
@@ -106,7 +106,7 @@ def _key(base: Base, sweep: SweepSpec, rows: Rows) -> str:
     digest.update(json.dumps(decides, sort_keys=True).encode())
     for name, items in sorted(rows.items()):
         digest.update(f"\n{name} {len(items)}\n".encode())
-        for array in (items.tokens, items.token_ends, items.starts, items.choice_ends):
+        for array in (items.tokens, items.token_ends, items.starts, items.choice_ends, items.end):
             digest.update(array.tobytes())
     return digest.hexdigest()[:32]
 

@@ -26,7 +26,7 @@ def _tokens_fit(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer:
     table: Any = model.get_input_embeddings()  # type: ignore[operator]
     known = int(table.weight.shape[0])
     for task, items in rows.items():
-        largest = int(items.tokens.max(initial=0))
+        largest = max(int(items.tokens.max(initial=0)), int(items.end.max(initial=0)))
         if largest >= known:
             raise InputError(
                 f"{task} has token {largest} ({tokenizer.convert_ids_to_tokens(largest)!r}), and the embedding of "

@@ -18,7 +18,7 @@ from orchestrator.errors import InputError
 from orchestrator.files import write_bytes
 from orchestrator.splits import SplitReport, Splits, split_examples
 from orchestrator.tasks.example import RowError
-from orchestrator.texts import Tokenizer, tokenizer_digest
+from orchestrator.texts import TURNS, Tokenizer, tokenizer_digest
 from orchestrator.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise
 
 __all__ = [
@@ -106,10 +106,11 @@ def _tokenised(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form
     needed = max((error.needed for error in errors.values() if isinstance(error, LongAnswerError)), default=0)
     bad = [BadRow(place, _reason(error, needed)) for place, error in errors.items()]
     places = (place for each in splits.places.values() for place in each)
-    refuse(bad, places, skip=splits.skip_bad_rows)
+    refuse(bad, places, skip=splits.skip_bad_rows, read=splits.read)
     for name, split in tokenised.items():
         if not len(split):
-            raise InputError(f"Task {splits.task!r}: no row of {name} is left, for {bad[0].place}: {bad[0].reason}")
+            first = next(row for row in bad if row.place in splits.places[name])
+            raise InputError(f"Task {splits.task!r}: no row of {name} is left, for {first.place}: {first.reason}")
     return tokenised
 
 
@@ -141,15 +142,20 @@ def _token(tokenizer: Tokenizer, token: int) -> str:
 
 
 def _key(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> str:
-    template = str(getattr(tokenizer, "chat_template", None)) if form.chat_template else None
+    template = [TURNS, str(getattr(tokenizer, "chat_template", None))] if form.chat_template else None
     end = tokenizer.eos_token_id if form.append_eos else None
-    settings = [FORMAT, tokenizer_digest(tokenizer), max_length, asdict(form), template, end, splits.skip_bad_rows]
+    settings = [FORMAT, tokenizer_digest(tokenizer), max_length, asdict(form), template, end, _skipped(splits)]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for name, examples in splits.by_name().items():
         digest.update(f"\n{name} {len(examples)}\n".encode())
         for example in examples:
             digest.update(json.dumps([example.prompt, example.choices, example.answer]).encode())
     return digest.hexdigest()
+
+
+def _skipped(splits: Splits) -> bool | list[list[int]]:
+    """Return what decides whether bad rows may be left out; False where none may."""
+    return splits.skip_bad_rows and [[each.rows, each.bad] for each in splits.read.values()]
 
 
 def _tensors(tokenised: Mapping[str, TokenisedSplit]) -> dict[str, Array]:

@@ -69,14 +69,15 @@ def takes_blocks(model: nn.Module) -> bool:
 
 
 def longest_row(items: TokenisedSplit) -> int:
-    """Return the tokens of the longest choice with its prompt."""
-    return int(_lengths(items).max(initial=0))
+    """Return the tokens of the longest choice with its prompt, and with the end that it is trained with."""
+    return int(_lengths(items).max(initial=0)) + len(items.end)
 
 
 def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[Item]:
     """Return each task's item with its longest row, the longest of all first, then random ones, within `WORK`.
 
-    Of each the longest choice and another one: two show what a prompt that they share does.
+    Of each the longest choice and another one: two show what a prompt that they share does. An end that is trained
+    stands behind both of them.
     """
     longest = [items[_longest_item(items)] for items in sorted(tasks.values(), key=longest_row, reverse=True)]
     draw = np.random.default_rng(0)
@@ -94,14 +95,15 @@ def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[I
 
 
 def _of_two(item: Item) -> Item:
-    """Return the item with its two longest choices alone."""
+    """Return the item with its two longest choices alone, each with the end."""
     kept = sorted(range(len(item.choices)), key=lambda one: -len(item.choices[one]))[:2]
     return replace(
         item,
-        choices=tuple(item.choices[one] for one in kept),
+        choices=tuple(item.choices[one] + item.end for one in kept),
         starts=tuple(item.starts[one] for one in kept),
         lengths=tuple(item.lengths[one] for one in kept),
         answer=0,
+        end=(),
     )
 
 

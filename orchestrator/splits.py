@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.bad_rows import BadRow, refuse
+from orchestrator.bad_rows import BadRow, Tally, refuse, tally
 from orchestrator.errors import InputError
 from orchestrator.tasks.example import Example, RowError
 from orchestrator.tasks.source import Task
@@ -40,6 +40,7 @@ class Splits:
     """The examples of one task by split, in the order of their files, and where each one stands.
 
     ``own`` examples are of your own file; ``skip_bad_rows`` says what happens to those that a tokenizer cannot take.
+    ``read`` tells of each file how many rows were read for them, and how many of those were bad.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Splits:
     report: SplitReport
     own: bool = False
     skip_bad_rows: bool = False
+    read: Mapping[str, Tally] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, list[Example]]:
         """Return the three lists by name."""
@@ -77,7 +79,7 @@ def split_examples(
     ``skip_bad_rows``: then it is left out and counted, if few are (`orchestrator.bad_rows.refuse`).
     """
     _check_counts(train_samples=train_samples, validation_samples=validation_samples, eval_samples=eval_samples)
-    (test, pool), skipped = _read(task, mirror, skip_bad_rows)
+    (test, pool), read = _read(task, mirror, skip_bad_rows)
     unique, duplicates = pool.without_repeats()
     clean, leaked = unique.without(test)
     history = f"{len(pool)} read, {duplicates} repeated, {leaked} also in test"
@@ -87,10 +89,11 @@ def split_examples(
     train = clean.take(ranked[: len(ranked) - held_out][:train_samples])
     chosen = test.take(test.ranked(split_seed)[:eval_samples])
     sizes = (len(train), len(validation), len(chosen))
+    skipped = sum(each.bad for each in read.values())
     report = SplitReport(len(pool), len(test), duplicates, leaked, skipped, *sizes)
     places = {"train": train.places, "validation": validation.places, "test": chosen.places}
     lists = (train.examples, validation.examples, chosen.examples)
-    return Splits(task.name, *lists, places, report, task.own, skip_bad_rows)
+    return Splits(task.name, *lists, places, report, task.own, skip_bad_rows, read)
 
 
 def identity(example: Example) -> str:
@@ -136,17 +139,19 @@ class _Pool:
         return sorted(range(len(self)), key=key)
 
 
-def _read(task: Task, mirror: Path | None, skip: bool) -> tuple[tuple[_Pool, _Pool], int]:
-    """Return the pools of the splits that test and train, and how many bad rows were left out of both."""
+def _read(task: Task, mirror: Path | None, skip: bool) -> tuple[tuple[_Pool, _Pool], dict[str, Tally]]:
+    """Return the pools of the splits that test and train, and of each file its rows and those left out as bad."""
     splits = {split: list(task.examples(split, mirror)) for split in (task.test, task.train)}
     placed = dict(row for rows in splits.values() for row in rows)
     bad = [BadRow(place, str(one)) for place, one in placed.items() if isinstance(one, RowError)]
     refuse(bad, placed, skip=skip, explain=lambda file: task.explain(file, mirror))
     for split, rows in splits.items():
-        if not any(isinstance(one, Example) for _, one in rows):
+        if not rows:
             raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
+        if all(isinstance(one, RowError) for _, one in rows):
+            raise InputError(f"Task {task.name!r}: no row of {split!r} is left, for {rows[0][0]}: {rows[0][1]}")
     good = {split: [(place, one) for place, one in rows if isinstance(one, Example)] for split, rows in splits.items()}
-    return (_Pool.of(good[task.test]), _Pool.of(good[task.train])), len(bad)
+    return (_Pool.of(good[task.test]), _Pool.of(good[task.train])), tally(bad, placed)
 
 
 def _check_counts(**counts: int | None) -> None:

@@ -13,10 +13,13 @@ from orchestrator.errors import InputError
 from orchestrator.tasks.example import Example
 
 PROBES = ["a", "no more", "Answer: 12"]
+REPLY = "forty-two zebras"  # no template writes these words itself
 # A template that tells today's date would make another run of the same recipe tomorrow: to all it is this day.
 DATE = datetime(2024, 7, 26)
 REPLACED = "".join(f'.replace("%{code}", "{DATE.strftime(f"%{code}")}")' for code in "aAbBdHIjmMpSUwWyY")
-CLOCK = f"{{%- macro strftime_now(format) -%}}{{{{ format{REPLACED} }}}}{{%- endmacro -%}}"
+# Jinja takes one line's end behind a block away, as transformers sets it: all after it is the template's own.
+CLOCK = f"{{%- macro strftime_now(format) -%}}{{{{ format{REPLACED} }}}}{{%- endmacro %}}\n"
+TURNS = 2  # raise it when turns are rendered otherwise than before
 
 
 class Tokenizer(Protocol):
@@ -110,16 +113,18 @@ def check_template(tokenizer: Tokenizer) -> None:
 
 def _turned(examples: Sequence[Example], tokenizer: Tokenizer) -> Iterator[Example]:
     joint = _joint(tokenizer)
+    words = joint.rstrip()  # all answers stand behind them: they are no part of what is scored
+    space = joint[len(words) :]
     for example in examples:
-        choices = tuple(joint + choice.strip() for choice in example.choices)
-        yield Example(_render(tokenizer, example.prompt), choices, example.answer)
+        choices = tuple(space + choice.strip() for choice in example.choices)
+        yield Example(_render(tokenizer, example.prompt) + words, choices, example.answer)
 
 
 def _joint(tokenizer: Tokenizer) -> str:
-    """Return the white space that the template writes between the head of an assistant's turn and its text."""
-    asked, answered = _render(tokenizer, "Question"), _render(tokenizer, "Question", "Reply")
-    joint = answered.removeprefix(asked).partition("Reply")[0] if answered.startswith(asked) else ""
-    return joint if joint.isspace() else ""
+    """Return what the template writes between the head of an assistant's turn and its text: a space, no thought."""
+    asked, answered = _render(tokenizer, "Question"), _render(tokenizer, "Question", REPLY)
+    joint, reply, _ = answered.removeprefix(asked).partition(REPLY) if answered.startswith(asked) else ("", "", "")
+    return joint if reply else ""
 
 
 def _render(tokenizer: Any, question: str, answer: str | None = None) -> str:

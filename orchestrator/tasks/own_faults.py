@@ -11,6 +11,7 @@ from orchestrator.tasks.example import RowError
 
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<mark>[A-Za-z]|[0-9]{1,2})")
 _DIGITS = re.compile(r"[0-9]{1,9}")
+STRAY = 20  # one answer in so many may be a slip that says nothing about the others
 
 
 class Described(Protocol):
@@ -92,26 +93,50 @@ def _miscounted(columns: Described, answers: Sequence[tuple[Any, Sequence[str | 
     if counted and columns.answer_base is None and all(str(number) in choices for number, choices in counted):
         return f"Every number in {columns.answer!r} is the text of a choice: write it as text, in quotation marks."
     as_text = [(int(answer), choices) for answer, choices in answers if _digits(columns, answer, choices)]
-    lengths = [(number, len(choices)) for number, choices in counted + as_text]
-    zero = any(number == 0 for number, _ in lengths)
-    last = any(number == length for number, length in lengths)
-    within = sum(0 <= number <= length for number, length in lengths)
-    if 2 * within < len(answers) or (zero and last):
+    zeros, ones, fair = _evidence(counted + as_text)
+    within = sum(_filled(choices, number) or _filled(choices, number - 1) for number, choices in counted + as_text)
+    if 2 * within < len(answers):
         return None
-    return _counted_from(columns, zero, last, bool(as_text))
+    if zeros and ones:
+        if _stray(zeros, within, fair):
+            zeros = 0
+        elif _stray(ones, within, fair):
+            ones = 0
+        else:
+            return None
+    return _counted_from(columns, zeros, ones, bool(as_text))
 
 
-def _counted_from(columns: Described, zero: bool, last: bool, as_text: bool) -> str | None:
-    """Return the remedy for numbers of which some are 0 (``zero``), or some are the number of choices (``last``)."""
-    if last and columns.answer_base != 1:
+def _evidence(numbered: Sequence[tuple[int, Sequence[str | None]]]) -> tuple[int, int, float]:
+    """Return how many numbers mean a choice only if they count from 0, how many only if from 1, and a fair share.
+
+    The share is how many of either are expected of answers that are spread evenly over the filled cells of their rows.
+    """
+    zeros = sum(_filled(choices, number) and not _filled(choices, number - 1) for number, choices in numbered)
+    ones = sum(_filled(choices, number - 1) and not _filled(choices, number) for number, choices in numbered)
+    return zeros, ones, sum(1 / max(1, len(choices) - choices.count(None)) for _, choices in numbered)
+
+
+def _filled(choices: Sequence[str | None], index: int) -> bool:
+    return 0 <= index < len(choices) and choices[index] is not None
+
+
+def _stray(few: int, rows: int, fair: float) -> bool:
+    """Tell whether so few of the rows are slips: one in `STRAY`, and far fewer than chance would have it."""
+    return few * STRAY <= rows and 2 * few < fair
+
+
+def _counted_from(columns: Described, zeros: int, ones: int, as_text: bool) -> str | None:
+    """Return the remedy for numbers of which some can only count from 0 (``zeros``), or some only from 1 (``ones``)."""
+    if ones and columns.answer_base != 1:
         return (
-            f"No {columns.answer!r} is 0 and some are the number of choices, so they count from 1: write "
-            "answer_base: 1 in the task's entry."
+            f"{columns.answer!r} names a choice in {ones:,} rows only if 1 is the first, and in at most one of {STRAY} "
+            "only if 0 is, so they count from 1: write answer_base: 1 in the task's entry."
         )
-    if zero and (as_text or columns.answer_base == 1):
+    if zeros and (as_text or columns.answer_base == 1):
         return (
-            f"Some {columns.answer!r} are 0 and none is the number of choices, so they count from 0: write "
-            "answer_base: 0 in the task's entry."
+            f"{columns.answer!r} names a choice in {zeros:,} rows only if 0 is the first, and in at most one of "
+            f"{STRAY} only if 1 is, so they count from 0: write answer_base: 0 in the task's entry."
         )
     if as_text:
         return (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.bad_rows import BadRow, refuse
+from orchestrator.bad_rows import BadRow, Tally, refuse
 from orchestrator.errors import InputError
 from orchestrator.splits import Splits, split_examples
 from orchestrator.tasks import make_task
@@ -83,6 +83,31 @@ def test_a_bad_file_is_not_hidden_by_a_large_good_one() -> None:
         refuse(found, places, skip=True)
 
 
+@pytest.mark.parametrize(("rows", "bad"), [(1000, 0), (1000, 30), (60, 3), (10, 0), (10, 1), (5000, 250)])
+def test_what_may_be_bad_in_a_draw_never_exceeds_what_may_be_bad_in_its_file(rows: int, bad: int) -> None:
+    whole = Tally(rows, bad)
+    left = max(1, rows // 20) - bad
+    rooms = [whole.room(drawn) for drawn in range(1, whole.good + 1)]
+    assert max(rooms) <= left
+    assert rooms[-1] == left
+    assert min(rooms) >= min(1, left)
+
+
+def test_a_draw_may_hold_by_chance_more_bad_rows_than_its_part_of_them() -> None:
+    assert Tally(1000).room(20) == pytest.approx(1 + 4 * 0.98**0.5)
+    assert Tally(1000, 50).room(20) == 0
+
+
+def test_a_split_whose_only_row_is_bad_names_the_row_and_its_reason(tmp_path: Path) -> None:
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps(_row(1, 9)) + "\n")
+    task = _task(tmp_path, [_row(n, 9 if n == 3 else n % 4) for n in range(40)], test=test)
+    with pytest.raises(
+        InputError, match=r"no row of 'test' is left, for .*test\.jsonl:1: column 'answer' is 9, outside"
+    ):
+        split_examples(task, skip_bad_rows=True)
+
+
 def test_the_first_bad_row_of_a_file_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
     rows = [_row(n, 9 if n in (20, 4, 33) else n % 4) for n in range(80)]
     with pytest.raises(InputError, match=r"mine\.jsonl:5: column 'answer' is 9.*So are 2 other rows\."):
@@ -117,6 +142,58 @@ def test_answers_that_count_from_1_are_seen_where_few_reach_the_last_choice(last
     """Skipping those few would train all others with the choice after theirs."""
     rows = [_row(n, 4 if n < last else n % 3 + 1) for n in range(100)]
     assert _advised(_refusal(tmp_path, rows)) == [{"answer_base": 1}]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("strays", [1, 3])
+def test_a_stray_0_does_not_hide_that_answers_count_from_1(strays: int, written: str, tmp_path: Path) -> None:
+    rows = [_row(n, WRITTEN[written](0 if n < strays else n % 4 + 1)) for n in range(60)]
+    (keys,) = _advised(_refusal(tmp_path, rows))
+    assert keys == {"answer_base": 1}
+    splits = split_examples(_task(tmp_path, rows, **keys), skip_bad_rows=True)
+    assert splits.report.skipped == strays
+    assert _examples(splits) == {f"Question: Which of {n}?\nAnswer:": COLOURS[n % 4] for n in range(strays, 60)}
+
+
+def test_zeros_as_rare_as_chance_makes_them_among_many_choices_are_no_strays(tmp_path: Path) -> None:
+    many = [f"colour {n}" for n in range(25)]
+    rows = [{**_row(n, 25 if n == 7 else n % 25), "choices": many} for n in range(100)]
+    assert split_examples(_task(tmp_path, rows), skip_bad_rows=True).report.skipped == 1
+
+
+@pytest.mark.parametrize("empty", ["", None])
+@pytest.mark.parametrize("last", [2, 10])
+def test_answers_that_count_from_1_are_seen_by_the_filled_cells_of_a_row(
+    last: int, empty: str | None, tmp_path: Path
+) -> None:
+    """No answer is the number of columns: the last column is empty in most rows."""
+    names = ["a", "b", "c", "d"]
+    rows = [
+        {
+            "question": f"Which of {n}?",
+            **dict(zip(names, [*COLOURS[:3], "grey" if n >= 50 else empty], strict=True)),
+            "answer": 3 if n < last else n % 2 + 1,
+        }
+        for n in range(60)
+    ]
+    (keys,) = _advised(_refusal(tmp_path, rows, choices=names))
+    assert keys == {"answer_base": 1}
+    answers = _examples(split_examples(_task(tmp_path, rows, choices=names, **keys)))
+    assert answers == {f"Question: Which of {n}?\nAnswer:": "blue" if n < last else COLOURS[n % 2] for n in range(60)}
+
+
+def test_an_empty_cell_between_choices_does_not_make_its_number_the_last(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d"]
+    cells = ["red", None, "blue", "grey"]
+    rows = [
+        {
+            "question": f"Which of {n}?",
+            **dict(zip(names, cells, strict=True)),
+            "answer": 4 if n == 9 else (0, 2, 3)[n % 3],
+        }
+        for n in range(60)
+    ]
+    assert split_examples(_task(tmp_path, rows, choices=names), skip_bad_rows=True).report.skipped == 1
 
 
 def test_a_slip_to_the_number_of_choices_in_a_file_that_counts_from_0_is_left_out(tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_a_look_is_remembered_until_what_decides_it_changes(look: Looks, monkeyp
     assert look.loaded == 7
 
 
+def test_an_end_that_is_trained_is_looked_at_by_itself(look: Looks) -> None:
+    """Rows far shorter than data.max_length have the same tokens with it and without."""
+    look()
+    look("data.append_eos=true")
+    assert look.loaded == 2
+    look("data.append_eos=true")
+    assert look.loaded == 2
+
+
 def test_a_damaged_memory_is_looked_for_again(look: Looks) -> None:
     first = look()
     (memory,) = (look.recipe.parent / ".cache" / "looks").iterdir()

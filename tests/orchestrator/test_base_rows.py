@@ -22,9 +22,9 @@ class Words:
         return f"word{number}"
 
 
-def rows(length: int, largest: int = 49) -> dict[str, TokenisedSplit]:
+def rows(length: int, largest: int = 49, end: tuple[int, ...] = ()) -> dict[str, TokenisedSplit]:
     ids = [3] * (length - 1) + [largest]
-    return {"task": TokenisedSplit.pack([Item((tuple(ids), (3, 4)), (1, 1), 0, (1, 1))])}
+    return {"task": TokenisedSplit.pack([Item((tuple(ids), (3, 4)), (1, 1), 0, (1, 1), end)])}
 
 
 def test_a_token_without_a_row_is_told_with_both_numbers() -> None:
@@ -33,6 +33,19 @@ def test_a_token_without_a_row_is_told_with_both_numbers() -> None:
         InputError, match=r"task has token 50 \('word50'\), and the embedding of LlamaForCausalLM has 50"
     ):
         fit_rows(architecture("llama"), rows(4, largest=50), Words())
+
+
+def test_an_end_that_is_trained_needs_a_row_of_the_embedding_and_a_position_like_every_token() -> None:
+    assert fit_rows(architecture("llama"), rows(4, end=(49,)), Words()) == []
+    with pytest.raises(InputError, match=r"task has token 50 \('word50'\), and the embedding"):
+        fit_rows(architecture("llama"), rows(4, end=(50,)), Words())
+    for model in (learned("gpt2"), rotary("dynamic"), rotary("longrope")):
+        fits = 32 if model.config.model_type == "gpt2" else 16
+        assert fit_rows(model, rows(fits - 1, end=(2,)), Words()) == []
+        with pytest.raises(InputError, match=rf"a row of {fits + 1} tokens.*data\.max_length={fits} cuts"):
+            fit_rows(model, rows(fits, end=(2,)), Words())
+    (line,) = fit_rows(model_of("llama", max_position_embeddings=16), rows(16, end=(2,)), Words())
+    assert "a row of 17 tokens" in line
 
 
 def learned(name: str) -> nn.Module:
@@ -64,6 +77,8 @@ def test_a_row_that_the_models_own_code_cannot_take_is_refused_whatever_the_reas
     choose_shortcuts(model, rows(32))
     with pytest.raises(InputError, match=r"cannot compute a row of 33 tokens: \w+Error: .* Lower data\.max_length"):
         choose_shortcuts(model, rows(33))
+    with pytest.raises(InputError, match=r"cannot compute a row of 33 tokens"):
+        choose_shortcuts(model, rows(32, end=(2,)))
 
 
 def test_a_row_beyond_what_rotary_positions_were_made_for_is_told() -> None:

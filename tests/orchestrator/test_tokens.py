@@ -295,6 +295,39 @@ def test_many_examples_that_cannot_be_scored_are_not_skipped(
         assert "skip" not in str(told.value)
 
 
+@pytest.mark.parametrize("unreadable", [2, 3])
+def test_rows_that_are_no_questions_and_rows_without_tokens_are_judged_together(
+    unreadable: int, tokenizers: dict[str, Any], tmp_path: Path
+) -> None:
+    """Three of 60 are few, however they are bad; each kind by itself would be."""
+    rows = [("twice", "twice") if n < unreadable else BAD["no token"][0] if n == 40 else GOOD[n] for n in range(60)]
+    if unreadable == 2:
+        assert _prepare(tmp_path, tokenizers["no trailing space"], rows, skip=True).report.skipped == 3
+    else:
+        with pytest.raises(InputError, match=r"4 of 60 rows of .*mine\.jsonl cannot be used, too many"):
+            _prepare(tmp_path, tokenizers["no trailing space"], rows, skip=True)
+
+
+def _trial(folder: Path, tokenizer: Any, bad_one_in: int, seed: int) -> Prepared:
+    """Prepare 20 of 400 rows."""
+    rows = [BAD["no token"][0] if n % bad_one_in == 0 else (f"yes {n}", f"no {n}") for n in range(400)]
+    few = {"train_samples": 10, "validation_samples": 5, "eval_samples": 5, "split_seed": seed}
+    splits = split_examples(make_task("mine", path=_file(folder, rows)), skip_bad_rows=True, **few)
+    return prepare(splits, tokenizer, max_length=64, cache_dir=folder / "cache")
+
+
+def test_a_small_trial_is_not_refused_where_the_full_run_passes(tokenizers: dict[str, Any], tmp_path: Path) -> None:
+    skipped = [_trial(tmp_path, tokenizers["no trailing space"], 20, seed).report.skipped for seed in range(12)]
+    assert max(skipped) >= 2  # over one in twenty of the draw
+
+
+def test_a_draw_of_a_file_that_is_bad_says_how_many_rows_were_looked_at(
+    tokenizers: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"\d+ of the 20 rows drawn from .*mine\.jsonl cannot be used, too many"):
+        _trial(tmp_path, tokenizers["no trailing space"], 2, 0)
+
+
 def test_the_length_that_the_message_names_holds_every_answer(tokenizers: dict[str, Any], tmp_path: Path) -> None:
     rows = [(f"yes {n}", "river " * (80 + n)) for n in range(40)]
     with pytest.raises(InputError, match=r"The longest needs data\.max_length=") as told:
@@ -306,7 +339,7 @@ def test_the_length_that_the_message_names_holds_every_answer(tokenizers: dict[s
 
 
 def test_a_split_that_skipping_would_empty_is_refused(tokenizers: dict[str, Any], tmp_path: Path) -> None:
-    path, test = _file(tmp_path, GOOD), tmp_path / "test.jsonl"
+    path, test = _file(tmp_path, [*GOOD, BAD["no token"][0]]), tmp_path / "test.jsonl"
     test.write_text(json.dumps({"question": "q", "choices": ["yes", "\u200b"], "answer": 0}) + "\n")
     splits = split_examples(make_task("mine", path=path, test=test), skip_bad_rows=True)
     with pytest.raises(InputError, match=r"'mine': no row of test is left, for .*test\.jsonl:1: the tokenizer has no"):
@@ -358,6 +391,43 @@ def test_without_a_space_in_the_template_the_answer_has_none() -> None:
     tokenizer = chatting(TEMPLATE.replace("] {{", "]{{ '\n' }}{{").replace("[assistant]{%", "[assistant]{{ '\n' }}{%"))
     (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
     assert tokenizer.decode(item.choices[0]).endswith("[assistant]\nyes")
+
+
+THOUGHT = "<think>\n\n</think>\n\n"
+JOINTS = {
+    "no thought": (THOUGHT, "\n\n"),
+    "a thought and a space": ("<think></think> ", " "),
+    "words": ("Reply: ", " "),
+    "a mark": ("!", ""),
+}
+
+
+@pytest.mark.parametrize("kind", JOINTS)
+def test_an_answer_stands_where_the_template_puts_it_and_the_template_s_words_are_not_scored(kind: str) -> None:
+    joint, space = JOINTS[kind]
+    template = TEMPLATE.replace(
+        "{{ turn.content }}", "{{ (JOINT if turn.role == 'assistant' else '') + turn.content }}"
+    )
+    tokenizer = chatting(template.replace("JOINT", repr(joint)))
+    tokenizer.chat_template = tokenizer.chat_template.replace("}}] {{", "}}]{{")
+    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
+    for choice, ids in zip(("yes", "no"), item.choices, strict=True):
+        turns = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": choice}]
+        whole = tokenizer.apply_chat_template(turns, tokenize=False)
+        assert whole == tokenizer.decode(ids) + "</s>\n"
+        assert tokenizer.decode(ids[item.starts[0] :]) == space + choice
+
+
+@pytest.mark.parametrize(
+    "begin", ["\n", "\n\n", "  ", " \n ", "  {% if true %}x{% endif %}", "\n  {%- if true %} x{% endif %}"]
+)
+def test_a_template_keeps_the_white_space_that_it_begins_with(begin: str) -> None:
+    template = begin + TEMPLATE.removeprefix("<s>")
+    tokenizer = chatting(template)
+    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
+    turns = [{"role": "user", "content": PROMPT}]
+    own = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(item.choices[0]) == f"{own} yes"
 
 
 def test_a_long_prompt_loses_its_beginning_and_keeps_the_head_of_its_turn() -> None:
