@@ -54,7 +54,7 @@ def agreement(items: Sequence[Item], first: Scores, second: Scores, dtype: str) 
     shares: list[float] = []
     apart, flips, largest = [], [], 0.0
     for number, (item, one, other) in enumerate(zip(items, first, second, strict=True)):
-        differences = [abs(a - b) for a, b in zip(one, other, strict=True)]
+        differences = [_gap(a, b) for a, b in zip(one, other, strict=True)]
         own = [gap / scale for gap, scale in zip(differences, _scales(item, other), strict=True)]
         shares += own
         largest = max([largest, *differences], key=_nan_last)
@@ -64,6 +64,11 @@ def agreement(items: Sequence[Item], first: Scores, second: Scores, dtype: str) 
             flips.append(number)
     rms = math.sqrt(math.fsum(share * share for share in shares) / max(1, len(shares)))
     return Agreement(len(items), tuple(apart), tuple(flips), largest, rms, bound)
+
+
+def _gap(one: float, other: float) -> float:
+    """Return the difference: 0 of equal values, for two choices that both cannot be (-inf) agree."""
+    return 0.0 if one == other else abs(one - other)
 
 
 def _scales(item: Item, scores: Sequence[float]) -> list[float]:

@@ -23,7 +23,7 @@ from orchestrator.base_targets import unreached
 from orchestrator.base_weights import check_layers, check_numbers
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
-from orchestrator.model import DTYPES, load_model
+from orchestrator.model import DTYPES, GENERATION, generation_fault, load_model
 from orchestrator.shortcuts import Shortcuts, choose_shortcuts
 from orchestrator.spec import SweepSpec, targets_of
 from orchestrator.tokens import TokenisedSplit
@@ -86,6 +86,11 @@ def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
     except InputError:
         raise
     except Exception as error:  # whatever the architecture's own code raises on weights that it cannot use
+        if fault := generation_fault(base.path):
+            raise InputError(
+                f"{base.path / GENERATION} cannot be used: {fault} The base itself may be whole: correct that file or "
+                "remove it; no sweep needs it."
+            ) from error
         raise InputError(
             f"{base.path} cannot be loaded: {type(error).__name__}: {shorten(str(error), 300)}. Fetch or copy the "
             "model's directory again, or take another base."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 
 from torch import nn
 
+from d2lora.adaptable import unfit_layers
 from d2lora.names import matching
 from orchestrator.errors import InputError
 from orchestrator.spec import targets_of
@@ -25,15 +26,15 @@ def target_layers(model: nn.Module, targets: str) -> dict[str, tuple[int, int]]:
     for pattern in targets_of(targets):
         if not matching(linears, pattern):
             raise InputError(
-                f"targets={targets!r}: Target {pattern!r} matches no linear layer of the model. {_choices(model, head)}"
+                f"targets={targets!r}: Target {pattern!r} matches no linear layer of the model. {choices(model)}"
             )
     named = _named(linears, targets_of(targets))
     if not named:
-        raise InputError(f"targets={targets!r} names no layer. {_choices(model, head)}")
+        raise InputError(f"targets={targets!r} names no layer. {choices(model)}")
     if lost := [name for name in head if name in named]:
         raise InputError(
             f"targets={targets!r} names the head, {lost[0]}: it gets tokens of answers alone, not the rows of lanes, "
-            f"and cannot be adapted. {_choices(model, head)}"
+            f"and cannot be adapted. {choices(model)}"
         )
     return {name: (layer.out_features, layer.in_features) for name, layer in named.items()}
 
@@ -87,25 +88,34 @@ def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
     return f" To leave them out, begin with what the others begin with, as {pattern}." if usable else ""
 
 
-def _choices(model: nn.Module, head: Sequence[str]) -> str:
-    """Return the patterns that would do, without the head; or why none would."""
-    linears = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and name not in head]
-    others = sorted({f"{_leaf(name)} ({type(layer).__name__})" for name, layer in _other_layers(model)})
+def choices(model: nn.Module) -> str:
+    """Return the patterns that would do, none of which matches the head or a layer that cannot be adapted.
+
+    Where no pattern would do, return why none would, and which bases to take.
+    """
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    unfit = unfit_layers(model)
+    linears = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    never = {_leaf(name) for name, layer in linears.items() if layer is head or id(layer) in unfit}
+    others = sorted({f"{_leaf(name)} ({type(layer).__name__})" for name, layer in _other_layers(model, unfit, head)})
     others += sorted({f"{_leaf(name)} (of 3 dimensions)" for name in _fused(model)})
     cannot = f" It has other weights that cannot be adapted: {', '.join(others)}." if others else ""
-    if not linears:
+    usable = sorted({_leaf(name) for name in linears} - never)
+    if not usable:
         return (
             f"{type(model).__name__} has no linear layer (nn.Linear) but its head, so no target would do.{cannot} Take "
-            "a base whose blocks are of linear layers, as those of Llama, Mistral, Qwen, Gemma, OPT or Falcon."
+            "a base whose blocks are of linear layers, as those of Llama, Mistral, Qwen, Gemma or OPT."
         )
-    return f"There are: {', '.join(sorted({f'*.{_leaf(name)}' for name in linears}))}.{cannot}"
+    return f"There are: {', '.join(f'*.{leaf}' for leaf in usable)}.{cannot}"
 
 
-def _other_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield layers with a weight matrix that are neither linear nor a table of vectors."""
+def _other_layers(model: nn.Module, unfit: Container[int], head: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
+    """Yield layers with a weight matrix that are neither tables of vectors nor linear ones that can be adapted."""
     for name, layer in model.named_modules():
         weight = getattr(layer, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.ndim == 2 and not isinstance(layer, nn.Linear | nn.Embedding):
+        if not isinstance(weight, nn.Parameter) or weight.ndim != 2 or isinstance(layer, nn.Embedding) or layer is head:
+            continue
+        if not isinstance(layer, nn.Linear) or id(layer) in unfit:
             yield name, layer
 
 

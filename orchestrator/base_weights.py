@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from d2lora import match_targets
+from d2lora.adaptable import UnadaptableError, match_targets
+from orchestrator.base_targets import choices
 from orchestrator.errors import InputError
 
 CHUNK = 2**22  # numbers that are looked at together: their answers take as many bytes
@@ -24,8 +25,13 @@ def check_numbers(model: nn.Module) -> None:
 
 
 def check_layers(model: nn.Module, patterns: Iterable[str]) -> None:
-    """Refuse targets among which is a layer that `d2lora.attach` would refuse; it is named, with the reason."""
+    """Refuse targets among which is a layer that `d2lora.attach` would refuse; it is named, with the reason.
+
+    The library's advice is for whoever builds the model; a recipe can take another target or another base.
+    """
     try:
         match_targets(model, list(patterns))
+    except UnadaptableError as error:
+        raise InputError(f"targets: {error.reason} {choices(model)}") from None
     except ValueError as error:
         raise InputError(f"targets: {error}") from None

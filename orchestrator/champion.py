@@ -30,6 +30,7 @@ from orchestrator.score import Scored, accuracy, count_ties, score_items
 from orchestrator.tokens import Item, TokenisedSplit
 
 EVALUATION = "evaluation.json"
+KEPT = ".sound-"  # champions/<task>.sound-<run key>: no task's name has a dot
 SAMPLE = 32  # questions that take the second path, and whose logits are compared one by one
 BROKEN = {
     "run": "the adapter, loaded again over its base, does not score as its run did when it ended",
@@ -39,6 +40,8 @@ BROKEN = {
 REMEDIES = {
     "run": "Base, software or device have changed since: delete {run} and give the same command, which trains it anew.",
     "merge": "Give the same command again, which merges it anew.",
+    "merge in bfloat16": "Merging rounds the weight to bfloat16, each time alike: train with model.dtype=float32, or "
+    "with a smaller optim.lr, whose adapter changes scores less.",
     "second_path": "No figure of this sweep holds for this base: do not use them, and train on another base.",
 }
 
@@ -98,17 +101,38 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
 
     The merged figures are those of the directory opened again, so what was measured is what is served. The two speeds
     are of the same kernels (`d2lora.freeze`), which another server may not have. A champion of which a check fails is
-    broken: ``place`` then holds its evaluation alone, which says why (ADR 20). One model is held at a time (ADR 21).
+    broken: ``place`` then holds its evaluation alone, which says why (ADR 20). A sound champion that was there is
+    kept beside it, until there is a sound one again. One model is held at a time (ADR 21).
     """
     draft = place.with_name(f".tmp-{place.name}")
     shutil.rmtree(draft, ignore_errors=True)
     evaluation = _evaluated(job, place, draft)
     if evaluation["status"] == "broken":
         shutil.rmtree(draft, ignore_errors=True)
+        _move_sound_aside(place)
+        if kept := _kept_sound(place):
+            evaluation["why"] += f" The sound champion before it is kept in {kept[-1]}."
     write_json(draft / EVALUATION, evaluation)
     shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)
+    for old in _kept_sound(place) if evaluation["status"] == "sound" else ():
+        shutil.rmtree(old)
     return evaluation
+
+
+def _move_sound_aside(place: Path) -> None:
+    """Move a sound champion in ``place`` to a name that no task has, so that nobody takes it for the new one."""
+    evaluation = read_json(place / EVALUATION)
+    run_key = evaluation.get("run_key") if isinstance(evaluation, dict) else None
+    if isinstance(run_key, str) and up_to_date(place, run_key) is not None:
+        for older in _kept_sound(place):
+            shutil.rmtree(older)
+        place.rename(place.with_name(f"{place.name}{KEPT}{run_key}"))
+
+
+def _kept_sound(place: Path) -> list[Path]:
+    """Return where the sound champion is that a broken one has moved: at most one directory."""
+    return sorted(place.parent.glob(f"{place.name}{KEPT}*"))
 
 
 @dataclass(frozen=True)
@@ -134,7 +158,7 @@ def _evaluated(job: ChampionJob, place: Path, draft: Path) -> dict[str, Any]:
     unmerged = _measured(OneProcess(model, device), items, sample, lanes=1, share=share)
     checks = {"run": agreement(items, unmerged.scores, _scores_of(run, job, len(items)), job.dtype)}
     if not checks["run"].holds:
-        return _identity(job) | _status(checks, run)
+        return _identity(job) | _status(checks, run, job.dtype)
     save_model(d2lora.merge_(model), Path(job.base_path), draft)
     del model
     let_go(device)
@@ -145,7 +169,7 @@ def _evaluated(job: ChampionJob, place: Path, draft: Path) -> dict[str, Any]:
     checks["merge"] = agreement(items, merged.scores, unmerged.scores, job.dtype)
     sampled = [items[number] for number in sample], [merged.scores[number] for number in sample]
     checks["second_path"] = agreement(*sampled, own, job.dtype)
-    evaluation = _identity(job) | _status(checks, run) | {"path": str(place)}
+    evaluation = _identity(job) | _status(checks, run, job.dtype) | {"path": str(place)}
     if evaluation["status"] == "broken":  # no figure of it means anything
         return evaluation
     return evaluation | _compared(unmerged, merged) | {"files": files}
@@ -209,7 +233,7 @@ def _compared(unmerged: _Measured, merged: _Measured) -> dict[str, Any]:
     }
 
 
-def _status(checks: Mapping[str, Agreement], run: RunFolder) -> dict[str, Any]:
+def _status(checks: Mapping[str, Agreement], run: RunFolder, dtype: str) -> dict[str, Any]:
     """Return whether the champion is sound or broken, what each check saw, and of a broken one why and what to do."""
     told: dict[str, Any] = {"checks": {name: check.told() for name, check in checks.items()}}
     failed = next((name for name, check in checks.items() if not check.holds), None)
@@ -218,7 +242,8 @@ def _status(checks: Mapping[str, Agreement], run: RunFolder) -> dict[str, Any]:
     check = checks[failed]
     first = f", the first is item {check.apart[0]}" if check.apart else ""
     why = f"{BROKEN[failed]}: {len(check.apart)} of {check.items} items are apart by more than rounding{first}; "
-    why += f"the largest difference is {check.largest:.3g} nats. {REMEDIES[failed].format(run=run.path)}"
+    remedy = REMEDIES.get(f"{failed} in {dtype}", REMEDIES[failed]).format(run=run.path)
+    why += f"the largest difference is {check.largest:.3g} nats. {remedy}"
     return {"status": "broken", "why": why, **told}
 
 

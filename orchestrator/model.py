@@ -17,6 +17,7 @@ from orchestrator.errors import InputError
 if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would look for accelerators and say so
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+GENERATION = "generation_config.json"
 SHARD = "2GB"  # of a saved model: a file is in host memory twice while it is written
 
 
@@ -99,6 +100,19 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
         )
     assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker: the door has no types
     return model
+
+
+def generation_fault(path: Path) -> str:
+    """Return why transformers refuses the generation_config.json at ``path``; "" if it takes it, or there is none."""
+    from transformers import GenerationConfig
+
+    if not (path / GENERATION).exists():
+        return ""
+    try:
+        GenerationConfig.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # whatever it raises on values that it cannot use
+        return f"{type(error).__name__}: {shorten(str(error), 300)}"
+    return ""
 
 
 def _differences(loading: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orchestrator.answers import AnswerModel, distance, tolerance
 from orchestrator.errors import InputError
+from orchestrator.head import answering_in_float32
 from orchestrator.packed import Packed, pack_choices
 from orchestrator.tokens import Item
 
@@ -59,10 +60,14 @@ class Plain:
         return torch.cat([self._logits(ids)[start - 1 : len(ids) - 1] for ids, start in rows])
 
     def _logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits (T, V) of one row."""
+        """Return the logits (T, V) of one row, by a head that answers in float32, as `AnswerModel`'s does.
+
+        Rounded to bfloat16, logits that lie far from zero would differ by more than a fault moves them.
+        """
         device = next(self.model.parameters()).device
+        head: nn.Module = self.model.get_output_embeddings()  # type: ignore[operator]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), answering_in_float32(head):
                 logits_TV: Tensor = self.model(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0]
         except Exception as error:  # whatever the architecture's own code raises on a row that it cannot take
             raise InputError(

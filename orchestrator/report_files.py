@@ -41,9 +41,9 @@ def _summary(folder: Path, first: str) -> dict[str, Any]:
 
 
 def _champions(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the evaluation of every champion that is there whole, by task."""
-    files = sorted(folder.glob("champions/[!.]*/evaluation.json"))
-    evaluations = {file.parent.name: _object(file) for file in files}
+    """Return the evaluation of every champion that is there whole, by task; drafts and old ones have a dot."""
+    files = sorted(folder.glob("champions/*/evaluation.json"))
+    evaluations = {file.parent.name: _object(file) for file in files if "." not in file.parent.name}
     return {task: found for task, found in evaluations.items() if found}
 
 

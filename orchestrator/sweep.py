@@ -21,6 +21,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
 from orchestrator.collect import dropped_row, publish_predictions, result_row
 from orchestrator.device import device_of
+from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.halving import Halving, contest, kept_together, rungs_told
 from orchestrator.lease import hold
@@ -102,6 +103,8 @@ class Sweep:
         self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
+        if not train:
+            self._refuse_nothing_to_merge()
         steps = {run.spec.task.name: self._steps(run) for run in self.runs}
         for line in rungs_told(self.spec.search, steps) if train else ():  # what cannot be judged ends here
             self._say(line)
@@ -113,6 +116,12 @@ class Sweep:
         if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
             write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.begin()
+
+    def _refuse_nothing_to_merge(self) -> None:
+        """Refuse a merge without a committed run: it would write empty tables over those of an older version."""
+        if not any(self._folder_of(run).ended() == "committed" for run in self.runs):
+            first = self.command.replace("jobs/merge.py", "jobs/sweep.py", 1)
+            raise InputError(f"{self.folder / 'runs'}: nothing of this version is committed here; first: {first}")
 
     def _train(self) -> dict[str, str]:
         """Train rung after rung what the search asks for; return run key -> error of those that could not be."""

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
 
 from benchmarks import gpu_check
-from benchmarks.gpu import acting, report
+from benchmarks.gpu import acting, arms, precision, report
 from benchmarks.gpu.scale import TINY, Scale
 from benchmarks.gpu_check import NO_GPU, PARTS, Part, main
 
@@ -104,6 +105,31 @@ def share_of_update(name: str) -> float:
 def test_updates_are_grown_to_their_share_of_the_weight(name: str) -> None:
     added = 2 if name.startswith("D2-LoRA") else 1  # it adds its update once more
     assert share_of_update(name) == pytest.approx(0.02 * added, rel=1e-5)
+
+
+def test_noise_is_measured_in_the_mode_that_the_product_trains_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+    train = arms.train
+
+    def watched(*args: Any) -> Any:
+        on = torch.are_deterministic_algorithms_enabled()
+        seen.append((on, torch.is_deterministic_algorithms_warn_only_enabled()))
+        if on:  # torch's own refusal, of an operation without a deterministic form on any device
+            torch.put(torch.zeros(2), torch.tensor([0]), torch.ones(1), accumulate=False)
+        return train(*args)
+
+    monkeypatch.setattr(arms, "train", watched)
+    rows = [row for row in precision.noise_rows(TINY) if row["type"] == "float32"]
+    assert [row["compared"] for row in rows] == [
+        "the same pack twice",
+        "the same pack twice, deterministic",
+        "another data seed",
+    ]
+    assert set(seen) == {(False, False), (True, False)}
+    assert "does not have a deterministic implementation" in str(rows[1]["raised"])
+    assert "adapters apart" not in rows[1]
+    assert rows[0]["raised"] == "-"
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.slow

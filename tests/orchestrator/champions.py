@@ -40,16 +40,19 @@ class Committed:
 
 
 def committed(
-    folder: Path, model: nn.Module, tokenizer: Path, *, dtype: str = "float32", share: bool = True, items: int = 40
+    folder: Path, model: nn.Module, tokenizer: Path, *, dtype: str = "float32", share: bool = True, step: float = 0.2
 ) -> Committed:
-    """Write base, data and run below ``folder``; the run's scores are those of the pack's own path."""
+    """Write base, data and run below ``folder``; the run's scores are those of the pack's own path.
+
+    ``step`` is the standard deviation of the adapter's numbers.
+    """
     model.save_pretrained(folder / "base")  # type: ignore[operator]
     for file in tokenizer.glob("tokenizer*"):
         shutil.copy(file, folder / "base")
-    asked = questions(items, seed=5)
+    asked = questions(40, seed=5)
     write_data(folder / "data.safetensors", asked)
     adapted = load_model(folder / "base", DTYPES[dtype]).eval()
-    state = drawn(0, adapted)
+    state = drawn(0, adapted, step)
     scored = score_items(OneProcess(adapted, CPU), {0: asked}, 1, share)[0]
     attempt = RunFolder(folder / "runs" / "key").begin({})
     origin = {"base": BASE, "targets": "attention", "run_key": "key"}
@@ -64,13 +67,13 @@ def committed(
     return Committed(job, folder / "champions" / "a")
 
 
-def drawn(seed: int, model: nn.Module) -> dict[str, torch.Tensor]:
+def drawn(seed: int, model: nn.Module, step: float = 0.2) -> dict[str, torch.Tensor]:
     """Adapt ``model`` with an adapter that changes what it scores, and return that adapter."""
     config = d2lora.get_method("d2lora").Config(rank=2, alpha=4.0)
     d2lora.attach(model, "d2lora", config, TARGETS, seeds=[seed])
     generator = torch.Generator().manual_seed(seed)
     for parameter in d2lora.adapter_parameters(model, 0).values():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+        parameter.data = torch.randn(parameter.shape, generator=generator) * step
     return d2lora.adapter_state(model, 0)
 
 

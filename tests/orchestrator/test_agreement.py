@@ -53,11 +53,19 @@ def test_an_item_whose_best_choice_differs_is_named_even_within_rounding() -> No
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_never_agrees(value: float) -> None:
-    for pair in (([[value, -3.0]], SCORES[:1]), (SCORES[:1], [[value, -3.0]]), ([[value, -3.0]], [[value, -3.0]])):
+def test_what_is_no_finite_number_agrees_with_nothing_else(value: float) -> None:
+    for pair in (([[value, -3.0]], SCORES[:1]), (SCORES[:1], [[value, -3.0]]), ([[value, -3.0]], [[-value, -3.0]])):
         found = agreement([ITEM], *pair, "bfloat16")
         assert (found.holds, found.apart) == (False, (0,))
         assert found.told()["largest_difference"] is None
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("value", [-math.inf, math.inf, 0.0, -1e300])
+def test_equal_values_agree_however_large_they_are(value: float, dtype: str) -> None:
+    found = agreement([ITEM], [[value, -3.0]], [[value, -3.0]], dtype)
+    assert (found.holds, found.apart, found.flips) == (True, (), ())
+    assert found.told()["largest_difference"] == 0.0
 
 
 def test_other_numbers_of_items_are_an_error() -> None:

@@ -166,6 +166,34 @@ def test_a_base_that_needs_its_own_code_is_refused(look: Looks) -> None:
         look()
 
 
+@pytest.mark.parametrize("values", [{"num_return_sequences": 4}, {"max_new_tokens": -1}, {"cache_implementation": "z"}])
+@pytest.mark.parametrize("remedy", ["correct", "remove"])
+def test_a_faulty_generation_config_is_named_and_not_the_base(look: Looks, values: Any, remedy: str) -> None:
+    file = look.base / "generation_config.json"
+    file.write_text(json.dumps(values))
+    with pytest.raises(InputError) as caught:
+        look()
+    told = str(caught.value)
+    assert told.startswith(f"{file} cannot be used: ValueError: ")
+    assert next(iter(values)) in told
+    assert "correct that file or remove it" in told
+    assert "take another base" not in told
+    file.write_text("{}") if remedy == "correct" else file.unlink()
+    look()
+
+
+def test_a_base_that_cannot_be_loaded_is_blamed_itself_beside_a_sound_generation_config(
+    look: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("rope")
+
+    (look.base / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.5}')
+    monkeypatch.setattr(base_look, "load_model", broken)
+    with pytest.raises(InputError, match=r"cannot be loaded: KeyError: 'rope'.*or take another base"):
+        look()
+
+
 @pytest.mark.parametrize("kind", ["int32", "uint8", "float8_e4m3fn"])
 def test_weights_of_quantised_types_are_refused_whatever_the_config_says(look: Looks, kind: str) -> None:
     weights = look.base / "model.safetensors"

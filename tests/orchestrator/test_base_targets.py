@@ -9,20 +9,22 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.base_targets import left_out, target_layers, unreached
+from orchestrator.base_targets import choices, left_out, target_layers, unreached
 from orchestrator.base_weights import check_layers, check_numbers
 from orchestrator.errors import InputError
+from orchestrator.spec import targets_of
 from tests.orchestrator.architectures import ARCHITECTURES, architecture
 from tests.orchestrator.tiny_llama import tiny_llama
 
-WITHOUT_MLP = ["mistral", "qwen2_moe", "gpt_oss", "opt", "falcon", "phi3"]
+WITHOUT_ANY = {"gpt2": "c_attn (Conv1D)", "falcon": "query_key_value (FalconLinear)"}
+WITHOUT_ANY["falcon alibi"] = WITHOUT_ANY["falcon"]
 
 
 def test_the_sizes_are_out_and_in() -> None:
     assert set(target_layers(tiny_llama(), "*.q_proj,*.down_proj").values()) == {(16, 16), (16, 32)}
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "gpt2"])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in WITHOUT_ANY])
 @pytest.mark.parametrize("targets", ["*.nothing", "lm_head", "*"])
 def test_the_choices_that_an_error_gives_can_all_be_taken(name: str, targets: str) -> None:
     model = architecture(name)
@@ -31,17 +33,34 @@ def test_the_choices_that_an_error_gives_can_all_be_taken(name: str, targets: st
     choices = re.findall(r"\*\.\w+", str(caught.value).partition("There are: ")[2])
     assert choices
     for choice in choices:
-        assert target_layers(model, choice)
+        look_for(model, choice)
 
 
-@pytest.mark.parametrize("targets", ["attention", "*.c_attn", "*.lm_head", "lm_head"])
-def test_a_model_without_linear_layers_is_refused_for_what_it_is(targets: str) -> None:
+def look_for(model: nn.Module, targets: str) -> None:
+    """Do with targets what a sweep does before it starts."""
+    target_layers(model, targets)
+    check_layers(model, targets_of(targets))
+
+
+@pytest.mark.parametrize("name", WITHOUT_ANY)
+@pytest.mark.parametrize("targets", ["attention", "*.nothing", "*.lm_head", "lm_head", "*.query_key_value"])
+def test_a_model_without_layers_to_adapt_is_refused_for_what_it_is(name: str, targets: str) -> None:
+    model = architecture(name)
     with pytest.raises(InputError) as caught:
-        target_layers(architecture("gpt2"), targets)
+        look_for(model, targets)
     told = str(caught.value)
-    assert "GPT2LMHeadModel has no linear layer (nn.Linear) but its head, so no target would do." in told
-    assert "c_attn (Conv1D)" in told
+    assert f"{type(model).__name__} has no linear layer (nn.Linear) but its head" in told
+    assert WITHOUT_ANY[name] in told
+    assert "lm_head (" not in told
     assert "There are" not in told
+    assert "Load the model" not in told
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen2_moe", "gemma2", "opt"])
+def test_the_bases_that_an_error_recommends_have_layers_to_adapt(name: str) -> None:
+    told = choices(architecture("gpt2"))
+    assert name.rstrip("2").removesuffix("2_moe").lower() in told.lower()
+    check_layers(architecture(name), re.findall(r"\*\.\w+", choices(architecture(name))))
 
 
 def test_experts_that_targets_leave_out_are_named() -> None:
@@ -120,8 +139,12 @@ def test_a_subclass_that_computes_more_than_a_linear_layer_is_refused() -> None:
     check_layers(model, ["*.k_proj"])
     with pytest.raises(
         InputError, match=r"model\.layers\.1\.self_attn\.q_proj is a Doubles that cannot be adapted: its class"
-    ):
+    ) as caught:
         check_layers(model, ["*.q_proj"])
+    told = str(caught.value)
+    assert "Load the model" not in told
+    assert "*.q_proj" not in told
+    check_layers(model, re.findall(r"\*\.\w+", told))  # the remedy
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

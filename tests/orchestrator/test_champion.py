@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -76,9 +77,31 @@ def test_a_wrong_weight_in_the_merged_directory_is_broken(run: Committed, monkey
     evaluation = make_champion(run.job, run.place)
     assert (evaluation["status"], failed(evaluation)) == ("broken", ["merge"])
     assert "the merged directory does not score as the adapter" in evaluation["why"]
+    assert evaluation["why"].endswith("Give the same command again, which merges it anew.")
     assert [file.name for file in run.place.iterdir()] == ["evaluation.json"]
     monkeypatch.undo()  # the remedy: the same command merges anew
     assert make_champion(run.job, run.place)["status"] == "sound"
+
+
+def deep() -> nn.Module:
+    """A random network that makes much of every rounding."""
+    return model_of("llama", initializer_range=0.6, num_hidden_layers=16, pad_token_id=0)
+
+
+@pytest.mark.slow
+def test_a_merge_that_bfloat16_rounds_too_far_is_broken_with_remedies_that_help(
+    tmp_path: Path, small_base: Path
+) -> None:
+    run = committed(tmp_path / "half", deep(), small_base, dtype="bfloat16")
+    for _ in range(2):  # the same command again rounds alike
+        evaluation = make_champion(run.job, run.place)
+        assert (evaluation["status"], failed(evaluation)) == ("broken", ["merge"])
+        assert "train with model.dtype=float32, or with a smaller optim.lr" in evaluation["why"]
+        assert "same command" not in evaluation["why"]
+    wide = committed(tmp_path / "wide", deep(), small_base, dtype="float32")
+    assert make_champion(wide.job, wide.place)["status"] == "sound"
+    small = committed(tmp_path / "small", deep(), small_base, dtype="bfloat16", step=0.01)
+    assert make_champion(small.job, small.place)["status"] == "sound"
 
 
 def test_a_window_that_only_transformers_sees_is_broken_by_the_second_path(tmp_path: Path, small_base: Path) -> None:
@@ -164,6 +187,27 @@ def test_a_champion_that_fails_leaves_the_one_before_it_whole(run: Committed, mo
     with pytest.raises(OSError, match="No space"):
         make_champion(run.job, run.place)
     assert up_to_date(run.place, "key") == before
+
+
+def test_a_broken_champion_keeps_the_sound_one_of_another_run_where_nobody_takes_it_for_the_new_one(
+    run: Committed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_champion(run.job, run.place)
+    other = replace(run.job, row=run.job.row | {"run_key": "newer"})
+    shutil.copytree(Path(run.job.folder) / "runs" / "key", Path(run.job.folder) / "runs" / "newer")
+    kept = run.place.with_name("a.sound-key")
+    adapter = run.other_adapter()
+    with monkeypatch.context() as patch:
+        patch.setattr(champion, "load_adapter", lambda *where: AdapterFile(adapter, load_adapter(*where).description))
+        for _ in range(2):  # the second time it is not in the way any more
+            evaluation = make_champion(other, run.place)
+            assert evaluation["status"] == "broken"
+            assert evaluation["why"].endswith(f" The sound champion before it is kept in {kept}.")
+            assert read_json(run.place / "evaluation.json") == evaluation
+            assert [file.name for file in run.place.iterdir()] == ["evaluation.json"]
+            assert up_to_date(kept, "key") == before
+    assert make_champion(other, run.place)["status"] == "sound"
+    assert [file.name for file in run.place.parent.iterdir()] == ["a"]
 
 
 def test_the_second_path_looks_at_the_longest_rows_and_at_rows_from_everywhere() -> None:

@@ -141,6 +141,26 @@ def ignores_masks(model: nn.Module) -> nn.Module:
     return model
 
 
+def far_from_zero(model: nn.Module, by: float) -> nn.Module:
+    """Return ``model`` with every logit ``by`` larger, which no score sees."""
+    head: Any = model.get_output_embeddings()  # type: ignore[operator]
+    head.bias = nn.Parameter(torch.full_like(head.weight[:, 0], by))
+    return model
+
+
+@both_types
+@pytest.mark.parametrize("by", [100, 1000, -1000])
+def test_a_fault_shows_however_far_from_zero_logits_lie_and_roundings_do_not(dtype: torch.dtype, by: float) -> None:
+    def model() -> nn.Module:
+        return far_from_zero(tiny_llama().to(dtype), by)
+
+    assert choose_shortcuts(model(), {"task": ITEMS}).share
+    assert choose_shortcuts(rounds_otherwise_under_a_mask(model()), {"task": ITEMS}).share
+    assert not choose_shortcuts(ignores_masks(model()), {"task": ITEMS}).share
+    with pytest.raises(InputError, match="does not give the logits of an answer without"):
+        choose_shortcuts(far_from_zero(MixesLogits(tiny_llama().config).to(dtype).eval(), by), {"task": ITEMS})
+
+
 @both_types
 @pytest.mark.parametrize("times", [1, 40])
 def test_roundings_of_another_kernel_do_not_stop_sharing(dtype: torch.dtype, times: float) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import jobs.merge
 from orchestrator.files import read_json, read_lines, sha256_of, write_json
+from orchestrator.job import run_job
 from orchestrator.recipe import read_recipe
 from orchestrator.results import RunFolder
 from orchestrator.sweep import Sweep
@@ -113,6 +115,25 @@ def test_runs_of_another_format_are_told_left_alone_and_not_taken_up(recipe: Pat
     assert f"1 run in {folder / 'runs'} of another version, whose results are not comparable: not taken up" in told
     assert (old / "COMMITTED.json").exists()
     assert len(rows_of(folder)) == 4
+
+
+def test_a_merge_after_an_upgrade_leaves_the_tables_of_the_older_version_as_they_are(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("champions=false", "tasks=[tiny_recall]", "methods=[lora]", "seeds=[0]")
+    _, _, folder = run(recipe, *words)
+    for file in folder.glob("runs/*/run.json"):  # what an upgrade does: older runs have other keys
+        write_json(file, read_json(file) | {"format": 0})
+        file.parent.rename(file.parent.with_name("0123456789abcdef"))
+    tracked = recipe.parent / "mlflow.db"
+    kept = {file: file.read_bytes() for file in (*folder.glob("*.*"), tracked) if not file.name.startswith(".")}
+    assert {"results.jsonl", "summary.json", "sweep.json", "report.html"} <= {file.name for file in kept}
+    monkeypatch.setattr("orchestrator.job.begin_again_if_ascii", lambda: None)
+    assert run_job("merge", "", jobs.merge.main, [str(recipe), *words]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "nothing of this version is committed here; first: python jobs/sweep.py" in told
+    assert {file: file.read_bytes() for file in kept} == kept
+    assert run(recipe, *words)[0] == 0  # the remedy
 
 
 @pytest.mark.slow
