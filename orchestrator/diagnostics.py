@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from d2lora import held_factors, lane_rows
@@ -20,6 +19,7 @@ from d2lora.diagnose import base_spectra, chosen_layers, diagnose_lanes, lane_sh
 from d2lora.spectra import BaseVectors, Bounds
 from d2lora.watch import as_merged, effective_gradients, watched
 from orchestrator.engine.engine import Engine
+from orchestrator.evaluating import evaluating
 from orchestrator.memory import let_go
 from orchestrator.model import hidden_size
 from orchestrator.packed import Packed, Row, pack_rows
@@ -83,7 +83,7 @@ class Diagnoses:
         lanes = len(next(iter(adapted_layers(model).values())).lanes)
         counts = [len(rows.get(lane, ())) for lane in range(lanes)]
         lengths = [packed.ids_BT.shape[1]] * lanes
-        with _still(model), held_factors(model), lane_rows(model, counts, lengths=lengths):
+        with evaluating(model), held_factors(model), lane_rows(model, counts, lengths=lengths):
             with torch.enable_grad(), watched(model, chosen_layers(model, self.bounds)) as seen:
                 logits_AV = self.engine.logits(packed)
                 loss = cross_entropy(logits_AV, packed.wanted_A.to(logits_AV.device), reduction="sum")
@@ -119,14 +119,3 @@ def _finite(numbers: Mapping[str, float]) -> Diagnosis:
     kept: Diagnosis = {name: value for name, value in numbers.items() if math.isfinite(value)}
     lost = sorted(numbers.keys() - kept.keys())
     return kept | ({"skipped": f"not finite: {', '.join(lost)}"} if lost else {})
-
-
-@contextmanager
-def _still(model: nn.Module) -> Iterator[None]:
-    """Within: no dropout, so that a gradient is that of the weights and two passes compute the same."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from d2lora import held_factors, lane_rows
 from orchestrator.engine.engine import Scorer
+from orchestrator.evaluating import evaluating
 from orchestrator.packed import pack_choices, pack_items, shared_length
 from orchestrator.ties import best_choice
 from orchestrator.tokens import Item
@@ -45,7 +45,7 @@ def score_items(
     batches = list(_batches(items, share))
     # At stage 3 a layer's weight is whole only while the layer runs, and must not be asked for from another one.
     held = nullcontext() if engine.scatters else held_factors(engine.model)
-    with torch.no_grad(), _evaluating(engine.model), held:
+    with torch.no_grad(), evaluating(engine.model), held:
         for begin in range(0, len(batches), engine.world):
             batch = batches[min(begin + engine.rank, len(batches) - 1)]
             for lane, index, values in _score(engine, batch, lanes, share):
@@ -57,17 +57,6 @@ def score_items(
     return {
         lane: [_scored(item, found[lane][index]) for index, item in enumerate(each)] for lane, each in items.items()
     }
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Within: the model is in evaluation mode."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def accuracy(scored: Sequence[Scored]) -> float:
