@@ -7,14 +7,18 @@ export DS_BUILD_OPS := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-fast lint format pictures bench bench-quick gpu-check clean
+.PHONY: quickstart test faults test-fast lint format pictures bench bench-quick gpu-check clean
 
 quickstart: .venv/.installed
 	$(BIN)/python jobs/sweep.py recipes/quickstart.yaml
 
 test: .venv/.installed lint
 	$(BIN)/python -m pytest -m "not ray and not slow" --durations=5
-	$(BIN)/python -m pytest -m "ray or slow" --durations=10
+	$(BIN)/python -m pytest -m "(ray or slow) and not rare" --durations=10
+
+# What is slow and about what seldom changes.
+faults: .venv/.installed
+	$(BIN)/python -m pytest -m rare --durations=10
 
 test-fast: .venv/.installed
 	$(BIN)/python -m pytest -m "not ray and not slow" --durations=5

@@ -98,6 +98,7 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
+@pytest.mark.rare
 def test_what_a_user_has_set_for_another_cluster_does_not_reach_the_ray_of_a_job(recipe: Path, tmp_path: Path) -> None:
     """Proxies that are down, another cluster's dashboard and store: trials end, their workers are freed, next begin."""
     down = f"http://127.0.0.1:{free_port()}"
@@ -107,6 +108,7 @@ def test_what_a_user_has_set_for_another_cluster_does_not_reach_the_ray_of_a_job
     assert {row["status"] for row in rows_of(tmp_path / "sweeps" / "small")} == {"committed"}
 
 
+@pytest.mark.rare
 def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path) -> None:
     address, temp = f"127.0.0.1:{free_port()}", tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     options = ["--port", address.partition(":")[2], "--temp-dir", temp, "--dashboard-port", free_port()]

@@ -20,7 +20,9 @@ def leaks(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["argument", "mapping", "environment"])
+@pytest.mark.parametrize(
+    "way", ["argument", *(pytest.param(way, marks=pytest.mark.rare) for way in ("mapping", "environment"))]
+)
 def test_a_sweep_on_a_server_that_is_down_leaves_the_password_nowhere(
     way: str, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
