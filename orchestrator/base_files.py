@@ -121,7 +121,7 @@ def _indexed(index: Path) -> dict[Path, list[str]]:
 
 
 def _header(file: Path) -> dict[str, Any]:
-    """Return what a safetensors file says of its tensors, after checking that it is as long as it says."""
+    """Return the header of a safetensors file; refuse a file that is not as long as its header says."""
     size = file.stat().st_size
     try:
         with file.open("rb") as stream:

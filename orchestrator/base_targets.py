@@ -80,7 +80,7 @@ def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
-    """Return a pattern that names what was reached alone, where its names begin alike."""
+    """Return a pattern that matches the reached layers alone, where the names of these layers begin alike."""
     parts = zip(*(name.split(".") for name in reached), strict=False)
     begin = [at[0] for at in takewhile(lambda at: len(set(at)) == 1, parts)]
     pattern = ".".join([*begin, f"*{_leaf(reached[0])}"]) if reached else ""
@@ -89,7 +89,7 @@ def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
 
 
 def choices(model: nn.Module) -> str:
-    """Return the patterns that would do, none of which matches the head or a layer that cannot be adapted.
+    """Return patterns of layers that can be adapted; no pattern matches the head or an unfit layer.
 
     Where no pattern would do, return why none would, and which bases to take.
     """

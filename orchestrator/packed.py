@@ -108,7 +108,7 @@ def pack_items(items: Sequence[Item]) -> Packed:
 
 
 def prefix_length(item: Item) -> int:
-    """Return how many tokens all choices share: those before their answers, which start at one place; at least one."""
+    """Return the number of tokens that all choices share, which stand before the answers; at least 1."""
     return item.starts[0]
 
 

@@ -116,7 +116,7 @@ def train(
 
 
 def items_of(scale: Scale, rows: int, steps: int, length: int | None = None) -> list[Item]:
-    """Return rows for so many steps of one lane."""
+    """Return the rows of ``steps`` steps of one lane."""
     return make_items(rows * steps, length=length or scale.length, answer=ANSWER, vocab=scale.vocab)
 
 

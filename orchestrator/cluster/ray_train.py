@@ -95,4 +95,4 @@ def _worker(config: dict[str, Any]) -> None:
         except Exception:
             ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
             raise  # the ranks may be out of step: this trainer ends, and a fresh one goes on
-        let_go(device)  # what the last pack held: the next one needs the room
+        let_go(device)  # the memory of the last pack, for the next pack

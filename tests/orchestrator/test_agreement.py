@@ -1,4 +1,4 @@
-"""Two ways of scoring: what is rounding, and what is not."""
+"""Two ways of scoring agree up to rounding; a difference beyond rounding is named."""
 
 from __future__ import annotations
 

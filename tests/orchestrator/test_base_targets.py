@@ -1,4 +1,4 @@
-"""Targets of a recipe: those that name nothing are told what there is, and what is left out is named."""
+"""Targets of a recipe: a target without a layer is refused with targets that have layers; layers left out are named."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +14,21 @@ from orchestrator.diagnostics import SCATTERED, Diagnoses
 from orchestrator.engine.plain import PlainEngine
 from orchestrator.score import score_items
 from orchestrator.train import LanePlan, train_lanes
+from tests.orchestrator import ranks
 from tests.orchestrator.test_train import DATA, LANES, OPTIM, Story
 from tests.orchestrator.tiny_llama import TARGETS, questions, tiny_llama
 
 pytestmark = pytest.mark.slow
-WORKER = Path(__file__).with_name("zero_worker.py")
 
 
 def run_ranks(
     tmp_path: Path, stage: int, poison: int = -1, world: int = 2, runs: Path | None = None
 ) -> list[dict[str, Any]]:
     outs = [tmp_path / f"out{rank}.json" for rank in range(world)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.orchestrator.zero_worker"]
-            + [str(word) for word in (rank, world, stage, tmp_path / "init", out, poison, *([runs] if runs else []))],
-            cwd=WORKER.parents[2],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
+    words = [
+        (rank, world, stage, tmp_path / "init", out, poison, *([runs] if runs else [])) for rank, out in enumerate(outs)
     ]
-    logs = [rank.communicate(timeout=240)[0] for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), "\n".join(log[-3000:] for log in logs)
+    ranks.run_ranks("tests.orchestrator.zero_worker", words, seconds=240)
     return [json.loads(out.read_text()) for out in outs]
 
 

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.orchestrator.ranks import run_ranks
+
 pytestmark = pytest.mark.slow
-WORKER = Path(__file__).with_name("half_worker.py")
 BOUND = 0.02
 """Three times the largest that was measured; another data seed moves the same adapters by 0.25 and more."""
 
 
 def adapters(tmp_path: Path, world: int) -> dict[str, list[torch.Tensor]]:
-    """Return what the first of ``world`` ranks has trained, by engine."""
+    """Return the adapters that the first of ``world`` ranks has trained, by engine."""
     outs = [tmp_path / f"{world}-{rank}.pt" for rank in range(world)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.orchestrator.half_worker"]
-            + [str(word) for word in (rank, world, tmp_path / f"init{world}", out)],
-            cwd=WORKER.parents[2],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    logs = [rank.communicate(timeout=500)[0] for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), "\n".join(log[-3000:] for log in logs)
+    words = [(rank, world, tmp_path / f"init{world}", out) for rank, out in enumerate(outs)]
+    run_ranks("tests.orchestrator.half_worker", words, seconds=500)
     states = [torch.load(out) for out in outs]
     for state in states[1:]:
         assert all(map(torch.equal, state["2"], states[0]["2"]))
