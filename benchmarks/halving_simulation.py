@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.halving import Halving, judge
+from orchestrator.search.halving import Halving, judge
 
 SWEEPS = 2000
 STEPS = 100

@@ -7,11 +7,12 @@ import torch
 import d2lora
 from benchmarks.models import RANK, TARGETS
 from benchmarks.questions import make_items
-from orchestrator.engine.plain import PlainEngine
-from orchestrator.memory import keep_freed_pages
-from orchestrator.shortcuts import Shortcuts, take
-from orchestrator.spec import OptimSpec
-from orchestrator.train import LanePlan, train_lanes
+from orchestrator.machine.memory import keep_freed_pages
+from orchestrator.model.shortcuts import Shortcuts, take
+from orchestrator.recipe.sections import OptimSpec
+from orchestrator.train.engine.plain import PlainEngine
+from orchestrator.train.lanes import LanePlan
+from orchestrator.train.loop import train_lanes
 
 ANSWER = 4  # tokens of a row that are learned; the head is applied to these alone
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.lanes import lane_engine, train
 from benchmarks.models import one_thread
-from orchestrator.model import load_model
+from orchestrator.model.loading import load_model
 
 ROWS, LENGTH = 8, 64
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from orchestrator.spec import targets_of
+from orchestrator.recipe.targets import targets_of
 
 TARGETS = targets_of("attention")
 ATTENTION, ALL = ([name.removeprefix("*.") for name in targets_of(one)] for one in ("attention", "attention+mlp"))

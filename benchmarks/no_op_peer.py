@@ -25,7 +25,7 @@ def trial(config: dict[str, Any]) -> None:
 
 def sweep(place: Path, runs: int, concurrent: int) -> dict[str, float]:
     """Run the trials; the seconds of starting and ending Ray, and of the trials."""
-    from orchestrator.cluster.session import open_session
+    from orchestrator.cluster.ray_session import open_session
 
     begin = time.monotonic()
     session = open_session(threads=1)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.pack import PackJob
-    from orchestrator.plan import PlannedRun
-    from orchestrator.spec import SweepSpec
+    from orchestrator.plan.runs import PlannedRun
+    from orchestrator.recipe.spec import SweepSpec
+    from orchestrator.worker.pack_trainer import PackJob
 
 STEPS = 3
 PARTS = "parts.json"
@@ -38,15 +38,15 @@ storage: {place}
 
 def planned(spec: "SweepSpec") -> "list[PlannedRun]":
     """The recipe's runs with their keys."""
-    from orchestrator.plan import expand, keyed
+    from orchestrator.plan.runs import expand, keyed
 
     return keyed(expand(spec), FINGERPRINT, dict.fromkeys(TASKS, FINGERPRINT))
 
 
 def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width: int) -> "list[PackJob]":
     """The runs in packs, as a sweep makes them."""
-    from orchestrator.pack import PackJob
-    from orchestrator.plan import pack_runs
+    from orchestrator.plan.packs import pack_runs
+    from orchestrator.worker.pack_trainer import PackJob
 
     packs = pack_runs(runs, widths=dict.fromkeys(TASKS, width), concurrent=1, base_tasks=[])
     return [PackJob(str(folder), "no base", FINGERPRINT, {}, spec.engine, pack) for pack in packs]
@@ -55,7 +55,7 @@ def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width
 def do_nothing(job: "PackJob", device: Any) -> None:  # noqa: ARG001 - what a trainer is called with
     """What a trainer does around training."""
     from orchestrator.files import write_lines
-    from orchestrator.results import RunFolder
+    from orchestrator.store.run_folder import RunFolder
 
     for run in job.pack.runs:
         attempt = RunFolder(Path(job.folder) / "runs" / run.key).begin(run.spec.model_dump())
@@ -70,7 +70,7 @@ def do_nothing(job: "PackJob", device: Any) -> None:  # noqa: ARG001 - what a tr
 
 def row_of(run: "PlannedRun") -> dict[str, Any]:
     """The result of a run that has learnt nothing."""
-    from orchestrator.pack import METRICS
+    from orchestrator.store.rows import METRICS
 
     spec = run.spec
     row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr, "seed": spec.seed}
@@ -81,9 +81,9 @@ def row_of(run: "PlannedRun") -> dict[str, Any]:
 def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
     """Run it; the seconds of starting Ray, beside which MLflow connects, of the packs, and of MLflow after them."""
     from orchestrator.cluster.ray_tune import RayCluster
-    from orchestrator.recipe import read_recipe
-    from orchestrator.results import RunFolder
-    from orchestrator.tracking.mlflow import MlflowTracker
+    from orchestrator.recipe.read import read_recipe
+    from orchestrator.store.run_folder import RunFolder
+    from orchestrator.tracking.mlflow.tracker import MlflowTracker
     from orchestrator.tracking.patient import PatientTracker
 
     file = place / "recipe.yaml"

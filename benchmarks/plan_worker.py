@@ -5,10 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from orchestrator.estimate import estimate
-from orchestrator.plan import expand, keyed, pack_runs
-from orchestrator.shapes import shape_of
-from orchestrator.spec import SweepSpec
+from orchestrator.estimate.estimate import estimate
+from orchestrator.estimate.model_shapes import shape_of
+from orchestrator.plan.packs import pack_runs
+from orchestrator.plan.runs import expand, keyed
+from orchestrator.recipe.spec import SweepSpec
 
 TASKS = ("arc_easy", "arc_challenge")
 METHODS: dict[str, tuple[str, dict[str, object]]] = {

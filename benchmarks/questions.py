@@ -4,8 +4,8 @@ import random
 from functools import partial
 from typing import Any
 
-from orchestrator.tasks.example import Example
-from orchestrator.tokens import Item
+from orchestrator.data.example import Example
+from orchestrator.data.tokens import Item
 
 SPECIAL = ["<pad>", "</s>", "<unk>"]
 

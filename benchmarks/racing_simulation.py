@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.racing import Race, decide
+from orchestrator.search.racing import Race, decide
 
 RACES = 2000
 LEVEL = 0.7  # the best setting's accuracy

@@ -12,10 +12,10 @@ import d2lora
 from benchmarks.measure import Result, Target, compare, interleave
 from benchmarks.models import llama, one_thread
 from benchmarks.questions import make_examples, word_tokenizer
-from orchestrator.engine.plain import OneProcess
-from orchestrator.score import score_items
-from orchestrator.tasks.example import Example
-from orchestrator.tokens import tokenise
+from orchestrator.data.example import Example
+from orchestrator.data.tokens import tokenise
+from orchestrator.train.engine.plain import OneProcess
+from orchestrator.train.score import score_items
 
 BENCH = "scoring"
 HIDDEN, VOCAB, LONGEST = 512, 32_768, 256

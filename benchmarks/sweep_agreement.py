@@ -11,8 +11,9 @@ CLOSE = 1e-4  # of the loss: float32, two ways to sum the same products, a few s
 
 def losses_of_both(prepared: Prepared, cache: Path) -> tuple[list[float], list[float]]:
     """The first losses of ours and of the tuned loop, each reading the rows in its own way."""
-    from orchestrator.model import load_model
-    from orchestrator.train import LaneStep, train_lanes
+    from orchestrator.model.loading import load_model
+    from orchestrator.train.lanes import LaneStep
+    from orchestrator.train.loop import train_lanes
 
     task = TASKS[0]
     ours: list[float] = []
@@ -46,12 +47,12 @@ def _our_parts(prepared: Prepared, task: str, cache: Path, model: Any) -> tuple[
     import torch
 
     import d2lora
-    from orchestrator.data import load_prepared, prepare, split_examples
-    from orchestrator.engine.plain import PlainEngine
-    from orchestrator.model import load_tokenizer
-    from orchestrator.spec import OptimSpec
-    from orchestrator.tasks.own import Columns, own_task
-    from orchestrator.train import LanePlan
+    from orchestrator.data.prepared import load_prepared, prepare, split_examples
+    from orchestrator.data.tasks.own import Columns, own_task
+    from orchestrator.model.loading import load_tokenizer
+    from orchestrator.recipe.sections import OptimSpec
+    from orchestrator.train.engine.plain import PlainEngine
+    from orchestrator.train.lanes import LanePlan
 
     case = prepared.case
     own = own_task(task, prepared.file(task, "pool"), Columns(), prepared.file(task, "test"))
@@ -76,7 +77,7 @@ def _tuned_losses(prepared: Prepared, task: str, downs: dict[str, Any]) -> list[
 
     from benchmarks.sweep_peers import adapter_config
     from benchmarks.sweep_peers_tuned import answer_rows, train
-    from orchestrator.batches import draw_batches
+    from orchestrator.data.batches import draw_batches
 
     case = prepared.case
     base = AutoModelForCausalLM.from_pretrained(prepared.base, dtype=torch.float32)

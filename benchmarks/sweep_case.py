@@ -176,8 +176,8 @@ def _own(prepared: Prepared, task: str) -> dict[str, str]:
 
 def _write_task(prepared: Prepared, task: str, draw: random.Random) -> None:
     """Write the pool and the test rows, and the pool as ours will cut it: the peers get the very same rows."""
-    from orchestrator.splits import split_examples
-    from orchestrator.tasks.own import Columns, own_task
+    from orchestrator.data.splits import split_examples
+    from orchestrator.data.tasks.own import Columns, own_task
 
     case = prepared.case
     train = case.batch * case.steps

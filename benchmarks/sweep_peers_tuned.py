@@ -29,7 +29,7 @@ def answer_losses(model: Any, rows: Sequence[Tokens]) -> tuple[Any, Any]:
     """
     from torch.nn.functional import cross_entropy
 
-    from orchestrator.packed import pack_rows
+    from orchestrator.model.token_batch import pack_rows
 
     packed = pack_rows(rows)
     language_model = model.get_base_model()
@@ -42,7 +42,7 @@ def train(model: Any, rows: Sequence[Tokens], batches: Sequence[Sequence[int]]) 
     """Train the active adapter on these batches; the loss of every step."""
     import torch
 
-    from orchestrator.schedule import rate_at
+    from orchestrator.train.schedule import rate_at
 
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.0, fused=True)
@@ -85,7 +85,7 @@ def sweep(prepared: Prepared, out: Path) -> None:
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from orchestrator.batches import draw_batches
+    from orchestrator.data.batches import draw_batches
 
     case = prepared.case
     tokenizer = AutoTokenizer.from_pretrained(prepared.base)

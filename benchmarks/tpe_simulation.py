@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.axes import space_of
-from orchestrator.spec import MethodSpec
-from orchestrator.tpe import Search, decide
+from orchestrator.recipe.sections import MethodSpec
+from orchestrator.search.space import space_of
+from orchestrator.search.tpe import Search, decide
 
 SEARCHES = 200
 TRIALS = (8, 16, 32)

@@ -7,12 +7,12 @@ import torch
 
 from benchmarks.models import RANK, llama
 from benchmarks.questions import make_texts, word_tokenizer
-from orchestrator.data import prepare
-from orchestrator.plan import PlannedRun, expand
-from orchestrator.probe import ProbeJob, probe_widths
-from orchestrator.shortcuts import Shortcuts
-from orchestrator.spec import SweepSpec
-from orchestrator.splits import SplitReport, Splits
+from orchestrator.data.prepared import prepare
+from orchestrator.data.splits import SplitReport, Splits
+from orchestrator.model.shortcuts import Shortcuts
+from orchestrator.plan.runs import PlannedRun, expand
+from orchestrator.recipe.spec import SweepSpec
+from orchestrator.worker.probe import ProbeJob, probe_widths
 
 TASK = "arc_easy"  # a name that recipes know; the rows are the bench's
 RUNS, STEPS = 8, 400

@@ -8,24 +8,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from d2lora.registry import available_methods, get_method
+from d2lora.methods import available_methods, get_method
 
 if TYPE_CHECKING:
-    from d2lora.adaptable import match_targets
-    from d2lora.attachment import (
-        attach,
-        attach_lanes,
-        detach,
-        held_factors,
-        lane_rows,
-        merge,
-        merge_,
-    )
-    from d2lora.directory import load, save
-    from d2lora.export import to_lora
-    from d2lora.frozen import freeze
-    from d2lora.layer import Lane
-    from d2lora.peft_files import LoraExport
+    from d2lora.attachment import attach, attach_lanes, detach, merge, merge_
+    from d2lora.batches import held_factors, lane_rows
+    from d2lora.formats.directory import load, save
+    from d2lora.formats.export import to_lora
+    from d2lora.formats.peft_files import LoraExport
+    from d2lora.kernels.frozen import freeze
+    from d2lora.layers.adaptable import match_targets
+    from d2lora.layers.lanes import Lane
     from d2lora.state import (
         adapter_parameters,
         adapter_state,
@@ -39,17 +32,17 @@ _LAZY = {
     "attach": "attachment",
     "attach_lanes": "attachment",
     "detach": "attachment",
-    "held_factors": "attachment",
-    "lane_rows": "attachment",
-    "match_targets": "adaptable",
     "merge": "attachment",
-    "load": "directory",
-    "save": "directory",
-    "LoraExport": "peft_files",
     "merge_": "attachment",
-    "to_lora": "export",
-    "freeze": "frozen",
-    "Lane": "layer",
+    "held_factors": "batches",
+    "lane_rows": "batches",
+    "match_targets": "layers.adaptable",
+    "Lane": "layers.lanes",
+    "freeze": "kernels.frozen",
+    "load": "formats.directory",
+    "save": "formats.directory",
+    "LoraExport": "formats.peft_files",
+    "to_lora": "formats.export",
     "adapter_parameters": "state",
     "adapter_state": "state",
     "describe_adapter": "state",

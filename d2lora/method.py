@@ -9,19 +9,19 @@ Modules of this package read torch only inside functions, so that a planner can 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from d2lora.kernels.factored import Factored
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms import Base, BaseWeight
+    from d2lora.norms.base_weight import Base, BaseWeight
+
 
 Params = dict[str, "Tensor"]
 Shapes = dict[str, tuple[int, ...]]
-Axis = Literal["out", "in"]
-NormGrad = Literal["through", "detach"]
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,6 @@ class LowRankConfig:
     def scale(self) -> float:
         """``alpha / rank``, the constant in front of the update."""
         return self.alpha / self.rank
-
-
-@dataclass(frozen=True)
-class Factored:
-    """An adapted linear map without its dense weight, for L lanes: ``y = out_scale * (W (in_scale * x)) + up down x``.
-
-    A scale of None is one. What a method multiplies its update by, a scale or a second addition, is in ``up`` and
-    ``down`` already, where it costs next to nothing.
-    """
-
-    up_LOR: Tensor
-    down_LRI: Tensor
-    out_scale_LO: Tensor | None = None
-    in_scale_LI: Tensor | None = None
-
-    def tensors(self) -> list[Tensor]:
-        """Return the tensors that are there."""
-        parts = (self.up_LOR, self.down_LRI, self.out_scale_LO, self.in_scale_LI)
-        return [part for part in parts if part is not None]
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Factored:
-        """Return the same with ``function`` applied to every tensor that is there."""
-        scales = (None if scale is None else function(scale) for scale in (self.out_scale_LO, self.in_scale_LI))
-        return Factored(function(self.up_LOR), function(self.down_LRI), *scales)
 
 
 @dataclass(frozen=True)

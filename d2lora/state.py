@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from d2lora.attachment import adapted_layers
-from d2lora.layer import AdaptedLinear, Lane
-from d2lora.registry import get_method
+from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.lanes import Lane
+from d2lora.methods import get_method
 
 
 def adapter_layers(model: nn.Module, lane: int) -> dict[str, AdaptedLinear]:

@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is
 
 from rich.console import Console
 
-from orchestrator.job import run_job
-from orchestrator.spec import SweepSpec
+from jobs.command import run_job
+from orchestrator.recipe.spec import SweepSpec
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:

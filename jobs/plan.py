@@ -12,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is
 
 from rich.console import Console
 
+from jobs.command import run_job
 from orchestrator.errors import RunError
-from orchestrator.estimate import as_json, estimate
-from orchestrator.job import run_job
-from orchestrator.plan_table import print_plan
+from orchestrator.estimate.estimate import as_json, estimate
+from orchestrator.estimate.model_shapes import shape_of
+from orchestrator.estimate.table import print_plan
+from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import lost_output, say
-from orchestrator.shapes import shape_of
-from orchestrator.spec import SweepSpec
 
 
 def main(

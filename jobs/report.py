@@ -9,11 +9,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is
 
 from rich.console import Console
 
-from orchestrator.job import run_job
-from orchestrator.places import resolve
-from orchestrator.report_files import report_again
+from jobs.command import run_job
+from orchestrator.paths import resolve
+from orchestrator.recipe.spec import SweepSpec
+from orchestrator.report.from_files import report_again
 from orchestrator.say import say
-from orchestrator.spec import SweepSpec
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:

@@ -14,39 +14,45 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.addresses import without_secrets
-from orchestrator.batches import count_steps
-from orchestrator.champion import EVALUATION, ChampionJob, choose, make_champion, up_to_date
 from orchestrator.cluster.address import check_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
-from orchestrator.collect import dropped_row, publish_predictions, result_row
-from orchestrator.device import device_of
+from orchestrator.data.batches import count_steps
+from orchestrator.driver.champions import choose
+from orchestrator.driver.final_message import run_name, tell
+from orchestrator.driver.prepare import Ready, make_ready
+from orchestrator.driver.progress import watched
+from orchestrator.driver.provenance import describe
+from orchestrator.driver.rounds import take_back_stops
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
-from orchestrator.halving import Halving, contest, kept_together, rungs_told
-from orchestrator.lease import hold
-from orchestrator.memory import is_about_memory
-from orchestrator.pack import PackJob, base_file
-from orchestrator.places import resolve
-from orchestrator.plan import PlannedRun, expand, keyed, pack_runs
-from orchestrator.prepare import Ready, make_ready
-from orchestrator.probe import ProbeJob, probe_widths
-from orchestrator.progress import watched
-from orchestrator.provenance import describe
-from orchestrator.report import write_report
-from orchestrator.results import DONE, DamagedRunError, RunFolder, runs_of_other_formats
-from orchestrator.rungs import take_back_stops
+from orchestrator.machine.device import device_of
+from orchestrator.machine.memory import is_about_memory
+from orchestrator.paths import resolve
+from orchestrator.plan.packs import pack_runs
+from orchestrator.plan.runs import PlannedRun, expand, keyed
+from orchestrator.recipe.environment import passed_over
+from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.spec import SweepSpec
+from orchestrator.report.page import write_report
 from orchestrator.say import say
-from orchestrator.search import decisions, next_runs, spared, told
-from orchestrator.spec import ClusterSpec, SweepSpec
-from orchestrator.tell import run_name, tell
-from orchestrator.tracking.environment import passed_over
-from orchestrator.tracking.memory import MemoryTracker
+from orchestrator.search.halving import Halving, contest, kept_together, rungs_told
+from orchestrator.search.next_runs import decisions, next_runs, spared, told
+from orchestrator.store.champion import EVALUATION, up_to_date
+from orchestrator.store.lease import hold
+from orchestrator.store.manifest import DamagedRunError
+from orchestrator.store.rows import dropped_row, publish_predictions, result_row
+from orchestrator.store.run_folder import DONE, RunFolder, runs_of_other_formats
+from orchestrator.store.sweep_folder import base_file
+from orchestrator.summary.summarise import summarise
+from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.sqlite_address import absolute
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.variance import summarise
 from orchestrator.wording import count
+from orchestrator.worker.merge import ChampionJob, make_champion
+from orchestrator.worker.pack_trainer import PackJob, forget_base, train_pack
+from orchestrator.worker.probe import ProbeJob, probe_widths
 
 SYNC_SECONDS = 15.0  # a sync costs about 25 ms of a processor a run that is training
 
@@ -207,7 +213,8 @@ class Sweep:
             PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.trained_by, pack, judged, cuts)
             for pack, judged in zip(packs, contests, strict=True)
         ]
-        failures = cluster.run_packs(jobs)
+        failures = cluster.run_packs(jobs, train_pack)
+        forget_base()  # this process has trained, unless Ray has
         return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
     def _widths(self, missing: Sequence[PlannedRun], cluster: Cluster) -> dict[str, int]:
@@ -396,6 +403,6 @@ def make_tracker(spec: SweepSpec, command: str) -> Tracker:
     """Return the tracker that the recipe names."""
     if spec.tracking.uri == "none":
         return MemoryTracker()
-    from orchestrator.tracking.mlflow import MlflowTracker
+    from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
     return MlflowTracker(spec, absolute(spec.tracking.uri), command)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.places import SHARED
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from tests.sweeps import recipe, small_base  # noqa: F401 - fixtures, after the environment is set
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from tests.helpers.sweeps import recipe, small_base  # noqa: F401 - fixtures, after the environment is set
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.sweeps import RECIPE, rows_of, run
+from tests.helpers.sweeps import RECIPE, rows_of, run
 
 PROGRAM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 WITHOUT = "no Chromium with its chromedriver here: apt-get install chromium chromium-driver"

@@ -6,14 +6,15 @@ import copy
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.helpers.places import ROOT
+
 Config = dict[str, Any]
-FILE = Path(__file__).parents[1] / "cluster.yaml"
+FILE = ROOT / "cluster.yaml"
 TEXT = FILE.read_text()
 SECRETS = re.compile(
     r"BEGIN [A-Z ]*PRIVATE KEY|\b(AKIA|ASIA)[0-9A-Z]{16}\b|aws_secret_access_key|RAY_AUTH_TOKEN=|hf_[A-Za-z0-9]{20}"

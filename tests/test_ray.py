@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.files import read_lines
-from tests.sweeps import RUNS, rows_of, run, unmeasured
+from tests.helpers.places import ROOT
+from tests.helpers.sweeps import RUNS, rows_of, run, unmeasured
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.timeout(900),
 ]
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def start(recipe: Path, *words: str, **variables: str) -> subprocess.Popen[str]:

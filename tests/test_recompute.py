@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from orchestrator.files import read_json, read_lines, write_json, write_lines
-from orchestrator.variance import summarise
+from orchestrator.summary.summarise import summarise
+from tests.helpers.places import ROOT
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "recompute.py"
+SCRIPT = ROOT / "docs" / "recompute.py"
 Figures = dict[tuple[str, str], dict[str, Any]]
 
 

@@ -17,15 +17,16 @@ from benchmarks.gpu.scale import Scale
 from benchmarks.models import ATTENTION, RANK, TARGETS
 from benchmarks.questions import make_items
 from benchmarks.step_arms import Arm, frozen_arm, peft_arm
-from orchestrator.answer_loss import answer_losses
-from orchestrator.answers import AnswerModel
-from orchestrator.engine.engine import Engine
-from orchestrator.engine.plain import PlainEngine
-from orchestrator.packed import Packed, pack_rows
-from orchestrator.shortcuts import Shortcuts, take
-from orchestrator.spec import OptimSpec
-from orchestrator.tokens import Item
-from orchestrator.train import LanePlan, LaneStep, train_lanes
+from orchestrator.data.tokens import Item
+from orchestrator.model.answer_model import AnswerModel
+from orchestrator.model.shortcuts import Shortcuts, take
+from orchestrator.model.token_batch import Packed, pack_rows
+from orchestrator.recipe.sections import OptimSpec
+from orchestrator.train.answer_loss import answer_losses
+from orchestrator.train.engine.engine import Engine
+from orchestrator.train.engine.plain import PlainEngine
+from orchestrator.train.lanes import LanePlan, LaneStep
+from orchestrator.train.loop import train_lanes
 
 ANSWER = 4  # tokens of a row that are learned
 RATE = 1e-3

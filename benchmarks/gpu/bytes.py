@@ -10,12 +10,13 @@ from benchmarks.gpu.arms import ANSWER, engine_of, forget, intermediate, items_o
 from benchmarks.gpu.report import Row, Rows
 from benchmarks.gpu.scale import Scale
 from benchmarks.models import RANK
-from orchestrator.costs import PROCESS_BYTES, Costs, Memory
-from orchestrator.memory import peak_bytes, reset_peak
-from orchestrator.plan import Pack, PlannedRun, expand
-from orchestrator.shapes import ModelShape
-from orchestrator.spec import SweepSpec
-from orchestrator.task_sizes import TaskRows
+from orchestrator.estimate.costs import PROCESS_BYTES, Costs, Memory
+from orchestrator.estimate.model_shapes import ModelShape
+from orchestrator.estimate.task_sizes import TaskRows
+from orchestrator.machine.memory import peak_bytes, reset_peak
+from orchestrator.plan.packs import Pack
+from orchestrator.plan.runs import PlannedRun, expand
+from orchestrator.recipe.spec import SweepSpec
 
 TASK, LABEL = "arc_easy", "d2lora"  # a name that recipes know; the rows are the check's
 STEPS = 2
@@ -61,7 +62,7 @@ def _row(scale: Scale, lanes: int, checkpointing: bool) -> Row:
 
 def _checkpoint(model: Any) -> None:
     """Keep only each block's input, also with a transformers older than the one that this project pins."""
-    from orchestrator.model import enable_checkpointing
+    from orchestrator.model.loading import enable_checkpointing
 
     if hasattr(model, "activation_checkpointing_enable"):
         enable_checkpointing(model)

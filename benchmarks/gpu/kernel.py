@@ -16,7 +16,7 @@ from benchmarks.gpu.report import Rows
 from benchmarks.gpu.scale import Scale
 from benchmarks.gpu.speed import lane_steps
 from benchmarks.models import RANK
-from d2lora import fused
+from d2lora.kernels import fused
 
 Block = tuple[int, int, int, str]
 BLOCKS: tuple[Block, ...] = (
@@ -33,7 +33,7 @@ BLOCKS: tuple[Block, ...] = (
 
 def rows(scale: Scale) -> Rows:
     """Yield a row for each shape and form."""
-    from d2lora.compose import compose_lanes
+    from d2lora.kernels.compose import compose_lanes
 
     for count in scale.composed_rows:
         for lanes in (1, scale.small_lanes):

@@ -13,7 +13,7 @@ import d2lora
 from benchmarks.gpu import arms
 from benchmarks.gpu.report import Rows
 from benchmarks.gpu.scale import Scale
-from orchestrator.deterministic import deterministic
+from orchestrator.machine.deterministic import deterministic
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EPOCHS = 4  # so that rows come again and losses fall

@@ -10,7 +10,7 @@ import torch
 from benchmarks.gpu import arms
 from benchmarks.gpu.report import Row, Rows
 from benchmarks.gpu.scale import Case, Scale
-from orchestrator.memory import peak_bytes, reset_peak
+from orchestrator.machine.memory import peak_bytes, reset_peak
 
 PEERS = ("the base alone", "PEFT LoRA", "PEFT DoRA")
 METHODS = {"lora": "our LoRA", "dora": "our DoRA", "d2lora": "D2-LoRA"}

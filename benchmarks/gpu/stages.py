@@ -53,7 +53,7 @@ def _trained(scale: Scale, dtype: torch.dtype, stage: int | None) -> tuple[Any, 
 
 def zero_engine(model: Any, lanes: list[d2lora.Lane], scale: Scale, stage: int, rows: int | None = None) -> Any:
     """Put lanes on the model under DeepSpeed, with a process group that fits the device."""
-    from orchestrator.engine.zero import ZeroEngine
+    from orchestrator.train.engine.zero import ZeroEngine
 
     one_rank(scale.device)
     d2lora.attach_lanes(model, lanes, TARGETS)

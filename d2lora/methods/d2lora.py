@@ -13,10 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from d2lora.method import Axis, Factored, LowRankConfig, NormGrad, Params, PeftForm, Shapes, check_rank
+from d2lora.kernels.factored import Factored
+from d2lora.method import LowRankConfig, Params, PeftForm, Shapes, check_rank
 from d2lora.methods.dora import dora_norms
 from d2lora.methods.lora import draw_kaiming, draw_normal
-from d2lora.norms import Base, BaseWeight, dense_norms, restoring_scale, updated_norms
+from d2lora.norms.axes import Axis, NormGrad
+from d2lora.norms.base_weight import Base, BaseWeight
+from d2lora.norms.column_norms import dense_norms, restoring_scale, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

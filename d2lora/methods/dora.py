@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from d2lora.method import Factored, NormGrad, Params, PeftForm, Shapes
+from d2lora.kernels.factored import Factored
+from d2lora.method import Params, PeftForm, Shapes
 from d2lora.methods import lora
-from d2lora.norms import EPS, Base, BaseWeight, dense_norms, updated_norms
+from d2lora.norms.axes import NormGrad
+from d2lora.norms.base_weight import EPS, Base, BaseWeight
+from d2lora.norms.column_norms import dense_norms, updated_norms
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

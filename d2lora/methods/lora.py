@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from d2lora.method import Factored, LowRankConfig, Params, PeftForm, Shapes, check_rank
-from d2lora.norms import BaseWeight
+from d2lora.kernels.factored import Factored
+from d2lora.method import LowRankConfig, Params, PeftForm, Shapes, check_rank
+from d2lora.norms.base_weight import BaseWeight
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms import Base
+    from d2lora.norms.base_weight import Base
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Where packs run: in this process, or on a Ray cluster."""
+"""Where errands run: in this process, or on Ray with trainers that stay up."""

@@ -8,10 +8,19 @@ from typing import Any, Protocol
 
 import torch
 
-from orchestrator.pack import PackJob, train_pack
+from orchestrator.plan.packs import Pack
 
-Train = Callable[[PackJob, torch.device], None]
-"""What a trainer does with a pack."""
+
+class Job(Protocol):
+    """What a trainer is given; a cluster reads no more of it than its pack."""
+
+    @property
+    def pack(self) -> Pack:
+        """The runs that train together."""
+
+
+Train = Callable[[Any, torch.device], None]
+"""What a trainer does with a job on its device."""
 
 Failures = dict[str, str]
 """Pack name -> what went wrong; packs that ended well are not in it."""
@@ -24,7 +33,7 @@ class Cluster(Protocol):
     def concurrent(self) -> int:
         """How many packs run at the same time."""
 
-    def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+    def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         """Run every pack to its end; one that fails never stops the others."""
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from orchestrator.cluster.board import Board, End
+from orchestrator.cluster.assignments import Board, End
 
 # The hub and the trials only wait. They take no CPU from trainers (0.01 of one would keep the last worker of a full
 # machine waiting) but a sliver of the head node, which is never a preemptible one.

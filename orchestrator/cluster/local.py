@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.cluster import Failures, Train
-from orchestrator.device import device_of
-from orchestrator.pack import PackJob, forget_base, train_pack
+from orchestrator.cluster.cluster import Failures, Job, Train
+from orchestrator.machine.device import device_of
 
 
 class LocalCluster:
@@ -21,7 +20,7 @@ class LocalCluster:
         """InputError where a GPU is asked for that is not there."""
         self.device = device_of(gpus_per_worker)
 
-    def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+    def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         """Train pack after pack."""
         failures: Failures = {}
         for job in jobs:
@@ -29,7 +28,6 @@ class LocalCluster:
                 train(job, self.device)
             except Exception:  # whatever it is, the other packs go on and the sweep reports it
                 failures[job.pack.name] = traceback.format_exc()
-        forget_base()
         return failures
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:

@@ -9,9 +9,9 @@ import torch
 
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
-from orchestrator.deterministic import environment
-from orchestrator.device import told_device
-from orchestrator.spec import SweepSpec
+from orchestrator.machine.deterministic import environment
+from orchestrator.machine.device import told_device
+from orchestrator.recipe.spec import SweepSpec
 
 
 def open_cluster(spec: SweepSpec, storage: Path, say: Callable[[str], None]) -> Cluster:

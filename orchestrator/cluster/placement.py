@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from orchestrator.errors import InputError
-from orchestrator.spec import ClusterSpec
+from orchestrator.recipe.sections import ClusterSpec
 
 Strategy = Literal["PACK", "STRICT_PACK"]
 Resources = Mapping[str, float]

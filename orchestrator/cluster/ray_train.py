@@ -8,11 +8,11 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.board import End
+from orchestrator.cluster.assignments import End
 from orchestrator.cluster.placement import Strategy
 
 if TYPE_CHECKING:
-    from orchestrator.spec import ClusterSpec
+    from orchestrator.recipe.sections import ClusterSpec
 
 _IMPORTING = threading.Lock()  # trainers start in threads at the same time, and torch does not like that
 
@@ -85,7 +85,7 @@ def _worker(config: dict[str, Any]) -> None:
     import ray.train
     from ray.train.torch import get_device
 
-    from orchestrator.memory import let_go
+    from orchestrator.machine.memory import let_go
 
     hub, trainer, rank = ray.get_actor(config["hub"]), config["trainer"], ray.train.get_context().get_world_rank()
     train, device = pickle.loads(config["train"]), get_device()  # noqa: S301 - the driver's own, through Ray

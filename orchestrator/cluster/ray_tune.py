@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.cluster import Failures, Train
+from orchestrator.cluster.cluster import Failures, Job, Train
 from orchestrator.cluster.hub import HEAD, Hub, PackError, trial
 from orchestrator.cluster.placement import concurrent_trainers, resources_of, strategy, told_placement
+from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.ray_train import Trainers
-from orchestrator.cluster.session import open_session
 from orchestrator.errors import InputError
-from orchestrator.pack import PackJob, train_pack
-from orchestrator.spec import ClusterSpec
+from orchestrator.recipe.sections import ClusterSpec
 
 
 class RayCluster:
@@ -37,7 +36,7 @@ class RayCluster:
         """What a user should know of where trainers lie, if anything."""
         return told_placement(self._nodes, self.spec)
 
-    def run_packs(self, jobs: Sequence[PackJob], train: Train = train_pack) -> Failures:
+    def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         """Run the packs as trials of one Tuner, on trainers that stay up from the first pack to the last."""
         if not jobs:
             return {}
@@ -71,7 +70,7 @@ class RayCluster:
         """Leave the cluster, or end it if it was started for this sweep."""
         self._session.close()
 
-    def _hub(self, name: str, jobs: Sequence[PackJob], train: Train, slots: int) -> Any:
+    def _hub(self, name: str, jobs: Sequence[Job], train: Train, slots: int) -> Any:
         """Start the hub; it ends with the last handle to it."""
         import ray
         from ray import cloudpickle
@@ -83,7 +82,7 @@ class RayCluster:
         actor = ray.remote(Hub).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=waiting + 10)
         return actor.remote(packs, self.spec.workers, trainers.fit)
 
-    def _trials(self, stamp: str, jobs: Sequence[PackJob], slots: int) -> Failures:
+    def _trials(self, stamp: str, jobs: Sequence[Job], slots: int) -> Failures:
         """Run a trial for each pack, one more than trainers at a time: its pack waits for the first that is free."""
         from ray import tune
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.tiny.exam import AGES, ask_above, ask_older, ask_value, prompt
 from orchestrator.tiny.world import RELATIONS, Person, people
-
-if TYPE_CHECKING:
-    from orchestrator.tasks.example import Example
 
 Row = dict[str, Any]
 # Questions by split where they are pairs of people; the other tasks ask once for every fact.
@@ -25,16 +22,7 @@ class TinyTask:
     """A generated task: ``rows(split)`` for train, validation and test; ``fingerprint`` is the sha256 over them all."""
 
     rows: Callable[[str], list[Row]]
-    example: Callable[[Mapping[str, Any]], Example]
     fingerprint: str
-
-
-def example(row: Mapping[str, Any]) -> Example:
-    """Return the prompt and choices of a row."""
-    from orchestrator.tasks.example import Example
-
-    choices = tuple(f" {choice}" for choice in row["choices"])
-    return Example(prompt(row["question"]), choices, int(row["answer"]))
 
 
 def recall_rows(split: str) -> list[Row]:
@@ -103,7 +91,7 @@ def _asked(row: Row) -> list[Any]:
 
 def _task(rows: Callable[[str], list[Row]]) -> TinyTask:
     content = json.dumps([_asked(row) for split in PAIRS for row in rows(split)])
-    return TinyTask(rows, example, hashlib.sha256(content.encode()).hexdigest())
+    return TinyTask(rows, hashlib.sha256(content.encode()).hexdigest())
 
 
 TINY_TASKS: dict[str, TinyTask] = {

@@ -1,1 +1,1 @@
-"""Where runs are shown: MLflow, or memory in tests."""
+"""Shows the content of the run folders: in MLflow, or in memory in tests."""

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 from orchestrator.errors import InputError
-from orchestrator.plan import PlannedRun
+from orchestrator.plan.runs import PlannedRun
 from orchestrator.tracking.failures import lasts, reason_of
 from orchestrator.tracking.tracker import Tracker
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.addresses import LOCAL
-from orchestrator.places import resolve
+from orchestrator.paths import resolve
 
 
 def absolute(address: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.plan import PlannedRun
+from orchestrator.plan.runs import PlannedRun
 
 
 class Tracker(Protocol):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from benchmarks import control_plane, no_op_sweep
-from orchestrator.recipe import read_recipe
-from orchestrator.results import RunFolder
+from orchestrator.recipe.read import read_recipe
+from orchestrator.store.run_folder import RunFolder
 
 OURS = {"Ray": [10.0], "packs": [20.0], "MLflow": [5.0], "whole": [45.0], "cpu": [50.0]}
 PEER = {"Ray": [10.0], "packs": [40.0], "whole": [56.0], "cpu": [80.0]}

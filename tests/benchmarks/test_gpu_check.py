@@ -18,6 +18,7 @@ from benchmarks import gpu_check
 from benchmarks.gpu import acting, arms, precision, report
 from benchmarks.gpu.scale import TINY, Scale
 from benchmarks.gpu_check import NO_GPU, PARTS, Part, main
+from tests.helpers.places import ROOT
 
 
 def parts_of(place: Path) -> dict[str, dict[str, object]]:
@@ -136,7 +137,7 @@ def test_noise_is_measured_in_the_mode_that_the_product_trains_in(monkeypatch: p
 def test_every_part_runs_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu_check", "--tiny", "--device", "cpu", "--out", str(tmp_path)],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=400,

@@ -12,8 +12,8 @@ from benchmarks.__main__ import BENCHES, _letters
 from benchmarks.plan_worker import sweep_of
 from benchmarks.pss import tree_pss
 from benchmarks.questions import make_examples, make_items, word_tokenizer
-from orchestrator.plan import expand
-from orchestrator.tokens import tokenise
+from orchestrator.data.tokens import tokenise
+from orchestrator.plan.runs import expand
 
 
 def test_every_bench_has_its_module() -> None:

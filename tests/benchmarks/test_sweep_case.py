@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sweep_case import ANSWER, LONGEST, SHORTEST, TASKS, Case, Run, draw_rows, make, read, recipe, text_of
-from orchestrator.recipe import read_recipe
-from orchestrator.splits import split_examples
-from orchestrator.tasks.own import Columns, own_task
+from orchestrator.data.splits import split_examples
+from orchestrator.data.tasks.own import Columns, own_task
+from orchestrator.recipe.read import read_recipe
 
 SMALL = Case(vocab=200, tokens=64, method="lora", steps=6, seeds=2)
 

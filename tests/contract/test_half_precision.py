@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from d2lora import wide, wide_lanes
-from d2lora.apply import apply_factored
+from d2lora.kernels import half_precision as wide
+from d2lora.kernels import wide_lanes
+from d2lora.kernels.apply import apply_factored
 from d2lora.method import LowRankConfig, Params
-from d2lora.norms import BaseWeight
-from tests.contract.cases import IDS, SETTINGS, config_of, trained
+from d2lora.norms.base_weight import BaseWeight
+from tests.helpers.methods import IDS, SETTINGS, config_of, trained
 
 OUT, IN, ROWS = 96, 128, 2048
 HALVES = [torch.bfloat16, torch.float16]

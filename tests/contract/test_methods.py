@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import d2lora
-from d2lora.apply import apply_factored
-from d2lora.norms import BaseWeight
-from d2lora.registry import METHODS
-from tests.contract.cases import IDS, SETTINGS, config_of, trained
+from d2lora.kernels.apply import apply_factored
+from d2lora.methods import METHODS
+from d2lora.norms.base_weight import BaseWeight
+from tests.helpers.methods import IDS, SETTINGS, config_of, trained
 
 OUT, IN, ROWS = 7, 5, 4
 EXACT = {"rtol": 1e-12, "atol": 1e-12}  # float64: what is left is the order of additions

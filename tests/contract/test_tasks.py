@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator import tasks
+from orchestrator.data import tasks
+from orchestrator.data.example import Example, RowError
+from orchestrator.data.sources import HubSource
+from orchestrator.data.tasks import TASKS, get_task, make_task
 from orchestrator.errors import InputError
-from orchestrator.tasks import TASKS, get_task, make_task
-from orchestrator.tasks.example import Example, RowError
-from orchestrator.tasks.source import HubSource
 
 Row = dict[str, Any]
 

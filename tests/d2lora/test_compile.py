@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from tests.d2lora.test_layer import lane, shake
+from tests.d2lora.layers.test_adapted import lane, shake
 
 pytestmark = [
     # Dynamo traces through the cache of runs of lanes, which is what it should do.

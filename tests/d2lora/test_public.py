@@ -13,9 +13,19 @@ import torch
 from torch import nn
 
 import d2lora
-from tests.d2lora.test_layer import lane
+from tests.d2lora.layers.test_adapted import lane
 
-MODULES = ("adaptable", "attachment", "directory", "dropout", "export", "frozen", "names", "state")
+MODULES = (
+    "attachment",
+    "batches",
+    "formats.directory",
+    "formats.export",
+    "kernels.dropout",
+    "kernels.frozen",
+    "layers.adaptable",
+    "names",
+    "state",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

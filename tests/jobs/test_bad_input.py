@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import jobs.sweep
-from orchestrator.job import run_job
+from jobs.command import run_job
 
 CASES = {
     "an unknown key": (

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import jobs.plan
-from orchestrator.intervals import seeds_needed, smallest_detectable_difference
-from orchestrator.job import run_job
+from jobs.command import run_job
+from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "scipy", "optuna")
 KEYS = {
@@ -153,7 +153,7 @@ def test_a_bad_option_exits_with_2(words: list[str], capsys: pytest.CaptureFixtu
 
 def test_nothing_heavy_is_loaded_and_it_takes_no_time() -> None:
     code = (
-        "import json, sys, time, jobs.plan; from orchestrator.job import run_job; "
+        "import json, sys, time, jobs.plan; from jobs.command import run_job; "
         "code = run_job('plan', '', jobs.plan.main, ['recipes/paper.yaml'], jobs.plan.add_options); "
         f"print(json.dumps([code, time.process_time(), [name for name in {HEAVY} if name in sys.modules]]))"
     )
@@ -185,7 +185,7 @@ def test_a_hundred_thousand_runs_are_planned_in_seconds_a_gigabyte_and_a_page(tm
         text.replace("seeds: [0, 1, 2, 3, 4]", f"seeds: {list(range(782))}")
     )  # x 8 tasks, 4 methods, 4 lr
     code = (
-        "import json, resource, sys, time, jobs.plan; from orchestrator.job import run_job; "
+        "import json, resource, sys, time, jobs.plan; from jobs.command import run_job; "
         f"code = run_job('plan', '', jobs.plan.main, [{str(recipe)!r}], jobs.plan.add_options); "
         "size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "  # in KiB
         "print(json.dumps([code, time.process_time(), size]))"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import jobs.report
+from jobs.command import run_job
 from orchestrator.files import write_json, write_lines
-from orchestrator.job import run_job
-from orchestrator.variance import summarise
+from orchestrator.summary.summarise import summarise
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 RECIPE = "name: small\ntasks: [tiny_recall]\nmethods: [d2lora, lora]\nseeds: [0, 1]\nstorage: {place}\n"
 CHAMPION = {"task": "tiny_recall", "method": "d2lora", "lr": 0.01, "seed": 1, "accuracy_merged": 0.875, "path": "there"}
 
@@ -99,7 +99,7 @@ def test_damaged_files_are_named(
 
 def test_neither_torch_nor_ray_is_loaded(recipe: Path, folder: Path) -> None:
     code = (
-        "import json, sys, jobs.report; from orchestrator.job import run_job; "
+        "import json, sys, jobs.report; from jobs.command import run_job; "
         f"code = run_job('report', '', jobs.report.main, [{str(recipe)!r}]); "
         "print(json.dumps([code, [name for name in ('torch', 'ray', 'transformers') if name in sys.modules]]))"
     )

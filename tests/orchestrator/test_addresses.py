@@ -9,9 +9,9 @@ import pytest
 
 from orchestrator.addresses import fault_of, without_secrets
 from orchestrator.errors import InputError
-from orchestrator.recipe import read_recipe
-from orchestrator.tracking.environment import VARIABLE, passed_over
-from tests.sweeps import run
+from orchestrator.recipe.environment import VARIABLE, passed_over
+from orchestrator.recipe.read import read_recipe
+from tests.helpers.sweeps import run
 
 TAKEN = ["none", "sqlite:///mlflow.db", "sqlite:////a b/ä#c.db", "sqlite:///x.db?timeout=5", "http://h:5000/base"]
 TAKEN += ["https://h", "http://[::1]:5000", "http://ann:secret@h:5000", "postgresql+psycopg2://u:p@h/d", "mysql://h/d"]

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from orchestrator.files import make_folder, read_json, read_lines, sha256_of, write_bytes, write_json, write_lines
-from orchestrator.lease import HeldError, hold
-
-ROOT = Path(__file__).resolve().parents[2]
+from orchestrator.store.lease import HeldError, hold
+from tests.helpers.places import ROOT
 
 
 def failing_at(monkeypatch: pytest.MonkeyPatch, name: str, error: OSError) -> None:
@@ -107,7 +106,7 @@ def test_a_digest_is_sha256(tmp_path: Path) -> None:
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     code = (
-        "import sys, time; from pathlib import Path; from orchestrator.lease import hold\n"
+        "import sys, time; from pathlib import Path; from orchestrator.store.lease import hold\n"
         f"with hold(Path({str(tmp_path / 'sweep')!r})): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)

@@ -14,16 +14,16 @@ import pytest
 from rich.console import Console
 
 import jobs.sweep
-from orchestrator.job import run_job
-from orchestrator.plan_table import print_plan
-from orchestrator.recipe import read_recipe
+from jobs.command import run_job
+from orchestrator.estimate.table import print_plan
+from orchestrator.recipe.read import read_recipe
 from orchestrator.say import Outlet, complain, say, terminal, unfailing
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 JOB = """
 import sys
 from orchestrator.errors import InputError
-from orchestrator.job import run_job
+from jobs.command import run_job
 from orchestrator.say import say
 
 def main(spec, command, console):
@@ -89,7 +89,7 @@ def test_a_character_that_cannot_be_shown_is_an_escape(variables: dict[str, str]
 
 def test_a_python_that_takes_names_for_ascii_begins_again_in_utf8() -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    code = "import sys, orchestrator.utf8 as u; u.begin_again_if_ascii(); print(sys.argv, sys.getfilesystemencoding())"
+    code = "import sys, jobs.utf8 as u; u.begin_again_if_ascii(); print(sys.argv, sys.getfilesystemencoding())"
     environment = os.environ | ascii_only | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, "größe"]
     told = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True).stdout
@@ -185,8 +185,8 @@ def test_a_line_is_printed_as_it_is_and_at_once() -> None:
 
 
 def test_a_plan_of_labels_that_look_like_markup_is_printed(tmp_path: Path) -> None:
-    from orchestrator.estimate import estimate
-    from orchestrator.shapes import shape_of
+    from orchestrator.estimate.estimate import estimate
+    from orchestrator.estimate.model_shapes import shape_of
 
     recipe = tmp_path / "r.yaml"
     methods = '[{name: lora, label: "[/]"}, {name: dora, label: "[red]:x:"}]'

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.tasks.example import Example
+from orchestrator.data.example import Example
+from orchestrator.data.tasks.tiny import example as example_of
 from orchestrator.tiny import TinySettings, ensure_tiny_base
 from orchestrator.tiny.base import content_hash, is_complete
 from orchestrator.tiny.corpus import documents
@@ -134,7 +135,7 @@ def test_answers_are_what_the_facts_say(name: str) -> None:
 @tasks
 def test_fingerprints_differ_and_choices_begin_with_a_space(name: str) -> None:
     assert len({task.fingerprint for task in TINY_TASKS.values()}) == len(TINY_TASKS)
-    example = TINY_TASKS[name].example(TINY_TASKS[name].rows("test")[0])
+    example = example_of(TINY_TASKS[name].rows("test")[0])
     assert example.prompt == example.prompt.rstrip()
     assert all(choice.startswith(" ") for choice in example.choices)
 
@@ -142,7 +143,7 @@ def test_fingerprints_differ_and_choices_begin_with_a_space(name: str) -> None:
 @tasks
 def test_a_choice_is_one_known_token_after_the_tokens_of_its_prompt(name: str, tokenizer: Any) -> None:
     for row in TINY_TASKS[name].rows("test"):
-        example = TINY_TASKS[name].example(row)
+        example = example_of(row)
         prompt = tokenizer(example.prompt)["input_ids"]
         for choice in example.choices:
             whole = tokenizer(example.prompt + choice)["input_ids"]
@@ -276,7 +277,7 @@ def test_the_base_is_at_chance_and_a_lora_lifts_people_it_was_not_tuned_on(name:
 
     tokenizer = AutoTokenizer.from_pretrained(real_base)
     model = AutoModelForCausalLM.from_pretrained(real_base, dtype=torch.float32)
-    train, test = ([TINY_TASKS[name].example(row) for row in TINY_TASKS[name].rows(s)] for s in ("train", "test"))
+    train, test = ([example_of(row) for row in TINY_TASKS[name].rows(s)] for s in ("train", "test"))
     chance = 1 / len(test[0].choices)
     band = three_standard_errors(chance, len(test))
     assert abs(_accuracy(model, tokenizer, test) - chance) <= band

@@ -1,0 +1,155 @@
+"""An adapter's directory: PEFT's own where PEFT has the method, so that other tools read it; else ours.
+
+Ours is ``adapter.safetensors``, the lane's tensors by their own names, and ``adapter.json``, its method and settings.
+It holds everything. PEFT's holds the effective weight. A D2-LoRA that is a DoRA or a LoRA of rank 2r gets both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from d2lora.formats import peft_files
+from d2lora.formats.export import exact_form
+from d2lora.formats.tensor_files import read_json, read_tensors, write_tensors
+from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.lanes import Lane
+from d2lora.method import PeftForm
+from d2lora.state import adapter_layers, adapter_state, describe_adapter, load_adapter_state
+
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
+IS_DORA = {"lora": False, "dora": True}
+"""The methods that PEFT has itself: nothing is lost in its directory."""
+FREE = ("dropout", "start", "norm_grad", "minus")
+"""Settings in which a saved adapter may differ from its lane: they decide how it trains, not what it computes."""
+
+
+def save(model: nn.Module, folder: str | Path, lane: int = 0, *, base: str | None = None) -> None:
+    """Write the lane's adapter into ``folder``, which is made if it is missing.
+
+    LoRA and DoRA are PEFT's own directory (``adapter_config.json``, ``adapter_model.safetensors``). D2-LoRA is ours,
+    with PEFT's beside it where it is exactly one of those: without projection a LoRA, with readd=0 and norm_axis=out a
+    DoRA, both of rank 2r. ``base`` is the name or path of the base in PEFT's config; by default as the model knows it.
+    ValueError: no adapters, a lane that is not there, tensors that are not finite.
+
+    >>> import d2lora
+    >>> d2lora.save(model, "adapters/mine", lane=3)  # doctest: +SKIP
+    >>> peft.PeftModel.from_pretrained(base, "adapters/mine")  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    spec = next(iter(adapter_layers(model, lane).values())).lanes[lane]
+    export = exact_form(model, lane)
+    if export is None:
+        _remove(folder, peft_files.CONFIG, peft_files.TENSORS)
+    else:
+        export.save(folder, base)
+    if export is not None and spec.method in IS_DORA:
+        _remove(folder, DESCRIPTION, TENSORS)
+        return
+    description = describe_adapter(model, lane) | {"peft_sha256": _digest(folder)}
+    write_tensors(folder / TENSORS, adapter_state(model, lane))
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n")
+
+
+def load(model: nn.Module, folder: str | Path, lane: int = 0) -> None:
+    """Read an adapter that `save` or PEFT wrote into the lane of a model that is adapted.
+
+    The lane's method must be the folder's. A scale that differs (alpha, rsLoRA) goes into ``up``, and a layer of a
+    smaller rank is filled with zeros, so that the lane computes what the folder means. ValueError, with nothing
+    changed, for another method, other layers or a larger rank, and for what PEFT's LoRA can have beside a LoRA.
+
+    >>> import d2lora
+    >>> lora = d2lora.get_method("lora").Config(rank=8, alpha=16.0)
+    >>> d2lora.load(d2lora.attach(model, "lora", lora, ["q_proj", "v_proj"]), "from-peft")  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    layers = adapter_layers(model, lane)
+    spec = next(iter(layers.values())).lanes[lane]
+    if (folder / DESCRIPTION).is_file():
+        description, state = read_own(folder)
+        _check_same(folder, description, spec)
+        load_adapter_state(model, state, lane)
+    elif (folder / peft_files.CONFIG).is_file():
+        load_adapter_state(model, _from_peft(folder, layers, spec), lane)
+    else:
+        raise ValueError(f"{folder} holds no adapter: neither {DESCRIPTION} nor {peft_files.CONFIG} is there.")
+
+
+def read_own(
+    folder: Path, needs: Sequence[str] = ("method", "config", "layers")
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return description and tensors of a directory of ours; ``needs`` are the keys that the description must have.
+
+    ValueError if one of the files cannot be read, is none of ours, or does not go with the other.
+    """
+    description = read_json(folder / DESCRIPTION)
+    missing = [key for key in needs if key not in description]
+    if missing:
+        raise ValueError(f"{folder / DESCRIPTION} is no adapter's description: {', '.join(missing)} is missing.")
+    if description.get("peft_sha256") not in (None, _digest(folder)):
+        raise ValueError(
+            f"{folder / peft_files.TENSORS} is not the one that was saved with {DESCRIPTION}: it was trained on, or "
+            f"replaced. Take {DESCRIPTION} and {TENSORS} away to read PEFT's, or save the adapter again."
+        )
+    return description, read_tensors(folder / TENSORS)
+
+
+def _remove(folder: Path, *names: str) -> None:
+    """Remove what another adapter may have left there, which would be read in place of this one."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _digest(folder: Path) -> str | None:
+    file = folder / peft_files.TENSORS
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def _check_same(folder: Path, description: Mapping[str, Any], spec: Lane) -> None:
+    """Refuse an adapter of another method or of settings that compute otherwise."""
+    if description["method"] != spec.method:
+        raise ValueError(_other_method(folder, str(description["method"]), spec))
+    ours = {name: getattr(spec.config, name) for name in spec.config.__dataclass_fields__}
+    differ = [
+        f"{name} is {description['config'].get(name)!r} there and {value!r} in the lane"
+        for name, value in ours.items()
+        if name not in FREE and description["config"].get(name, value) != value
+    ]
+    if differ:
+        raise ValueError(f"{folder} has other settings: {'; '.join(differ)}. Attach a lane with those of the folder.")
+
+
+def _other_method(folder: Path, method: str, spec: Lane) -> str:
+    return f"{folder} holds an adapter of method {method!r}, the lane is {spec}: attach a lane of method {method!r}."
+
+
+def _from_peft(folder: Path, layers: Mapping[str, AdaptedLinear], spec: Lane) -> dict[str, Tensor]:
+    """Return the lane's state that computes what PEFT's directory means."""
+    forms, config = peft_files.read_peft(folder)
+    is_dora = bool(config.get("use_dora"))
+    if IS_DORA.get(spec.method) != is_dora:
+        raise ValueError(_other_method(folder, "dora" if is_dora else "lora", spec))
+    missing, extra = sorted(layers.keys() - forms.keys()), sorted(forms.keys() - layers.keys())
+    if missing or extra:
+        raise ValueError(
+            f"{folder} is for other layers: {len(missing)} of the lane's are not there {missing[:3]}, and {len(extra)} "
+            f"are not the lane's {extra[:3]}. Attach a lane to the layers of the folder."
+        )
+    largest = max(form.down_RI.shape[0] for form in forms.values())
+    if largest > spec.config.rank:
+        raise ValueError(f"{folder} has rank {largest}, the lane {spec.config.rank}: attach a lane of rank {largest}.")
+    return {f"{name}.{part}": tensor for name, form in forms.items() for part, tensor in _params(form, spec).items()}
+
+
+def _params(form: PeftForm, spec: Lane) -> dict[str, Tensor]:
+    """Return a LoRA's or DoRA's parameters of the lane's rank and scale."""
+    factor, missing = form.scale / spec.config.scale, spec.config.rank - form.down_RI.shape[0]
+    up_OR = form.up_OR if abs(factor - 1) < 1e-12 else form.up_OR.double() * factor
+    params = {"up": pad(up_OR, (0, missing)), "down": pad(form.down_RI, (0, 0, 0, missing))}
+    return params if form.magnitude_O is None else params | {"magnitude": form.magnitude_O}

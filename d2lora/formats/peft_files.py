@@ -1,0 +1,169 @@
+"""PEFT's directory of a LoRA or DoRA: its two files, their names, and the scale that PEFT makes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from d2lora.formats.tensor_files import read_json, read_tensors, write_tensors
+from d2lora.method import PeftForm
+
+TENSORS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PREFIX = "base_model.model."
+UP, DOWN, MAGNITUDE = ".lora_B.weight", ".lora_A.weight", ".lora_magnitude_vector"
+HARMLESS = {
+    "peft_type",
+    "task_type",
+    "auto_mapping",
+    "peft_version",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "runtime_config",
+    "r",
+    "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "rank_pattern",
+    "lora_alpha",
+    "alpha_pattern",
+    "use_rslora",
+    "lora_dropout",
+    "use_dora",
+    "init_lora_weights",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "megatron_core",
+    "qalora_group_size",
+    "ensure_weight_tying",
+}
+"""The fields of PEFT's LoraConfig that we understand, or that change nothing once an adapter is trained."""
+CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Values of ``init_lora_weights`` for which PEFT trains beside a base that it has changed first."""
+
+
+@dataclass(frozen=True)
+class LoraExport:
+    """``state`` and ``config`` as PEFT reads them; ``error`` = |update - exported| / |update| over all layers."""
+
+    state: dict[str, Tensor]
+    config: dict[str, Any]
+    error: float
+
+    def save(self, folder: str | Path, base: str | None = None) -> None:
+        """Write PEFT's directory; ``base`` is the name or path of the model that the adapter belongs to.
+
+        >>> export.save("adapter", base="HuggingFaceTB/SmolLM2-135M")  # doctest: +SKIP
+        >>> peft.PeftModel.from_pretrained(model, "adapter")  # doctest: +SKIP
+        """
+        folder = Path(folder)
+        config = self.config | ({} if base is None else {"base_model_name_or_path": base})
+        write_tensors(folder / TENSORS, self.state)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def exported(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float = 0.0, error: float = 0.0) -> LoraExport:
+    """Return layers' forms, by name, as PEFT's state and config; all of them are LoRAs, or all are DoRAs."""
+    if "" in forms:
+        raise ValueError("PEFT names the layers of a model, and this model is one layer: put it into a larger one.")
+    state: dict[str, Tensor] = {}
+    for name, form in forms.items():
+        parts = {DOWN: form.down_RI, UP: form.up_OR, MAGNITUDE: form.magnitude_O}
+        state |= {PREFIX + name + part: tensor.detach().clone() for part, tensor in parts.items() if tensor is not None}
+    return LoraExport(state, _config(model, forms, dropout), error)
+
+
+def _config(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float) -> dict[str, Any]:
+    """Return PEFT's config of these forms; layers of another rank or alpha than the largest stand in its patterns."""
+    ranks = {name: form.down_RI.shape[0] for name, form in forms.items()}
+    alphas = {name: _plain(form.scale * ranks[name]) for name, form in forms.items()}
+    rank, alpha = max(ranks.values()), max(alphas.values())
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM" if hasattr(model, "prepare_inputs_for_generation") else None,
+        "base_model_name_or_path": getattr(getattr(model, "config", None), "_name_or_path", None) or None,
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {_pattern(name): one for name, one in ranks.items() if one != rank},
+        "alpha_pattern": {_pattern(name): one for name, one in alphas.items() if one != alpha},
+        "target_modules": _targets(model, ranks),
+        "lora_dropout": dropout,
+        "use_dora": any(form.magnitude_O is not None for form in forms.values()),
+        "bias": "none",
+        "inference_mode": True,
+    }
+
+
+def read_peft(folder: Path) -> tuple[dict[str, PeftForm], dict[str, Any]]:
+    """Return the forms in PEFT's directory by layer, and its config; ValueError for what is no plain LoRA or DoRA."""
+    config = read_json(folder / CONFIG)
+    _check_config(folder, config)
+    state = read_tensors(folder / TENSORS)
+    forms: dict[str, PeftForm] = {}
+    for key in sorted(key for key in state if key.endswith(DOWN) and key.startswith(PREFIX)):
+        name = key[len(PREFIX) : -len(DOWN)]
+        down_RI, up_OR = state.pop(key), state.pop(PREFIX + name + UP, None)
+        if up_OR is None or up_OR.shape[1] != down_RI.shape[0]:
+            raise ValueError(f"{folder / TENSORS}: {PREFIX + name + UP} is missing, or of another rank than {key}.")
+        magnitude_O = state.pop(PREFIX + name + MAGNITUDE, None)
+        if (magnitude_O is not None) != bool(config.get("use_dora")):
+            raise ValueError(f"{folder}: use_dora={config.get('use_dora')!r}, but {name} has other tensors.")
+        forms[name] = PeftForm(up_OR, down_RI, _scale(config, name, down_RI.shape[0]), magnitude_O)
+    if state or not forms:
+        raise ValueError(f"{folder / TENSORS} holds {sorted(state)[:3] or 'no tensors'}, which are of no linear layer.")
+    return forms, config
+
+
+def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a config that means more than ``W + scale up down``, or that as a DoRA."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise ValueError(f"{folder / CONFIG} has peft_type={kind!r}: only LORA (and DoRA, its use_dora) can be read.")
+    more = [
+        name for name, value in config.items() if name not in HARMLESS and value not in (None, False, "none", {}, [])
+    ]
+    if more:
+        told = ", ".join(f"{name}={config[name]!r}" for name in sorted(more))
+        raise ValueError(f"{folder / CONFIG} asks for more than a LoRA of linear layers: {told}. This cannot be read.")
+    start = str(config.get("init_lora_weights"))
+    if start.lower().startswith(CHANGED_BASE):
+        raise ValueError(
+            f"{folder / CONFIG} has init_lora_weights={start!r}: it belongs to a base that PEFT has changed. Save it "
+            "with PEFT's path_initial_model_for_weight_conversion, which makes it a LoRA of the base itself."
+        )
+
+
+def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
+    """Return what PEFT multiplies the layer's product by."""
+    patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
+    alpha = next((one for key, one in patterns.items() if re.match(rf"(.*\.)?({key})$", name)), config["lora_alpha"])
+    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _targets(model: nn.Module, names: Iterable[str]) -> list[str] | str:
+    """Return the layers as PEFT takes them: a list, which it matches by ends of names, or a pattern if that is more."""
+    names = sorted(names)
+    ends = tuple(f".{name}" for name in names)
+    if any(name.endswith(ends) and name not in names for name, _ in model.named_modules()):
+        return "|".join(re.escape(name) for name in names)
+    return names
+
+
+def _pattern(name: str) -> str:
+    """Return the key that means this layer alone in PEFT's rank_pattern and alpha_pattern."""
+    return "^" + re.escape(name)
+
+
+def _plain(number: float) -> float:
+    """Return a whole number as an int, as people write alpha; what division has left of one is rounded away."""
+    return round(number) if abs(number - round(number)) < 1e-9 * abs(number) else number

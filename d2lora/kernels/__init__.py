@@ -1,0 +1,1 @@
+"""Products, and the one autograd function of an adapted layer."""

@@ -1,0 +1,1 @@
+"""N lanes of adapters over one frozen weight."""

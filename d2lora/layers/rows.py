@@ -1,0 +1,146 @@
+"""Which rows of a batch belong to which lane: what the adapted layers of a model share about the pass that is running.
+
+Rows are given to lanes by count. A layer that gets other rows than the pass has, as an expert gets those that were
+routed to it, is refused: whose rows they are is not known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from d2lora.kernels.dropout import Extent, keys_tensor, row_key
+
+if TYPE_CHECKING:
+    from d2lora.layers.held_factors import HeldFactors
+
+
+@dataclass
+class Pass:
+    """What `d2lora.lane_rows` and `d2lora.held_factors` say; the one of a model is shared by all adapted layers.
+
+    counts   rows of each lane, in lane order; None: equal groups of the batch that enters the model
+    lengths  how many places each row of a lane has, where the batch may come flat or as one row of all; None: as the
+             batch shows
+    places   the place of each row in its lane's global batch; None: 0, 1, ... in each lane
+    draw     the optimizer step, by which dropout differs
+    keys_B   dropout's keys of all rows, made once a pass where the rows are known before it
+    batch    rows, and places of each, of the batch that entered the model last (`see_batch`)
+    held     the thin factors over several passes, where they are held
+    """
+
+    counts: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] | None = None
+    places: tuple[int, ...] | None = None
+    draw: int = 0
+    keys_B: Tensor | None = None
+    batch: Extent | None = None
+    held: HeldFactors | None = None
+
+    @contextmanager
+    def having(self, **values: Any) -> Iterator[None]:
+        """Within: the named fields have these values."""
+        before = {name: getattr(self, name) for name in values}
+        vars(self).update(values)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+
+    def extents(self, lanes: int, leading: Sequence[int]) -> list[Extent]:
+        """Return the rows of each lane and the places of each row, for a layer's input of shape (*leading, I).
+
+        A single lane takes any rows: those that are not the pass's are each a row of one place. ValueError with the
+        numbers for more lanes.
+        """
+        leading = tuple(leading) or (1,)
+        counts = self._counts(lanes, leading)
+        extents = self._fitting(counts, leading)
+        if extents is not None:
+            return extents
+        if lanes == 1:
+            return [(math.prod(leading), 1)]
+        lengths = "" if self.lengths is None else f" of {list(self.lengths)} places"
+        raise ValueError(
+            f"The pass has {sum(counts)} rows ({list(counts)}{lengths} for {lanes} lanes), but a layer's input has "
+            f"{leading[0]} rows ({' x '.join(map(str, leading))}): it is not known whose rows they are. A layer that "
+            "gets the batch flat needs d2lora.lane_rows(model, counts, lengths=...). A layer that gets some of the "
+            "rows, as experts do, can be adapted by one lane alone."
+        )
+
+    def keys(self, seeds: Sequence[int], extents: Sequence[Extent], device: torch.device) -> Tensor:
+        """Return dropout's key of every row, lane after lane, of shape (B,)."""
+        rows = sum(count for count, _ in extents)
+        if self.keys_B is not None and len(self.keys_B) == rows:
+            return self.keys_B.to(device)
+        places = self.places if self.places is not None and len(self.places) == rows else None
+        return keys_tensor(row_keys(seeds, [count for count, _ in extents], self.draw, places), device)
+
+    def _counts(self, lanes: int, leading: Sequence[int]) -> tuple[int, ...]:
+        """Return how many rows of the pass each lane has."""
+        if self.counts is not None:
+            if len(self.counts) != lanes:
+                raise ValueError(f"lane_rows gave {list(self.counts)} for a model of {lanes} lanes: give each a count.")
+            return self.counts
+        if lanes == 1:
+            return (leading[0],)
+        if self.batch is None:
+            raise ValueError(
+                f"It is not known how many rows the batch has, which are to be shared by {lanes} lanes: call the model "
+                "that was given to d2lora.attach, or use d2lora.lane_rows(model, counts)."
+            )
+        if self.batch[0] % lanes:
+            raise ValueError(
+                f"{self.batch[0]} rows cannot be shared equally by {lanes} lanes: use d2lora.lane_rows(model, counts)."
+            )
+        return (self.batch[0] // lanes,) * lanes
+
+    def _fitting(self, counts: tuple[int, ...], leading: Sequence[int]) -> list[Extent] | None:
+        """Return the extents of ``counts`` rows in an input of this shape, or None where it has other rows."""
+        rows, tokens = sum(counts), math.prod(leading)
+        if self.lengths is not None:
+            total = sum(count * length for count, length in zip(counts, self.lengths, strict=True))
+            fits = tokens == total and leading[0] in (1, rows, total)
+            return list(zip(counts, self.lengths, strict=True)) if fits else None
+        if leading[0] == rows:
+            return [(count, math.prod(leading[1:])) for count in counts]
+        if self.batch is not None and self.batch[0] == rows and tuple(leading) == (math.prod(self.batch),):
+            return [(count, self.batch[1]) for count in counts]
+        return None
+
+
+def row_keys(seeds: Sequence[int], counts: Sequence[int], draw: int, places: Sequence[int] | None = None) -> list[int]:
+    """Return dropout's key of every row, lane after lane; ``places`` are 0, 1, ... in each lane by default."""
+    if places is None:
+        places = [place for count in counts for place in range(count)]
+    owners = [seed for seed, count in zip(seeds, counts, strict=True) for _ in range(count)]
+    return [row_key(seed, draw, place) for seed, place in zip(owners, places, strict=True)]
+
+
+class SeesBatch:
+    """A forward hook of the model that was given to `d2lora.attach`: it tells the pass how many rows a batch has."""
+
+    def __init__(self, current: Pass) -> None:
+        self.current = current
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Note rows and places of the first tensor that the model is called with."""
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor) and value.dim():
+                self.current.batch = (value.shape[0], value.shape[1] if value.dim() > 1 else 1)
+                return
+        self.current.batch = None
+
+
+def forget_batches(model: nn.Module) -> None:
+    """Take the hooks away that tell a pass how many rows a batch has."""
+    for module in model.modules():
+        for number in [number for number, hook in module._forward_pre_hooks.items() if isinstance(hook, SeesBatch)]:
+            del module._forward_pre_hooks[number]
+            module._forward_pre_hooks_with_kwargs.pop(number, None)

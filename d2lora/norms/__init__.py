@@ -1,0 +1,1 @@
+"""Column norms of W + up down from thin products."""

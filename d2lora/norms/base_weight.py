@@ -1,0 +1,119 @@
+"""A frozen weight, or several of one shape stacked, with norms that are computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from d2lora.norms.norm_cache import NormCache
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2lora.norms.axes import Axis
+
+
+EPS = 1e-12
+
+
+class BaseWeight:
+    """A frozen weight together with the norms of its columns, computed once an axis (see `NormCache`)."""
+
+    def __init__(self, weight_OI: Tensor, cache: NormCache | None = None) -> None:
+        self.weight_OI, self._cache = weight_OI, NormCache() if cache is None else cache
+
+    @classmethod
+    def of(cls, weight: Tensor | BaseWeight) -> BaseWeight:
+        """Return ``weight`` itself if it is one already."""
+        return weight if isinstance(weight, BaseWeight) else cls(weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Out and in features."""
+        out_features, in_features = self.weight_OI.shape
+        return out_features, in_features
+
+    def zeros_like_start(self, shape: Sequence[int]) -> Tensor:
+        """Return zeros on the CPU, where starts are drawn, in float32 or the weight's own type if that is wider."""
+        import torch
+
+        return torch.zeros(shape, dtype=torch.promote_types(self.weight_OI.dtype, torch.float32))
+
+    def norms2(self, axis: Axis) -> Tensor:
+        """Return |W|^2 a unit of ``axis``, in float32 or better: shape (O,) for "out", (I,) for "in"."""
+        return self._cache.of(self.weight_OI, axis).norms2
+
+    def norms(self, axis: Axis) -> Tensor:
+        """Return |W| a unit of ``axis``."""
+        return self._cache.of(self.weight_OI, axis).norms
+
+    def zeros(self, axis: Axis) -> Tensor | None:
+        """Return where |W| is zero, or None if it is known to be nowhere."""
+        return self._cache.of(self.weight_OI, axis).zeros
+
+    def product(self, thin: Tensor, axis: Axis) -> Tensor:
+        """Return ``W @ thin_LRI.mT`` (L, O, R) for "out", ``W.mT @ thin_LRO.mT`` (L, I, R) for "in".
+
+        In the type of ``thin``, float32 or better, without gradient; each is multiplied in the order that is the
+        faster on CPUs. A half-precision weight is widened a bounded slice at a time, so its product is as exact as one
+        in float32.
+        """
+        from d2lora.kernels.products import times_mT
+
+        weight_OI, (lanes, rank, _) = self.weight_OI, thin.shape
+        if weight_OI.element_size() < 4:
+            from d2lora.kernels.half_precision import wide_product
+
+            flat = wide_product(thin.reshape(lanes * rank, -1), weight_OI, axis == "out")
+            return flat.view(lanes, rank, -1).mT
+        flat = thin.to(weight_OI.dtype).reshape(lanes * rank, -1)
+        if axis == "out":
+            return times_mT(weight_OI, flat).view(-1, lanes, rank).transpose(0, 1).to(thin.dtype)
+        return times_mT(flat, weight_OI.mT).view(lanes, rank, -1).mT.to(thin.dtype)
+
+
+class BaseWeights:
+    """Several frozen weights of one shape, each for ``lanes`` lanes, in place of one: its norms have a row a lane."""
+
+    def __init__(self, weights: Sequence[BaseWeight], lanes: int) -> None:
+        self.weights, self.lanes = list(weights), lanes
+
+    def norms2(self, axis: Axis) -> Tensor:
+        """Return |W|^2 a unit of ``axis``, of shape (L, O) or (L, I) where L counts all weights' lanes."""
+        return self._rows([weight.norms2(axis) for weight in self.weights])
+
+    def norms(self, axis: Axis) -> Tensor:
+        """Return |W| a unit of ``axis``."""
+        return self._rows([weight.norms(axis) for weight in self.weights])
+
+    def zeros(self, axis: Axis) -> Tensor | None:
+        """Return where |W| is zero, or None if it is known to be nowhere."""
+        if all(weight.zeros(axis) is None for weight in self.weights):
+            return None
+        return self.norms2(axis) == 0
+
+    def product(self, thin: Tensor, axis: Axis) -> Tensor:
+        """Return each lane's ``thin`` times its weight, as `BaseWeight.product` does."""
+        import torch
+
+        matrices = [weight.weight_OI for weight in self.weights]
+        if matrices[0].element_size() < 4:
+            from d2lora.kernels.half_precision import wide_products
+
+            return wide_products(thin, matrices, axis == "out").mT
+        parts = zip(self.weights, torch.split(thin, self.lanes), strict=True)
+        return torch.cat([weight.product(part, axis) for weight, part in parts])
+
+    def _rows(self, each: Sequence[Tensor]) -> Tensor:
+        import torch
+
+        rows = torch.stack(list(each))
+        return rows if self.lanes == 1 else rows.repeat_interleave(self.lanes, 0)
+
+
+Base = BaseWeight | BaseWeights
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return ``tensor`` in float32 if its type is narrower; norms are never computed in half precision."""
+    return tensor.float() if tensor.element_size() < 4 else tensor

@@ -1,0 +1,38 @@
+"""Column norms of W + up @ down, from thin products: no dense O x I tensor is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from d2lora.norms.base_weight import EPS, Base, at_least_float32
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2lora.norms.axes import Axis, NormGrad
+
+
+def updated_norms(base: Base, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through") -> Tensor:
+    """Return the norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
+
+    Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
+    ``down``, unless ``norm_grad`` is "detach". Computed in float32 or better whatever the types of the weight and of
+    the thin factors.
+    """
+    from d2lora.norms.thin_norms import thin_norms
+
+    up_LOR, down_LRI = at_least_float32(up_LOR), at_least_float32(down_LRI)
+    if norm_grad == "detach":
+        up_LOR, down_LRI = up_LOR.detach(), down_LRI.detach()
+    return thin_norms(base, *((up_LOR, down_LRI) if axis == "out" else (down_LRI.mT, up_LOR.mT)), axis)
+
+
+def dense_norms(moved_OI: Tensor, axis: Axis) -> Tensor:
+    """Return the norms of a weight that is there: (O,) for "out", (I,) for "in", in float32 or better."""
+    return at_least_float32(moved_OI).square().sum(1 if axis == "out" else 0).clamp_min(EPS).sqrt()
+
+
+def restoring_scale(base: Base, updated: Tensor, axis: Axis) -> Tensor:
+    """Return the factor that gives every column its norm back: |W| / |W + dW|, and 1 where W has a zero column."""
+    scale, zeros = base.norms(axis) / updated, base.zeros(axis)
+    return scale if zeros is None else scale.masked_fill(zeros, 1.0)

@@ -1,0 +1,69 @@
+"""What every job does around its one call: read arguments, turn errors into exit codes, print."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.utf8 import begin_again_if_ascii, check_words
+from orchestrator.addresses import without_secrets
+from orchestrator.errors import InputError, RunError
+from orchestrator.recipe.read import read_recipe
+from orchestrator.say import complain, terminal, unfailing
+from orchestrator.store.lease import HeldError
+
+Main = Callable[..., int]
+AddOptions = Callable[[argparse.ArgumentParser], object]
+
+
+def run_job(
+    name: str, does: str, main: Main, argv: list[str] | None = None, add_options: AddOptions | None = None
+) -> int:
+    """Read ``RECIPE [key=value ...]``, call ``main(sweep, command, console)`` and return the exit code.
+
+    ``add_options`` may add options of the job's own to the parser; ``main`` gets them by name. Exit codes: 0 all done;
+    1 something failed; 2 bad recipe or data, before anything starts; 75 somebody else works on it.
+    """
+    if argv is None:
+        begin_again_if_ascii()
+    words = sys.argv[1:] if argv is None else argv
+    with unfailing():
+        parser = argparse.ArgumentParser(prog=f"jobs/{name}.py", description=does)
+        parser.add_argument("recipe", type=Path, help="a YAML file, for example recipes/quickstart.yaml")
+        parser.add_argument("values", nargs="*", metavar="key=value", help="overrides, for example optim.lr=1e-4")
+        if add_options is not None:
+            add_options(parser)
+        options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
+        return _exit_code(lambda: _call(name, words, main, options))
+
+
+def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:
+    check_words(words)
+    recipe, values = options.pop("recipe"), options.pop("values")
+    command = shlex.join(["python", f"jobs/{name}.py", *map(without_secrets, words)])
+    return main(read_recipe(recipe, values), command, terminal(), **options)
+
+
+def _exit_code(call: Callable[[], int]) -> int:
+    """Return what the call returns, or an error's exit code after its message."""
+    try:
+        return call()
+    except InputError as error:
+        complain(without_secrets(str(error)))
+        return 2
+    except HeldError as error:
+        complain(without_secrets(str(error)))
+        return 75
+    except RunError as error:
+        complain(without_secrets(str(error)))
+        return 1
+    except OSError as error:
+        complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return 1
+    except KeyboardInterrupt:
+        complain("Interrupted. Committed runs are kept; the same command goes on.")
+        return 1

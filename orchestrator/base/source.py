@@ -1,0 +1,113 @@
+"""Where a base comes from: a directory, the hub or the project itself; and the fingerprint of the files that load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.base.files import Stored, check_json, read_config, stored_weights
+from orchestrator.errors import InputError
+from orchestrator.files import read_json, write_json
+from orchestrator.recipe.sections import ModelSpec
+
+Progress = Callable[[int, int, float], None]
+KEPT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer*")
+"""What is fetched from the hub: config, weights, chat template and tokenizer; no code."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on disk; ``fingerprint`` is the sha256 over its config and the weights that are loaded."""
+
+    path: Path
+    fingerprint: str
+    stored: str = "F32"
+
+
+def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> Base:
+    """Return the base that the recipe means, made (tiny) or fetched (hub) if need be; InputError if it is not whole."""
+    if spec.path is not None:
+        path = Path(spec.path).expanduser().resolve()
+        if not path.is_dir():
+            raise InputError(f"model.path={spec.path} is not a directory with a model.")
+    elif spec.name == "tiny":
+        from orchestrator.tiny import ensure_tiny_base
+
+        path = ensure_tiny_base(cache_dir, progress)
+    else:
+        path = _from_hub(spec.name, spec.revision, cache_dir)
+    _refuse_what_changes_weights(path)
+    check_json(path)
+    stored = stored_weights(path)
+    return Base(path, _fingerprint(path, stored, cache_dir), stored.dtype)
+
+
+def _from_hub(name: str, revision: str | None, cache_dir: Path) -> Path:
+    """Fetch a model into the sweep's own cache, which lies on storage that every node sees."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        place = snapshot_download(name, revision=revision, cache_dir=cache_dir / "hub", allow_patterns=list(KEPT))
+    except Exception as error:
+        at = "" if revision is None else f" at model.revision={revision}"
+        raise InputError(
+            f"Cannot fetch model {name!r}{at} from the hub: {type(error).__name__}: {str(error).splitlines()[0]} "
+            "Without a network use a local directory: model.path=DIR."
+        ) from error
+    return Path(place)
+
+
+def _refuse_what_changes_weights(path: Path) -> None:
+    """Refuse a base whose weights on disk are not those of the model that loads: quantised, or beside an adapter."""
+    config = read_config(path)
+    texts = (config, *(part for part in config.values() if isinstance(part, dict)))
+    method = next((one for text in texts if (one := text.get("quantization_config")) is not None), None)
+    if method is not None:
+        kind = method.get("quant_method") if isinstance(method, dict) else method
+        raise InputError(
+            f"{path / 'config.json'} has a quantization_config ({kind}): adapters are trained over weights in float32 "
+            "or bfloat16. Take the model that was quantised; it has the same name without the method's."
+        )
+    if (path / "adapter_config.json").exists():
+        raise InputError(
+            f"{path} holds an adapter (adapter_config.json), which would be loaded on top of the weights. Merge it "
+            "into them first, or move the adapter's files out of the directory."
+        )
+    if config.get("transformers_weights"):
+        raise InputError(
+            f"{path / 'config.json'} has transformers_weights={config['transformers_weights']!r}, another file than "
+            "model.safetensors. Remove the key, and give the file that is meant the usual name."
+        )
+
+
+def _fingerprint(path: Path, stored: Stored, cache_dir: Path) -> str:
+    """Return the sha256 over config and weights; remembered by all that a change of a file changes, for they are large.
+
+    A copy that keeps size and time of change (cp -p, layers of an image) has another inode or another ctime.
+    """
+    files = [path / "config.json", *sorted(stored.files)]
+    stats = [_stat(file) for file in files]
+    memory = cache_dir / "fingerprints" / f"{hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:32]}.json"
+    known = read_json(memory)
+    if isinstance(known, dict) and known.get("files") == stats and isinstance(known.get("sha256"), str):
+        return str(known["sha256"])
+    digest = _sha256(files)
+    write_json(memory, {"files": stats, "sha256": digest})
+    return digest
+
+
+def _stat(file: Path) -> list[str | int]:
+    found = file.stat()
+    return [str(file.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Benchmark rows become tokens: sources, splits without leakage, a cache by content."""

@@ -1,0 +1,17 @@
+"""ARC-Challenge: grade-school science questions that word statistics get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.data.example import Example
+from orchestrator.data.sources import HubSource
+from orchestrator.data.tasks.columns import labelled
+
+SOURCE = HubSource(id="allenai/ai2_arc", config="ARC-Challenge", train="train", test="test")
+
+
+def example(row: Mapping[str, Any]) -> Example:
+    """Return the question; its labels are ``A``..``E`` or ``1``..``4``, row by row."""
+    return labelled(row, "question")

@@ -1,0 +1,15 @@
+"""The tiny tasks: questions about the invented world, put as its base has learnt to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.data.example import Example
+from orchestrator.tiny.exam import prompt
+
+
+def example(row: Mapping[str, Any]) -> Example:
+    """Return the prompt and choices of a row."""
+    choices = tuple(f" {choice}" for choice in row["choices"])
+    return Example(prompt(row["question"]), choices, int(row["answer"]))

@@ -1,0 +1,1 @@
+"""The parts of a sweep that the driver process does around training."""

@@ -1,0 +1,19 @@
+"""Training in rounds: the runs that the search asks for next, until it asks for none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.recipe.sections import SearchSpec
+from orchestrator.search.halving import Halving
+from orchestrator.store.run_folder import RunFolder
+
+
+def take_back_stops(folders: Iterable[RunFolder], search: SearchSpec) -> int:
+    """Let runs that another rule has stopped be trained, from their beginning; return how many. Other ends stay."""
+    halving = Halving.of(search)
+    ours = halving.rule if halving else None
+    found = [folder for folder in folders if folder.stopped_by() not in (None, ours)]
+    for folder in found:
+        folder.reopen()
+    return len(found)

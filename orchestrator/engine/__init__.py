@@ -1,1 +1,0 @@
-"""What steps the adapters: one process (plain) or DeepSpeed ZeRO over many."""

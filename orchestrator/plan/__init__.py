@@ -1,0 +1,1 @@
+"""A recipe becomes runs with keys, and runs become packs; pure."""

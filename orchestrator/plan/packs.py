@@ -1,0 +1,97 @@
+"""Pure: which runs train together as a pack."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+from orchestrator.plan.runs import PlannedRun
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Runs that train together as lanes over one base; ``base_tasks`` are those it scores the base on."""
+
+    name: str
+    runs: tuple[PlannedRun, ...]
+    base_tasks: tuple[str, ...]
+
+
+def pack_runs(
+    runs: Sequence[PlannedRun],
+    *,
+    widths: Mapping[str, int],
+    concurrent: int,
+    base_tasks: Sequence[str],
+    work: Mapping[str, float] | None = None,
+    attempt: int = 1,
+    field_of: Callable[[PlannedRun], Hashable] | None = None,
+) -> list[Pack]:
+    """Return packs of at most ``widths[task]`` runs that share their targets, the longest first.
+
+    A task with enough runs fills packs of its own, for its rows have like lengths; small tasks of equal width are put
+    together. There are as many packs as keep ``concurrent`` trainers busy, and sizes differ by one at most where tasks
+    do not. ``work[task]`` is what one run of it costs, in any unit; the first pack with a task scores the base on it.
+    Runs with the same ``field_of`` stay in one pack even where a trainer is idle then; a field that is wider than a
+    pack is cut into as few as it needs, which hold nothing else.
+    """
+    groups: dict[tuple[str, int, str], list[PlannedRun]] = {}
+    there = Counter((run.spec.method.targets, run.spec.task.name) for run in runs)
+    for run in runs:
+        targets, task = run.spec.method.targets, run.spec.task.name
+        own = task if there[targets, task] >= widths[task] else ""
+        groups.setdefault((targets, widths[task], own), []).append(run)
+    units = [_units(group, width, field_of) for (_, width, _), group in groups.items()]
+    # A pack holds as many as of the largest: one where a field is in parts, as the largest part is over half a pack.
+    sizes = [(len(group), width // max(map(len, group))) for (_, width, _), group in zip(groups, units, strict=True)]
+    cut = chain.from_iterable(map(_shares, units, _counts(sizes, concurrent)))
+    shares = [list(chain.from_iterable(share)) for share in cut]
+    each = dict.fromkeys(widths, 1.0) if work is None else work
+    shares.sort(key=lambda share: -sum(each[run.spec.task.name] for run in share))
+    return _named(shares, base_tasks, attempt)
+
+
+def _units(
+    runs: Sequence[PlannedRun], width: int, field_of: Callable[[PlannedRun], Hashable] | None
+) -> list[list[PlannedRun]]:
+    """Return what of a group is never cut: single runs, or fields, those wider than a pack in like parts."""
+    if field_of is None:
+        return [[run] for run in runs]
+    fields: dict[Hashable, list[PlannedRun]] = {}
+    for run in runs:
+        fields.setdefault(field_of(run), []).append(run)
+    return [part for field in fields.values() for part in _shares(field, math.ceil(len(field) / width))]
+
+
+def _counts(groups: Sequence[tuple[int, int]], concurrent: int) -> list[int]:
+    """Return into how many packs each group of (units, how many fit in one) is cut.
+
+    As few as that allows, then more, where packs hold most units, until all trainers are busy to the end.
+    """
+    counts = [math.ceil(units / most) for units, most in groups]
+    while sum(counts) % concurrent and sum(counts) < sum(units for units, _ in groups):
+        largest = max(range(len(groups)), key=lambda index: groups[index][0] / counts[index])
+        counts[largest] += 1
+    return counts
+
+
+def _shares(items: Sequence[T], count: int) -> list[list[T]]:
+    ends = [len(items) * (index + 1) // count for index in range(count)]
+    return [list(items[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
+    unscored = list(base_tasks)
+    packs: list[Pack] = []
+    for share in shares:
+        tasks = {run.spec.task.name for run in share} if unscored else set()
+        mine = tuple(task for task in unscored if task in tasks)
+        unscored = [task for task in unscored if task not in mine]
+        packs.append(Pack(f"a{attempt}-p{len(packs):04d}", tuple(share), mine))
+    return packs

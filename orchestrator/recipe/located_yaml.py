@@ -1,0 +1,157 @@
+"""YAML in which every value knows its line: no duplicate keys, ``1e-4`` is a number, ``off`` and ``no`` are words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.errors import InputError
+from orchestrator.recipe.interpolation import Key, hidden, shown
+
+MAX_BYTES = 100_000  # parsed in 2 seconds; a recipe has a few thousand
+MAX_DIGITS = 100
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands: a file with a line, or an argument."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass
+class Places:
+    """The place of every value of a recipe by its path of keys."""
+
+    file: str
+    known: dict[Key, Place] = field(default_factory=dict)
+
+    def set(self, key: Key, place: Place) -> None:
+        """Remember where ``key`` stands; what stood below it before is gone."""
+        for other in [other for other in self.known if other[: len(key)] == key]:
+            del self.known[other]
+        self.known[key] = place
+
+    def at(self, key: Key) -> Place:
+        """Return the place of ``key``, or of the nearest thing around it."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.known:
+                return self.known[key[:length]]
+        return Place(self.file)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the booleans and numbers of YAML 1.2, no tags, and no aliases (which can grow without bound)."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="an alias; recipes have none (quote a pattern: '*.q_proj')", problem_mark=event.start_mark
+            )
+        if event.tag is not None:
+            raise yaml.MarkedYAMLError(
+                problem=f"tags like {event.tag} are not used in recipes", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        return int(self.construct_scalar(node))  # 010 is ten, not eight
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)"
+for _tag, _pattern, _first in (
+    ("bool", r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    ("float", rf"^({_NUMBER}([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
+    """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is none."""
+    places = Places(str(path))
+    content = path.read_bytes()
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: {len(content)} bytes are no recipe (limit {MAX_BYTES}).")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text ({error.reason} at byte {error.start}).") from None
+    data = _parse(text, str(path), places)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}:1: a recipe is a mapping of keys, not {type(data).__name__}.")
+    return data, places
+
+
+def parse_word(text: str, word: str) -> Any:
+    """Return the value of a command-line word ``key=text``, read as YAML; a name pattern needs no quotes there."""
+    if text.startswith("*"):
+        return text
+    return _parse(text, f"argument {word!r}", Places(word))
+
+
+def _parse(text: str, source: str, places: Places) -> Any:
+    try:
+        loader = _Loader(hidden(text))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _walk(node, (), places, source)
+        return loader.construct_document(node)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(f"{source}:{line}: not text: character {error.character:#x}.") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{source}:{line}: not valid YAML: {error.problem or error.context}.") from None
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"{source}: not valid YAML: nested too deep.") from None
+    except (ValueError, OverflowError) as error:  # an escape like "\UFFFFFFFF"
+        raise InputError(f"{source}: not valid YAML: {error}.") from None
+
+
+def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
+    """Remember the line of every value below ``node``; refuse duplicate keys and keys that are not words."""
+    places.known.setdefault(key, Place(f"{source}:{node.start_mark.line + 1}"))
+    if isinstance(node, yaml.ScalarNode):
+        node.value = shown(node.value)
+        _check_scalar(node, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            _walk(child, (*key, index), places, source)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for name, child in node.value:
+            line = name.start_mark.line + 1
+            if not isinstance(name, yaml.ScalarNode) or name.tag != "tag:yaml.org,2002:str":
+                raise InputError(f"{source}:{line}: a key is a word, not {getattr(name, 'value', name)!r}.")
+            name.value = shown(name.value)
+            if name.value in seen:
+                raise InputError(f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already.")
+            seen[name.value] = line
+            places.known[(*key, name.value)] = Place(f"{source}:{line}")
+            _walk(child, (*key, name.value), places, source)
+
+
+def _check_scalar(node: yaml.ScalarNode, source: str) -> None:
+    """Refuse what hides in logs or breaks paths: NUL, line ends, half surrogates, signs that turn writing around."""
+    line = node.start_mark.line + 1
+    if not node.value.isprintable():
+        raise InputError(f"{source}:{line}: {node.value!r} is not one line of printable text.")
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+        raise InputError(f"{source}:{line}: a number of {len(node.value)} digits (limit {MAX_DIGITS}).")

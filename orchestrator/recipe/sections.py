@@ -1,0 +1,256 @@
+"""The sections of a recipe, one frozen and checked class each."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from orchestrator.addresses import fault_of
+from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.targets import joined, targets_of
+from orchestrator.wording import listed
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+HALVES = ("float16", "fp16", "half", "f16")
+KEYS_OF_SEARCH = {
+    "racing": ("alpha", "first", "resolve"),
+    "tpe": ("trials", "batch", "seed"),
+    "asha": ("rung", "factor"),
+}
+
+
+class ModelSpec(Frozen):
+    """The frozen base: ``name`` is "tiny" or a hub id; ``path`` a local directory that is used instead.
+
+    ``revision`` is a branch, tag or commit of the hub id.
+    """
+
+    name: str = "tiny"
+    revision: str | None = None
+    path: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    targets: str = "attention"
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_half(cls, dtype: Any) -> Any:
+        """Refuse float16 with the types that take its place: bases stored in it are common."""
+        if isinstance(dtype, str) and dtype.removeprefix("torch.") in HALVES:
+            raise ValueError(
+                f"{dtype} ends at 65,504, beyond which training breaks; a base that is stored in it is trained in "
+                "bfloat16 (dtype: bfloat16, as large), or in float32 (dtype: float32, twice as large, exact)."
+            )
+        return dtype
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _joined(cls, targets: Any) -> Any:
+        """Take a list of patterns as well as a set's name."""
+        return joined(targets)
+
+    @model_validator(mode="after")
+    def _revision_is_of_the_hub(self) -> Self:
+        if self.revision is not None and (self.path is not None or self.name == "tiny"):
+            what = f"path={self.path}" if self.path is not None else "the tiny base"
+            raise ValueError(f"revision={self.revision} is of a hub id, and this is {what}: leave revision out.")
+        return self
+
+    @property
+    def source(self) -> str:
+        """What is opened: the path if there is one, else the name."""
+        return self.path or self.name
+
+
+class TaskSpec(Frozen):
+    """A benchmark by name, or your own multiple-choice JSONL by ``path`` and the names of its columns.
+
+    ``choices`` is one column of lists, or the columns of single choices; answers that are numbers count from
+    ``answer_base`` (0 by default; if it is given, digits written as text are numbers too).
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    path: str | None = None
+    test: str | None = None
+    train: str | None = None
+    question: str = "question"
+    choices: str | list[str] = "choices"
+    answer: str = "answer"
+    answer_base: Literal[0, 1] | None = None
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _columns(cls, choices: Any) -> Any:
+        """Refuse anything but a column or a list of columns, in one sentence for both."""
+        texts = isinstance(choices, list) and all(isinstance(one, str) for one in choices)
+        several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
+        if not several and not isinstance(choices, str):
+            raise ValueError(f"{choices!r} is neither a column nor a list of different columns: [option_a, option_b].")
+        return choices
+
+
+class MethodSpec(Frozen):
+    """A method with every setting resolved; ``label`` names it within its sweep.
+
+    ``control`` says what a method that ``controls: matched`` has added holds equal and what it takes away.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    label: str
+    targets: str
+    control: str | None = None
+
+    def decides(self) -> str:
+        """Return all that decides what is trained, in one spelling; the label does not."""
+        return json.dumps([self.name, self.settings, targets_of(self.targets)], sort_keys=True)
+
+
+class DataSpec(Frozen):
+    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them.
+
+    ``chat_template`` asks in a user turn of the base's own template; ``append_eos`` trains the answer's end as well,
+    which is never scored (docs/prompts.md).
+    """
+
+    train_samples: Positive | None = 5000
+    validation_samples: Positive | None = None
+    eval_samples: Positive | None = None
+    max_length: Annotated[int, Field(ge=8)] = 512
+    mirror: str | None = None
+    bad_rows: Literal["error", "skip"] = "error"
+    split_seed: int = 0
+    chat_template: bool = False
+    append_eos: bool = False
+
+
+class OptimSpec(Frozen):
+    """AdamW, warm-up, decay, clipping (per lane) and accumulation; ``lr`` may be a list in a recipe, not in a run."""
+
+    lr: Rate | Annotated[list[Rate], Field(min_length=1)] = 2.0e-4
+    epochs: Annotated[float, Field(gt=0)] = 2.0
+    micro_batch: Positive = 8
+    global_batch: Positive = 32
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = [0.9, 0.999]  # noqa: RUF012 - pydantic copies it
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of the grid."""
+        return list(self.lr) if isinstance(self.lr, list) else [self.lr]
+
+    def micro_steps(self, workers: int) -> int:
+        """Return how many micro batches of each of ``workers`` make a global batch."""
+        return self.global_batch // (self.micro_batch * workers)
+
+    @field_validator("lr")
+    @classmethod
+    def _each_rate_once(cls, lr: float | list[float]) -> float | list[float]:
+        if isinstance(lr, list) and len(set(lr)) < len(lr):
+            raise ValueError(f"lr={lr} repeats a rate: each rate is one run.")
+        return lr
+
+
+class EngineSpec(Frozen):
+    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory.
+
+    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md). ``deterministic`` lets
+    a GPU use only kernels that give the same bits each time, which are slower.
+    """
+
+    kind: Literal["auto", "zero", "plain"] = "auto"
+    stage: Annotated[int, Field(ge=0, le=3)] = 2
+    gradient_checkpointing: bool = False
+    pass_tokens: Positive | Literal["auto"] = "auto"  # noqa: S105 - no password: tokens of text
+    diagnostics: bool = True
+    deterministic: bool = False
+
+    def resolved(self, workers: int) -> EngineSpec:
+        """Return this with its kind decided: ``auto`` is plain for one worker, unless a stage of ZeRO is named."""
+        if self.kind != "auto":
+            return self
+        named = self.stage != type(self).model_fields["stage"].default
+        return self.model_copy(update={"kind": "zero" if workers > 1 or named else "plain"})
+
+
+class ClusterSpec(Frozen):
+    """Where it trains: ``workers`` processes a trial, ``pack`` runs a trial at most, ``retries`` after a failure."""
+
+    kind: Literal["ray", "local"] = "ray"
+    workers: Positive = 1
+    gpus_per_worker: Annotated[int, Field(ge=0)] = 0
+    cpus_per_worker: Positive = 1
+    max_concurrent: Positive | Literal["auto"] = "auto"
+    pack: Positive | Literal["auto"] = "auto"
+    retries: Annotated[int, Field(ge=0)] = 1
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _one_gpu_at_most(cls, gpus: int) -> int:
+        if gpus > 1:
+            raise ValueError(
+                f"{gpus} is too many: a worker is one process on one GPU, so 0 or 1. To train a run on {gpus} GPUs: "
+                f"gpus_per_worker: 1 and workers: {gpus}."
+            )
+        return gpus
+
+
+class TrackingSpec(Frozen):
+    """Which MLflow: a database, a server, or "none"."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str | None = None
+
+    @field_validator("uri")
+    @classmethod
+    def _of_a_form_that_is_known(cls, uri: str) -> str:
+        if fault := fault_of(uri):
+            raise ValueError(fault)
+        return uri
+
+
+class SearchSpec(Frozen):
+    """Which runs are trained: all (grid), seed after seed those of settings that may be the best (racing, ADR 9), all
+    seeds of the settings that TPE proposes (tpe, ADR 10), or all until they are beaten at a rung (asha, ADR 11).
+
+    Racing: ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the
+    seeds before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none
+    are). TPE: ``trials`` settings of each task are tried, ``batch`` at a time, and ``seed`` draws what is proposed.
+    With asha all runs begin, and only one in ``factor`` goes on at each rung (ADR 11); ``rung`` is the first, a number
+    of steps or a share of the run.
+    """
+
+    kind: Literal["grid", "racing", "tpe", "asha"] = "grid"
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    first: Annotated[int, Field(ge=2)] = 3
+    resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
+    trials: Positive | None = None
+    batch: Positive = 4
+    seed: Annotated[int, Field(ge=0)] = 0
+    rung: Annotated[int | float, Field(gt=0)] = 0.25
+    factor: Annotated[int, Field(ge=2)] = 2
+
+    @field_validator("rung")
+    @classmethod
+    def _steps_or_a_share(cls, rung: int | float) -> int | float:
+        if isinstance(rung, float) and rung >= 1:
+            raise ValueError(f"{rung} is no share of a run: give one below 1, or a whole number of steps.")
+        return rung
+
+    @model_validator(mode="after")
+    def _each_key_has_its_kind(self) -> Self:
+        fields = type(self).model_fields
+        for kind, name in ((kind, name) for kind, names in KEYS_OF_SEARCH.items() for name in names):
+            if self.kind != kind and getattr(self, name) != fields[name].default:
+                here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
+                own = KEYS_OF_SEARCH.get(self.kind)
+                takes = f" It takes {listed(own)}." if own else ""
+                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.{takes}")
+        return self

@@ -1,0 +1,148 @@
+"""A whole recipe after reading, and the checks across its sections."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.sections import (
+    NAME,
+    ClusterSpec,
+    DataSpec,
+    EngineSpec,
+    MethodSpec,
+    ModelSpec,
+    OptimSpec,
+    SearchSpec,
+    TaskSpec,
+    TrackingSpec,
+)
+from orchestrator.recipe.seeds import SeedAxes, Seeds, distinct, drawn
+
+
+class SweepSpec(Frozen):
+    """A recipe after reading: every task x method x rate x seed is a run."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    model: ModelSpec = ModelSpec()
+    tasks: Annotated[list[TaskSpec], Field(min_length=1)]
+    methods: Annotated[list[MethodSpec], Field(min_length=1)]
+    seeds: Seeds
+    controls: Literal["none", "matched"] = "none"  # "matched": the recipe's reader has added them to ``methods``
+    budget: Literal["none", "parameters"] = "none"  # "parameters": ranks are chosen where the base's shape is known
+    data: DataSpec = DataSpec()
+    optim: OptimSpec = OptimSpec()
+    engine: EngineSpec = EngineSpec()
+    cluster: ClusterSpec = ClusterSpec()
+    search: SearchSpec = SearchSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    storage: str = "./sweeps"
+    champions: bool = True
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int] | SeedAxes) -> list[int] | SeedAxes:
+        return seeds if isinstance(seeds, SeedAxes) else distinct(seeds)
+
+    @field_validator("tasks")
+    @classmethod
+    def _each_task_once(cls, tasks: list[TaskSpec]) -> list[TaskSpec]:
+        repeated = [name for name, times in Counter(task.name for task in tasks).items() if times > 1]
+        if repeated:
+            raise ValueError(f"task {repeated[0]!r} stands here twice: give each a name of its own.")
+        return tasks
+
+    @field_validator("methods")
+    @classmethod
+    def _each_method_once(cls, methods: list[MethodSpec]) -> list[MethodSpec]:
+        labels: dict[str, str] = {}
+        for method in methods:
+            same = labels.get(method.decides())
+            if same is not None:
+                raise ValueError(f"{method.label!r} has the same settings as {same!r}: both would be the same runs.")
+            labels[method.decides()] = method.label
+        return methods
+
+    @model_validator(mode="after")
+    def _batches_fit(self) -> Self:
+        workers, micro, total = self.cluster.workers, self.optim.micro_batch, self.optim.global_batch
+        if total % (workers * micro):
+            raise ValueError(
+                f"global_batch={total} is not a multiple of workers * micro_batch = "
+                f"{workers} * {micro} = {workers * micro}."
+            )
+        if self.engine.kind == "plain" and workers > 1:
+            raise ValueError(
+                f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero or auto."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _search_has_a_choice(self) -> Self:
+        if self.search.kind == "grid":
+            return self
+        kind, settings, seeds = self.search.kind, self.settings, len(drawn(self.seeds))
+        if settings < 2:
+            raise ValueError(f"search.kind={kind} needs two settings (methods x rates) or more: give them, or grid.")
+        if kind != "racing":
+            return self
+        first = self.search.first
+        if isinstance(self.seeds, SeedAxes):
+            raise ValueError("search.kind=racing compares independent seeds; pairs of two axes share them: list seeds.")
+        if first >= seeds:
+            raise ValueError(
+                f"search.first={first} leaves nothing to save of {seeds} seeds: give more seeds, a smaller "
+                "search.first (2 or more), or search.kind=grid."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trials_are_in_the_grid(self) -> Self:
+        settings, trials = self.settings, self.search.trials
+        if self.search.kind != "tpe":
+            return self
+        if trials is None:
+            raise ValueError(
+                f"search.trials is missing: say how many of the {settings} settings (methods x rates) to try on each "
+                f"task, for example {min(settings, max(8, settings // 4))}."
+            )
+        if trials > settings:
+            raise ValueError(
+                f"search.trials={trials} is more than the {settings} settings (methods x rates) of a task: at most "
+                f"{settings}, which is what search.kind=grid trains."
+            )
+        return self
+
+    @property
+    def settings(self) -> int:
+        """How many settings a task has: methods, each with its settings, at a rate."""
+        return len(self.methods) * len(self.optim.rates)
+
+    @property
+    def runs_at_most(self) -> int:
+        """How many runs are trained at most, unless some fail: fewer than the grid's where TPE tries some settings."""
+        settings = self.search.trials if self.search.kind == "tpe" and self.search.trials else self.settings
+        return len(self.tasks) * settings * len(drawn(self.seeds))
+
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16"]:
+        """The type to compute in: "auto" is bfloat16 on GPUs and float32 on CPUs, most of which are slow in bfloat16.
+
+        Resolved from the recipe, not from the machine, because it decides results and so belongs in the run's key.
+        """
+        if self.model.dtype == "auto":
+            return "bfloat16" if self.cluster.gpus_per_worker else "float32"
+        return self.model.dtype
+
+    @property
+    def trained_by(self) -> EngineSpec:
+        """The engine with its kind decided."""
+        return self.engine.resolved(self.cluster.workers)
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment."""
+        return self.tracking.experiment or self.name

@@ -1,0 +1,30 @@
+"""Pure: what an adapter gained over the untrained base, what that cost, and whether merging kept it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.summary.schema import MethodSummary
+from orchestrator.wording import count, number, points
+
+
+def seconds_a_point(found: MethodSummary) -> float | None:
+    """Return the training seconds of a run for each point of test accuracy that it gained over the untrained base.
+
+    None where nothing was gained, or where the base, the mean or the seconds are not known.
+    """
+    mean, base, seconds = found["mean"], found["base_accuracy"], found["train_seconds"]
+    if mean is None or base is None or seconds is None or mean <= base:
+        return None
+    return seconds / (100 * (mean - base))
+
+
+def merge_verdict(evaluation: Mapping[str, Any]) -> str | None:
+    """Return in words what merging changed, from a champion's ``evaluation.json``; None where it does not say."""
+    flips, items, gap = (evaluation.get(key) for key in ("item_flips", "items", "gap_points"))
+    if flips is None or items is None or gap is None:
+        return None
+    if flips == 0:
+        return f"the merged model gives the same answer to each of {count(items, 'question')}."
+    return f"merging changed {number(flips, 0)} of {count(items, 'answer')}, {points(gap / 100, 2)} points."

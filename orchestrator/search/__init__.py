@@ -1,0 +1,1 @@
+"""Which runs to train next, and which no more: rules on results."""

@@ -1,0 +1,120 @@
+"""The settings that Optuna's TPE proposes next. The one door to Optuna."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from orchestrator.search.space import METHOD, Axis, Point, Space, nearest
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+
+
+History = tuple[tuple[int, float | None], ...]
+"""The points tried so far, in their order: number and value, None where a run of it failed."""
+STARTUP = 4  # settings with a value before the sampler believes them; until then it draws at random
+ASKS = 8  # proposals to hear before the nearest setting that is left is taken in their place
+
+
+def seed_of(seed: int, *what: object) -> int:
+    """Return a seed of 32 bits for ``what``, drawn from the recipe's: the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:4], "big")
+
+
+@lru_cache(maxsize=1024)  # a driver asks anew after every rung, and only the last batch is new
+def propose(space: Space, history: History, amount: int, seed: int) -> tuple[int, ...]:
+    """Return the next ``amount`` points (by number): points of the grid, none tried before, none twice.
+
+    Each method has one of the first proposals, in the order of the recipe, so that none is judged unseen.
+    """
+    study = _study(space, history, seed_of(seed, len(history)))
+    left = set(range(len(space.points))) - {point for point, _ in history}
+    found: list[int] = []
+    for turn in range(len(history), len(history) + amount):
+        point = _ask(study, space, left, turn if turn < len(space.own) else None)
+        left.remove(point)
+        found.append(point)
+    return tuple(found)
+
+
+def _study(space: Space, history: History, seed: int) -> Study:
+    """Return a study in memory that knows what was tried; a setting without a value counts for nothing there."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # All that the proposals depend on is said here or pinned: the defaults have changed between versions.
+    sampler = optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=STARTUP, n_ei_candidates=24, multivariate=True, constant_liar=True
+    )
+    study = optuna.create_study(
+        storage=optuna.storages.InMemoryStorage(),
+        sampler=sampler,
+        pruner=optuna.pruners.NopPruner(),
+        direction="maximize",
+    )
+    for point, value in history:
+        if value is not None:
+            _add(study, space, space.points[point], value)
+    return study
+
+
+def _add(study: Study, space: Space, point: Point, value: float | None) -> None:
+    """Put a point into the study: with its value, or as one whose value is awaited."""
+    from optuna.trial import TrialState, create_trial
+
+    axes = {axis.name: axis for axis in space.axes(dict(point).get(METHOD, 0))}
+    study.add_trial(
+        create_trial(
+            state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
+            value=value,
+            params=dict(point),
+            distributions={name: _distribution(axes[name]) for name in dict(point)},
+        )
+    )
+
+
+def _ask(study: Study, space: Space, left: Collection[int], method: int | None) -> int:
+    """Return the point (of those ``left``) that the sampler proposes; it is in the study then, as awaited.
+
+    A sampler that knows no grid may propose what was tried, or what the recipe does not have. It is asked again, then
+    the nearest to its first word is taken.
+    """
+    from optuna.trial import TrialState
+
+    numbers = {space.points[number]: number for number in left}
+    first: Point | None = None
+    for _ in range(ASKS):
+        if method is not None and any(axis.name == METHOD for axis in space.shared):
+            study.enqueue_trial({METHOD: method})
+        trial = study.ask()
+        point = _suggested(trial, space)
+        if point in numbers:
+            return numbers[point]
+        first = first or point
+        study.tell(trial, state=TrialState.FAIL)
+    number = nearest(space, first or (), left)
+    _add(study, space, space.points[number], None)
+    return number
+
+
+def _suggested(trial: Trial, space: Space) -> Point:
+    """Return the sampler's place on each shared axis, and on those of the method that it has chosen."""
+    shared = tuple((axis.name, _suggest(trial, axis)) for axis in space.shared)
+    own = space.own[dict(shared).get(METHOD, 0)]
+    return shared + tuple((axis.name, _suggest(trial, axis)) for axis in own)
+
+
+def _suggest(trial: Trial, axis: Axis) -> int:
+    if axis.ordered:
+        return trial.suggest_int(axis.name, 0, axis.size - 1)
+    return int(trial.suggest_categorical(axis.name, range(axis.size)))
+
+
+def _distribution(axis: Axis) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    return IntDistribution(0, axis.size - 1) if axis.ordered else CategoricalDistribution(range(axis.size))

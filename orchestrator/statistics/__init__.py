@@ -1,0 +1,1 @@
+"""Intervals, tests, power and resampling of plain numbers; knows no sweep."""

@@ -1,0 +1,1 @@
+"""The sweep on disk: places, attempts, one atomic commit, the rows of results.jsonl."""

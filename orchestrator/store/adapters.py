@@ -1,0 +1,51 @@
+"""An adapter in a run's folder: `d2lora.directory`'s own files, written, read back and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from d2lora.formats.directory import DESCRIPTION, TENSORS, read_own
+from d2lora.formats.tensor_files import as_bytes
+from orchestrator.errors import RunError
+from orchestrator.files import write_bytes, write_json
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """The tensors, and ``{"method", "config", "layers", "base", "targets"}``; ``base`` is the base's fingerprint."""
+
+    state: dict[str, Tensor]
+    description: dict[str, Any]
+
+
+def save_adapter(folder: Path, state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Write the adapter and read it back; RunError if it is empty, not finite, or not what was meant."""
+    try:
+        content = as_bytes(state, folder)
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    write_bytes(folder / TENSORS, content)
+    write_json(folder / DESCRIPTION, dict(description))
+    again = load_adapter(folder, str(description["base"])).state
+    if again.keys() != state.keys() or any(not torch.equal(again[name], state[name].detach().cpu()) for name in state):
+        raise RunError(f"{folder / TENSORS} reads back differently from what was written.")
+
+
+def load_adapter(folder: Path, base: str) -> AdapterFile:
+    """Return the adapter in ``folder``; RunError if it cannot be read or belongs to another base than ``base``."""
+    try:
+        description, state = read_own(folder, needs=("method", "config", "layers", "base"))
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    if description["base"] != base:
+        raise RunError(
+            f"{folder} was trained on another base ({str(description['base'])[:12]}, not {base[:12]}): "
+            "give the model that it was trained on."
+        )
+    return AdapterFile(state, description)

@@ -1,0 +1,1 @@
+"""results.jsonl becomes summary.json: every figure, and the sentences that the figures allow."""

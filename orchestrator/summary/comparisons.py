@@ -1,0 +1,167 @@
+"""Which of two methods is ahead: differences paired by seed and by item, corrected for how many were looked at."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.statistics.bootstrap import item_interval
+from orchestrator.statistics.crossed import Cells, are_crossed, cells_of, mean_interval, mean_p
+from orchestrator.statistics.intervals import holm, mcnemar_p, mean_difference, spread
+from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
+from orchestrator.statistics.quotable import mean_bootstrap
+from orchestrator.statistics.thresholds import ONE_POINT, SIGNIFICANT
+from orchestrator.summary.schema import Difference, Discordance, Predictions, Ratio, SeedDiscordance, Verdict
+
+
+class Finished(NamedTuple):
+    """A committed run as a comparison sees it."""
+
+    run_key: str
+    accuracy: float
+    volatility: float | None = None
+
+
+class Marks(NamedTuple):
+    """A run's right and wrong answers, by item index in ascending order."""
+
+    items: NDArray[Any]
+    right: NDArray[np.bool_]
+
+
+def difference(
+    names: tuple[str, str], first: Mapping[int, float], second: Mapping[int, float], cells: Cells | None = None
+) -> Difference:
+    """Return the difference of two methods' accuracies (by seed), before any correction."""
+    seeds = sorted(first.keys() & second.keys())
+    drawn = cells_of(seeds, cells)
+    values = [first[seed] - second[seed] for seed in seeds]
+    sd, alone = spread(values), not are_crossed(drawn)
+    return {
+        "first": names[0],
+        "second": names[1],
+        "n": len(seeds),
+        "seeds": seeds,
+        "values": values,
+        "unpaired": sorted(first.keys() ^ second.keys()),
+        "mean": mean_difference(values) if values else None,
+        "sd": sd,
+        "interval": mean_interval(values, drawn),
+        "bootstrap": mean_bootstrap(values, drawn),
+        "p": mean_p(values, drawn),
+        "p_corrected": None,
+        "detectable": smallest_detectable_difference(len(values), sd) if sd and alone else None,
+        "seeds_for_one_point": seeds_needed(ONE_POINT, sd) if sd is not None and alone else None,
+        "pooled": None,
+        "by_item": None,
+        "by_seed": [],
+        "volatility_ratio": None,
+        "verdict": "unknown",
+    }
+
+
+def with_items(
+    found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], marks: Mapping[str, Marks]
+) -> Difference:
+    """Return the difference with its item-level counts, over the paired seeds that have predictions of both runs."""
+    runs = {seed: (first[seed].run_key, second[seed].run_key) for seed in found["seeds"]}
+    pairs = {seed: _aligned(a, b, marks) for seed, (a, b) in runs.items() if a in marks and b in marks}
+    if not pairs:
+        return found
+    index, lead = (np.concatenate(columns) for columns in zip(*pairs.values(), strict=True))
+    _, place = np.unique(index, return_inverse=True)
+    net = np.bincount(place, weights=lead)
+    by_seed = [_seed_discordance(seed, lead) for seed, (_, lead) in pairs.items()]
+    return {**found, "pooled": _discordance(lead), "by_item": _discordance(net), "by_seed": by_seed}
+
+
+def with_volatility(
+    found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], cells: Cells | None = None
+) -> Difference:
+    """Return the difference with the ratio of the training volatilities: paired by seed, Student's t on logarithms."""
+    pairs = {seed: (first[seed].volatility, second[seed].volatility) for seed in found["seeds"]}
+    by_seed = {seed: math.log(a / b) for seed, (a, b) in pairs.items() if a and b}
+    if not by_seed:
+        return found
+    logs = list(by_seed.values())
+    interval = mean_interval(logs, cells_of(list(by_seed), cells))
+    ratio: Ratio = {
+        "n": len(logs),
+        "ratio": math.exp(statistics.fmean(logs)),
+        "interval": None if interval is None else [math.exp(end) for end in interval],
+    }
+    return {**found, "volatility_ratio": ratio}
+
+
+def mark(predictions: Predictions) -> dict[str, Marks]:
+    """Return each run's right and wrong answers: an item is right where ``predicted == answer``."""
+    marks = {}
+    for run_key, items in predictions.items():
+        ordered = sorted(items, key=lambda item: item["index"])
+        indices = np.array([item["index"] for item in ordered])
+        marks[run_key] = Marks(indices, np.array([item["predicted"] == item["answer"] for item in ordered], dtype=bool))
+    return marks
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences with Holm-corrected p-values over all of them as one family, and their verdicts.
+
+    The verdict rests on the paired t test over seeds, the only one that asks whether another seed would agree. The
+    seed-level, the pooled and the item-level p-values are each a family of their own, as are those of single seeds.
+    """
+    seed_level = holm([found["p"] for found in differences])
+    pooled = holm([found["pooled"]["p"] if found["pooled"] else None for found in differences])
+    by_item = holm([found["by_item"]["p"] if found["by_item"] else None for found in differences])
+    single = iter(holm([one["p"] for found in differences for one in found["by_seed"]]))
+    return [
+        {
+            **found,
+            "p_corrected": p,
+            "pooled": _with_p(found["pooled"], p_pooled),
+            "by_item": _with_p(found["by_item"], p_item),
+            "by_seed": [{**one, "p_corrected": next(single)} for one in found["by_seed"]],
+            "verdict": verdict(found["mean"], p),
+        }
+        for found, p, p_pooled, p_item in zip(differences, seed_level, pooled, by_item, strict=True)
+    ]
+
+
+def verdict(mean: float | None, p_corrected: float | None) -> Verdict:
+    """Return where the first method stands: "tie" says that no difference was shown, not that there is none."""
+    if mean is None or p_corrected is None:
+        return "unknown"
+    if p_corrected >= SIGNIFICANT or mean == 0:
+        return "tie"
+    return "ahead" if mean > 0 else "behind"
+
+
+def _aligned(first: str, second: str, marks: Mapping[str, Marks]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the item indices and, for each, 1 (only the first is right), -1 (only the second) or 0."""
+    a, b = marks[first], marks[second]
+    if not np.array_equal(a.items, b.items):
+        raise ValueError(
+            f"Runs {first} and {second} answered different items ({len(a.items)} and {len(b.items)}), so they "
+            "cannot be paired. Evaluate both on the same items, or leave their predictions out."
+        )
+    return a.items, a.right.astype(np.int64) - b.right.astype(np.int64)
+
+
+def _discordance(lead: NDArray[Any]) -> Discordance:
+    wins, losses = int((lead > 0).sum()), int((lead < 0).sum())
+    return {"wins": wins, "losses": losses, "p": mcnemar_p(wins, losses), "p_corrected": None}
+
+
+def _seed_discordance(seed: int, lead: NDArray[Any]) -> SeedDiscordance:
+    """Return how the two runs of one seed differ on the same items."""
+    counts = _discordance(lead)
+    interval = item_interval(counts["wins"], counts["losses"], len(lead))
+    return {"seed": seed, "items": len(lead), "interval": interval, **counts}
+
+
+def _with_p(found: Discordance | None, p_corrected: float | None) -> Discordance | None:
+    return None if found is None else {**found, "p_corrected": p_corrected}

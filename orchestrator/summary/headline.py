@@ -1,0 +1,116 @@
+"""The first sentences of a report: the outcome of the sweep, and the runs that are missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from orchestrator.summary.phrases import NAMED, _standing, _where
+from orchestrator.summary.schema import Difference, Macro, Row, TaskSummary
+from orchestrator.summary.search_limits import left_out
+from orchestrator.wording import between, count, listed, percent, rate
+
+
+def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[Row]) -> str:
+    """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
+    by_task = _by_task(reference, tasks) if reference is not None else ""
+    sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), left_out(rows)]
+    sentences.append(_stopped(rows, tasks))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _outcome(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro) -> str:
+    finished = [found["n"] for task in tasks.values() for found in task["methods"].values()]
+    if reference is None or not any(finished):
+        return "No run finished: nothing can be concluded."
+    where = _where(tasks)
+    if max(finished) < 2:
+        means = [
+            f"{name} {percent(found['mean'])}" for name, found in macro["methods"].items() if found["mean"] is not None
+        ]
+        shown = f" {listed(means)} {where}." if means else ""
+        few = "Rungs left at most one seed a method" if _lost_to_rungs(macro) else "Only one seed a method"
+        return f"{few}, so nothing can be concluded and no interval is given.{shown}"
+    if len(macro["methods"]) == 1:
+        return _alone(reference, macro, where)
+    seeds = max(found["n"] for found in macro["differences"])
+    phrases = _standing([one for one in macro["differences"] if one["first"] == reference], _lost_to_rungs(macro))
+    return f"{reference} is {'; '.join(phrases)} {where}" + (f", {count(seeds, 'seed')}." if seeds > 1 else ".")
+
+
+def _alone(method: str, macro: Macro, where: str) -> str:
+    found = macro["methods"][method]
+    if found["stopped"]:
+        return f"{method} has no average {where}: seeds were stopped at rungs; there is no other method either."
+    interval = (
+        f" (95 % interval {between(found['interval'])}, {count(found['n'], 'seed')})" if found["interval"] else ""
+    )
+    return f"{method} reaches {percent(found['mean'])} {where}{interval}; there is no other method to compare it with."
+
+
+def _lost_to_rungs(macro: Macro) -> list[str]:
+    """Return the methods of which a task's chosen rate has lost seeds to rungs: they are compared with nothing."""
+    return [name for name, found in macro["methods"].items() if found["stopped"]]
+
+
+def _by_task(reference: str, tasks: Mapping[str, TaskSummary]) -> str:
+    """Count the tasks on which the reference is ahead of each other method, and say what more seeds would settle."""
+    against: dict[str, list[Difference]] = {}
+    for summary in tasks.values():
+        for pair in summary["differences"]:
+            against.setdefault(pair["second"], []).append(pair)
+    compared = {name: pairs for name, pairs in against.items() if any(pair["verdict"] != "unknown" for pair in pairs)}
+    if len(tasks) < 2 or not 0 < len(compared) <= NAMED:
+        return ""
+    phrases = [_task_count(name, pairs) for name, pairs in compared.items()]
+    return f"By task, {reference} is {'; '.join(phrases)}. {_more_seeds(tasks)}".strip()
+
+
+def _task_count(name: str, pairs: Sequence[Difference]) -> str:
+    seen = Counter(pair["verdict"] for pair in pairs)
+    rest = [f"{count(seen['tie'], 'tie')}"] if seen["tie"] else []
+    rest += [f"behind on {seen['behind']}"] if seen["behind"] else []
+    rest += [f"{seen['unknown']} not comparable"] if seen["unknown"] else []
+    return f"ahead of {name} on {seen['ahead']} of {count(len(pairs), 'task')}" + (f" ({listed(rest)})" if rest else "")
+
+
+def _more_seeds(tasks: Mapping[str, TaskSummary]) -> str:
+    """Name the tie that the fewest more seeds would settle to one point; nothing where all ties are that fine."""
+    ties = [
+        (pair["seeds_for_one_point"], pair["n"], task, pair["second"])
+        for task, summary in tasks.items()
+        for pair in summary["differences"]
+        if pair["verdict"] == "tie"
+    ]
+    open_ties = [(needed - n, task, other) for needed, n, task, other in ties if needed is not None and needed > n]
+    if not open_ties:
+        return ""
+    more, task, other = min(open_ties)
+    return f"{count(more, 'more seed')} would resolve 1 point on {task} against {other}."
+
+
+def _diverged(rows: Sequence[Row]) -> str:
+    lost = [row for row in rows if row["status"] == "diverged"]
+    named = [f"{row['method']} on {row['task']}, seed {row['seed']} at lr {rate(row['lr'])}" for row in lost[:NAMED]]
+    more = f"; and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+    return f"Diverged and in no average: {'; '.join(named)}{more}." if lost else ""
+
+
+def _failed(rows: Sequence[Row]) -> str:
+    lost = sum(row["status"] == "failed" for row in rows)
+    return f"{count(lost, 'run')} failed and {'is' if lost == 1 else 'are'} missing from these figures." if lost else ""
+
+
+def _stopped(rows: Sequence[Row], tasks: Mapping[str, TaskSummary]) -> str:
+    """Count the runs stopped at rungs, and say of which methods the chosen rate has lost some."""
+    out = sum(row["status"] == "stopped" for row in rows)
+    if not out:
+        return ""
+    they = ("was", "is") if out == 1 else ("were", "are")
+    said = f"{out} of {count(len(rows), 'run')} {they[0]} stopped at a rung and {they[1]} in no average."
+    partly = [f"{name} on {task}" for task, found in tasks.items() for name, one in found["methods"].items()
+              if one["n"] and one["stopped"]]  # fmt: skip
+    if not partly:
+        return said
+    named = listed(partly) if len(partly) <= NAMED else f"{len(partly)} cases"
+    return f"{said} For {named} no rate kept all its seeds: those left were selected, so no interval and no comparison."

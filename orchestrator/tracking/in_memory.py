@@ -1,0 +1,52 @@
+"""A tracker that remembers: for tests, and for ``tracking.uri=none``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.plan.runs import PlannedRun
+from orchestrator.store.run_folder import RunFolder
+
+
+class MemoryTracker:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, list[dict[str, Any]]] = {}
+        self.ended: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self.summary: dict[str, Any] = {}
+        self.champions: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Do nothing."""
+
+    def connect(self) -> None:
+        """Do nothing."""
+
+    def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
+        """Take over what the run folders hold."""
+        for run in runs:
+            place = RunFolder(folder / "runs" / run.key)
+            self.steps[run.key] = place.metrics()
+            ended = place.ended()
+            if ended:
+                self.ended[run.key] = ended
+
+    def fail(self, run: PlannedRun, error: str) -> None:
+        """Remember the error."""
+        self.failed[run.key] = error
+
+    def run_id(self, key: str) -> str | None:  # noqa: ARG002 - the contract's argument
+        """Return None: there is nothing to point to."""
+        return None
+
+    def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:  # noqa: ARG002
+        """Remember the summary."""
+        self.summary = dict(summary)
+
+    def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:  # noqa: ARG002
+        """Remember which run is the champion."""
+        self.champions[task] = str(evaluation["run_key"])

@@ -1,0 +1,1 @@
+"""Many lanes through one model: passes, losses, scores, engines; knows no run folder."""

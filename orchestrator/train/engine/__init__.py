@@ -1,0 +1,1 @@
+"""The engines that step the adapters: one process (plain), or DeepSpeed ZeRO over many."""

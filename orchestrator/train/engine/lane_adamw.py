@@ -1,0 +1,98 @@
+"""AdamW over lanes: each has its own rate, its own clipping and its own end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+from orchestrator.recipe.sections import OptimSpec
+
+
+class LaneAdamW(Optimizer):
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) over one vector that holds lane after lane.
+
+    Where the vector is ``sharded`` over ``ranks``, each rank steps a part, which begins at ``begin`` in the whole.
+    ``rates[l]`` is lane l's rate at the next step; None: the lane has left and is not touched. After a step
+    ``norms[l]`` is the norm of the lane's gradient before clipping, over all ranks. A gradient that is not finite
+    changes nothing but ``norms``.
+    """
+
+    def __init__(
+        self, vector: Tensor, sizes: Sequence[int], optim: OptimSpec, ranks: int = 1, sharded: bool = False
+    ) -> None:
+        super().__init__([vector], {"lr": 0.0})
+        self.optim, self.ranks, self.sharded, self.begin = optim, ranks, sharded, 0
+        self._ends = list(accumulate(sizes, initial=0))
+        self.rates: list[float | None] = [None] * len(sizes)
+        self.norms = [0.0] * len(sizes)
+        self.riders = torch.zeros(0)
+        self.totals: list[float] = []
+
+    def plan(self, rates: Sequence[float | None], riders: Tensor) -> None:
+        """Set the rates of the next step; its one exchange between ranks adds up ``riders`` too, as ``totals``."""
+        self.rates, self.riders = list(rates), riders
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002 - torch's signature
+        """Update every lane that has a rate and a finite gradient; one read of numbers from the device."""
+        (vector,) = self.param_groups[0]["params"]
+        gradient: Tensor = vector.grad
+        spans = self._spans(vector.numel())
+        self._measure(gradient, spans)
+        for lane, (rate, norm) in enumerate(zip(self.rates, self.norms, strict=True)):
+            span = spans.get(lane)
+            if rate is None or not math.isfinite(norm) or span is None:
+                continue
+            if self.optim.clip is not None and norm + 1e-6 > self.optim.clip:
+                gradient[span].mul_(self.optim.clip / (norm + 1e-6))
+            self._update(vector, gradient, lane, span, rate)
+
+    def _spans(self, size: int) -> dict[int, slice]:
+        """Return the part of each lane that is here, as a slice of this rank's vector of ``size`` numbers."""
+        cut = [min(max(end - self.begin, 0), size) for end in self._ends]
+        return {lane: slice(low, high) for lane, (low, high) in enumerate(pairwise(cut)) if low < high}
+
+    def _measure(self, gradient: Tensor, spans: dict[int, slice]) -> None:
+        """Set the lanes' norms and the riders' totals, over all ranks."""
+        squares_L = torch.zeros(len(self.norms), dtype=torch.float64, device=gradient.device)
+        if spans:
+            parts = [torch.linalg.vector_norm(gradient[span], dtype=torch.float64) for span in spans.values()]
+            squares_L[min(spans) : max(spans) + 1] = torch.stack(parts).square()  # lanes follow one another
+        whole = self.ranks if not self.sharded else 1  # ranks that measure the same, and are added up
+        sums = torch.cat([squares_L / whole, self.riders.to(squares_L)])
+        if self.ranks > 1:
+            torch.distributed.all_reduce(sums)
+        numbers = sums.tolist()
+        lanes = len(self.norms)
+        self.norms, self.totals = [math.sqrt(number) for number in numbers[:lanes]], numbers[lanes:]
+
+    def _update(self, vector: Tensor, gradient: Tensor, lane: int, span: slice, rate: float) -> None:
+        """Let torch's fused kernel update the lane: one pass over its numbers, gradients and moments."""
+        state = self.state[vector]
+        if not state:
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(vector), torch.zeros_like(vector)
+            state["steps_L"] = torch.zeros(len(self.norms), dtype=torch.float32, device=vector.device)
+        beta1, beta2 = self.optim.betas
+        adamw(
+            [vector[span]],
+            [gradient[span]],
+            [state["exp_avg"][span]],
+            [state["exp_avg_sq"][span]],
+            [],
+            [state["steps_L"][lane]],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=rate,
+            weight_decay=self.optim.weight_decay,
+            eps=self.optim.eps,
+            maximize=False,
+        )

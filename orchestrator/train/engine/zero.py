@@ -1,0 +1,158 @@
+"""The engine of many processes: DeepSpeed ZeRO stages 0 to 3. The one door to DeepSpeed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from d2lora import held_factors
+from d2lora.attachment import adapted_layers
+from orchestrator.model.answer_model import AnswerModel
+from orchestrator.model.token_batch import Packed
+from orchestrator.recipe.sections import OptimSpec
+from orchestrator.train.engine.engine import Stepped
+from orchestrator.train.engine.group import join_group
+from orchestrator.train.engine.lane_adamw import LaneAdamW
+from orchestrator.train.engine.lane_vector import LaneVector
+from orchestrator.train.engine.plain import stepped, tensors_of_lanes
+
+
+class ZeroEngine:
+    """DeepSpeed around the lanes and, at stage 3, around the base; ranks come from ``torch.distributed``.
+
+    DeepSpeed reduces and shards one float32 vector that holds all lanes (`LaneVector`), by stage 2 where the base is
+    scattered by stage 3: adapters are small and stay whole, and they are float32 over a base of any type.
+    """
+
+    def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device, stage: int) -> None:
+        self._deepspeed = _deepspeed(device)
+        join_group(device)
+        self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self.device, self.scatters, self.model = device, stage == 3, model
+        self._optim, self._answers = optim, AnswerModel(model)
+        tensors = tensors_of_lanes(model, lanes)
+        if self.scatters:
+            _hide_adapters(model)
+            self._base = self._initialize(self._answers, 3)
+        else:
+            self._answers.to(device)
+        self._lanes = LaneVector(tensors, device)
+        self._optimizer = LaneAdamW(self._lanes.values, self._lanes.sizes, optim, self.world, sharded=stage > 0)
+        self._engine = self._initialize(_Vector(self._lanes.values), min(stage, 2), self._optimizer)
+        (here,) = self._optimizer.param_groups[0]["params"]
+        self._optimizer.begin = self.rank * here.numel() if stage else 0
+        self._lanes.attach()  # DeepSpeed has moved the vector into a buffer of its own
+
+    def logits(self, packed: Packed) -> Tensor:
+        """Return the logits of the answers."""
+        return cast(Tensor, self._answers(*packed.inputs(self.device)))
+
+    @contextmanager
+    def accumulating(self) -> Iterator[None]:
+        """Compute norms once for all passes; DeepSpeed then sees one backward, whose gradient is the lanes'.
+
+        Stage 3 holds nothing: a layer's weight is whole only while the layer runs.
+        """
+        with nullcontext() if self.scatters else held_factors(self.model) as held:
+            yield
+            if held is not None:
+                self._lanes.add(held.gradients(self._lanes.tensors))
+        self._engine.set_gradient_accumulation_boundary(True)
+        self._engine.backward(torch.dot(self._lanes.values, self._lanes.gradient), scale_wrt_gas=False)
+        self._lanes.gradient.zero_()
+
+    def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
+        """Step each lane at its rate; NaN for a lane whose gradient was not finite on any rank."""
+        self._optimizer.plan(rates, losses_L)
+        self._engine.step()
+        return stepped(self._optimizer)
+
+    def gather(self, value: object) -> list[object]:
+        """Return the ranks' values on every rank."""
+        values: list[object] = [None] * self.world
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def close(self) -> None:
+        """Let go of the model: hooks written in C++ hold DeepSpeed's engines, where no garbage collector sees them."""
+        self._engine.destroy()
+        if self.scatters:
+            self._base.destroy()
+            _show_adapters(self.model)
+            _forget_modules()
+
+    def _initialize(self, module: nn.Module, stage: int, optimizer: LaneAdamW | None = None) -> Any:
+        config = deepspeed_config(stage, self._optim, self.world, next(module.parameters()).dtype)
+        engine, *_ = self._deepspeed.initialize(
+            model=module, optimizer=optimizer, config=config, dist_init_required=False
+        )
+        return engine
+
+
+class _Vector(nn.Module):
+    """A module that DeepSpeed trains: the lanes and nothing else."""
+
+    def __init__(self, values: nn.Parameter) -> None:
+        super().__init__()
+        self.values = values
+
+
+def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Return DeepSpeed's configuration: our optimizer measures and clips lane by lane, so DeepSpeed must not."""
+    buckets = {"reduce_bucket_size": 5_000_000, "overlap_comm": False}
+    if stage in (1, 2):
+        buckets |= {"allgather_bucket_size": 5_000_000, "compute_grad_norm": False}
+    return {
+        "train_micro_batch_size_per_gpu": optim.micro_batch,
+        "gradient_accumulation_steps": optim.micro_steps(world),
+        "gradient_clipping": 0.0,
+        "zero_allow_untested_optimizer": True,
+        "zero_optimization": {"stage": stage} | buckets,
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "steps_per_print": 1_000_000_000,
+    }
+
+
+def _hide_adapters(model: nn.Module) -> None:
+    """Make adapters plain attributes of their layers: stage 3 scatters every parameter that it finds."""
+    for layer in adapted_layers(model).values():
+        for name in [name for name in layer._parameters if name not in ("weight", "bias")]:
+            vars(layer)[name] = layer._parameters.pop(name)
+
+
+def _show_adapters(model: nn.Module) -> None:
+    """Make the adapters that `_hide_adapters` has hidden parameters again."""
+    for layer in adapted_layers(model).values():
+        for name in [name for name, value in vars(layer).items() if isinstance(value, nn.Parameter)]:
+            layer.register_parameter(name, vars(layer).pop(name))
+
+
+def _forget_modules() -> None:
+    """Empty what ZeRO-3 keeps of every module for the life of the process: a stack, and an unbounded cache."""
+    from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
+
+    FWD_MODULE_STACK.clear()
+    wrapped = PartitionedParameterCoordinator._PartitionedParameterCoordinator__params_to_release
+    for cell in wrapped.__closure__ or ():
+        if hasattr(cell.cell_contents, "cache_clear"):
+            cell.cell_contents.cache_clear()
+
+
+def _deepspeed(device: torch.device) -> Any:
+    """Import DeepSpeed for this device, without its shared-memory operator on CPUs.
+
+    That operator is compiled on first use, by every process at once: a race, and a minute (gloo does without it).
+    """
+    if device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+
+    if device.type == "cpu":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed

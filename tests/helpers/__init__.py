@@ -1,0 +1,1 @@
+"""What several tests use: small models, sweeps, servers, and programs that tests start."""
