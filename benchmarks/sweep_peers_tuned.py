@@ -29,9 +29,9 @@ def answer_losses(model: Any, rows: Sequence[Tokens]) -> tuple[Any, Any]:
     """
     from torch.nn.functional import cross_entropy
 
-    from orchestrator.model.token_batch import pack_rows
+    from orchestrator.model.token_batch import batch_rows
 
-    packed = pack_rows(rows)
+    packed = batch_rows(rows)
     language_model = model.get_base_model()
     hidden = language_model.model(input_ids=packed.ids_BT, use_cache=False).last_hidden_state
     logits = language_model.lm_head(hidden.flatten(0, 1).index_select(0, packed.where_A))

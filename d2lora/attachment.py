@@ -12,7 +12,7 @@ from d2lora.kernels.frozen import freeze, thaw
 from d2lora.layers.adaptable import check_loaded, match_targets
 from d2lora.layers.adapted import AdaptedLinear
 from d2lora.layers.lanes import Lane
-from d2lora.layers.rows import Pass, SeesBatch, forget_batches
+from d2lora.layers.rows import BatchRows, SeesBatch, forget_batches
 from d2lora.method import LowRankConfig
 from d2lora.methods import get_method
 
@@ -71,7 +71,7 @@ def attach_lanes(model: nn.Module, lanes: Sequence[Lane], targets: Sequence[str]
     for name, layer in layers.items():
         _check_ranks(name, layer, lanes)
     freeze(model)
-    current, generators = Pass(), [Generator().manual_seed(lane.seed) for lane in lanes]
+    current, generators = BatchRows(), [Generator().manual_seed(lane.seed) for lane in lanes]
     for name, layer in layers.items():
         AdaptedLinear.adapt(layer, name, lanes, current, generators)
     if len(lanes) > 1:

@@ -17,7 +17,7 @@ from d2lora.kernels.factored import Factored
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms.base_weight import Base, BaseWeight
+    from d2lora.norms.base_weight import AnyBaseWeight, BaseWeight
 
 
 Params = dict[str, "Tensor"]
@@ -85,7 +85,7 @@ class Method(Protocol):
     def with_update(self, weight_OI: Tensor, update_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
         """Return the effective weight where dW is ``update_OI``: how a gradient comes back to ``W + dW``."""
 
-    def factored(self, base: Base, params: Params, config: LowRankConfig, /) -> Factored:
+    def factored(self, base: AnyBaseWeight, params: Params, config: LowRankConfig, /) -> Factored:
         """Return the same map in thin factors, *batched*; equal to the definition in value and gradient."""
 
     def as_peft(self, base: BaseWeight, params: Params, config: LowRankConfig, /) -> PeftForm | None:

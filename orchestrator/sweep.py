@@ -42,8 +42,8 @@ from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.lease import hold
 from orchestrator.store.manifest import DamagedRunError
 from orchestrator.store.rows import dropped_row, publish_predictions, result_row
-from orchestrator.store.run_folder import DONE, RunFolder, runs_of_other_formats
-from orchestrator.store.sweep_folder import base_file
+from orchestrator.store.run_folder import DONE, RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.summary.summarise import summarise
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
@@ -65,6 +65,7 @@ class Sweep:
     command: str
     console: Console
     folder: Path = field(init=False)
+    files: SweepFolder = field(init=False)
     ready: Ready = field(init=False)
     runs: list[PlannedRun] = field(init=False)
     tracker: PatientTracker = field(init=False)
@@ -74,6 +75,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self.folder = resolve(self.spec.storage) / self.spec.name
+        self.files = SweepFolder(self.folder)
         self.tracker = PatientTracker(make_tracker(self.spec, self.command), self._say)
 
     def run(self, train: bool = True) -> int:
@@ -106,7 +108,7 @@ class Sweep:
         self.tracker.look()
         if line := passed_over(self.spec.tracking.uri, os.environ):
             self._say(line)
-        self.ready = make_ready(self.spec, self.folder.parent / ".cache", self._say)
+        self.ready = make_ready(self.spec, self.files.cache, self._say)
         self.spec = self.ready.sweep
         self.runs = keyed(expand(self.spec), self.ready.base.fingerprint, self.ready.fingerprints)
         if not train:
@@ -114,20 +116,20 @@ class Sweep:
         steps = {run.spec.task.name: self._steps(run) for run in self.runs}
         for line in rungs_told(self.spec.search, steps) if train else ():  # what cannot be judged ends here
             self._say(line)
-        if old := runs_of_other_formats(self.folder):
+        if old := self.files.runs_of_other_formats():
             self._say(
-                f"{count(old, 'run')} in {self.folder / 'runs'} of another version, whose results are not comparable: "
+                f"{count(old, 'run')} in {self.files.runs} of another version, whose results are not comparable: "
                 "not taken up, and not deleted"
             )
-        if train or not (self.folder / "sweep.json").exists():  # the command that trained is what makes it again
-            write_json(self.folder / "sweep.json", describe(self.spec, self.command, self.ready, self.runs))
+        if train or not self.files.sweep.exists():  # the command that trained is what makes it again
+            write_json(self.files.sweep, describe(self.spec, self.command, self.ready, self.runs))
         self.tracker.begin()
 
     def _refuse_nothing_to_merge(self) -> None:
         """Refuse a merge without a committed run: it would write empty tables over those of an older version."""
         if not any(self._folder_of(run).ended() == "committed" for run in self.runs):
             first = self.command.replace("jobs/merge.py", "jobs/sweep.py", 1)
-            raise InputError(f"{self.folder / 'runs'}: nothing of this version is committed here; first: {first}")
+            raise InputError(f"{self.files.runs}: nothing of this version is committed here; first: {first}")
 
     def _train(self) -> dict[str, str]:
         """Train rung after rung what the search asks for; return run key -> error of those that could not be."""
@@ -246,8 +248,7 @@ class Sweep:
         rows = [self._row(run, errors, needless) for run in self.runs]
         committed = [run for run, row in zip(self.runs, rows, strict=True) if row["status"] == "committed"]
         predictions = {
-            run.key: publish_predictions(self._folder_of(run), self.folder / "predictions" / f"{run.key}.jsonl")
-            for run in committed
+            run.key: publish_predictions(self._folder_of(run), self.files.predictions(run.key)) for run in committed
         }
         for run in self.runs:
             if run.key in errors:
@@ -255,9 +256,9 @@ class Sweep:
                 self.tracker.fail(run, errors[run.key])
             elif self._folder_of(run).ended():
                 self._folder_of(run).error.unlink(missing_ok=True)
-        write_lines(self.folder / "results.jsonl", rows)
+        write_lines(self.files.results, rows)
         summary: dict[str, Any] = {**summarise(rows, predictions)}
-        write_json(self.folder / "summary.json", summary)
+        write_json(self.files.summary, summary)
         return rows, summary
 
     def _champions(
@@ -269,7 +270,7 @@ class Sweep:
         if not self.spec.champions:
             return found, broken
         for task, row in choose(rows, summary).items():
-            place = self.folder / "champions" / task
+            place = self.files.champion(task)
             evaluation = up_to_date(place, row["run_key"])
             if evaluation is None:
                 self._say(f"merging the champion of {task}: {run_name(row)}")
@@ -307,13 +308,13 @@ class Sweep:
         complete: bool,
     ) -> None:
         """Write the report and put statistics and files on the tracker's parents."""
-        report = self.folder / "report.html"
-        write_report(report, read_json(self.folder / "sweep.json"), summary, list(rows), champions)
+        report = self.files.report
+        write_report(report, read_json(self.files.sweep), summary, list(rows), champions)
         self._sync()  # nothing is asked if the last one arrived
         for task, evaluation in champions.items():
             if evaluation["status"] == "broken":
                 continue
-            self.tracker.register(task, evaluation, self.folder / "champions" / task)
+            self.tracker.register(task, evaluation, self.files.champion(task))
         self.tracker.summarise(summary, self.folder, complete)
 
     def _row(self, run: PlannedRun, errors: Mapping[str, str], needless: Mapping[str, str]) -> dict[str, Any]:
@@ -358,15 +359,15 @@ class Sweep:
         return self._folder_of_key(run.key)
 
     def _folder_of_key(self, key: str) -> RunFolder:
-        return RunFolder(self.folder / "runs" / key)
+        return self.files.run(key)
 
     def _base_file(self, task: str) -> Path:
-        return base_file(self.folder, str(self.ready.data[task].path), self.ready.base.fingerprint, self.spec.dtype)
+        return self.files.base_scores(str(self.ready.data[task].path), self.ready.base.fingerprint, self.spec.dtype)
 
     def _open_cluster(self) -> Cluster:
         """Return the cluster, opened on first use: a sweep with nothing to do starts none."""
         if self._cluster is None:
-            self._cluster = open_cluster(self.spec, self.folder / ".ray", self._say)
+            self._cluster = open_cluster(self.spec, self.files.ray, self._say)
         return self._cluster
 
     @contextmanager

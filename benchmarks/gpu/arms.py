@@ -20,7 +20,7 @@ from benchmarks.step_arms import Arm, frozen_arm, peft_arm
 from orchestrator.data.tokens import Item
 from orchestrator.model.answer_model import AnswerModel
 from orchestrator.model.shortcuts import Shortcuts, take
-from orchestrator.model.token_batch import Packed, pack_rows
+from orchestrator.model.token_batch import TokenBatch, batch_rows
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.answer_loss import answer_losses
 from orchestrator.train.engine.engine import Engine
@@ -138,7 +138,7 @@ class Peer:
     def step(self) -> None:
         """Pack, compute, clip and step, as the trainer does a step of one lane."""
         device = self.scale.device
-        packed: Packed = pack_rows(self._rows)
+        packed: TokenBatch = batch_rows(self._rows)
         logits_AV: Tensor = self._answers(*packed.inputs(device))
         losses_A = answer_losses(logits_AV, packed.wanted_A.to(device))
         losses_A.mean().backward()

@@ -17,7 +17,7 @@ from d2lora.kernels.dropout import Extent, dropped, layer_salt
 from d2lora.kernels.factored import Factored
 from d2lora.layers.factors import build_factors, factors_by_group
 from d2lora.layers.lanes import Group, Lane
-from d2lora.layers.rows import Pass
+from d2lora.layers.rows import BatchRows
 from d2lora.method import Params
 from d2lora.methods import get_method
 from d2lora.norms.base_weight import BaseWeight, at_least_float32
@@ -41,7 +41,7 @@ class AdaptedLinear(nn.Module):
     in_features: int
     out_features: int
     lanes: tuple[Lane, ...]
-    current: Pass
+    current: BatchRows
     groups: list[Group]
     _kind: type[nn.Linear]
     _salt: int
@@ -50,7 +50,7 @@ class AdaptedLinear(nn.Module):
 
     @classmethod
     def adapt(
-        cls, layer: nn.Linear, name: str, lanes: Sequence[Lane], current: Pass, generators: Sequence[Generator]
+        cls, layer: nn.Linear, name: str, lanes: Sequence[Lane], current: BatchRows, generators: Sequence[Generator]
     ) -> AdaptedLinear:
         """Make ``layer`` an adapted one, in place; ``generators[l]`` draws lane l's start, ``name`` tells dropouts."""
         cache = NormCache()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Pass:
+class BatchRows:
     """What `d2lora.lane_rows` and `d2lora.held_factors` say; the one of a model is shared by all adapted layers.
 
     counts   rows of each lane, in lane order; None: equal groups of the batch that enters the model
@@ -126,7 +126,7 @@ def row_keys(seeds: Sequence[int], counts: Sequence[int], draw: int, places: Seq
 class SeesBatch:
     """A forward hook of the model that was given to `d2lora.attach`: it tells the pass how many rows a batch has."""
 
-    def __init__(self, current: Pass) -> None:
+    def __init__(self, current: BatchRows) -> None:
         self.current = current
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002

@@ -18,7 +18,7 @@ from d2lora.method import LowRankConfig, Params, PeftForm, Shapes, check_rank
 from d2lora.methods.dora import dora_norms
 from d2lora.methods.lora import draw_kaiming, draw_normal
 from d2lora.norms.axes import Axis, NormGrad
-from d2lora.norms.base_weight import Base, BaseWeight
+from d2lora.norms.base_weight import AnyBaseWeight, BaseWeight
 from d2lora.norms.column_norms import dense_norms, restoring_scale, updated_norms
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: D2
     return moved_OI + config.readd * update_OI
 
 
-def factored(base: Base, params: Params, config: D2LoraConfig) -> Factored:
+def factored(base: AnyBaseWeight, params: Params, config: D2LoraConfig) -> Factored:
     """Return both pairs as one of rank 2r, with the projection as a scale on the output or the input."""
     up_LOR, down_LRI = _one_pair(params, config)
     if config.projection == "off":

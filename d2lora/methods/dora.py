@@ -9,7 +9,7 @@ from d2lora.kernels.factored import Factored
 from d2lora.method import Params, PeftForm, Shapes
 from d2lora.methods import lora
 from d2lora.norms.axes import NormGrad
-from d2lora.norms.base_weight import EPS, Base, BaseWeight
+from d2lora.norms.base_weight import EPS, AnyBaseWeight, BaseWeight
 from d2lora.norms.column_norms import dense_norms, updated_norms
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: Do
     return moved_OI * (params["magnitude"] / norm_O)[:, None].to(moved_OI.dtype)
 
 
-def factored(base: Base, params: Params, config: DoraConfig) -> Factored:
+def factored(base: AnyBaseWeight, params: Params, config: DoraConfig) -> Factored:
     """Return LoRA's factors with ``magnitude / |V|`` on the output, the norm from thin products."""
     thin = lora.factored(base, params, config)
     norm_LO = updated_norms(base, thin.up_LOR, thin.down_LRI, "out", config.norm_grad)

@@ -13,7 +13,7 @@ from d2lora.norms.base_weight import BaseWeight
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from d2lora.norms.base_weight import Base
+    from d2lora.norms.base_weight import AnyBaseWeight
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: Lo
     return weight_OI + update_OI
 
 
-def factored(base: Base, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
+def factored(base: AnyBaseWeight, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
     """Return the pair itself; the scale goes into ``down``."""
     return Factored(params["up"], config.scale * params["down"])
 

@@ -111,7 +111,7 @@ class BaseWeights:
         return rows if self.lanes == 1 else rows.repeat_interleave(self.lanes, 0)
 
 
-Base = BaseWeight | BaseWeights
+AnyBaseWeight = BaseWeight | BaseWeights
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from d2lora.norms.base_weight import EPS, Base, at_least_float32
+from d2lora.norms.base_weight import EPS, AnyBaseWeight, at_least_float32
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from d2lora.norms.axes import Axis, NormGrad
 
 
-def updated_norms(base: Base, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through") -> Tensor:
+def updated_norms(
+    base: AnyBaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through"
+) -> Tensor:
     """Return the norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
 
     Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
@@ -32,7 +34,7 @@ def dense_norms(moved_OI: Tensor, axis: Axis) -> Tensor:
     return at_least_float32(moved_OI).square().sum(1 if axis == "out" else 0).clamp_min(EPS).sqrt()
 
 
-def restoring_scale(base: Base, updated: Tensor, axis: Axis) -> Tensor:
+def restoring_scale(base: AnyBaseWeight, updated: Tensor, axis: Axis) -> Tensor:
     """Return the factor that gives every column its norm back: |W| / |W + dW|, and 1 where W has a zero column."""
     scale, zeros = base.norms(axis) / updated, base.zeros(axis)
     return scale if zeros is None else scale.masked_fill(zeros, 1.0)

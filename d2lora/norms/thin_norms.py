@@ -13,10 +13,10 @@ from d2lora.norms.base_weight import EPS
 
 if TYPE_CHECKING:
     from d2lora.norms.axes import Axis
-    from d2lora.norms.base_weight import Base
+    from d2lora.norms.base_weight import AnyBaseWeight
 
 
-def thin_norms(base: Base, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
+def thin_norms(base: AnyBaseWeight, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
     """Return the norms (L, K) of W + update; see `d2lora.norms.updated_norms`, which calls this."""
     norms: Tensor = _ThinNorms.apply(base, left_LKR, right_LRJ, axis)  # type: ignore[no-untyped-call]
     return norms
@@ -31,7 +31,7 @@ class _ThinNorms(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, base: Base, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
+    def forward(ctx: Any, base: AnyBaseWeight, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
         product_LKR = base.product(right_LRJ, axis)
         slope_LKR = torch.baddbmm(product_LKR, left_LKR, torch.bmm(right_LRJ, right_LRJ.mT))
         norms_LK = ((product_LKR + slope_LKR) * left_LKR).sum(2).add_(base.norms2(axis)).clamp_min_(EPS).sqrt_()

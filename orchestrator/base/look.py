@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from orchestrator.base.rows import fit_rows
-from orchestrator.base.source import Base
+from orchestrator.base.source import StoredBase
 from orchestrator.base.targets import unreached
 from orchestrator.base.weights import check_layers, check_numbers
 from orchestrator.data.tokens import TokenisedSplit
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 Rows = Mapping[str, TokenisedSplit]
 
 
-def look_at_base(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, memory: Path, say: Say) -> Shortcuts:
+def look_at_base(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any, memory: Path, say: Say) -> Shortcuts:
     """Return what of a pass every job of the sweep leaves out; ``rows`` are each task's, of all splits.
 
     InputError for a base whose weights are not whole, or that cannot compute these rows; what one should know is said.
@@ -52,7 +52,7 @@ def look_at_base(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any, memor
     return known
 
 
-def _look(base: Base, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Shortcuts:
+def _look(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Shortcuts:
     model = _loaded(base, sweep)
     told = fit_rows(model, rows, tokenizer)
     check_numbers(model)
@@ -80,7 +80,7 @@ def _told_if_long(say: Say) -> Iterator[None]:
         say(f"looked at the base in {time.monotonic() - begin:.0f} s")
 
 
-def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
+def _loaded(base: StoredBase, sweep: SweepSpec) -> nn.Module:
     """Return the base in the type that trains."""
     try:
         return load_model(base.path, DTYPES[sweep.dtype]).eval()
@@ -98,7 +98,7 @@ def _loaded(base: Base, sweep: SweepSpec) -> nn.Module:
         ) from error
 
 
-def _key(base: Base, sweep: SweepSpec, rows: Rows) -> str:
+def _key(base: StoredBase, sweep: SweepSpec, rows: Rows) -> str:
     digest = hashlib.sha256()
     decides = {
         "format": FORMAT,

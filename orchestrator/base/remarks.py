@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.base.files import read_config
-from orchestrator.base.source import Base
+from orchestrator.base.source import StoredBase
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
 from orchestrator.model.loading import has_architecture
@@ -12,7 +12,7 @@ CODE = "auto_map"
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def told_of_files(base: Base, dtype: str) -> list[str]:
+def told_of_files(base: StoredBase, dtype: str) -> list[str]:
     """Return a line for each thing to know before it is trained in ``dtype``; InputError for a base that needs code."""
     told = []
     config = read_config(base.path)

@@ -19,7 +19,7 @@ KEPT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer*")
 
 
 @dataclass(frozen=True)
-class Base:
+class StoredBase:
     """A base model on disk; ``fingerprint`` is the sha256 over its config and the weights that are loaded."""
 
     path: Path
@@ -27,7 +27,7 @@ class Base:
     stored: str = "F32"
 
 
-def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> Base:
+def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> StoredBase:
     """Return the base that the recipe means, made (tiny) or fetched (hub) if need be; InputError if it is not whole."""
     if spec.path is not None:
         path = Path(spec.path).expanduser().resolve()
@@ -42,7 +42,7 @@ def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = N
     _refuse_what_changes_weights(path)
     check_json(path)
     stored = stored_weights(path)
-    return Base(path, _fingerprint(path, stored, cache_dir), stored.dtype)
+    return StoredBase(path, _fingerprint(path, stored, cache_dir), stored.dtype)
 
 
 def _from_hub(name: str, revision: str | None, cache_dir: Path) -> Path:

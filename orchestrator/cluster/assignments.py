@@ -29,7 +29,7 @@ class _Trainer:
     gone: bool = False
 
 
-class Board:
+class Assignments:
     """Packs in the order in which they are to be taken. Each is offered, taken by one trainer, and ends once.
 
     A trainer is ``ranks`` processes. All of them ask before any gets an answer, and asking says that the pack before is

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from orchestrator.cluster.assignments import Board, End
+from orchestrator.cluster.assignments import Assignments, End
 
 # The hub and the trials only wait. They take no CPU from trainers (0.01 of one would keep the last worker of a full
 # machine waiting) but a sliver of the head node, which is never a preemptible one.
@@ -32,11 +32,11 @@ class Hub:
     packs: Mapping[str, bytes]
     ranks: int
     fit: Callable[[str], End]
-    board: Board = field(init=False)
+    assignments: Assignments = field(init=False)
     changed: asyncio.Condition = field(init=False)
 
     def __post_init__(self) -> None:
-        self.board, self.changed = Board(list(self.packs), self.ranks), asyncio.Condition()
+        self.assignments, self.changed = Assignments(list(self.packs), self.ranks), asyncio.Condition()
 
     async def run(self, slots: int) -> None:
         """Keep this many trainers at work until no pack is left; if none can be kept, the packs left fail."""
@@ -47,29 +47,29 @@ class Hub:
             error = next((one for one in errors if one), error)
         finally:
             async with self.changed:
-                self.board.close(error)
+                self.assignments.close(error)
                 self.changed.notify_all()
 
     async def train(self, pack: str) -> str:
         """Offer the pack, wait for its end, and return its error, or nothing."""
         async with self.changed:
-            self.board.offer(pack)
+            self.assignments.offer(pack)
             self.changed.notify_all()
-            await self.changed.wait_for(lambda: self.board.ended(pack))
-            return self.board.error(pack)
+            await self.changed.wait_for(lambda: self.assignments.ended(pack))
+            return self.assignments.error(pack)
 
     async def take(self, trainer: str, rank: int) -> bytes | None:
         """Return the next pack of a trainer, to all of its ranks the same; None says that nothing is left."""
         async with self.changed:
-            turn = self.board.ask(trainer, rank)
+            turn = self.assignments.ask(trainer, rank)
             self.changed.notify_all()
-            await self.changed.wait_for(lambda: self.board.dealt(trainer, turn))
-            pack = self.board.turn(trainer, turn)
+            await self.changed.wait_for(lambda: self.assignments.dealt(trainer, turn))
+            pack = self.assignments.turn(trainer, turn)
             return None if pack is None else self.packs[pack]
 
     async def report(self, trainer: str, rank: int, error: str) -> None:
         """Keep what a rank raised."""
-        self.board.report(trainer, rank, error)
+        self.assignments.report(trainer, rank, error)
 
     async def _keep(self, slot: int, threads: ThreadPoolExecutor) -> str:
         """Start trainer after trainer while packs are left; return why if that has no sense any more."""
@@ -78,9 +78,9 @@ class Hub:
             name = f"slot{slot}-{start}"  # Train would resume a finished run of the same name, and train nothing
             end = await asyncio.get_running_loop().run_in_executor(threads, self.fit, name)
             async with self.changed:
-                worked = self.board.leave(name, end)
+                worked = self.assignments.leave(name, end)
                 self.changed.notify_all()
-            if not self.board.open:
+            if not self.assignments.open:
                 break
             vain = 0 if worked else vain + (not end.unplaced)
             unplaced = 0 if worked else unplaced + end.unplaced

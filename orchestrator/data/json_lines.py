@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator.data.slices import Split
+from orchestrator.data.slices import Slice
 from orchestrator.errors import InputError
 
 MAX_LINE_BYTES = 1_000_000
@@ -38,7 +38,7 @@ class PlacedRow:
     row: Mapping[str, Any]
 
 
-def read_rows(path: Path, split: Split | None = None) -> Iterator[PlacedRow]:
+def read_rows(path: Path, split: Slice | None = None) -> Iterator[PlacedRow]:
     """Yield the rows of a JSON lines file, or of a slice of them; raise `InputError` at the first bad line."""
     start, stop = (0, None) if split is None or not split.sliced else split.bounds(count_lines(path))
     for number, line in islice(enumerate(_raw_lines(path), 1), start, stop):

@@ -12,7 +12,7 @@ _FORM = re.compile(rf"(?P<name>[A-Za-z0-9_-]{{1,64}})(?P<slice>\[(?P<start>{_BOU
 
 
 @dataclass(frozen=True)
-class Split:
+class Slice:
     """A named split, or a slice of one; bounds are kept as written: rows or per cent, from the end if negative."""
 
     name: str
@@ -39,12 +39,12 @@ class Split:
         return position + rows if bound.startswith("-") else position
 
 
-def parse_split(expression: str) -> Split:
-    """Return the `Split` that an expression means; raise `InputError` for anything else."""
+def parse_split(expression: str) -> Slice:
+    """Return the `Slice` that an expression means; raise `InputError` for anything else."""
     match = _FORM.fullmatch(expression)
     if match is None:
         raise InputError(
             f"Split {expression!r} is not understood. Write a name, or a name and a slice: "
             "'validation', 'validation[:800]', 'train[10%:]'."
         )
-    return Split(match["name"], match["start"], match["stop"], match["slice"] is not None)
+    return Slice(match["name"], match["start"], match["stop"], match["slice"] is not None)

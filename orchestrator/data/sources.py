@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from orchestrator.data.example import Example, RowError
 from orchestrator.data.json_lines import PlacedRow, read_rows
-from orchestrator.data.slices import Split, parse_split
+from orchestrator.data.slices import Slice, parse_split
 from orchestrator.errors import InputError
 
 __all__ = ["FileSource", "GeneratedSource", "HubSource", "PlacedRow", "Source", "Task"]
@@ -51,7 +51,7 @@ class HubSource:
             return self._from_hub(wanted)
         return read_rows(self._mirrored(wanted, mirror), wanted)
 
-    def _mirrored(self, split: Split, mirror: Path) -> Path:
+    def _mirrored(self, split: Slice, mirror: Path) -> Path:
         if not mirror.is_dir():
             raise InputError(f"data.mirror={mirror} is not a folder; it holds <hub id>/<config>/<split>.jsonl.")
         folder = mirror / self.id / self.config
@@ -66,7 +66,7 @@ class HubSource:
             f"recipe where to train and test: {{name: TASK, train: '{there[0]}[:80%]', test: '{there[0]}[80%:]'}}."
         )
 
-    def _from_hub(self, split: Split) -> Iterator[PlacedRow]:
+    def _from_hub(self, split: Slice) -> Iterator[PlacedRow]:
         try:
             from datasets import load_dataset
 
@@ -178,7 +178,7 @@ class Task:
         return self.fault(placed.row for placed in rows if placed.place.rpartition(":")[0] == file)
 
 
-def _sliced(rows: Sequence[PlacedRow], split: Split) -> Iterator[PlacedRow]:
+def _sliced(rows: Sequence[PlacedRow], split: Slice) -> Iterator[PlacedRow]:
     start, stop = split.bounds(len(rows)) if split.sliced else (0, len(rows))
     return islice(rows, start, stop)
 

@@ -90,7 +90,7 @@ class TokenisedSplit(Sequence[Item]):
     refused: int
 
     @classmethod
-    def pack(
+    def of(
         cls, items: Sequence[Item], truncated: int = 0, *, appended: Sequence[int] = (), refused: int = 0
     ) -> TokenisedSplit:
         """Return the split of these items, which all have the same end."""
@@ -112,7 +112,7 @@ class TokenisedSplit(Sequence[Item]):
     @classmethod
     def join(cls, parts: Sequence[TokenisedSplit]) -> TokenisedSplit:
         """Return one split of several, in their order."""
-        parts = parts or [cls.pack([])]
+        parts = parts or [cls.of([])]
 
         def ends(name: str) -> Array:
             return np.cumsum(np.concatenate([np.diff(getattr(part, name), prepend=0) for part in parts]))
@@ -180,7 +180,7 @@ def tokenise(
         raise next(iter(errors.values()))
     if refused is not None:
         refused.update(errors)
-    return TokenisedSplit.join(parts or [TokenisedSplit.pack([], appended=maker.encoder.appended)])
+    return TokenisedSplit.join(parts or [TokenisedSplit.of([], appended=maker.encoder.appended)])
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class _Maker:
             items.append(item)
             truncated += dropped > 0
         refused = len(examples) - len(items)
-        return TokenisedSplit.pack(items, truncated, appended=self.encoder.appended, refused=refused)
+        return TokenisedSplit.of(items, truncated, appended=self.encoder.appended, refused=refused)
 
     def item(self, example: Example, encoded: list[list[int]]) -> tuple[Item, int]:
         """Return the item and how many tokens its prompt lost; `RowError` where it cannot be scored."""

@@ -13,7 +13,8 @@ from orchestrator.addresses import SERVERS, without_secrets
 from orchestrator.recipe.seeds import seed_words
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import say
-from orchestrator.store.run_folder import DONE, RunFolder
+from orchestrator.store.run_folder import DONE
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.sqlite_address import absolute
 
 Row = Mapping[str, Any]
@@ -34,7 +35,7 @@ def tell(
     lines += [_champion(task, one) for task, one in champions.items()]
     lines += [_failure(row, folder) for row in rows if row["status"] not in DONE]
     lines += [f"  {problem}" for problem in problems]
-    lines.append(f"report: {folder / 'report.html'}")
+    lines.append(f"report: {SweepFolder(folder).report}")
     if spec.tracking.uri != "none":
         lines.append(f"runs:   {pages_of(spec.tracking.uri)}")
     for line in lines:
@@ -67,5 +68,5 @@ def _failure(row: Row, folder: Path) -> str:
     reason = (str(row.get("error", "")).strip().splitlines() or [""])[-1]
     return (
         f"  {row['status']}: {run_name(row)} on {row['task']}: {reason} "
-        f"(details: {RunFolder(folder / 'runs' / row['run_key']).error if row['status'] == 'failed' else folder})"
+        f"(details: {SweepFolder(folder).run(row['run_key']).error if row['status'] == 'failed' else folder})"
     )

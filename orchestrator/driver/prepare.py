@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.base.look import look_at_base
 from orchestrator.base.remarks import told_of_files
-from orchestrator.base.source import Base, resolve_base
+from orchestrator.base.source import StoredBase, resolve_base
 from orchestrator.base.targets import left_out, target_layers
 from orchestrator.data.prepared import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
 from orchestrator.data.tasks import make_task
@@ -35,7 +35,7 @@ class Ready:
     """
 
     sweep: SweepSpec
-    base: Base
+    base: StoredBase
     data: dict[str, Prepared]
     train_rows: dict[str, int]
     chance: dict[str, float]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from orchestrator.say import say
-from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
 
 POLL_SECONDS = 1.0
 PAUSE = 20.0  # times what a look has cost is waited before the next: at most 5 % of a processor, however many runs
@@ -48,10 +48,10 @@ def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str], most:
 
     ``most`` is how many of them will end, where a search leaves some out.
     """
-    place = folder / "runs"
-    there = {path.name for path in place.iterdir()} if place.exists() else set()
-    ended = {key: RunFolder(place / key).ended() if key in there else None for key in steps}
-    logged = {key: 0 if ended[key] or key not in there else RunFolder(place / key).logged() for key in missing}
+    sweep = SweepFolder(folder)
+    there = {path.name for path in sweep.runs.iterdir()} if sweep.runs.exists() else set()
+    ended = {key: sweep.run(key).ended() if key in there else None for key in steps}
+    logged = {key: 0 if ended[key] or key not in there else sweep.run(key).logged() for key in missing}
     ends = sum(end is not None for end in ended.values())  # more than a search asks for, where a grid was there before
     return Count(
         done=sum(end == "committed" for end in ended.values()),
@@ -111,7 +111,7 @@ def _watch(
 
 def _before_steps(folder: Path, missing: frozenset[str], seconds: float) -> str:
     """Return what is going on before the first step: trainers start, then load the model and score the base."""
-    loaded = any(RunFolder(folder / "runs" / key).attempted() for key in missing)
+    loaded = any(SweepFolder(folder).run(key).attempted() for key in missing)
     return f"{'scoring the base' if loaded else 'starting trainers'}, {_clock(seconds)} so far"
 
 

@@ -12,13 +12,13 @@ from orchestrator.data.tokens import Item
 from orchestrator.errors import InputError
 from orchestrator.model.answer_model import AnswerModel, distance, tolerance
 from orchestrator.model.head import answering_in_float32
-from orchestrator.model.token_batch import Packed, pack_choices
+from orchestrator.model.token_batch import TokenBatch, batch_choices
 
 GROSS = 8
 """By how many tolerances logits must differ for a base to be refused: in bfloat16, rows beside a row and experts that
 change their rank by a rounding move logits; a fault moves them by a good part of their norm."""
 SOME = 64  # tokens of a row that show whether a model looks ahead
-Pack = Callable[[Sequence[Item]], Packed]
+Pack = Callable[[Sequence[Item]], TokenBatch]
 
 
 class Plain:
@@ -31,7 +31,7 @@ class Plain:
         self.model, self.items = model, items
         self.wanted = [self._of(item) for item in items]
         self._refuse_looking_ahead()
-        reason = self.why_not(pack_choices, times=GROSS)
+        reason = self.why_not(batch_choices, times=GROSS)
         if reason:
             raise InputError(
                 f"{type(model).__name__} does not give the logits of an answer without those of its whole row "

@@ -13,7 +13,7 @@ from torch import nn
 from orchestrator.data.tokens import Array, Item, TokenisedSplit
 from orchestrator.model import block_attention as attention
 from orchestrator.model.plain_logits import Plain
-from orchestrator.model.token_batch import Packed, pack_items, pack_rows
+from orchestrator.model.token_batch import TokenBatch, batch_items, batch_rows
 from orchestrator.model.windows import shortest_window
 
 RANDOM_ITEMS = 2  # of each task, beside the one with its longest row
@@ -49,7 +49,7 @@ def choose_shortcuts(model: nn.Module, tasks: Mapping[str, TokenisedSplit], bloc
         looks = f"some layers look back {limit:g} tokens" if limit else "some layers carry a state from token to token"
         share = padded = f"{looks}, and the longest row has {longest}"
     else:
-        share = plain.why_not(pack_items)
+        share = plain.why_not(batch_items)
         padded = _why_no_blocks(plain) if blocks else ""
     told = [f"every choice is computed with a prompt of its own: {share}"] if share else []
     told += [f"rows of a pass are padded to one length: {padded}"] if padded and blocks else []
@@ -127,7 +127,7 @@ def _why_no_blocks(plain: Plain) -> str:
         attention.use(plain.model, before)
 
 
-def _pack_in_blocks(items: Sequence[Item]) -> Packed:
+def _pack_in_blocks(items: Sequence[Item]) -> TokenBatch:
     """Return all choices in one row, every other one with a token of padding: so lengths differ, whatever the items."""
     rows = [row for item in items for row in zip(item.choices, item.starts, strict=True)]
-    return pack_rows(rows, [len(ids) + place % 2 for place, (ids, _) in enumerate(rows)])
+    return batch_rows(rows, [len(ids) + place % 2 for place, (ids, _) in enumerate(rows)])

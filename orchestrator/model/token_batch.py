@@ -13,13 +13,13 @@ from torch import Tensor
 
 from orchestrator.data.tokens import Item
 
-Row = tuple[Sequence[int] | NDArray[np.int32], int]
+AnswerRow = tuple[Sequence[int] | NDArray[np.int32], int]
 """The ids of prompt and answer, and where the answer starts."""
 Blocks = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Packed:
+class TokenBatch:
     """Rows padded on the right, or one row in which they follow one another.
 
     ``where_A`` are flat positions in ``ids_BT`` whose logits predict ``wanted_A``; ``owner_A`` numbers the answer that
@@ -43,7 +43,7 @@ class Packed:
         return (*(None if tensor is None else tensor.to(device) for tensor in tensors), self.blocks)
 
 
-def pack_rows(rows: Sequence[Row], lengths: Sequence[int] | None = None) -> Packed:
+def batch_rows(rows: Sequence[AnswerRow], lengths: Sequence[int] | None = None) -> TokenBatch:
     """Return one row an answer, numbered in order; the logits before a token predict it.
 
     ``lengths`` are what the rows are padded to, by default all to the longest; where they differ, the rows follow one
@@ -64,18 +64,18 @@ def pack_rows(rows: Sequence[Row], lengths: Sequence[int] | None = None) -> Pack
     blocks = tuple((len(list(equal)), length) for length, equal in groupby(lengths))
     places = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
     if len(blocks) == 1:
-        return Packed(ids_M.view(blocks[0]), *places)
+        return TokenBatch(ids_M.view(blocks[0]), *places)
     positions_M = torch.cat([torch.arange(length).repeat(count) for count, length in blocks])
-    return Packed(ids_M[None], *places, positions_BT=positions_M[None], blocks=blocks)
+    return TokenBatch(ids_M[None], *places, positions_BT=positions_M[None], blocks=blocks)
 
 
-def pack_choices(items: Sequence[Item]) -> Packed:
+def batch_choices(items: Sequence[Item]) -> TokenBatch:
     """Return every choice of every item as a row of its own."""
-    return pack_rows([row for item in items for row in zip(item.choices, item.starts, strict=True)])
+    return batch_rows([row for item in items for row in zip(item.choices, item.starts, strict=True)])
 
 
-def pack_items(items: Sequence[Item]) -> Packed:
-    """Return one row an item: its prompt once, then all its choices. Answers are numbered as in `pack_choices`.
+def batch_items(items: Sequence[Item]) -> TokenBatch:
+    """Return one row an item: its prompt once, then all its choices. Answers are numbered as in `batch_choices`.
 
     C choices of Lc tokens after a prompt of Lp cost Lp + C Lc tokens instead of C (Lp + Lc).
     """
@@ -104,7 +104,7 @@ def pack_items(items: Sequence[Item]) -> Packed:
         for tensor_BT, values in ((ids_BT, ids), (segments_BT, segments), (positions_BT, positions)):
             tensor_BT[row, : len(values)] = torch.tensor(values)
     places = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
-    return Packed(ids_BT, *places, segments_BT, positions_BT)
+    return TokenBatch(ids_BT, *places, segments_BT, positions_BT)
 
 
 def prefix_length(item: Item) -> int:

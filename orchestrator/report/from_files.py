@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, read_lines
+from orchestrator.store.sweep_folder import SweepFolder
 
 
 def report_again(folder: Path, first: str) -> Path:
@@ -18,13 +19,13 @@ def report_again(folder: Path, first: str) -> Path:
     from orchestrator.report.page import write_report
 
     rows, summary = _rows(folder, first), _summary(folder, first)
-    page = folder / "report.html"
-    write_report(page, _object(folder / "sweep.json"), summary, rows, _champions(folder))
-    return page
+    sweep = SweepFolder(folder)
+    write_report(sweep.report, _object(sweep.sweep), summary, rows, _champions(folder))
+    return sweep.report
 
 
 def _rows(folder: Path, first: str) -> list[dict[str, Any]]:
-    file = folder / "results.jsonl"
+    file = SweepFolder(folder).results
     if not file.is_file():
         raise InputError(f"{folder} has no results.jsonl, so there is nothing to report yet. First: {first}")
     try:
@@ -34,17 +35,17 @@ def _rows(folder: Path, first: str) -> list[dict[str, Any]]:
 
 
 def _summary(folder: Path, first: str) -> dict[str, Any]:
-    found = _object(folder / "summary.json")
+    file = SweepFolder(folder).summary
+    found = _object(file)
     if "tasks" not in found:
-        raise InputError(f"{folder / 'summary.json'} is missing or damaged. Write it again: {first}")
+        raise InputError(f"{file} is missing or damaged. Write it again: {first}")
     return found
 
 
 def _champions(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the evaluation of every champion that is there whole, by task; drafts and old ones have a dot."""
-    files = sorted(folder.glob("champions/*/evaluation.json"))
-    evaluations = {file.parent.name: _object(file) for file in files if "." not in file.parent.name}
-    return {task: found for task, found in evaluations.items() if found}
+    """Return the evaluation of every champion that is there whole, by task."""
+    evaluations = {task: _object(file) for task, file in SweepFolder(folder).evaluations().items()}
+    return {task: evaluation for task, evaluation in evaluations.items() if evaluation}
 
 
 def _object(file: Path) -> dict[str, Any]:

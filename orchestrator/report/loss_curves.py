@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from orchestrator.store.run_folder import RunFolder
-from orchestrator.summary.schema import Row
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.summary.schema import ResultRow
 
 BINS = 100  # points a curve: more than a panel's width can tell apart
 Curve = Sequence[tuple[int, float]]
@@ -44,14 +44,14 @@ def curve_band(curves: Sequence[Curve], bins: int = BINS) -> Band | None:
     return Band(steps.tolist(), means_RP.mean(axis=0).tolist(), low.tolist(), high.tolist(), len(curves))
 
 
-def chosen(rows: Sequence[Row], task: str, method: str, one: Mapping[str, Any]) -> list[Row]:
+def chosen(rows: Sequence[ResultRow], task: str, method: str, one: Mapping[str, Any]) -> list[ResultRow]:
     """Return the committed runs of a task and a method at the rate that its summary ``one`` is about."""
     wanted = (task, method, one["lr"], "committed")
     return [row for row in rows if (row["task"], row["method"], row["lr"], row["status"]) == wanted]
 
 
-def losses(rows: Sequence[Row], folder: Path) -> list[Curve]:
+def losses(rows: Sequence[ResultRow], folder: Path) -> list[Curve]:
     """Return the steps and training losses of these runs, as far as their folders have them."""
-    found = [RunFolder(folder / "runs" / row["run_key"]).metrics() for row in rows]
+    found = [SweepFolder(folder).run(row["run_key"]).metrics() for row in rows]
     curves = [[(int(one["step"]), float(one["train_loss"])) for one in steps if "train_loss" in one] for steps in found]
     return [curve for curve in curves if curve]

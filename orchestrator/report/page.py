@@ -18,7 +18,7 @@ from orchestrator.report.sections import _champion, _lost, _macro_forest, _secti
 from orchestrator.statistics import quotable as resampled
 from orchestrator.statistics.thresholds import LEVELS
 from orchestrator.store.run_folder import DONE
-from orchestrator.summary.schema import Row, Summary
+from orchestrator.summary.schema import ResultRow, Summary
 
 TEMPLATE = "page.html.j2"
 FILTERS = ("percent", "points", "number", "between", "between_points", "p_value", "rate", "count", "listed")
@@ -47,7 +47,7 @@ def write_report(
 def render_report(
     sweep: Mapping[str, Any],
     summary: Summary,
-    rows: Sequence[Row],
+    rows: Sequence[ResultRow],
     champions: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, CurvePlot | None],
 ) -> str:
@@ -79,7 +79,7 @@ def render_report(
     )
 
 
-def _curves(summary: Summary, rows: Sequence[Row], folder: Path) -> dict[str, CurvePlot | None]:
+def _curves(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> dict[str, CurvePlot | None]:
     """Draw each task's training losses at the chosen rates, from the steps in the run folders."""
     return {
         task: draw_curves(

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.summary.schema import Row, Summary
+from orchestrator.summary.schema import ResultRow, Summary
 from orchestrator.wording import NOTHING, between_points, number, points
 
 NOT_MEASURED = "not measured here"
@@ -24,7 +24,9 @@ class PaperClaim(NamedTuple):
     verdict: str
 
 
-def paper_claims(summary: Summary, rows: Sequence[Row], champions: Mapping[str, Mapping[str, Any]]) -> list[PaperClaim]:
+def paper_claims(
+    summary: Summary, rows: Sequence[ResultRow], champions: Mapping[str, Mapping[str, Any]]
+) -> list[PaperClaim]:
     """Return the claims; none where the sweep has no D2-LoRA. Their setting (models, eight tasks) is not this one."""
     settings = {row["method"]: row.get("settings") or {} for row in rows}
     reference = summary["reference"]

@@ -11,7 +11,7 @@ from orchestrator.report.figures.forest import Estimate, Forest, draw
 from orchestrator.report.figures.panels import PanelPlot
 from orchestrator.report.figures.rates import draw_rates
 from orchestrator.report.gains import merge_verdict
-from orchestrator.summary.schema import Difference, RateSummary, Row, Summary, TaskSummary, family_of
+from orchestrator.summary.schema import Difference, RateSummary, ResultRow, Summary, TaskSummary, family_of
 
 
 class TaskSection(NamedTuple):
@@ -28,7 +28,7 @@ class TaskSection(NamedTuple):
 
 
 def _section(
-    task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None, reference: str | None
+    task: str, summary: TaskSummary, rows: Sequence[ResultRow], chance: float | None, reference: str | None
 ) -> TaskSection:
     rates = sorted({found["lr"] for method in summary["methods"].values() for found in method["by_lr"].values()})
     return TaskSection(
@@ -45,14 +45,14 @@ def _section(
     )
 
 
-def _places(methods: Sequence[str], rows: Sequence[Row]) -> dict[str, int]:
+def _places(methods: Sequence[str], rows: Sequence[ResultRow]) -> dict[str, int]:
     """Return for each family of methods the place of the first of them."""
     families = {str(row["method"]): family_of(row) for row in rows}
     return {families.get(label, label): place for place, label in reversed(list(enumerate(methods)))}
 
 
 def _accuracy_forest(
-    task: str, summary: TaskSummary, rows: Sequence[Row], chance: float | None, reference: str | None
+    task: str, summary: TaskSummary, rows: Sequence[ResultRow], chance: float | None, reference: str | None
 ) -> Forest | None:
     estimates = []
     for name, found in summary["methods"].items():
@@ -126,6 +126,6 @@ def _champion(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "task": task, "speedup": speedup, "verdict": merge_verdict(evaluation)}
 
 
-def _lost(row: Row) -> dict[str, Any]:
+def _lost(row: ResultRow) -> dict[str, Any]:
     error = row.get("error") or "No message was recorded."
     return {**{key: row[key] for key in ("task", "method", "lr", "seed", "status")}, "error": str(error).strip()}

@@ -186,12 +186,6 @@ class Attempt:
         sync_folder(self.run.path)
 
 
-def runs_of_other_formats(folder: Path) -> int:
-    """Return how many run folders of a sweep's folder hold results of another format than this version's."""
-    specs = (read_json(file) for file in folder.glob("runs/*/run.json"))
-    return sum(isinstance(spec, dict) and spec.get("format", 1) != FORMAT for spec in specs)
-
-
 def _replace(source: Path, target: Path) -> None:
     """Move ``source`` to ``target``, over what a crash may have left there."""
     if target.is_dir():

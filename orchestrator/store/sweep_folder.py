@@ -1,10 +1,83 @@
-"""The files of a sweep's folder: where each of them lies."""
+"""The folder of a sweep: the only file that knows the tree on disk under ``<storage>/<name>/``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.files import read_json
+from orchestrator.plan.runs import FORMAT
+from orchestrator.store.run_folder import RunFolder
 
-def base_file(folder: Path, data: str, base_fingerprint: str, dtype: str) -> Path:
-    """Return where the untrained base's scores on the test items of a prepared file are kept."""
-    return folder / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}-{dtype}.json"
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Where each file of a sweep lies.
+
+    Example:
+    >>> SweepFolder(Path("sweeps/mine")).champion("arc_easy").as_posix()
+    'sweeps/mine/champions/arc_easy'
+    """
+
+    path: Path
+
+    @property
+    def sweep(self) -> Path:
+        """The resolved recipe, the versions, the commit and the fingerprints of base and data."""
+        return self.path / "sweep.json"
+
+    @property
+    def results(self) -> Path:
+        """One row per run."""
+        return self.path / "results.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """The statistics over seeds and tasks."""
+        return self.path / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all run folders."""
+        return self.path / "runs"
+
+    @property
+    def ray(self) -> Path:
+        """The files that Ray Tune and Ray Train write; nothing of this project reads them."""
+        return self.path / ".ray"
+
+    @property
+    def cache(self) -> Path:
+        """The prepared data and bases, shared by all sweeps of a storage."""
+        return self.path.parent / ".cache"
+
+    def run(self, key: str) -> RunFolder:
+        """Return the folder of the run with this key."""
+        return RunFolder(self.runs / key)
+
+    def predictions(self, key: str) -> Path:
+        """Return the file of a run's predictions."""
+        return self.path / "predictions" / f"{key}.jsonl"
+
+    def champion(self, task: str) -> Path:
+        """Return the directory of a task's merged champion."""
+        return self.path / "champions" / task
+
+    def base_scores(self, data: str, base_fingerprint: str, dtype: str) -> Path:
+        """Return the file with the untrained base's scores on the test items of the prepared file ``data``."""
+        return self.path / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}-{dtype}.json"
+
+    def evaluations(self) -> dict[str, Path]:
+        """Return the evaluation of each task's champion; the directories of drafts and older champions have a dot."""
+        files = sorted(self.path.glob("champions/*/evaluation.json"))
+        return {file.parent.name: file for file in files if "." not in file.parent.name}
+
+    def runs_of_other_formats(self) -> int:
+        """Return how many run folders hold results of another format than this version's."""
+        specs = (read_json(file) for file in self.runs.glob("*/run.json"))
+        return sum(isinstance(spec, dict) and spec.get("format", 1) != FORMAT for spec in specs)

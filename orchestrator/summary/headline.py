@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.summary.phrases import NAMED, _standing, _where
-from orchestrator.summary.schema import Difference, Macro, Row, TaskSummary
+from orchestrator.summary.schema import Difference, Macro, ResultRow, TaskSummary
 from orchestrator.summary.search_limits import left_out
 from orchestrator.wording import between, count, listed, percent, rate
 
 
-def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[Row]) -> str:
+def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[ResultRow]) -> str:
     """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
     by_task = _by_task(reference, tasks) if reference is not None else ""
     sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), left_out(rows)]
@@ -89,19 +89,19 @@ def _more_seeds(tasks: Mapping[str, TaskSummary]) -> str:
     return f"{count(more, 'more seed')} would resolve 1 point on {task} against {other}."
 
 
-def _diverged(rows: Sequence[Row]) -> str:
+def _diverged(rows: Sequence[ResultRow]) -> str:
     lost = [row for row in rows if row["status"] == "diverged"]
     named = [f"{row['method']} on {row['task']}, seed {row['seed']} at lr {rate(row['lr'])}" for row in lost[:NAMED]]
     more = f"; and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
     return f"Diverged and in no average: {'; '.join(named)}{more}." if lost else ""
 
 
-def _failed(rows: Sequence[Row]) -> str:
+def _failed(rows: Sequence[ResultRow]) -> str:
     lost = sum(row["status"] == "failed" for row in rows)
     return f"{count(lost, 'run')} failed and {'is' if lost == 1 else 'are'} missing from these figures." if lost else ""
 
 
-def _stopped(rows: Sequence[Row], tasks: Mapping[str, TaskSummary]) -> str:
+def _stopped(rows: Sequence[ResultRow], tasks: Mapping[str, TaskSummary]) -> str:
     """Count the runs stopped at rungs, and say of which methods the chosen rate has lost some."""
     out = sum(row["status"] == "stopped" for row in rows)
     if not out:

@@ -10,11 +10,11 @@ from orchestrator.statistics.crossed import Cell, mean_interval
 from orchestrator.statistics.intervals import Interval, spread
 from orchestrator.statistics.quotable import mean_bootstrap
 from orchestrator.summary.best_of import best_of_n
-from orchestrator.summary.schema import MethodSummary, Predictions, RateSummary, Row
+from orchestrator.summary.schema import MethodSummary, Predictions, RateSummary, ResultRow
 from orchestrator.summary.variance_sources import variance_sources
 
 
-def summarise_rate(rows: Sequence[Row]) -> RateSummary:
+def summarise_rate(rows: Sequence[ResultRow]) -> RateSummary:
     """Return the figures of one task, method and learning rate from its rows, one a seed."""
     done = [row for row in rows if row["status"] == "committed"]
     accuracies = [float(row["accuracy"]) for row in done]
@@ -67,9 +67,9 @@ def _merit(found: RateSummary) -> tuple[bool, int, float, float]:
     return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
 
 
-def summarise_method(rows: Sequence[Row], predictions: Predictions | None = None) -> MethodSummary:
+def summarise_method(rows: Sequence[ResultRow], predictions: Predictions | None = None) -> MethodSummary:
     """Return the figures of one task and method from its rows: at the chosen rate, and by rate."""
-    of_rate: dict[float, list[Row]] = {}
+    of_rate: dict[float, list[ResultRow]] = {}
     for row in rows:
         of_rate.setdefault(float(row["lr"]), []).append(row)
     by_lr = [summarise_rate(of_rate[lr]) for lr in sorted(of_rate)]
@@ -84,22 +84,22 @@ def summarise_method(rows: Sequence[Row], predictions: Predictions | None = None
     return cast("MethodSummary", found)
 
 
-def _seeds(rows: Sequence[Row], status: str) -> list[int]:
+def _seeds(rows: Sequence[ResultRow], status: str) -> list[int]:
     return sorted(row["seed"] for row in rows if row["status"] == status)
 
 
-def _interval(rows: Sequence[Row], key: str) -> Interval | None:
+def _interval(rows: Sequence[ResultRow], key: str) -> Interval | None:
     """Return the interval of the mean over the rows that have the figure."""
     known = [row for row in rows if row.get(key) is not None]
     return mean_interval([float(row[key]) for row in known], [_cell(row) for row in known])
 
 
-def _cell(row: Row) -> Cell:
+def _cell(row: ResultRow) -> Cell:
     """Return the seeds of a run's start and of its order; a row of before there were two has one for both."""
     return int(row.get("init_seed", row["seed"])), int(row.get("data_seed", row["seed"]))
 
 
-def _known(rows: Sequence[Row], key: str) -> list[float]:
+def _known(rows: Sequence[ResultRow], key: str) -> list[float]:
     return [float(row[key]) for row in rows if row.get(key) is not None]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.summary.schema import Row
+from orchestrator.summary.schema import ResultRow
 
 
 def reference_method(methods: Sequence[str]) -> str | None:
@@ -22,7 +22,7 @@ def reference_pairs(methods: Sequence[str], reference: str | None) -> list[tuple
     return [(reference, method) for method in methods if method != reference]
 
 
-def most_tried(rows: Sequence[Row]) -> list[str]:
+def most_tried(rows: Sequence[ResultRow]) -> list[str]:
     """Return the methods that were tried on the most tasks, in their order: all of them, unless a search chose."""
     tasks: dict[str, set[str]] = {str(row["method"]): set() for row in rows}
     for row in rows:

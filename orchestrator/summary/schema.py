@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-Row = Mapping[str, Any]
+ResultRow = Mapping[str, Any]
 """A line of ``results.jsonl``."""
 Predictions = Mapping[str, Sequence[Mapping[str, Any]]]
 """By run key, the lines of ``predictions/<run_key>.jsonl``."""
 Verdict = Literal["ahead", "behind", "tie", "unknown"]
 
 
-def family_of(row: Row) -> str:
+def family_of(row: ResultRow) -> str:
     """Return the name of a row's method, which settings under other labels share."""
     return str((row.get("settings") or {}).get("name", row["method"]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.summary.schema import Row, family_of
+from orchestrator.summary.schema import ResultRow, family_of
 from orchestrator.wording import count, listed
 
 NAMED = 12
@@ -19,7 +19,7 @@ SELECTED = (
 )
 
 
-def left_out(rows: Sequence[Row]) -> str:
+def left_out(rows: Sequence[ResultRow]) -> str:
     """Return how many runs the search has not trained, and the kinds of method that it never tried on a task."""
     spared = sum(row["status"] == "dropped" for row in rows)
     if not spared:
@@ -31,7 +31,7 @@ def left_out(rows: Sequence[Row]) -> str:
     return " ".join([sentence, *(f"On {task} it tried no {listed(names)}." for task, names in never.items())])
 
 
-def limits_of_search(rows: Sequence[Row]) -> list[str]:
+def limits_of_search(rows: Sequence[ResultRow]) -> list[str]:
     """Return what a reader must know of a search that chose its settings, or stopped runs, as results came in."""
     found = [SELECTED] if any(row["status"] == "stopped" for row in rows) else []
     if not _by_tpe(rows):
@@ -43,7 +43,7 @@ def limits_of_search(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def _untried(rows: Sequence[Row], kinds: bool = False) -> Mapping[str, list[str]]:
+def _untried(rows: Sequence[ResultRow], kinds: bool = False) -> Mapping[str, list[str]]:
     """Return by task the methods (or kinds of method, whatever their settings) of which every run was left out."""
     tried: dict[str, dict[str, bool]] = {}
     for row in rows:
@@ -54,5 +54,5 @@ def _untried(rows: Sequence[Row], kinds: bool = False) -> Mapping[str, list[str]
     return {task: names for task, names in never.items() if names}
 
 
-def _by_tpe(rows: Sequence[Row]) -> bool:
+def _by_tpe(rows: Sequence[ResultRow]) -> bool:
     return any(row["status"] == "dropped" and row.get("search") == "tpe" for row in rows)

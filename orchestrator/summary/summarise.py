@@ -20,7 +20,7 @@ from orchestrator.summary.schema import (
     MethodSummary,
     Predictions,
     RateSummary,
-    Row,
+    ResultRow,
     Summary,
     TaskSummary,
     family_of,
@@ -39,13 +39,13 @@ __all__ = [
     "summarise_method",
     "summarise_rate",
 ]
-Grid = dict[str, dict[str, list[Row]]]
+Grid = dict[str, dict[str, list[ResultRow]]]
 """By task and method, the rows."""
 Runs = Mapping[str, Mapping[int, Finished]]
 """By method and seed, the committed runs of one task at the chosen rates."""
 
 
-def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
+def summarise(rows: Sequence[ResultRow], predictions: Predictions) -> Summary:
     """Return the content of ``summary.json`` from the rows of ``results.jsonl`` and the predictions by run key.
 
     Runs that diverged or failed are counted and named, and enter no mean; those that a search dropped or a rung stopped
@@ -77,7 +77,10 @@ def summarise(rows: Sequence[Row], predictions: Predictions) -> Summary:
 
 
 def _task(
-    reference: str | None, methods: dict[str, MethodSummary], rows: Mapping[str, Sequence[Row]], pairs: list[Difference]
+    reference: str | None,
+    methods: dict[str, MethodSummary],
+    rows: Mapping[str, Sequence[ResultRow]],
+    pairs: list[Difference],
 ) -> TaskSummary:
     return {
         "methods": methods,
@@ -87,7 +90,7 @@ def _task(
     }
 
 
-def _families(methods: Mapping[str, MethodSummary], rows: Mapping[str, Sequence[Row]]) -> dict[str, list[BestOf]]:
+def _families(methods: Mapping[str, MethodSummary], rows: Mapping[str, Sequence[ResultRow]]) -> dict[str, list[BestOf]]:
     """Return the best-of-n curve over all settings of the methods that share a name, whatever their labels."""
     settings: dict[str, list[RateSummary]] = {}
     for label, found in methods.items():
@@ -122,7 +125,7 @@ def _keys(by_method: Iterable[Mapping[int, Finished]]) -> list[str]:
     return [run.run_key for by_seed in by_method for run in by_seed.values()]
 
 
-def _grid(rows: Sequence[Row]) -> Grid:
+def _grid(rows: Sequence[ResultRow]) -> Grid:
     """Return the rows by task and method, read once: a sweep of many methods costs no more a method."""
     grid: Grid = {}
     for row in rows:
@@ -130,7 +133,7 @@ def _grid(rows: Sequence[Row]) -> Grid:
     return grid
 
 
-def _finished(rows: Sequence[Row], lr: float) -> dict[int, Finished]:
+def _finished(rows: Sequence[ResultRow], lr: float) -> dict[int, Finished]:
     """Return the runs at the rate that may be compared: the committed ones, but none where others were stopped."""
     mine = [row for row in rows if float(row["lr"]) == lr]
     if _seeds(mine, "stopped"):
@@ -142,7 +145,7 @@ def _finished(rows: Sequence[Row], lr: float) -> dict[int, Finished]:
     }
 
 
-def _refuse_repeated(rows: Sequence[Row]) -> None:
+def _refuse_repeated(rows: Sequence[ResultRow]) -> None:
     """A run counted twice would narrow every interval: refuse it."""
     seen: set[tuple[str, str, float, int]] = set()
     for row in rows:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.summary.comparisons import Marks, mark
-from orchestrator.summary.schema import Predictions, Row, Source, Sources
+from orchestrator.summary.schema import Predictions, ResultRow, Source, Sources
 
 AXES = ("init_seed", "data_seed")
 """What a row may name of its seeds; a row with one seed for all of it has the axis ``seed``."""
@@ -23,7 +23,7 @@ Effect = frozenset[str]
 Between = Callable[[int, int], float]
 
 
-def variance_sources(rows: Sequence[Row], predictions: Predictions) -> Sources | None:
+def variance_sources(rows: Sequence[ResultRow], predictions: Predictions) -> Sources | None:
     """Return the variance of one run's accuracy by its source, from the rows of one task, method and rate.
 
     The model: a right or wrong answer is a mean plus a random effect of each seed axis, of their interaction, of the
@@ -73,12 +73,12 @@ def variance_sources(rows: Sequence[Row], predictions: Predictions) -> Sources |
     }
 
 
-def _axes(rows: Sequence[Row]) -> list[str]:
+def _axes(rows: Sequence[ResultRow]) -> list[str]:
     there = [axis for axis in AXES if all(row.get(axis) is not None for row in rows)]
     return there or ["seed"]
 
 
-def _by_effect(rows: Sequence[Row], axes: Sequence[str], between: Between, notes: list[str]) -> dict[str, float]:
+def _by_effect(rows: Sequence[ResultRow], axes: Sequence[str], between: Between, notes: list[str]) -> dict[str, float]:
     """Return the estimate of every effect that the runs tell apart, by its name."""
     pairs: dict[Effect, list[float]] = {}
     for i, j in combinations(range(len(rows)), 2):
@@ -125,12 +125,12 @@ def _between_answers(right_RI: NDArray[np.float64]) -> Between:
     return between
 
 
-def _between_accuracies(rows: Sequence[Row]) -> Between:
+def _between_accuracies(rows: Sequence[ResultRow]) -> Between:
     accuracies = [float(row["accuracy"]) for row in rows]
     return lambda i, j: (accuracies[i] - accuracies[j]) ** 2 / 2
 
 
-def _right(rows: Sequence[Row], predictions: Predictions) -> NDArray[np.float64] | None:
+def _right(rows: Sequence[ResultRow], predictions: Predictions) -> NDArray[np.float64] | None:
     """Return 1 for right and 0 for wrong by run and item; None where a run lacks them, or there is a single item."""
     keys = [str(row["run_key"]) for row in rows]
     if not all(key in predictions for key in keys):
@@ -151,7 +151,7 @@ def _same_items(marks: dict[str, Marks]) -> None:
             )
 
 
-def _same_setting(rows: Sequence[Row]) -> None:
+def _same_setting(rows: Sequence[ResultRow]) -> None:
     settings = {(str(row["task"]), str(row["method"]), float(row["lr"])) for row in rows}
     if len(settings) > 1:
         few = ", ".join(f"{task} / {method} / {lr:g}" for task, method, lr in sorted(settings)[:3])

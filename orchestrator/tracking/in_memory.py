@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
 
 
 class MemoryTracker:
@@ -29,7 +29,7 @@ class MemoryTracker:
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
         """Take over what the run folders hold."""
         for run in runs:
-            place = RunFolder(folder / "runs" / run.key)
+            place = SweepFolder(folder).run(run.key)
             self.steps[run.key] = place.metrics()
             ended = place.ended()
             if ended:

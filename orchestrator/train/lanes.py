@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.data.batches import count_steps, draw_batches
 from orchestrator.data.tokens import Item
-from orchestrator.model.token_batch import Row
+from orchestrator.model.token_batch import AnswerRow
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.schedule import rate_at
 from orchestrator.train.step_passes import LaneBatch
@@ -55,12 +55,12 @@ NO_ROWS = LaneBatch((), 0)
 class _Lane:
     plan: LanePlan
     batches: Iterator[list[int]]
-    rows: list[Row]
+    rows: list[AnswerRow]
     living: bool = True
     batch: LaneBatch = NO_ROWS
 
 
-def _lane(plan: LanePlan, rows: list[Row], optim: OptimSpec) -> _Lane:
+def _lane(plan: LanePlan, rows: list[AnswerRow], optim: OptimSpec) -> _Lane:
     lengths = [len(ids) for ids, _ in rows]
     batches = draw_batches(
         lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed

@@ -13,7 +13,7 @@ import torch
 from d2lora import lane_rows
 from orchestrator.data.tokens import Item
 from orchestrator.model.shortcuts import takes_blocks
-from orchestrator.model.token_batch import Row
+from orchestrator.model.token_batch import AnswerRow
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.answer_loss import answer_losses
 from orchestrator.train.engine.engine import Engine
@@ -77,7 +77,7 @@ def train_lanes(
             lanes[index].living = False
 
 
-def trained_rows(items: Sequence[Item]) -> list[Row]:
+def trained_rows(items: Sequence[Item]) -> list[AnswerRow]:
     """Return the row of each item that is trained, in four bytes a token."""
     return [(np.array(ids, np.int32), start) for ids, start in (item.trained() for item in items)]
 

@@ -12,7 +12,7 @@ import torch
 from d2lora import held_factors, lane_rows
 from orchestrator.data.tokens import Item
 from orchestrator.model.evaluating import evaluating
-from orchestrator.model.token_batch import pack_choices, pack_items, shared_length
+from orchestrator.model.token_batch import batch_choices, batch_items, shared_length
 from orchestrator.train.engine.engine import Scorer
 from orchestrator.train.ties import best_choice
 
@@ -103,7 +103,7 @@ def _score(engine: Scorer, batch: Batch, lanes: int, share: bool) -> Iterator[tu
     """Yield lane, item and the summed log-likelihood of each of its choices."""
     questions = [(lane, index, item) for lane in sorted(batch) for index, item in batch[lane]]
     items = [item for _, _, item in questions]
-    packed = pack_items(items) if share else pack_choices(items)
+    packed = batch_items(items) if share else batch_choices(items)
     rows = {lane: len(each) if share else sum(len(item.choices) for _, item in each) for lane, each in batch.items()}
     counts, lengths = [rows.get(lane, 0) for lane in range(lanes)], [packed.ids_BT.shape[1]] * lanes
     with lane_rows(engine.model, counts, lengths=lengths) if lanes else nullcontext():

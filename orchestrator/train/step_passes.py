@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from orchestrator.data.batches import share
-from orchestrator.model.token_batch import Packed, Row, pack_rows
+from orchestrator.model.token_batch import AnswerRow, TokenBatch, batch_rows
 from orchestrator.train.passes import padded_lengths, split_into_passes
 
 
 class LaneBatch(NamedTuple):
     """The global batch of a lane at one step, and how many answer tokens it has."""
 
-    rows: Sequence[Row]
+    rows: Sequence[AnswerRow]
     answers: int
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> LaneBatch:
+    def of(cls, rows: Sequence[AnswerRow]) -> LaneBatch:
         """Return the batch of these rows."""
         return cls(rows, sum(len(ids) - start for ids, start in rows))
 
@@ -47,7 +47,7 @@ class StepPass:
     the ranks, whose gradients are averaged. ``counted_L`` is 0 for a lane whose row only stands in, else 1.
     """
 
-    packed: Packed
+    packed: TokenBatch
     counts: list[int]
     lengths: list[int]
     places: list[int]
@@ -131,7 +131,7 @@ def _step_pass(
     lengths = _lengths(
         [max((len(ids) for ids, _ in rows.get(lane, ())), default=0) for lane in range(lanes)], counts, layout
     )
-    packed = pack_rows(
+    packed = batch_rows(
         [row for own in rows.values() for row in own], [lengths[lane] for lane, own in rows.items() for _ in own]
     )
     counted = [float(bool(shares.get(lane))) for lane in range(lanes)]

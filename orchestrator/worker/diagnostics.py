@@ -22,7 +22,7 @@ from orchestrator.data.tokens import Item
 from orchestrator.machine.memory import let_go
 from orchestrator.model.evaluating import evaluating
 from orchestrator.model.loading import hidden_size
-from orchestrator.model.token_batch import Packed, Row, pack_rows
+from orchestrator.model.token_batch import AnswerRow, TokenBatch, batch_rows
 from orchestrator.train.engine.engine import Engine
 from orchestrator.train.passes import pass_tokens, split_into_passes
 
@@ -61,7 +61,7 @@ class Diagnoses:
             found |= {lane: one | {"seconds": seconds} for lane, one in new.items()}
         return found
 
-    def _tried(self, rows: Mapping[int, Sequence[Row]]) -> dict[int, Diagnosis]:
+    def _tried(self, rows: Mapping[int, Sequence[AnswerRow]]) -> dict[int, Diagnosis]:
         """Return the diagnoses of one pass, or, where that fails, of each of its lanes alone, or why there is none."""
         try:
             return self._of_pass(rows)
@@ -77,9 +77,9 @@ class Diagnoses:
     def _bases(self) -> dict[str, BaseVectors]:
         return base_spectra(self.engine.model, self.bounds)
 
-    def _of_pass(self, rows: Mapping[int, Sequence[Row]]) -> dict[int, Diagnosis]:
+    def _of_pass(self, rows: Mapping[int, Sequence[AnswerRow]]) -> dict[int, Diagnosis]:
         model = self.engine.model
-        packed = pack_rows([row for lane in sorted(rows) for row in rows[lane]])
+        packed = batch_rows([row for lane in sorted(rows) for row in rows[lane]])
         lanes = len(next(iter(adapted_layers(model).values())).lanes)
         counts = [len(rows.get(lane, ())) for lane in range(lanes)]
         lengths = [packed.ids_BT.shape[1]] * lanes
@@ -96,9 +96,9 @@ class Diagnoses:
         return {lane: _finite(numbers[lane] | shares.get(lane, {}) | {"merge_gap": gaps[lane]}) for lane in rows}
 
 
-def first_rows(items: Sequence[Item]) -> list[Row]:
+def first_rows(items: Sequence[Item]) -> list[AnswerRow]:
     """Return the first questions with their right answers, as many as `ROWS` and `TOKENS` allow; one at least."""
-    rows: list[Row] = []
+    rows: list[AnswerRow] = []
     for item in items[:ROWS]:
         ids, start = item.trained()
         if rows and (len(rows) + 1) * max(len(ids), *(len(other) for other, _ in rows)) > TOKENS:
@@ -107,7 +107,7 @@ def first_rows(items: Sequence[Item]) -> list[Row]:
     return rows
 
 
-def _largest_by_lane(difference_AV: Tensor, packed: Packed, counts: Sequence[int]) -> dict[int, float]:
+def _largest_by_lane(difference_AV: Tensor, packed: TokenBatch, counts: Sequence[int]) -> dict[int, float]:
     """Return the largest magnitude among the logits of each lane that has rows."""
     lane_B = torch.tensor([lane for lane, count in enumerate(counts) for _ in range(count)])
     lane_A, largest_A = lane_B[packed.owner_A], difference_AV.abs().amax(1).cpu()

@@ -21,10 +21,11 @@ from orchestrator.machine.device import device_of
 from orchestrator.machine.memory import let_go
 from orchestrator.model.loading import DTYPES, load_model, save_model
 from orchestrator.model.own_logits import own_scores, sample_of
-from orchestrator.model.token_batch import pack_rows
+from orchestrator.model.token_batch import batch_rows
 from orchestrator.store.adapters import load_adapter
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import Scored, accuracy, count_ties, score_items
 from orchestrator.worker.agreement import Agreement, agreement
@@ -114,7 +115,7 @@ class _Measured:
 
 def _evaluated(job: ChampionJob, place: Path, draft: Path) -> dict[str, Any]:
     """Return the evaluation; ``draft`` holds the merged directory, unless the adapter is not the run's."""
-    run = RunFolder(Path(job.folder) / "runs" / job.row["run_key"])
+    run = SweepFolder(Path(job.folder)).run(job.row["run_key"])
     run.verify()
     items, device = load_prepared(Path(job.data))["test"], device_of(job.gpus)
     sample = sample_of(items, SAMPLE)
@@ -176,7 +177,7 @@ def _measured(scorer: OneProcess, items: TokenisedSplit, sample: Sequence[int], 
 
 
 def _logits(scorer: OneProcess, item: Item) -> Tensor:
-    return scorer.logits(pack_rows([(item.choices[item.answer], item.starts[item.answer])])).cpu()
+    return scorer.logits(batch_rows([(item.choices[item.answer], item.starts[item.answer])])).cpu()
 
 
 def _compared(unmerged: _Measured, merged: _Measured) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from orchestrator.statistics.volatility import loss_change, loss_volatility
 from orchestrator.store.adapters import save_adapter
 from orchestrator.store.rows import METRICS
 from orchestrator.store.run_folder import Attempt, FencedError, RunFolder
-from orchestrator.store.sweep_folder import base_file
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.engine import Engine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
@@ -101,7 +101,7 @@ class _Trainer:
 
     def __init__(self, job: PackJob, device: torch.device) -> None:
         self.job, self.device = job, device
-        self.folder = Path(job.folder)
+        self.folder = SweepFolder(Path(job.folder))
         self.runs = list(job.pack.runs)  # the driver has left out what had ended; ranks must not look for themselves
         self.splits: dict[str, dict[str, TokenisedSplit]] = {}
         self.usage = Usage(device, len(self.runs))
@@ -127,7 +127,7 @@ class _Trainer:
         self.totals = [plan.steps for plan in plans]
         if self.job.contest:
             keys = [run.key for run in self.runs]
-            self.judge = Judge(self.engine, self.folder / "runs", self.job.contest, keys)
+            self.judge = Judge(self.engine, self.folder.runs, self.job.contest, keys)
             plans = [replace(plan, rungs=self.judge.steps(plan.steps)) for plan in plans]
         self.clock = time.monotonic()
         most = self.job.engine.pass_tokens
@@ -179,8 +179,8 @@ class _Trainer:
             scored = self._scores([lane], "test")[lane]
             if self.engine.rank == 0:
                 write_json(
-                    base_file(
-                        self.folder, self.job.data[task], self.job.base_fingerprint, self.runs[0].spec.model.dtype
+                    self.folder.base_scores(
+                        self.job.data[task], self.job.base_fingerprint, self.runs[0].spec.model.dtype
                     ),
                     {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)},
                 )
@@ -311,7 +311,7 @@ class _Trainer:
         return self.splits[run.spec.task.name][split]
 
     def _run_folder(self, run: PlannedRun) -> RunFolder:
-        return RunFolder(self.folder / "runs" / run.key)
+        return self.folder.run(run.key)
 
 
 @contextmanager

@@ -78,4 +78,4 @@ def drawn(seed: int, model: nn.Module, step: float = 0.2) -> dict[str, torch.Ten
 
 def write_data(path: Path, items: list[Item]) -> None:
     """Write ``items`` as every split of a prepared file."""
-    _write(path, dict.fromkeys(("train", "validation", "test"), TokenisedSplit.pack(items)))
+    _write(path, dict.fromkeys(("train", "validation", "test"), TokenisedSplit.of(items)))

@@ -21,7 +21,7 @@ import torch
 
 import d2lora
 from orchestrator.model.shortcuts import Shortcuts, take
-from orchestrator.model.token_batch import Packed
+from orchestrator.model.token_batch import TokenBatch
 from orchestrator.search.halving import Contest, Halving
 from orchestrator.train import passes
 from orchestrator.train.engine import zero
@@ -73,7 +73,7 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
     engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
     logits = engine.logits
 
-    def watched(packed: Packed) -> torch.Tensor:
+    def watched(packed: TokenBatch) -> torch.Tensor:
         seen.append(packed.blocks)
         return logits(packed)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.report.figures.rates import best_methods
 from orchestrator.report.loss_curves import chosen
 from orchestrator.summary.phrases import seeds_left
-from orchestrator.summary.schema import LOST, Row
+from orchestrator.summary.schema import LOST, ResultRow
 from orchestrator.tracking.figures.plots import MOST, TABLE, legend, panels
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def accuracy_rows(summary: Mapping[str, Any]) -> list[list[Any]]:
     return found
 
 
-def accuracy_figure(summary: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
+def accuracy_figure(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> Figure:
     """Draw each task's methods: mean, 95 % interval where there are two seeds, every seed, and the untrained base."""
     tasks = summary["tasks"]
     most = max((len(best_methods(content["methods"], MOST)) for content in tasks.values()), default=1)

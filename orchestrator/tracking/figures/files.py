@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.report.figures.rates import best_methods
 from orchestrator.report.loss_curves import chosen, curve_band, losses
-from orchestrator.summary.schema import Row
+from orchestrator.summary.schema import ResultRow
 from orchestrator.tracking.figures.accuracy import COLUMNS, accuracy_figure, accuracy_rows
 from orchestrator.tracking.figures.best_of import budgets_figure
 from orchestrator.tracking.figures.curves import curves_figure
@@ -26,7 +26,7 @@ RUN_COLUMNS = (
 )
 
 
-def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: Path, place: Path) -> None:
+def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[ResultRow], folder: Path, place: Path) -> None:
     """Write what the sweep's own page shows below ``place``."""
     _put(place / ACCURACY, png(accuracy_figure(summary, rows)))
     bands = {
@@ -43,7 +43,7 @@ def write_sweep_files(summary: Mapping[str, Any], rows: Sequence[Row], folder: P
     _put(place / TABLE, table(COLUMNS, accuracy_rows(summary)))
 
 
-def write_charts(summary: Mapping[str, Any], rows: Sequence[Row], place: Path) -> dict[str, Path]:
+def write_charts(summary: Mapping[str, Any], rows: Sequence[ResultRow], place: Path) -> dict[str, Path]:
     """Write small figures below ``place``, one a task; return them by the names that they have among the charts."""
     found: dict[str, Path] = {}
     for task, content in summary["tasks"].items():
@@ -58,7 +58,7 @@ def write_charts(summary: Mapping[str, Any], rows: Sequence[Row], place: Path) -
 
 
 def write_group_files(
-    task: str, method: str, one: Mapping[str, Any], rows: Sequence[Row], folder: Path, place: Path
+    task: str, method: str, one: Mapping[str, Any], rows: Sequence[ResultRow], folder: Path, place: Path
 ) -> None:
     """Write what the page of a task and a method shows below ``place``."""
     curves = losses(chosen(rows, task, method, one), folder)

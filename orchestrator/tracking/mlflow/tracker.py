@@ -19,6 +19,7 @@ from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.environment import unchanged_environment
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.failures import lasts, reason_of
 from orchestrator.tracking.mlflow import fields as shown
 from orchestrator.tracking.mlflow.base import base_as_model
@@ -118,11 +119,11 @@ class MlflowTracker:
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
         """Send new steps, then ends; whatever it raises, nothing is lost: call it again."""
-        begun = {path.name for path in (folder / "runs").glob("*")}
+        begun = {path.name for path in SweepFolder(folder).runs.glob("*")}
         for run in runs:
             if run.key not in begun:
                 continue
-            known, place = self._known.get(run.key), RunFolder(folder / "runs" / run.key)
+            known, place = self._known.get(run.key), SweepFolder(folder).run(run.key)
             if known and known.stopped and place.ended() != "stopped":
                 self._take_up(known)
             if not (known and known.ended):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from d2lora import adapter_parameters, held_factors
 from orchestrator.model.answer_model import AnswerModel
-from orchestrator.model.token_batch import Packed
+from orchestrator.model.token_batch import TokenBatch
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.engine.engine import Stepped
 from orchestrator.train.engine.lane_adamw import LaneAdamW
@@ -28,7 +28,7 @@ class OneProcess:
         self.model = model.to(device)
         self._answers = AnswerModel(self.model)
 
-    def logits(self, packed: Packed) -> Tensor:
+    def logits(self, packed: TokenBatch) -> Tensor:
         """Return the logits of the answers."""
         logits_AV: Tensor = self._answers(*packed.inputs(self.device))
         return logits_AV

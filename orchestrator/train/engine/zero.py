@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from d2lora import held_factors
 from d2lora.attachment import adapted_layers
 from orchestrator.model.answer_model import AnswerModel
-from orchestrator.model.token_batch import Packed
+from orchestrator.model.token_batch import TokenBatch
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.engine.engine import Stepped
 from orchestrator.train.engine.group import join_group
@@ -48,7 +48,7 @@ class ZeroEngine:
         self._optimizer.begin = self.rank * here.numel() if stage else 0
         self._lanes.attach()  # DeepSpeed has moved the vector into a buffer of its own
 
-    def logits(self, packed: Packed) -> Tensor:
+    def logits(self, packed: TokenBatch) -> Tensor:
         """Return the logits of the answers."""
         return cast(Tensor, self._answers(*packed.inputs(self.device)))
 

@@ -24,7 +24,7 @@ class Words:
 
 def rows(length: int, largest: int = 49, end: tuple[int, ...] = ()) -> dict[str, TokenisedSplit]:
     ids = [3] * (length - 1) + [largest]
-    return {"task": TokenisedSplit.pack([Item((tuple(ids), (3, 4)), (1, 1), 0, (1, 1), end)])}
+    return {"task": TokenisedSplit.of([Item((tuple(ids), (3, 4)), (1, 1), 0, (1, 1), end)])}
 
 
 def test_a_token_without_a_row_is_told_with_both_numbers() -> None:

@@ -1,18 +1,18 @@
-"""The board: every pack once, ranks in step, and what a lost trainer had in its hands."""
+"""The assignments: every pack once, ranks in step, and what a lost trainer had in its hands."""
 
 from __future__ import annotations
 
-from orchestrator.cluster.assignments import Board, End
+from orchestrator.cluster.assignments import Assignments, End
 
 
-def board(*packs: str, ranks: int = 1, offered: bool = True) -> Board:
-    made = Board(packs, ranks)
+def assignments(*packs: str, ranks: int = 1, offered: bool = True) -> Assignments:
+    made = Assignments(packs, ranks)
     for pack in packs if offered else ():
         made.offer(pack)
     return made
 
 
-def next_of(one: Board, trainer: str, ranks: int = 1) -> str | None:
+def next_of(one: Assignments, trainer: str, ranks: int = 1) -> str | None:
     turns = {one.ask(trainer, rank) for rank in range(ranks)}
     (turn,) = turns
     assert one.dealt(trainer, turn)
@@ -20,7 +20,7 @@ def next_of(one: Board, trainer: str, ranks: int = 1) -> str | None:
 
 
 def test_packs_go_out_in_their_order_whatever_the_order_in_which_they_came() -> None:
-    one = board("long", "middle", "short", offered=False)
+    one = assignments("long", "middle", "short", offered=False)
     for pack in ("short", "middle", "long"):
         one.offer(pack)
     assert [next_of(one, "t") for _ in range(4)] == ["long", "middle", "short", None]
@@ -28,7 +28,7 @@ def test_packs_go_out_in_their_order_whatever_the_order_in_which_they_came() -> 
 
 
 def test_no_rank_gets_a_turn_before_all_have_asked_and_all_get_the_same() -> None:
-    one = board("a", "b", ranks=3)
+    one = assignments("a", "b", ranks=3)
     turns = [one.ask("t", 2), one.ask("t", 0)]
     assert not one.dealt("t", turns[0])
     turns.append(one.ask("t", 1))
@@ -44,7 +44,7 @@ def test_no_rank_gets_a_turn_before_all_have_asked_and_all_get_the_same() -> Non
 
 
 def test_a_trainer_waits_while_packs_are_still_to_be_offered() -> None:
-    one = board("a", "b", offered=False)
+    one = assignments("a", "b", offered=False)
     turn = one.ask("t", 0)
     assert not one.dealt("t", turn)
     one.offer("b")
@@ -57,7 +57,7 @@ def test_a_trainer_waits_while_packs_are_still_to_be_offered() -> None:
 
 
 def test_a_lost_trainer_fails_the_pack_in_its_hands_and_no_other() -> None:
-    one = board("a", "b", "c", ranks=2)
+    one = assignments("a", "b", "c", ranks=2)
     assert next_of(one, "t", 2) == "a"
     assert next_of(one, "t", 2) == "b"
     one.report("t", 1, "ValueError: bad")
@@ -69,7 +69,7 @@ def test_a_lost_trainer_fails_the_pack_in_its_hands_and_no_other() -> None:
 
 
 def test_the_likely_cause_of_a_failure_stands_last() -> None:
-    one = board("a", "b", ranks=3)
+    one = assignments("a", "b", ranks=3)
     next_of(one, "t", 3)
     one.report("t", 2, "KeyError: the first")
     one.report("t", 0, "RuntimeError: lost its neighbour")
@@ -82,7 +82,7 @@ def test_the_likely_cause_of_a_failure_stands_last() -> None:
 
 
 def test_a_trainer_that_left_between_packs_fails_none() -> None:
-    one = board("a", "b", ranks=2)
+    one = assignments("a", "b", ranks=2)
     next_of(one, "t", 2)
     one.ask("t", 0)
     one.ask("t", 1)  # b is in its hands now
@@ -92,7 +92,7 @@ def test_a_trainer_that_left_between_packs_fails_none() -> None:
 
 
 def test_a_preempted_trainer_puts_its_pack_back_before_all_others() -> None:
-    one = board("a", "b")
+    one = assignments("a", "b")
     assert next_of(one, "t") == "a"
     assert one.leave("t", End("node lost", preempted=True))
     assert [next_of(one, "u") for _ in range(3)] == ["a", "b", None]
@@ -100,7 +100,7 @@ def test_a_preempted_trainer_puts_its_pack_back_before_all_others() -> None:
 
 
 def test_a_closed_board_fails_what_waits_and_what_still_comes() -> None:
-    one = board("a", "b", offered=False)
+    one = assignments("a", "b", offered=False)
     one.offer("a")
     one.close("no room")
     one.offer("b")

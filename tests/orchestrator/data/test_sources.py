@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.data.example import RowError
 from orchestrator.data.json_lines import MAX_LINE_BYTES, read_rows
-from orchestrator.data.slices import Split, parse_split
+from orchestrator.data.slices import Slice, parse_split
 from orchestrator.data.sources import FileSource, GeneratedSource, HubSource, Task
 from orchestrator.data.tasks import get_task, make_task
 from orchestrator.errors import InputError
@@ -103,7 +103,7 @@ def test_a_slice_outside_the_rows_gives_the_numbers(split: str, words: str, tmp_
 def test_a_split_prints_as_it_was_written() -> None:
     for written in ("train", "train[:]", "validation[:800]", "train[10%:-5]"):
         assert str(parse_split(written)) == written
-    assert parse_split("train[10%:]") == Split("train", "10%", None, True)
+    assert parse_split("train[10%:]") == Slice("train", "10%", None, True)
 
 
 def test_a_missing_split_names_those_there_are_and_how_to_choose(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from orchestrator.data.texts import appended_tokens
 from orchestrator.data.tokens import Form, Item, tokenise
 from orchestrator.driver.prepare import _describe
 from orchestrator.errors import InputError
-from orchestrator.model.token_batch import pack_items
+from orchestrator.model.token_batch import batch_items
 
 PROMPT = "Question: What is it?\nAnswer:"
 TEXTS = [
@@ -194,7 +194,7 @@ def test_one_start_is_the_prompt_that_choices_share(tokenizers: dict[str, Any]) 
         tokenizers["byte pairs over words"],
         400,
     )
-    packed = pack_items(split[:])
+    packed = batch_items(split[:])
     answers = [len(ids) - item.starts[0] for item in split for ids in item.choices]
     assert packed.owner_A.bincount().tolist() == answers
     assert packed.wanted_A.tolist() == [id_ for item in split for ids in item.choices for id_ in ids[item.starts[0] :]]
@@ -459,7 +459,7 @@ def test_the_end_is_trained_and_never_scored(tokenizers: dict[str, Any], tmp_pat
     for one, other in zip(load_prepared(ends.path)["train"], load_prepared(plain.path)["train"], strict=True):
         assert one.choices == other.choices
         assert one.trained() == ((*other.trained()[0], 2), other.starts[0])
-        assert 2 not in pack_items([one]).wanted_A
+        assert 2 not in batch_items([one]).wanted_A
 
 
 def test_chat_templates_and_ends_are_other_data(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from transformers import LlamaForCausalLM
 from orchestrator.data.tokens import Item, TokenisedSplit
 from orchestrator.errors import InputError
 from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts, chosen_items, longest_row, take
-from orchestrator.model.token_batch import pack_choices
+from orchestrator.model.token_batch import batch_choices
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import score_items
 from tests.helpers.architectures import ARCHITECTURES, LOUD, WINDOW, architecture, model_of
 from tests.helpers.tiny_llama import questions, tiny_llama
 
 CPU = torch.device("cpu")
-ITEMS = TokenisedSplit.pack(questions(12, seed=1))
+ITEMS = TokenisedSplit.of(questions(12, seed=1))
 SHORT = [item for item in ITEMS if max(map(len, item.choices)) <= WINDOW]
 both_types = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
@@ -40,7 +40,7 @@ def plainly(model: nn.Module, item: Item) -> list[float]:
 def test_scores_are_those_of_transformers_one_choice_at_a_time(name: str, items: Any) -> None:
     model = architecture(name)
     wanted = [plainly(model, item) for item in items]
-    shortcuts = choose_shortcuts(model, {"task": TokenisedSplit.pack(items)})
+    shortcuts = choose_shortcuts(model, {"task": TokenisedSplit.of(items)})
     take(model, shortcuts)
     for one, scores in zip(score_items(OneProcess(model, CPU), {0: items}, 0, shortcuts.share)[0], wanted, strict=True):
         assert one.scores == pytest.approx(scores, abs=1e-4)
@@ -51,7 +51,7 @@ def test_what_an_architecture_shares(name: str) -> None:
     windows, masks = ARCHITECTURES[name][2:]
     assert longest_row(ITEMS) > WINDOW
     long = choose_shortcuts(architecture(name), {"task": ITEMS})
-    short = choose_shortcuts(architecture(name), {"task": TokenisedSplit.pack(SHORT)})
+    short = choose_shortcuts(architecture(name), {"task": TokenisedSplit.of(SHORT)})
     assert long.share == (masks and not windows)
     assert short.share == masks
     assert any("with a prompt of its own: " in line for line in long.told) is not long.share
@@ -69,7 +69,7 @@ class ScalesItsLogits(LlamaForCausalLM):
 
 def test_a_model_that_does_more_after_its_head_is_taken_with_that() -> None:
     model, items = ScalesItsLogits(tiny_llama().config).eval(), questions(3)
-    assert choose_shortcuts(model, {"task": TokenisedSplit.pack(items)}) == Shortcuts(True, True)
+    assert choose_shortcuts(model, {"task": TokenisedSplit.of(items)}) == Shortcuts(True, True)
     scored = score_items(OneProcess(model, CPU), {0: items}, 0)[0]
     for item, one in zip(items, scored, strict=True):
         assert one.scores == pytest.approx(plainly(model, item), abs=1e-4)
@@ -177,7 +177,7 @@ def test_an_architecture_that_ignores_masks_shares_no_prompt(dtype: torch.dtype,
 
 
 def test_what_is_tried_begins_with_the_longest_row_and_ends_where_it_would_cost_too_much() -> None:
-    tasks = {"a": TokenisedSplit.pack(questions(20)), "b": ITEMS}
+    tasks = {"a": TokenisedSplit.of(questions(20)), "b": ITEMS}
     longest = max(max(map(len, item.choices)) for item in [*tasks["a"], *ITEMS])
     chosen = chosen_items(tasks, 1000)
     assert len(chosen) == 2 + 2 * 2
@@ -185,4 +185,4 @@ def test_what_is_tried_begins_with_the_longest_row_and_ends_where_it_would_cost_
     assert max(map(len, chosen[0].choices)) == longest
     assert len(chosen_items(tasks, 10**13)) == 1
     with torch.no_grad():
-        assert pack_choices(chosen[:1]).ids_BT.shape[1] == longest
+        assert batch_choices(chosen[:1]).ids_BT.shape[1] == longest

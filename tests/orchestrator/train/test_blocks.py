@@ -17,23 +17,23 @@ from orchestrator.data.tokens import TokenisedSplit
 from orchestrator.model.answer_model import AnswerModel
 from orchestrator.model.block_attention import PLAIN
 from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts, take, takes_blocks
-from orchestrator.model.token_batch import Row, pack_rows
+from orchestrator.model.token_batch import AnswerRow, batch_rows
 from orchestrator.train import passes
 from orchestrator.train.passes import padded_lengths
 from tests.helpers.architectures import model_of
 from tests.helpers.tiny_llama import questions, tiny_llama
 
-ROWS: list[Row] = [(tuple(range(5, 5 + length)), 2) for length in (7, 7, 4, 4, 4, 9)]
+ROWS: list[AnswerRow] = [(tuple(range(5, 5 + length)), 2) for length in (7, 7, 4, 4, 4, 9)]
 
 
 def allow_blocks(model: nn.Module) -> bool:
     """Let the model take blocks if it computes the same with them; return whether."""
-    take(model, choose_shortcuts(model, {"task": TokenisedSplit.pack(questions(5))}))
+    take(model, choose_shortcuts(model, {"task": TokenisedSplit.of(questions(5))}))
     return takes_blocks(model)
 
 
 def why_not(model: nn.Module) -> str:
-    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.pack(questions(5))}).told)
+    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.of(questions(5))}).told)
 
 
 def cost(lanes: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
@@ -58,13 +58,13 @@ def test_lanes_without_rows_cost_nothing() -> None:
 
 
 def test_rows_of_one_length_are_a_rectangle() -> None:
-    packed = pack_rows(ROWS[:2], [7, 7])
+    packed = batch_rows(ROWS[:2], [7, 7])
     assert packed.ids_BT.shape == (2, 7)
     assert packed.blocks == ()
 
 
 def test_rows_of_several_lengths_follow_one_another() -> None:
-    packed = pack_rows(ROWS, [7, 7, 5, 5, 5, 9])
+    packed = batch_rows(ROWS, [7, 7, 5, 5, 5, 9])
     assert packed.blocks == ((2, 7), (3, 5), (1, 9))
     assert packed.ids_BT.shape == (1, 38)
     assert packed.positions_BT is not None
@@ -75,9 +75,9 @@ def test_rows_of_several_lengths_follow_one_another() -> None:
 @pytest.mark.parametrize("lengths", [[7, 7, 5, 5, 5, 9], [7, 7, 4, 4, 4, 9], [9, 7, 9, 4, 9, 9]])
 def test_a_model_computes_in_blocks_what_it_computes_of_padded_rows(lengths: list[int]) -> None:
     model = tiny_llama().double()
-    padded_AV = AnswerModel(model)(*pack_rows(ROWS).inputs(torch.device("cpu")))
+    padded_AV = AnswerModel(model)(*batch_rows(ROWS).inputs(torch.device("cpu")))
     assert allow_blocks(model)
-    for packed in (pack_rows(ROWS), pack_rows(ROWS, lengths)):
+    for packed in (batch_rows(ROWS), batch_rows(ROWS, lengths)):
         found_AV = AnswerModel(model)(*packed.inputs(torch.device("cpu")))
         torch.testing.assert_close(found_AV, padded_AV, rtol=1e-9, atol=1e-12)
 
@@ -97,9 +97,9 @@ def test_a_model_computes_in_blocks_what_it_computes_of_padded_rows(lengths: lis
 )
 def test_what_an_architecture_allows(model: Any, allowed: bool) -> None:
     made = model()
-    before = AnswerModel(made)(*pack_rows(ROWS).inputs(torch.device("cpu")))
+    before = AnswerModel(made)(*batch_rows(ROWS).inputs(torch.device("cpu")))
     assert allow_blocks(made) == takes_blocks(made) == allowed
-    after = AnswerModel(made)(*pack_rows(ROWS, [7, 7, 4, 4, 4, 9] if allowed else None).inputs(torch.device("cpu")))
+    after = AnswerModel(made)(*batch_rows(ROWS, [7, 7, 4, 4, 4, 9] if allowed else None).inputs(torch.device("cpu")))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_layers_that_get_their_input_flat_are_adapted_in_blocks(
                 torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(lane))
         own = None if lengths is None else [7, 4, 9]
         with d2lora.lane_rows(model, [2, 3, 1], lengths=own):
-            logits.append(AnswerModel(model)(*pack_rows(ROWS, lengths).inputs(torch.device("cpu"))))
+            logits.append(AnswerModel(model)(*batch_rows(ROWS, lengths).inputs(torch.device("cpu"))))
     torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-5)
 
 

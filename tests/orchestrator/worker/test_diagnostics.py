@@ -12,7 +12,7 @@ from d2lora.attachment import adapted_layers
 from d2lora.diagnosis.spectra import Bounds
 from orchestrator.data.tokens import Item
 from orchestrator.model.answer_model import AnswerModel
-from orchestrator.model.token_batch import pack_rows
+from orchestrator.model.token_batch import batch_rows
 from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.worker import diagnostics
 from orchestrator.worker.diagnostics import Diagnoses, first_rows
@@ -89,7 +89,7 @@ def test_the_merge_gap_is_the_largest_difference_of_logits_from_the_merged_model
     engine = PlainEngine(model, 2, OPTIM, torch.device("cpu"))
     found = Diagnoses(engine).of({0: ITEMS[0], 1: ITEMS[2]})
     for index in range(2):
-        packed = pack_rows(first_rows(ITEMS[(0, 2)[index]]))
+        packed = batch_rows(first_rows(ITEMS[(0, 2)[index]]))
         model.eval()
         with torch.no_grad(), d2lora.lane_rows(model, [len(packed.ids_BT) * (index == other) for other in range(2)]):
             acting = engine.logits(packed)
