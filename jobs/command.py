@@ -11,10 +11,9 @@ from typing import Any
 
 from jobs.utf8 import begin_again_if_ascii, check_words
 from orchestrator.addresses import without_secrets
-from orchestrator.errors import InputError, RunError
+from orchestrator.errors import HeldError, InputError, RunError
 from orchestrator.recipe.read import read_recipe
 from orchestrator.say import complain, terminal, unfailing
-from orchestrator.store.lease import HeldError
 
 Main = Callable[..., int]
 AddOptions = Callable[[argparse.ArgumentParser], object]
@@ -52,15 +51,9 @@ def _exit_code(call: Callable[[], int]) -> int:
     """Return what the call returns, or an error's exit code after its message."""
     try:
         return call()
-    except InputError as error:
+    except (InputError, RunError, HeldError) as error:
         complain(without_secrets(str(error)))
-        return 2
-    except HeldError as error:
-        complain(without_secrets(str(error)))
-        return 75
-    except RunError as error:
-        complain(without_secrets(str(error)))
-        return 1
+        return error.exit_code
     except OSError as error:
         complain(f"{error.filename or 'a file'}: {error.strerror or error}")
         return 1

@@ -14,10 +14,10 @@ from orchestrator.recipe.spec import SweepSpec
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
-    """Do all but training."""
-    from orchestrator.sweep import Sweep
+    """Do everything but training."""
+    from orchestrator.sweep import run_sweep
 
-    return Sweep(spec, command, console).run(train=False)
+    return run_sweep(spec, command, console, train=False)
 
 
 if __name__ == "__main__":

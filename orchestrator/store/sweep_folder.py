@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.files import read_json
+from orchestrator.paths import resolve
 from orchestrator.plan.runs import FORMAT
+from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.run_folder import RunFolder
 
 
@@ -20,6 +22,11 @@ class SweepFolder:
     """
 
     path: Path
+
+    @classmethod
+    def of(cls, spec: SweepSpec) -> SweepFolder:
+        """Return the folder of the sweep that a recipe names."""
+        return cls(resolve(spec.storage) / spec.name)
 
     @property
     def sweep(self) -> Path:
@@ -38,7 +45,7 @@ class SweepFolder:
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The report, one HTML page."""
         return self.path / "report.html"
 
     @property

@@ -14,7 +14,7 @@ from jobs.command import run_job
 from orchestrator.files import read_json, read_lines, sha256_of, write_json
 from orchestrator.recipe.read import read_recipe
 from orchestrator.store.run_folder import RunFolder
-from orchestrator.sweep import Sweep
+from orchestrator.store.sweep_folder import SweepFolder
 from tests.helpers.sweeps import RUNS, rows_of, run
 
 ROW_KEYS = [
@@ -276,15 +276,13 @@ def test_the_zero_engine_in_one_process_agrees_with_the_plain_one(recipe: Path, 
 
 
 def test_two_drivers_of_one_sweep_are_one_too_many(recipe: Path) -> None:
-    from orchestrator.store.lease import HeldError, hold
+    from orchestrator.errors import HeldError
+    from orchestrator.store.lease import hold
 
     spec = read_recipe(recipe)
     with hold(Path(spec.storage) / spec.name), pytest.raises(HeldError, match=r"in use by process \d+"):
         run(recipe)
 
 
-def test_the_folder_of_a_sweep_is_where_its_recipe_says(recipe: Path) -> None:
-    from rich.console import Console
-
-    sweep = Sweep(read_recipe(recipe, ["name=other"]), "", Console())
-    assert sweep.folder.name == "other"
+def test_the_folder_of_a_sweep_is_where_its_recipe_says(recipe: Path, tmp_path: Path) -> None:
+    assert SweepFolder.of(read_recipe(recipe, ["name=other"])).path == tmp_path / "sweeps" / "other"

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import RunError
+from orchestrator.errors import DamagedRunError, FencedError, RunError
 from orchestrator.files import read_json, write_bytes, write_lines
-from orchestrator.store.manifest import DamagedRunError, canonical
-from orchestrator.store.run_folder import COMMITTED, DIVERGED, STOPPED, Attempt, FencedError, RunFolder
+from orchestrator.store.attempt import Attempt
+from orchestrator.store.ends import COMMITTED, DIVERGED, STOPPED
+from orchestrator.store.manifest import canonical
+from orchestrator.store.run_folder import RunFolder
 
 ROW = {"run_key": "k", "accuracy": 0.7512, "lr": 1e-5, "settings": {"rank": 8, "tau": None}}
 OPERATIONS = ("fsync", "link", "rename", "replace", "unlink", "rmdir", "mkdir")
@@ -174,7 +176,7 @@ def test_an_attempt_commits_once(tmp_path: Path) -> None:
     work(attempt)
     attempt.commit(ROW)
     with pytest.raises(RunError, match="the run is committed"):
-        Attempt(run, attempt.number).commit(ROW)
+        Attempt(run.path, attempt.number).commit(ROW)
     run.verify()
 
 
