@@ -15,6 +15,10 @@ class InputError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
+class CorruptCacheError(InputError):
+    """A file of prepared data is not the file that was written; the driver makes the file again."""
+
+
 class RunError(RuntimeError):
     """A run, a pack or the final job failed while it worked. Exit code 1."""
 

@@ -51,7 +51,7 @@ class Services:
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster, opened on first use, so a sweep with nothing to do starts none. InputError if it lacks resources."""
+        """The cluster, opened on first use: a sweep with nothing to do opens none. InputError if it lacks resources."""
         return self._opening.result()
 
     def __enter__(self) -> Self:

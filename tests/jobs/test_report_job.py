@@ -22,9 +22,9 @@ CHAMPION = {"task": "tiny_recall", "method": "d2lora", "lr": 0.01, "seed": 1, "a
 
 def row(method: str, seed: int) -> dict[str, Any]:
     accuracy = 0.7 + 0.05 * (method == "d2lora") + 0.01 * seed
-    found = {"run_key": f"{method}{seed}", "task": "tiny_recall", "method": method, "settings": {}, "lr": 0.01}
-    found |= {"seed": seed, "status": "committed", "accuracy": accuracy, "validation_accuracy": accuracy}
-    return found | {
+    columns = {"run_key": f"{method}{seed}", "task": "tiny_recall", "method": method, "settings": {}, "lr": 0.01}
+    columns |= {"seed": seed, "status": "committed", "accuracy": accuracy, "validation_accuracy": accuracy}
+    return columns | {
         "base_accuracy": 0.25,
         "train_loss_volatility": 0.1,
         "train_seconds": 3.0,

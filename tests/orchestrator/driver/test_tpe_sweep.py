@@ -70,7 +70,7 @@ def test_widths_are_measured_for_each_batch_of_other_settings_and_once_for_the_s
     code, said, _ = race(recipe, cluster, "seeds=[0, 1, 2]", search, "cluster.pack=auto")
     assert code == 0, said
     assert len(cluster.rungs) == 2
-    keys = [[{run.key for run in runs} for runs in found] for found in (cluster.measured, cluster.rungs)]
+    keys = [[{run.key for run in runs} for runs in rounds] for rounds in (cluster.measured, cluster.rungs)]
     assert keys[0] == keys[1][:times]
 
 
