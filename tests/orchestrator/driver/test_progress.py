@@ -112,9 +112,9 @@ def test_a_log_gets_plain_lines_and_the_poll_is_called_until_the_end(
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     log(tmp_path, "three", 5)
-    polled, said = threading.Event(), io.StringIO()
-    with show_progress(Watched(SweepFolder(tmp_path), STEPS, ALL), Console(file=said, width=200), polled.set):
+    polled, output = threading.Event(), io.StringIO()
+    with show_progress(Watched(SweepFolder(tmp_path), STEPS, ALL), Console(file=output, width=200), polled.set):
         assert polled.wait(5)
-    assert "0/3 runs done, 1 running, 0 failed" in said.getvalue()
-    assert "\x1b" not in said.getvalue()
+    assert "0/3 runs done, 1 running, 0 failed" in output.getvalue()
+    assert "\x1b" not in output.getvalue()
     assert not [thread for thread in threading.enumerate() if "_watch" in thread.name]
