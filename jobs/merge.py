@@ -1,4 +1,4 @@
-"""The final job alone: choose the best adapters, merge, evaluate, register."""
+"""Choose the best adapter of each task, merge it, evaluate and register it, and write the report; train nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the report again, alone, from what is committed."""
+"""Write the report again from the files of a sweep's folder; train, count and merge nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.store.sweep_folder import SweepFolder
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
-    """Write the page and say where it is."""
+    """Write the report and print its path."""
     first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
     page = report_again(SweepFolder.of(spec).path, first)
     say(console, f"report: {page}")

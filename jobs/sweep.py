@@ -1,4 +1,4 @@
-"""Train every run of a recipe that is not committed; then summary, report and champions."""
+"""Train every run of a recipe that has not ended; then write summary, champions and report."""
 
 from __future__ import annotations
 

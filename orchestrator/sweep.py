@@ -35,12 +35,13 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
         say(f"{spec.name}: preparing")
         services.check()
         ready = make_ready(spec, folder.cache, say)
-        if not train:
+        if train:
+            for line in rungs_told(spec.search, ready.steps):
+                say(line)
+        else:
             refuse_empty_merge(ready, folder, command)
-        for line in rungs_told(spec.search, ready.steps) if train else ():
-            say(line)
-        if line_on_others := runs_of_other_versions(folder):
-            say(line_on_others)
+        if remark := runs_of_other_versions(folder):
+            say(remark)
         write_provenance(folder, ready, command, replace=train)
         services.tracker.begin()
         scores = ValidationScores(folder, ready.runs, spec.search)

@@ -30,7 +30,7 @@ class SweepFolder:
 
     @property
     def sweep(self) -> Path:
-        """The resolved recipe, the versions, the commit and the fingerprints of base and data."""
+        """What made the sweep: resolved recipe, command, versions, commit, fingerprints of base and data."""
         return self.path / "sweep.json"
 
     @property
@@ -80,11 +80,14 @@ class SweepFolder:
         return self.path / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}-{dtype}.json"
 
     def evaluations(self) -> dict[str, Path]:
-        """Return the evaluation of each task's champion; the directories of drafts and older champions have a dot."""
+        """Return the file with the evaluation of each task's champion, by task.
+
+        Directories of drafts and of older champions have a dot in their name, and are left out.
+        """
         files = sorted(self.path.glob("champions/*/evaluation.json"))
         return {file.parent.name: file for file in files if "." not in file.parent.name}
 
     def runs_of_other_formats(self) -> int:
-        """Return how many run folders hold results of another format than this version's."""
+        """Return how many run folders hold results in the format of another version (`plan.runs.FORMAT`)."""
         specs = (read_json(file) for file in self.runs.glob("*/run.json"))
         return sum(isinstance(spec, dict) and spec.get("format", 1) != FORMAT for spec in specs)
