@@ -31,7 +31,8 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     HeldError if another process works on the same sweep.
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
-    with hold(folder.path), Services(spec, folder, command, say) as services:
+    services = Services(spec, folder, command, say)
+    with hold(folder.path), services:
         say(f"{spec.name}: preparing")
         services.check()
         ready = make_ready(spec, folder.cache, say)

@@ -11,8 +11,10 @@ import torch
 
 import jobs.merge
 from jobs.command import run_job
+from orchestrator.errors import HeldError, InputError
 from orchestrator.files import read_json, read_lines, sha256_of, write_json
 from orchestrator.recipe.read import read_recipe
+from orchestrator.store.lease import hold
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from tests.helpers.sweeps import RUNS, rows_of, run
@@ -275,10 +277,23 @@ def test_the_zero_engine_in_one_process_agrees_with_the_plain_one(recipe: Path, 
         assert one["accuracy"] == other["accuracy"]
 
 
-def test_two_drivers_of_one_sweep_are_one_too_many(recipe: Path) -> None:
-    from orchestrator.errors import HeldError
-    from orchestrator.store.lease import hold
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("model.path=missing", "missing"), ("methods=[{name: lora, rank: 999, alpha: 8}]", "rank"), ("tasks=[{name: mine, "
+      "path: missing.jsonl, question: q, choices: c, answer: a}]", "missing.jsonl")],
+)  # fmt: skip
+def test_a_base_a_rank_or_rows_that_cannot_be_are_refused_before_ray_starts(
+    recipe: Path, word: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    opened: list[object] = []
+    monkeypatch.setattr("orchestrator.driver.services.open_cluster", lambda *given: opened.append(given))
+    with pytest.raises(InputError, match=message):
+        run(recipe, "cluster.kind=ray", word)
+    assert opened == []
 
+
+def test_two_drivers_of_one_sweep_are_one_too_many(recipe: Path) -> None:
     spec = read_recipe(recipe)
     with hold(Path(spec.storage) / spec.name), pytest.raises(HeldError, match=r"in use by process \d+"):
         run(recipe)
