@@ -1,4 +1,4 @@
-"""What every job does around its one call: read arguments, turn errors into exit codes, print."""
+"""The frame of every job: read the command line, call the job, turn an error into one message and an exit code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 from jobs.utf8 import begin_again_if_ascii, check_words
 from orchestrator.addresses import without_secrets
-from orchestrator.errors import InputError, RunError
+from orchestrator.errors import HeldError, InputError, RunError
 from orchestrator.recipe.read import read_recipe
 from orchestrator.say import complain, terminal, unfailing
-from orchestrator.store.lease import HeldError
 
 Main = Callable[..., int]
 AddOptions = Callable[[argparse.ArgumentParser], object]
@@ -23,10 +22,11 @@ AddOptions = Callable[[argparse.ArgumentParser], object]
 def run_job(
     name: str, does: str, main: Main, argv: list[str] | None = None, add_options: AddOptions | None = None
 ) -> int:
-    """Read ``RECIPE [key=value ...]``, call ``main(sweep, command, console)`` and return the exit code.
+    """Read ``RECIPE [key=value ...]``, call ``main(spec, command, console)`` and return the exit code.
 
-    ``add_options`` may add options of the job's own to the parser; ``main`` gets them by name. Exit codes: 0 all done;
-    1 something failed; 2 bad recipe or data, before anything starts; 75 somebody else works on it.
+    ``argv`` are the words of the command line, by default those of this process. ``add_options`` may add options of
+    the job's own to the parser; ``main`` gets their values by name. Exit codes: 0 all done; 1 something failed; 2 bad
+    recipe or data, before anything is trained; 75 another process works on the same sweep.
     """
     if argv is None:
         begin_again_if_ascii()
@@ -49,18 +49,12 @@ def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) 
 
 
 def _exit_code(call: Callable[[], int]) -> int:
-    """Return what the call returns, or an error's exit code after its message."""
+    """Return the exit code of the call; print the message of an expected error, and return the error's exit code."""
     try:
         return call()
-    except InputError as error:
+    except (InputError, RunError, HeldError) as error:
         complain(without_secrets(str(error)))
-        return 2
-    except HeldError as error:
-        complain(without_secrets(str(error)))
-        return 75
-    except RunError as error:
-        complain(without_secrets(str(error)))
-        return 1
+        return error.exit_code
     except OSError as error:
         complain(f"{error.filename or 'a file'}: {error.strerror or error}")
         return 1

@@ -1,4 +1,4 @@
-"""The final job alone: choose the best adapters, merge, evaluate, register."""
+"""Choose the best adapter of each task, merge it, evaluate and register it, and write the report; train nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from orchestrator.recipe.spec import SweepSpec
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
-    """Do all but training."""
-    from orchestrator.sweep import Sweep
+    """Do everything but training."""
+    from orchestrator.sweep import run_sweep
 
-    return Sweep(spec, command, console).run(train=False)
+    return run_sweep(spec, command, console, train=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print what a recipe would run, on what, for how long and at what cost; start nothing."""
+"""Print what a recipe would train, on how many workers, for how long and at what cost; start nothing."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def main(
 ) -> int:
     """Estimate and print."""
     del command
-    found = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
+    plan = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
     if as_data:
-        say(console, json.dumps(as_json(found), indent=1))
+        say(console, json.dumps(as_json(plan), indent=1))
     else:
-        print_plan(found, console)
-    if error := lost_output():  # what it prints is all that this job does
+        print_plan(plan, console)
+    if error := lost_output():  # this job does nothing but print, so a lost output is a failure
         raise RunError(f"The plan could not be printed: {error}")
     return 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a plan may be told."""
+    """Add the options of this job."""
     parser.add_argument("--json", action="store_true", dest="as_data", help="print one JSON object, for scripts")
-    parser.add_argument("--tflops", type=_positive, help="what one worker does, in 10^12 operations a second")
-    parser.add_argument("--price", type=_positive, help="what one worker costs an hour")
+    parser.add_argument("--tflops", type=_positive, help="what one worker computes, in 10^12 operations per second")
+    parser.add_argument("--price", type=_positive, help="what one worker costs per hour")
 
 
 def _positive(text: str) -> float:

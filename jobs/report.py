@@ -1,4 +1,4 @@
-"""Write the report again, alone, from what is committed."""
+"""Write the report again from the files of a sweep's folder; train, count and merge nothing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is
 from rich.console import Console
 
 from jobs.command import run_job
-from orchestrator.paths import resolve
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.report.from_files import report_again
 from orchestrator.say import say
+from orchestrator.store.sweep_folder import SweepFolder
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
-    """Write the page and say where it is."""
+    """Write the report and print its path."""
     first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
-    page = report_again(resolve(spec.storage) / spec.name, first)
+    page = report_again(SweepFolder.of(spec).path, first)
     say(console, f"report: {page}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Train every run of a recipe that is not committed; then summary, report and champions."""
+"""Train every run of a recipe that has not ended; then write summary, champions and report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from orchestrator.recipe.spec import SweepSpec
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
     """Run the sweep."""
-    from orchestrator.sweep import Sweep
+    from orchestrator.sweep import run_sweep
 
-    return Sweep(spec, command, console).run()
+    return run_sweep(spec, command, console)
 
 
 if __name__ == "__main__":

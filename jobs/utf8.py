@@ -1,4 +1,4 @@
-"""Words and names of files are UTF-8: a Python that takes them for ASCII begins again, others are refused."""
+"""Words of the command line and names of files are UTF-8: Python begins again in UTF-8 mode, or a word is refused."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from orchestrator.paths import root
 
 
 def begin_again_if_ascii() -> None:
-    """Replace this process by itself in Python's UTF-8 mode where Python takes names of files for ASCII.
+    """Replace this process by the same command in Python's UTF-8 mode, if Python takes names of files for ASCII.
 
-    So it does in the C locale where a user has switched both its own ways out off; it could then open no file of a
-    recipe whose name has an umlaut. Workers inherit the mode.
+    Python does so in the C locale if PYTHONCOERCECLOCALE=0 and PYTHONUTF8=0 have switched off its own remedies. It then
+    cannot open a file whose name has an umlaut. Workers inherit the mode.
     """
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own words again
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the words of this very command
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Refuse words of the command line, and a working folder, that are no text: reports and MLflow take text alone."""
+    """Refuse a word of the command line, or a working folder, that is not UTF-8: reports and MLflow store text only."""
     for word in words:
         if not _is_text(word):
             raise InputError(
@@ -34,5 +34,5 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def _is_text(word: str) -> bool:
-    """Tell whether no byte had to be smuggled into the word as half a surrogate."""
+    """Return whether the word is text: Python keeps each byte that is not UTF-8 as half a surrogate."""
     return not any("\ud800" <= character <= "\udfff" for character in word)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: temporary name, fsync, rename, fsync of the folder."""
+"""Files that are whole or not there after a crash: temporary name, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` so that a reader, or a crash at any instant, sees the old file or the new one."""
+    """Write ``content`` so that a reader at any instant, and the disk after a crash, has the old or the new one."""
     make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
         try:
@@ -30,17 +30,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON for people: indented, keys in their order; NaN is refused."""
+    """Write ``value`` as indented JSON, keys in their order; NaN is refused with ValueError."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write one JSON object a line; NaN is refused."""
+    """Write one JSON object per line; NaN is refused with ValueError."""
     write_bytes(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON in ``path``, or None where there is no such file or it is not JSON."""
+    """Return the JSON in ``path``; None if there is no such file, or if its content is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -48,7 +48,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON-lines file; a last line that a crash cut short is left out."""
+    """Return the objects of a JSON-lines file, without a last line that a crash cut short; [] if there is no file."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def sha256_of(path: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder``, and what is missing above it, so that a crash does not take it away again."""
+    """Make ``folder`` and its missing parents so that they are still there after a crash."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable."""
+    """Make the names of the files in ``folder`` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -79,17 +79,22 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(file: Path) -> None:
+    """Make the content of ``file`` durable."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Within: no other process commits in ``folder``, not even one that was stopped between its look and its leap."""
+def locked(folder: Path) -> Iterator[None]:
+    """Within: no other process holds the lock of ``folder``; wait for the lock first.
+
+    Whoever looks at the folder and then changes it takes the lock around both. A process that is suspended between its
+    look and its change keeps the lock, so that nobody changes the folder in between.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())

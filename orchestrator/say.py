@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from rich.console import Console
+
+from orchestrator.addresses import without_secrets
+
+Say = Callable[[str], None]
+"""Prints one line to whoever started the job."""
 
 
 class Outlet:
@@ -57,6 +62,11 @@ def terminal(file: TextIO | None = None, width: int | None = None) -> Console:
 def say(console: Console, line: str) -> None:
     """Print a line as it is, however long, and flush it."""
     console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def lines_to(console: Console) -> Say:
+    """Return a function that prints a line on ``console`` without the secrets of addresses."""
+    return lambda line: say(console, without_secrets(line))
 
 
 def complain(message: object) -> None:

@@ -10,16 +10,13 @@ from itertools import count
 from typing import Any
 
 from orchestrator.cluster.assignments import Assignments, End
+from orchestrator.errors import PackError
 
 # The hub and the trials only wait. They take no CPU from trainers (0.01 of one would keep the last worker of a full
 # machine waiting) but a sliver of the head node, which is never a preemptible one.
 HEAD = {"node:__internal_head__": 0.0001}
 STARTS = 3  # trainers in a row that ended before they took a pack: something is wrong with starting them
 PLACEMENTS = 15  # minutes without room for a trainer: a lost node may come back
-
-
-class PackError(RuntimeError):
-    """A pack has failed; its words are what its trainer said."""
 
 
 @dataclass

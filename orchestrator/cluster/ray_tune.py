@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Job, Train
-from orchestrator.cluster.hub import HEAD, Hub, PackError, trial
+from orchestrator.cluster.hub import HEAD, Hub, trial
 from orchestrator.cluster.placement import concurrent_trainers, resources_of, strategy, told_placement
 from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.ray_train import Trainers
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, PackError
 from orchestrator.recipe.sections import ClusterSpec
 
 

@@ -18,11 +18,10 @@ from orchestrator.data.example import RowError
 from orchestrator.data.splits import SplitReport, Splits, split_examples
 from orchestrator.data.texts import TURNS, Tokenizer, tokenizer_digest
 from orchestrator.data.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise
-from orchestrator.errors import InputError
+from orchestrator.errors import CorruptCacheError, InputError
 from orchestrator.files import write_bytes
 
 __all__ = [
-    "CorruptCacheError",
     "Item",
     "Prepared",
     "SplitReport",
@@ -40,10 +39,6 @@ _SPLITS = ("train", "validation", "test")
 _ARRAYS = ("tokens", "token_ends", "starts", "lengths", "choice_ends", "answers", "end", "appended")
 _COUNTS = ("truncated", "indistinct", "refused")
 _log = logging.getLogger(__name__)
-
-
-class CorruptCacheError(InputError):
-    """A prepared file that is not what was written."""
 
 
 @dataclass(frozen=True)

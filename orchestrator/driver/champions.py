@@ -1,36 +1,121 @@
-"""Which run of each task becomes the champion, and whether it has been merged already."""
+"""The champion of each task: chosen on validation, taken over if it is up to date, else merged on the cluster."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.cluster import Cluster
+from orchestrator.driver.final_message import run_name
+from orchestrator.driver.prepare import ReadySweep
+from orchestrator.driver.services import Services
+from orchestrator.say import Say
+from orchestrator.store.champion import EVALUATION, up_to_date
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.worker.merge import ChampionJob, make_champion
 
-def choose(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Champions:
+    """By task: ``evaluations`` of the merged champions, and why a task has no sound champion."""
+
+    evaluations: dict[str, dict[str, Any]]
+    problems: dict[str, str]
+
+    @property
+    def sound(self) -> dict[str, dict[str, Any]]:
+        """The evaluations of the champions that passed every check."""
+        return {task: one for task, one in self.evaluations.items() if one["status"] == "sound"}
+
+
+def make_champions(
+    ready: ReadySweep,
+    folder: SweepFolder,
+    services: Services,
+    rows: Sequence[Row],
+    summary: Mapping[str, Any],
+    say: Say,
+) -> Champions:
+    """Merge and evaluate the best run of each task, unless its champion is up to date.
+
+    An error of one task is a problem of that task; the other tasks get their champions.
+    """
+    champions = Champions({}, {})
+    for task, row in choose(rows, summary).items() if ready.spec.champions else ():
+        place = folder.champion(task)
+        evaluation = up_to_date(place, row["run_key"])
+        if evaluation is None:
+            say(f"merging the champion of {task}: {run_name(row)}")
+            try:
+                evaluation = _merge(ready, folder, services.cluster, row)
+            except Exception as error:
+                champions.problems[task] = str(error)
+                continue
+        if evaluation["status"] == "broken":
+            champions.problems[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
+        champions.evaluations[task] = evaluation
+    return champions
+
+
+def choose(rows: Sequence[Row], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the champion's row for each task that has a committed run.
 
-    The method with the most committed seeds at the rate chosen for it, so that none wins by a lucky few; among equals
-    the best validation mean, then the recipe's order, so that the choice is stable. Then that method's best seed on
-    validation. A method without a validation score loses to any with one; test accuracy has no say.
+    First the method: the method with the most committed seeds at the rate chosen for it, so that no method wins by a
+    few lucky seeds; among equals the best validation mean, then the order of the recipe, so that the choice is stable.
+    Then the best seed of that method on validation. A method without a validation score loses to any method with one.
+    Test accuracy has no say.
     """
-    found: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
     for task, content in summary["tasks"].items():
-        usable = {label: one for label, one in content["methods"].items() if one["n"]}
-        if not usable:
+        methods = {label: method for label, method in content["methods"].items() if method["n"]}
+        if not methods:
             continue
-        label = max(usable, key=lambda name: _standing(usable[name]))
-        lr = usable[label]["lr"]
-        cell = [row for row in rows if (row["task"], row["method"], row["lr"]) == (task, label, lr)]
+        label = max(methods, key=lambda name: _standing(methods[name]))
+        cell = [row for row in rows if (row["task"], row["method"], row["lr"]) == (task, label, methods[label]["lr"])]
         committed = [row for row in cell if row["status"] == "committed"]
-        found[task] = dict(max(committed, key=lambda row: (_score(row["validation_accuracy"]), -int(row["seed"]))))
-    return found
+        chosen[task] = dict(max(committed, key=lambda row: (_score(row["validation_accuracy"]), -int(row["seed"]))))
+    return chosen
 
 
-def _standing(found: Mapping[str, Any]) -> tuple[bool, int, float]:
-    validation = found["validation_mean"]
-    return validation is not None, found["n"], _score(validation)
+def _standing(method: Mapping[str, Any]) -> tuple[bool, int, float]:
+    validation = method["validation_mean"]
+    return validation is not None, method["n"], _score(validation)
 
 
 def _score(value: float | None) -> float:
     return -math.inf if value is None else value
+
+
+def _merge(ready: ReadySweep, folder: SweepFolder, cluster: Cluster, row: Row) -> dict[str, Any]:
+    """Merge and evaluate one champion where the accelerators are; return its evaluation."""
+    job = ChampionJob(
+        row=dict(row),
+        folder=str(folder.path),
+        base_path=str(ready.base.path),
+        base_fingerprint=ready.base.fingerprint,
+        base_accuracy=row["base_accuracy"],
+        data=ready.data_files[row["task"]],
+        dtype=ready.spec.dtype,
+        share=ready.shortcuts.share,
+        gpus=ready.spec.cluster.gpus_per_worker,
+    )
+    place = folder.champion(row["task"])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    evaluation: dict[str, Any] = cluster.call(MergeChampion(job), place)
+    return evaluation
+
+
+@dataclass(frozen=True)
+class MergeChampion:
+    """The final job of one task as a picklable function of the champion's folder, which is what a cluster calls."""
+
+    job: ChampionJob
+
+    def __call__(self, place: Path) -> dict[str, Any]:
+        """Merge into ``place``; return the evaluation."""
+        return make_champion(self.job, place)

@@ -1,72 +1,67 @@
-"""What a sweep says when it ends: the headline, the champions, what failed and where to look."""
+"""What a sweep prints when it ends: the headline, the champions, the runs that failed, and where to look."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from orchestrator.addresses import SERVERS, without_secrets
 from orchestrator.recipe.seeds import seed_words
-from orchestrator.recipe.spec import SweepSpec
-from orchestrator.say import say
-from orchestrator.store.run_folder import DONE
+from orchestrator.store.rows import DONE
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.sqlite_address import absolute
 
 Row = Mapping[str, Any]
 
 
-def tell(
-    spec: SweepSpec,
-    folder: Path,
+def final_message(
+    folder: SweepFolder,
+    tracking: str,
     rows: Sequence[Row],
     summary: Row,
     champions: Mapping[str, Row],
     problems: Sequence[str],
-    *,
-    console: Console,
-) -> None:
-    """Print it, a line a fact."""
+) -> list[str]:
+    """Return the lines, one per fact.
+
+    ``tracking`` is the tracker's address or "none"; ``champions`` are the evaluations of sound champions by task;
+    ``problems`` are whole sentences.
+    """
     lines = ["", str(summary["headline"])]
-    lines += [_champion(task, one) for task, one in champions.items()]
+    lines += [_champion(task, evaluation) for task, evaluation in champions.items()]
     lines += [_failure(row, folder) for row in rows if row["status"] not in DONE]
     lines += [f"  {problem}" for problem in problems]
-    lines.append(f"report: {SweepFolder(folder).report}")
-    if spec.tracking.uri != "none":
-        lines.append(f"runs:   {pages_of(spec.tracking.uri)}")
-    for line in lines:
-        say(console, without_secrets(line))
+    lines.append(f"report: {folder.report}")
+    if tracking != "none":
+        lines.append(f"runs:   {pages_of(tracking)}")
+    return lines
 
 
 def pages_of(address: str) -> str:
-    """Return where MLflow's pages are: a server's address, or the command that shows a database, for a shell."""
+    """Return where MLflow's pages are: the address of a server, or the shell command that shows a database."""
     if address.startswith(SERVERS) or address.startswith("databricks"):
         return without_secrets(address)
     return shlex.join(["mlflow", "ui", "--backend-store-uri", without_secrets(absolute(address))])
 
 
 def run_name(row: Row) -> str:
-    """Return a run's name for people."""
+    """Return the name of a run as people read it: its method, rate and seeds."""
     seed = row["seed"]
     seeds = seed_words(seed, row.get("init_seed", seed), row.get("data_seed", seed))
     return f"{row['method']}, lr {row['lr']:g}, {seeds}"
 
 
-def _champion(task: str, one: Row) -> str:
-    before = "" if one["base_accuracy"] is None else f" (base {one['base_accuracy']:.3f})"
+def _champion(task: str, evaluation: Row) -> str:
+    base = evaluation["base_accuracy"]
+    before = "" if base is None else f" (base {base:.3f})"
     return (
-        f"  {task}: {run_name(one)}: {one['accuracy_merged']:.3f} merged{before}, "
-        f"gap {one['gap_points']:+.2f} points, {one['item_flips']} flips -> {one['path']}"
+        f"  {task}: {run_name(evaluation)}: {evaluation['accuracy_merged']:.3f} merged{before}, "
+        f"gap {evaluation['gap_points']:+.2f} points, {evaluation['item_flips']} flips -> {evaluation['path']}"
     )
 
 
-def _failure(row: Row, folder: Path) -> str:
+def _failure(row: Row, folder: SweepFolder) -> str:
     reason = (str(row.get("error", "")).strip().splitlines() or [""])[-1]
-    return (
-        f"  {row['status']}: {run_name(row)} on {row['task']}: {reason} "
-        f"(details: {SweepFolder(folder).run(row['run_key']).error if row['status'] == 'failed' else folder})"
-    )
+    details = folder.run(row["run_key"]).error if row["status"] == "failed" else folder.path
+    return f"  {row['status']}: {run_name(row)} on {row['task']}: {reason} (details: {details})"

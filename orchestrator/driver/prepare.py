@@ -1,10 +1,11 @@
-"""Everything that a sweep needs before its first trial: base, targets, ranks and data, checked once."""
+"""Everything that a sweep needs before its first round: base, targets, ranks, data and planned runs, checked once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,44 +13,114 @@ from orchestrator.base.look import look_at_base
 from orchestrator.base.remarks import told_of_files
 from orchestrator.base.source import StoredBase, resolve_base
 from orchestrator.base.targets import left_out, target_layers
+from orchestrator.data.batches import count_steps
 from orchestrator.data.prepared import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
 from orchestrator.data.tasks import make_task
+from orchestrator.errors import InputError
 from orchestrator.model.loading import load_tokenizer, sketch
 from orchestrator.model.shortcuts import Shortcuts
 from orchestrator.paths import resolve
+from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.equal_parameters import trained_parameters, within_budget
 from orchestrator.recipe.sections import TaskSpec
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.say import Say
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A checked sweep: its base, its tasks' tokens, and figures about them; ``work`` is a run's cost in tokens.
+class ReadySweep:
+    """A checked sweep, from which everything else follows; nothing of it changes any more.
 
-    ``shortcuts`` are what all its jobs leave out alike, for the base computes the same without.
-
-    ``sweep`` is the recipe's, with the ranks that its budget has chosen: run keys follow from it.
+    ``spec`` is the recipe with the ranks that its ``budget`` has chosen. ``base`` and ``data`` (by task) are on
+    disk. By task: ``steps`` (optimizer steps per run), ``chance`` (accuracy of guessing, a share) and ``work`` (cost of
+    a run, in tokens). ``shortcuts`` are the computations that every job leaves out, because on this base they change
+    no answer. ``runs`` are all planned runs, in the recipe's order.
     """
 
-    sweep: SweepSpec
+    spec: SweepSpec
     base: StoredBase
-    data: dict[str, Prepared]
-    train_rows: dict[str, int]
-    chance: dict[str, float]
-    work: dict[str, float]
+    data: Mapping[str, Prepared]
+    steps: Mapping[str, int]
+    chance: Mapping[str, float]
+    work: Mapping[str, float]
     shortcuts: Shortcuts
+    runs: tuple[PlannedRun, ...]
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Return each task's data fingerprint."""
+        """The fingerprint of each task's data."""
         return {task: prepared.fingerprint for task, prepared in self.data.items()}
 
+    @property
+    def data_files(self) -> dict[str, str]:
+        """The file of each task's prepared data, as trainers on other machines open it."""
+        return {task: str(prepared.path) for task, prepared in self.data.items()}
 
-def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
-    """Fetch, make and check all that the trainers will read; InputError before anything is started."""
+    @property
+    def steps_by_key(self) -> dict[str, int]:
+        """The optimizer steps of each run, by run key."""
+        return {run.key: self.steps[run.spec.task.name] for run in self.runs}
+
+    def base_scores(self, folder: SweepFolder, task: str) -> Path:
+        """Return the file with the untrained base's scores on the task's test items."""
+        return folder.base_scores(str(self.data[task].path), self.base.fingerprint, self.spec.dtype)
+
+
+def make_ready(spec: SweepSpec, cache: Path, say: Say) -> ReadySweep:
+    """Fetch, make and check everything that the trainers will read; InputError before anything is started."""
+    examples = {task.name: _examples(task, spec) for task in spec.tasks}
+    base = resolve_base(spec.model, cache / "models", _quarters_of_pretraining(say))
+    for line in told_of_files(base, spec.dtype):
+        say(line)
+    spec = _with_ranks(spec, base.path, say)
+    tokenizer = load_tokenizer(base.path)
+    data = {task: _tokenised(splits, spec, tokenizer, cache / "data", say) for task, splits in examples.items()}
+    tokens = {task: load_prepared(prepared.path) for task, prepared in data.items()}
+    rows = {task: TokenisedSplit.join(list(splits.values())) for task, splits in tokens.items()}
+    shortcuts = look_at_base(base, spec, rows, tokenizer, cache / "looks", say)
+    optim = spec.optim
+    fingerprints = {task: prepared.fingerprint for task, prepared in data.items()}
+    return ReadySweep(
+        spec=spec,
+        base=base,
+        data=data,
+        steps={
+            task: count_steps(len(splits["train"]), optim.global_batch, optim.epochs) for task, splits in tokens.items()
+        },
+        chance={
+            task: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for task, splits in tokens.items()
+        },
+        work={task: _work(splits, optim.epochs) for task, splits in tokens.items()},
+        shortcuts=shortcuts,
+        runs=tuple(keyed(expand(spec), base.fingerprint, fingerprints)),
+    )
+
+
+def refuse_empty_merge(ready: ReadySweep, folder: SweepFolder, command: str) -> None:
+    """Refuse a merge of a folder without a committed run: InputError with the command to give first.
+
+    After an upgrade the folder holds runs of an older version alone, and their tables would be replaced by empty ones.
+    """
+    if not any(folder.run(run.key).ended() == "committed" for run in ready.runs):
+        first = command.replace("jobs/merge.py", "jobs/sweep.py", 1)
+        raise InputError(f"{folder.runs}: nothing of this version is committed here; first: {first}")
+
+
+def runs_of_other_versions(folder: SweepFolder) -> str | None:
+    """Return a line on runs in ``folder`` whose results another version wrote; None if there are none."""
+    old = folder.runs_of_other_formats()
+    if not old:
+        return None
+    return (
+        f"{count(old, 'run')} in {folder.runs} of another version, whose results are not comparable: "
+        "not taken up, and not deleted"
+    )
+
+
+def _quarters_of_pretraining(say: Say) -> Callable[[int, int, float], None]:
+    """Return a listener of the tiny base's pre-training that prints a line per quarter."""
     last = [0]
 
     def progress(step: int, steps: int, loss: float) -> None:
@@ -57,41 +128,28 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
             last[0] = step * 4 // steps
             say(f"pre-training the tiny base (once): step {step} of {steps}, loss {loss:.2f}")
 
-    data = {task.name: _examples(task, sweep) for task in sweep.tasks}
-    base = resolve_base(sweep.model, cache / "models", progress)
-    for line in told_of_files(base, sweep.dtype):
-        say(line)
-    sweep = _fitted(sweep, base.path, say)
-    tokenizer = load_tokenizer(base.path)
-    prepared = {}
-    for name, splits in data.items():
-        prepared[name] = prepare(
-            splits,
-            tokenizer,
-            max_length=sweep.data.max_length,
-            cache_dir=cache / "data",
-            chat_template=sweep.data.chat_template,
-            append_eos=sweep.data.append_eos,
-        )
-        say(_describe(prepared[name]))
-    loaded = {name: load_prepared(one.path) for name, one in prepared.items()}
-    rows = {name: TokenisedSplit.join(list(splits.values())) for name, splits in loaded.items()}
-    shortcuts = look_at_base(base, sweep, rows, tokenizer, cache / "looks", say)
-    return Ready(
-        sweep=sweep,
-        base=base,
-        data=prepared,
-        train_rows={name: len(splits["train"]) for name, splits in loaded.items()},
-        chance={
-            name: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for name, splits in loaded.items()
-        },
-        work={name: _work(splits, sweep.optim.epochs) for name, splits in loaded.items()},
-        shortcuts=shortcuts,
+    return progress
+
+
+def _tokenised(splits: Splits, spec: SweepSpec, tokenizer: Any, cache: Path, say: Say) -> Prepared:
+    """Tokenise a task's rows, or take them from the cache, and say how many there are."""
+    prepared = prepare(
+        splits,
+        tokenizer,
+        max_length=spec.data.max_length,
+        cache_dir=cache,
+        chat_template=spec.data.chat_template,
+        append_eos=spec.data.append_eos,
     )
+    say(describe_rows(prepared))
+    return prepared
 
 
 def _work(splits: Mapping[str, TokenisedSplit], epochs: float) -> float:
-    """Return about what a run costs: the tokens it scores, and twice those it trains on, forward and back."""
+    """Return about what a run costs: the tokens that it scores, and twice the tokens that it trains on.
+
+    Training goes forward and backward through the model, scoring only forward.
+    """
     train = splits["train"]
     trained = train.tokens.size / train.token_ends.size * len(train)
     return float(2 * epochs * trained + sum(splits[name].tokens.size for name in ("validation", "test")))
@@ -99,9 +157,8 @@ def _work(splits: Mapping[str, TokenisedSplit], epochs: float) -> float:
 
 def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
     settings = sweep.data
-    made = make_task(**task.model_dump())
     return split_examples(
-        made,
+        make_task(**task.model_dump()),
         mirror=resolve(settings.mirror) if settings.mirror else None,
         train_samples=settings.train_samples,
         validation_samples=settings.validation_samples,
@@ -111,13 +168,16 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
     )
 
 
-def _fitted(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
-    """Return the sweep within its budget; refuse targets that match nothing and ranks that do not fit."""
+def _with_ranks(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
+    """Return the sweep with the ranks that its ``budget`` asks for.
+
+    InputError if a method's targets match no layer of the base, or if a rank does not fit a layer.
+    """
     model = sketch(base)
     targets = dict.fromkeys(method.targets for method in sweep.methods)
-    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {one: target_layers(model, one) for one in targets}
-    for one in targets:
-        for line in left_out(model, one):
+    layers: Mapping[str, Mapping[str, tuple[int, int]]] = {names: target_layers(model, names) for names in targets}
+    for names in targets:
+        for line in left_out(model, names):
             say(line)
     sweep = within_budget(sweep, layers.__getitem__)
     for method in sweep.methods:
@@ -125,7 +185,8 @@ def _fitted(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
     return sweep
 
 
-def _describe(prepared: Prepared) -> str:
+def describe_rows(prepared: Prepared) -> str:
+    """Return a line on a task's rows: how many each split has, and what was left out or cut."""
     report = prepared.report
     cut = sum(prepared.truncated.values())
     notes = [
@@ -136,14 +197,14 @@ def _describe(prepared: Prepared) -> str:
         f"{report.indistinct} with choices that are the same tokens to the base" if report.indistinct else "",
         _appended(prepared),
     ]
-    told = "; ".join(note for note in notes if note)
+    remarks = "; ".join(note for note in notes if note)
     return f"{prepared.task}: {report.train} train, {report.validation} validation, {report.test} test rows" + (
-        f" ({told})" if told else ""
+        f" ({remarks})" if remarks else ""
     )
 
 
 def _appended(prepared: Prepared) -> str:
-    """Return a note on the special tokens that the tokenizer puts behind every text."""
+    """Return a note on the special tokens that the tokenizer puts behind every text; "" if it puts none."""
     if not prepared.appended:
         return ""
     return f"{count(len(prepared.appended), 'token')} cut from the end of every text: {' '.join(prepared.appended)}"

@@ -1,13 +1,12 @@
-"""How far a sweep is: a bar in a terminal, a plain line now and then in a log."""
+"""How far a round of training is: a bar in a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -16,13 +15,13 @@ from orchestrator.say import say
 from orchestrator.store.sweep_folder import SweepFolder
 
 POLL_SECONDS = 1.0
-PAUSE = 20.0  # times what a look has cost is waited before the next: at most 5 % of a processor, however many runs
+PAUSE = 20.0  # the next look waits this many times what the last look cost: at most 5 % of a processor, for any sweep
 LINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Count:
-    """Runs by state, and steps done of those planned for runs that are not ended when the sweep starts."""
+    """Runs by state, and steps done out of planned steps; both steps are of the runs that the round trains."""
 
     done: int
     running: int
@@ -43,39 +42,51 @@ class Count:
         return f"{self.done}/{self.runs} runs done, {self.running} running, {stopped}{self.failed} failed, {left}"
 
 
-def count(folder: Path, steps: Mapping[str, int], missing: frozenset[str], most: int | None = None) -> Count:
-    """Return the state of the runs in ``steps`` (run key -> planned steps); ``missing`` were not ended at the start.
+@dataclass(frozen=True)
+class Watched:
+    """The runs to watch: ``steps`` are planned steps by run key, ``missing`` the keys that the round trains.
 
-    ``most`` is how many of them will end, where a search leaves some out.
+    ``most`` is how many runs end in the whole sweep at most, if a search leaves some untrained.
     """
-    sweep = SweepFolder(folder)
-    there = {path.name for path in sweep.runs.iterdir()} if sweep.runs.exists() else set()
-    ended = {key: sweep.run(key).ended() if key in there else None for key in steps}
-    logged = {key: 0 if ended[key] or key not in there else sweep.run(key).logged() for key in missing}
-    ends = sum(end is not None for end in ended.values())  # more than a search asks for, where a grid was there before
-    return Count(
-        done=sum(end == "committed" for end in ended.values()),
-        running=sum(not ended[key] and logged[key] > 0 for key in missing),
-        failed=sum(end == "diverged" for end in ended.values()),
-        runs=len(steps) if most is None else max(most, ends),
-        steps=sum(steps[key] if ended[key] else min(logged[key], steps[key]) for key in missing),
-        planned_steps=sum(steps[key] for key in missing),
-        stopped=sum(end == "stopped" for end in ended.values()),
-    )
+
+    folder: SweepFolder
+    steps: Mapping[str, int]
+    missing: frozenset[str]
+    most: int | None = None
+
+    @property
+    def planned_steps(self) -> int:
+        """The steps of the runs that the round trains."""
+        return sum(self.steps[key] for key in self.missing)
+
+    def count(self) -> Count:
+        """Return the state of the runs, read from their folders."""
+        folder, steps = self.folder, self.steps
+        there = {path.name for path in folder.runs.iterdir()} if folder.runs.exists() else set()
+        ended = {key: folder.run(key).ended() if key in there else None for key in steps}
+        logged = {key: 0 if ended[key] or key not in there else folder.run(key).logged() for key in self.missing}
+        ends = sum(end is not None for end in ended.values())  # more than ``most`` if a grid was trained here before
+        return Count(
+            done=sum(end == "committed" for end in ended.values()),
+            running=sum(not ended[key] and logged[key] > 0 for key in self.missing),
+            failed=sum(end == "diverged" for end in ended.values()),
+            runs=len(steps) if self.most is None else max(self.most, ends),
+            steps=sum(steps[key] if ended[key] else min(logged[key], steps[key]) for key in self.missing),
+            planned_steps=self.planned_steps,
+            stopped=sum(end == "stopped" for end in ended.values()),
+        )
+
+    def before_steps(self, seconds: float) -> str:
+        """Return what happens before the first step: trainers start, then load the base and score it."""
+        loaded = any(self.folder.run(key).attempted() for key in self.missing)
+        return f"{'scoring the base' if loaded else 'starting trainers'}, {_clock(seconds)} so far"
 
 
 @contextmanager
-def watched(
-    folder: Path,
-    steps: Mapping[str, int],
-    missing: frozenset[str],
-    console: Console,
-    on_poll: Callable[[], None],
-    most: int | None = None,
-) -> Iterator[None]:
-    """Within: show progress and call ``on_poll`` about every second, from a thread of its own; see `count`."""
+def show_progress(watched: Watched, console: Console, on_poll: Callable[[], None]) -> Iterator[None]:
+    """Within: show progress and call ``on_poll`` about every second, both in a thread of their own."""
     stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(folder, steps, missing, console, on_poll, stop, most), daemon=True)
+    thread = threading.Thread(target=_watch, args=(watched, console, on_poll, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -84,40 +95,21 @@ def watched(
         thread.join()
 
 
-def _watch(
-    folder: Path,
-    steps: Mapping[str, int],
-    missing: frozenset[str],
-    console: Console,
-    on_poll: Callable[[], None],
-    stop: threading.Event,
-    most: int | None,
-) -> None:
+def _watch(watched: Watched, console: Console, on_poll: Callable[[], None], stop: threading.Event) -> None:
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
-    task = bar.add_task("starting trainers", total=max(1, sum(steps[key] for key in missing)))
-    start, first, spoken, said, wait = time.monotonic(), 0.0, 0.0, "", POLL_SECONDS
-    with bar if console.is_terminal else _silence():
+    task = bar.add_task("starting trainers", total=max(1, watched.planned_steps))
+    start, first_step, last_line, printed, wait = time.monotonic(), 0.0, 0.0, "", POLL_SECONDS
+    with bar if console.is_terminal else nullcontext():
         while not stop.wait(wait):
-            now, state = time.monotonic(), count(folder, steps, missing, most)
-            first = first or (now if state.steps else 0.0)
-            text = state.text(now - first) if state.steps else _before_steps(folder, missing, now - start)
+            now, state = time.monotonic(), watched.count()
+            first_step = first_step or (now if state.steps else 0.0)
+            text = state.text(now - first_step) if state.steps else watched.before_steps(now - start)
             bar.update(task, completed=state.steps, description=text)
-            if not console.is_terminal and text != said and now - spoken >= LINE_SECONDS:
+            if not console.is_terminal and text != printed and now - last_line >= LINE_SECONDS:
                 say(console, text)
-                spoken, said = now, text
+                last_line, printed = now, text
             on_poll()
             wait = max(POLL_SECONDS, PAUSE * (time.monotonic() - now))
-
-
-def _before_steps(folder: Path, missing: frozenset[str], seconds: float) -> str:
-    """Return what is going on before the first step: trainers start, then load the model and score the base."""
-    loaded = any(SweepFolder(folder).run(key).attempted() for key in missing)
-    return f"{'scoring the base' if loaded else 'starting trainers'}, {_clock(seconds)} so far"
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    yield
 
 
 def _clock(seconds: float) -> str:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from orchestrator.addresses import without_secrets
-from orchestrator.driver.prepare import Ready
-from orchestrator.plan.runs import PlannedRun
+from orchestrator.driver.prepare import ReadySweep
+from orchestrator.files import write_json
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.sweep_folder import SweepFolder
 
 LIBRARIES = ("torch", "transformers", "ray", "deepspeed", "mlflow")
 
 
-def describe(spec: SweepSpec, command: str, ready: Ready, runs: Sequence[PlannedRun]) -> dict[str, Any]:
+def write_provenance(folder: SweepFolder, ready: ReadySweep, command: str, *, replace: bool) -> None:
+    """Write sweep.json if it is missing, or with ``replace``.
+
+    A merge does not replace the file, because the command in it is the command that makes the sweep again.
+    """
+    if replace or not folder.sweep.exists():
+        write_json(folder.sweep, provenance(ready, command))
+
+
+def provenance(ready: ReadySweep, command: str) -> dict[str, Any]:
     """Return the content of sweep.json."""
+    spec = ready.spec
     return {
         "name": spec.name,
         "command": command,
@@ -28,21 +38,21 @@ def describe(spec: SweepSpec, command: str, ready: Ready, runs: Sequence[Planned
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "commit": commit(Path(__file__).parent),
         "base": ready.base.fingerprint,
-        "data": {task: {"fingerprint": one.fingerprint, **asdict(one.report)} for task, one in ready.data.items()},
-        "chance": ready.chance,
-        "runs": [run.key for run in runs],
+        "data": {task: {"fingerprint": data.fingerprint, **asdict(data.report)} for task, data in ready.data.items()},
+        "chance": dict(ready.chance),
+        "runs": [run.key for run in ready.runs],
     }
 
 
 def _recipe(spec: SweepSpec) -> dict[str, Any]:
-    """Return the resolved recipe; of the tracker's address what may be shown."""
+    """Return the resolved recipe, the tracker's address without its secrets."""
     content = spec.model_dump()
     content["tracking"]["uri"] = without_secrets(spec.tracking.uri)
     return content
 
 
 def commit(folder: Path) -> str | None:
-    """Return the checkout's commit, with a mark where it has been changed; None outside a checkout."""
+    """Return the commit of the checkout, with a mark if files differ from the commit; None outside a checkout."""
     git = ["git", "-C", str(folder)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

@@ -2,18 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from orchestrator.recipe.sections import SearchSpec
-from orchestrator.search.halving import Halving
+from rich.console import Console
+
+from orchestrator.driver.packing import PackWidths, train_in_packs
+from orchestrator.driver.prepare import ReadySweep
+from orchestrator.driver.progress import Watched, show_progress
+from orchestrator.driver.services import Services
+from orchestrator.driver.validation_scores import ValidationScores, stopping_rule
+from orchestrator.errors import DamagedRunError
+from orchestrator.machine.memory import is_about_memory
+from orchestrator.plan.runs import PlannedRun
+from orchestrator.say import Say, lines_to
+from orchestrator.search.next_runs import decisions, next_runs, told
 from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.wording import count
+
+SYNC_SECONDS = 15.0  # a sync costs the driver about 25 ms of a processor per run that is training
 
 
-def take_back_stops(folders: Iterable[RunFolder], search: SearchSpec) -> int:
-    """Let runs that another rule has stopped be trained, from their beginning; return how many. Other ends stay."""
-    halving = Halving.of(search)
-    ours = halving.rule if halving else None
-    found = [folder for folder in folders if folder.stopped_by() not in (None, ours)]
-    for folder in found:
+def train_rounds(
+    ready: ReadySweep, folder: SweepFolder, services: Services, scores: ValidationScores, console: Console
+) -> dict[str, str]:
+    """Train round after round; return run key -> error of the runs that could not be trained."""
+    say, spec = lines_to(console), ready.spec
+    widths = PackWidths(ready, folder, say)
+    take_back_damaged([folder.run(run.key) for run in ready.runs], say)
+    failed: dict[str, str] = {}
+    runs = _next_round(ready, folder, scores, failed, say)
+    say(_plan(ready, sum(folder.run(run.key).ended() is not None for run in ready.runs), len(runs)))
+    while runs:
+        failed |= _train_round(ready, folder, services, widths, runs, console)
+        results = scores.read()
+        failed |= {run.key: "Its result cannot be read." for run in runs if run.key not in {*results, *failed}}
+        for line in told(decisions(spec, ready.runs, results, failed)):
+            say(line)
+        runs = _next_round(ready, folder, scores, failed, say)
+    return failed
+
+
+def take_back_damaged(folders: Iterable[RunFolder], say: Say) -> None:
+    """Take back each end whose files are not what was written, and say so; those runs are trained again."""
+    for folder in folders:
+        try:
+            folder.check()
+        except DamagedRunError as error:
+            say(f"damaged: {error} It is trained again.")
+            folder.discard()
+
+
+def take_back_stops(folders: Iterable[RunFolder], rule: str | None) -> int:
+    """Take back the stops of any rule but ``rule``, so that those runs are trained from their beginning.
+
+    ``rule`` is this sweep's own, or None if its search stops no run. Returns how many stops were taken back.
+    """
+    stopped_by_others = [folder for folder in folders if folder.stopped_by() not in (None, rule)]
+    for folder in stopped_by_others:
         folder.reopen()
-    return len(found)
+    return len(stopped_by_others)
+
+
+def _plan(ready: ReadySweep, done: int, to_train: int) -> str:
+    if ready.spec.search.kind == "grid":
+        planned = len(ready.runs)
+        return f"{planned} runs planned, {done} done already, {planned - done} to train"
+    return f"{ready.spec.runs_at_most} runs planned at most, {done} done already, {to_train} to train next"
+
+
+def _next_round(
+    ready: ReadySweep, folder: SweepFolder, scores: ValidationScores, failed: Mapping[str, str], say: Say
+) -> list[PlannedRun]:
+    """Return the runs to train now. A run among them that another search had stopped begins anew."""
+    runs = next_runs(ready.spec, ready.runs, scores.read(), failed)
+    if taken := take_back_stops([folder.run(run.key) for run in runs], stopping_rule(ready.spec.search)):
+        say(f"{count(taken, 'run')} that another search had stopped: to be trained from the beginning")
+    return runs
+
+
+def _train_round(
+    ready: ReadySweep,
+    folder: SweepFolder,
+    services: Services,
+    widths: PackWidths,
+    runs: Sequence[PlannedRun],
+    console: Console,
+) -> dict[str, str]:
+    """Train these runs, and again those that failed; return run key -> error of the runs that could not be trained."""
+    missing, errors = list(runs), dict[str, str]()
+    watched = Watched(folder, ready.steps_by_key, frozenset(run.key for run in runs), ready.spec.runs_at_most)
+    with show_progress(watched, console, sync_sometimes(ready, folder, services)):
+        for attempt in range(1, ready.spec.cluster.retries + 2):
+            if attempt > 1 and any(map(is_about_memory, errors.values())):
+                lines_to(console)(
+                    "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true "
+                    "or a smaller cluster.pack leave more room"
+                )
+            cluster = services.cluster
+            services.tracker.connect()  # a wrong address ends the sweep here, before the widths are measured
+            errors = train_in_packs(ready, folder, cluster, missing, widths.of(missing, cluster, attempt), attempt)
+            missing = [run for run in missing if not folder.run(run.key).ended()]
+            if not missing:
+                break
+    return {run.key: errors.get(run.key, "The trainer ended without a result.") for run in missing}
+
+
+def sync_sometimes(ready: ReadySweep, folder: SweepFolder, services: Services) -> Callable[[], None]:
+    """Return a function that syncs the tracker at most every SYNC_SECONDS, and never while the tracker connects."""
+    last = time.monotonic()
+
+    def sync() -> None:
+        nonlocal last
+        if time.monotonic() - last >= SYNC_SECONDS and not services.tracker.connecting:
+            services.tracker.sync(ready.runs, folder.path)
+            last = time.monotonic()
+
+    return sync

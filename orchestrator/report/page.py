@@ -17,7 +17,7 @@ from orchestrator.report.paper import paper_claims
 from orchestrator.report.sections import _champion, _lost, _macro_forest, _section
 from orchestrator.statistics import quotable as resampled
 from orchestrator.statistics.thresholds import LEVELS
-from orchestrator.store.run_folder import DONE
+from orchestrator.store.rows import DONE
 from orchestrator.summary.schema import ResultRow, Summary
 
 TEMPLATE = "page.html.j2"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.files import alone, read_json, write_json
+from orchestrator.files import locked, read_json, write_json
 from orchestrator.search.halving import Verdict
 
 
@@ -35,7 +35,7 @@ class Rung:
 
     def record(self, score: float | None) -> None:
         """Keep the score, unless there is one; None says that the run diverged on its way here."""
-        with alone(self.run):
+        with locked(self.run):
             there = self._read()
             if there.get("score") is None:
                 self._write(there | {"score": score})
@@ -47,7 +47,7 @@ class Rung:
 
     def settle(self, rule: str, verdict: Verdict) -> Verdict:
         """Keep the verdict, unless the rule has one; return the one that holds."""
-        with alone(self.run):
+        with locked(self.run):
             there = self._read()
             known = there.get("verdicts", {})
             if rule not in known:

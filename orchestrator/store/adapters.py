@@ -1,4 +1,4 @@
-"""An adapter in a run's folder: `d2lora.directory`'s own files, written, read back and compared."""
+"""An adapter in a run's folder, in the files of `d2lora.formats.directory`: written, read back and compared."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from orchestrator.files import write_bytes, write_json
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """The tensors, and ``{"method", "config", "layers", "base", "targets"}``; ``base`` is the base's fingerprint."""
+    """The tensors of an adapter by name, and its description.
+
+    The description has the keys method, config, layers, base and targets; ``base`` is the base's fingerprint.
+    """
 
     state: dict[str, Tensor]
     description: dict[str, Any]
 
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write the adapter and read it back; RunError if it is empty, not finite, or not what was meant."""
+    """Write the adapter and read it back; RunError if it is empty, not finite, or reads back differently."""
     try:
         content = as_bytes(state, folder)
     except ValueError as error:
@@ -38,7 +41,7 @@ def save_adapter(folder: Path, state: Mapping[str, Tensor], description: Mapping
 
 
 def load_adapter(folder: Path, base: str) -> AdapterFile:
-    """Return the adapter in ``folder``; RunError if it cannot be read or belongs to another base than ``base``."""
+    """Return the adapter in ``folder``; RunError if it cannot be read, or if ``base`` is not its base's fingerprint."""
     try:
         description, state = read_own(folder, needs=("method", "config", "layers", "base"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A merged champion on disk: its evaluation, and whether it is whole."""
+"""A merged champion on disk: its evaluation, and whether its files are whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVALUATION = "evaluation.json"
 
 
 def up_to_date(place: Path, run_key: str) -> dict[str, Any] | None:
-    """Return the evaluation in ``place`` if it is of this run, sound, and its files are whole."""
+    """Return the evaluation in ``place`` if it is sound, of this run, and its files are whole; else None."""
     evaluation = read_json(place / EVALUATION)
     if not isinstance(evaluation, dict) or evaluation.get("run_key") != run_key or evaluation.get("status") != "sound":
         return None

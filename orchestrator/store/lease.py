@@ -1,4 +1,4 @@
-"""One driver a sweep: a lock on its folder that ends with the process, however it ends."""
+"""One driver per sweep: a lock on the folder of a sweep, which the kernel releases when the process ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-class HeldError(RuntimeError):
-    """Somebody else works on this sweep; jobs exit with 75."""
+from orchestrator.errors import HeldError
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Within: this process is the only one that works in ``folder``; HeldError names who else does."""
+    """Within: this process is the only driver in ``folder``. HeldError names the process that is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lease").open("a+") as file:
         try:

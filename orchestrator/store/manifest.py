@@ -1,4 +1,4 @@
-"""The manifest of a run that has ended, sealed with its own sha256."""
+"""The manifest of a run that has ended: its row and the sha256 of its files, sealed with a sha256 of the manifest."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import RunError
+from orchestrator.errors import DamagedRunError
 from orchestrator.files import read_json
 
 
-class DamagedRunError(RunError):
-    """A committed run whose files are not what was committed."""
-
-
 def canonical(value: Any) -> Any:
-    """Return ``value`` as JSON gives it back: what is compared must have made the same journey."""
+    """Return ``value`` as JSON gives it back (tuples as lists); NaN is refused with ValueError."""
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-def _seal(manifest: Mapping[str, Any]) -> str:
-    """Return the sha256 of a manifest's content, without the seal itself."""
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest with its seal under the key ``seal``."""
+    return dict(manifest) | {"seal": seal_of(canonical(manifest))}
+
+
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """Return the sha256 over all of a manifest but its seal."""
     content = {key: value for key, value in manifest.items() if key != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _unsealed(path: Path) -> dict[str, Any]:
-    """Return the manifest in ``path``; DamagedRunError if it is not what was written."""
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return the manifest in ``path``; DamagedRunError if it cannot be read, has no row, or does not fit its seal."""
     manifest = read_json(path)
     whole = isinstance(manifest, dict) and isinstance(manifest.get("row"), dict)
-    if not whole or manifest.get("seal", _seal(manifest)) != _seal(manifest):
+    if not whole or manifest.get("seal", seal_of(manifest)) != seal_of(manifest):
         raise DamagedRunError(f"{path} is not what was written. Delete {path.parent} to train the run again.")
     return dict(manifest)

@@ -1,4 +1,4 @@
-"""What the run folders hold, as rows of results.jsonl and as files of predictions."""
+"""Run folders as rows of results.jsonl and as files of predictions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import DamagedRunError
 from orchestrator.files import write_bytes
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.store.manifest import DamagedRunError
 from orchestrator.store.run_folder import RunFolder
+
+DONE = ("committed", "dropped", "stopped")
+"""The statuses of a row after which nothing is left to do; a run with another status is reported at the end."""
+METRICS = (
+    "accuracy",
+    "accuracy_norm",
+    "ties",
+    "validation_accuracy",
+    "eval_loss",
+    "train_loss",
+    "train_loss_volatility",
+    "train_loss_change",
+    "trainable_parameters",
+)
+"""The columns of results.jsonl with a number of the trained adapter; null in the row of a run without a result."""
 
 
 def result_row(run: PlannedRun, folder: RunFolder, error: str, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a run: its own if it has ended and is whole, else one that says ``error``, with ``extra``."""
+    """Return the row of a run, with the columns ``extra``.
+
+    The row comes from the run's end. If the run has not ended, or if its end is damaged, the row has the status
+    "failed" and says ``error``, or what is damaged.
+    """
     try:
         folder.check()
         if folder.ended():
@@ -29,28 +48,15 @@ def dropped_row(run: PlannedRun, reason: str, extra: Mapping[str, Any]) -> dict[
     return {**_without_result(run, "dropped"), **extra, "reason": reason}
 
 
+def publish_predictions(folder: RunFolder, file: Path) -> list[dict[str, Any]]:
+    """Copy a committed run's predictions to ``file``, and return them."""
+    content = (folder.path / "predictions.jsonl").read_bytes()
+    write_bytes(file, content)
+    return [json.loads(line) for line in content.splitlines()]
+
+
 def _without_result(run: PlannedRun, status: str) -> dict[str, Any]:
     spec = run.spec
     row = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
     row |= {"settings": {"name": spec.method.name, **spec.method.settings}, **spec.seeds, "status": status}
     return row | dict.fromkeys((*METRICS, "diagnostics", "steps", "tokens", "train_seconds", "trainer"))
-
-
-def publish_predictions(folder: RunFolder, place: Path) -> list[dict[str, Any]]:
-    """Copy a committed run's predictions to ``place``, and return them."""
-    content = (folder.path / "predictions.jsonl").read_bytes()
-    write_bytes(place, content)
-    return [json.loads(line) for line in content.splitlines()]
-
-
-METRICS = (
-    "accuracy",
-    "accuracy_norm",
-    "ties",
-    "validation_accuracy",
-    "eval_loss",
-    "train_loss",
-    "train_loss_volatility",
-    "train_loss_change",
-    "trainable_parameters",
-)

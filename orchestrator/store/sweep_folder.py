@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.files import read_json
+from orchestrator.paths import resolve
 from orchestrator.plan.runs import FORMAT
+from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.run_folder import RunFolder
 
 
@@ -21,9 +23,14 @@ class SweepFolder:
 
     path: Path
 
+    @classmethod
+    def of(cls, spec: SweepSpec) -> SweepFolder:
+        """Return the folder of the sweep that a recipe names."""
+        return cls(resolve(spec.storage) / spec.name)
+
     @property
     def sweep(self) -> Path:
-        """The resolved recipe, the versions, the commit and the fingerprints of base and data."""
+        """What made the sweep: resolved recipe, command, versions, commit, fingerprints of base and data."""
         return self.path / "sweep.json"
 
     @property
@@ -38,7 +45,7 @@ class SweepFolder:
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The report, one HTML page."""
         return self.path / "report.html"
 
     @property
@@ -73,11 +80,14 @@ class SweepFolder:
         return self.path / "base" / f"{Path(data).stem}-{base_fingerprint[:8]}-{dtype}.json"
 
     def evaluations(self) -> dict[str, Path]:
-        """Return the evaluation of each task's champion; the directories of drafts and older champions have a dot."""
+        """Return the file with the evaluation of each task's champion, by task.
+
+        Directories of drafts and of older champions have a dot in their name, and are left out.
+        """
         files = sorted(self.path.glob("champions/*/evaluation.json"))
         return {file.parent.name: file for file in files if "." not in file.parent.name}
 
     def runs_of_other_formats(self) -> int:
-        """Return how many run folders hold results of another format than this version's."""
+        """Return how many run folders hold results in the format of another version (`plan.runs.FORMAT`)."""
         specs = (read_json(file) for file in self.runs.glob("*/run.json"))
         return sum(isinstance(spec, dict) and spec.get("format", 1) != FORMAT for spec in specs)

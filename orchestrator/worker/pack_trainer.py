@@ -18,6 +18,7 @@ from torch import nn
 import d2lora
 from orchestrator.data.prepared import load_prepared
 from orchestrator.data.tokens import TokenisedSplit
+from orchestrator.errors import FencedError
 from orchestrator.files import write_json, write_lines
 from orchestrator.machine.deterministic import deterministic
 from orchestrator.machine.memory import keep_freed_pages
@@ -30,8 +31,9 @@ from orchestrator.recipe.targets import targets_of
 from orchestrator.search.halving import Contest, Verdict, reason
 from orchestrator.statistics.volatility import loss_change, loss_volatility
 from orchestrator.store.adapters import save_adapter
+from orchestrator.store.attempt import Attempt
 from orchestrator.store.rows import METRICS
-from orchestrator.store.run_folder import Attempt, FencedError, RunFolder
+from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.engine import Engine
 from orchestrator.train.lanes import LanePlan, LaneStep

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from orchestrator.recipe.read import read_recipe
-from orchestrator.sweep import Sweep
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.sweep import run_sweep
 from orchestrator.tiny import TinySettings, ensure_tiny_base
 
 RECIPE = """
@@ -48,10 +49,11 @@ def recipe(tmp_path: Path, small_base: Path) -> Path:
 
 def run(recipe: Path, *words: str, train: bool = True) -> tuple[int, str, Path]:
     """Run the sweep in this process; return exit code, what was printed, and the sweep's folder."""
-    told = io.StringIO()
+    output = io.StringIO()
     spec = read_recipe(recipe, words)
-    sweep = Sweep(spec, f"python jobs/sweep.py {recipe.name}", Console(file=told, width=200))
-    return sweep.run(train), told.getvalue(), sweep.folder
+    console = Console(file=output, width=200)
+    code = run_sweep(spec, f"python jobs/sweep.py {recipe.name}", console, train=train)
+    return code, output.getvalue(), SweepFolder.of(spec).path
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -60,7 +62,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def unmeasured(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of results without the times and the memory that it took: what must be the same each time."""
+    """Return a row of results without times and memory: the part that is the same each time the run is trained."""
     kept = {name: value for name, value in row.items() if name not in ("train_seconds", "trainer")}
-    found = kept.get("diagnostics")
-    return kept | {"diagnostics": found and {name: value for name, value in found.items() if name != "seconds"}}
+    diagnostics = kept.get("diagnostics") or {}
+    return kept | {"diagnostics": {name: value for name, value in diagnostics.items() if name != "seconds"} or None}

@@ -46,11 +46,11 @@ CASES = {
 def ends_with_2(recipe: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Run the job; return its message after checking that it is alone and that nothing was started."""
     assert run_job("sweep", "test", jobs.sweep.main, [str(recipe), *words]) == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert "Traceback" not in output
     assert not list(recipe.parent.glob("sweeps/small/runs"))
     assert not (recipe.parent / "mlflow.db").exists()
-    return told
+    return output
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -60,16 +60,16 @@ def test_bad_input_is_one_message_and_exit_code_2(name: str, recipe: Path, capsy
 
 
 def test_a_recipe_that_is_not_there_names_those_beside_it(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ends_with_2(recipe.with_name("smal.yaml"), [], capsys)
-    assert "There is no recipe" in told
-    assert "small.yaml" in told
+    output = ends_with_2(recipe.with_name("smal.yaml"), [], capsys)
+    assert "There is no recipe" in output
+    assert "small.yaml" in output
 
 
 def test_a_key_in_the_file_is_named_with_its_line(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.write_text(recipe.read_text().replace("engine: {kind: plain}", "engnie: {kind: plain}"))
     line = recipe.read_text().splitlines().index("engnie: {kind: plain}") + 1
-    told = ends_with_2(recipe, [], capsys)
-    assert f"small.yaml:{line}: Unknown key 'engnie'. Did you mean 'engine'?" in told
+    output = ends_with_2(recipe, [], capsys)
+    assert f"small.yaml:{line}: Unknown key 'engnie'. Did you mean 'engine'?" in output
 
 
 def test_a_model_without_weights_says_what_is_there(
@@ -78,9 +78,9 @@ def test_a_model_without_weights_says_what_is_there(
     folder = tmp_path / "hollow"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    told = ends_with_2(recipe, [f"model.path={folder}"], capsys)
-    assert f"{folder} holds no model: config.json and model.safetensors (or model.safetensors.index.json)" in told
-    assert "are needed, there is config.json." in told
+    output = ends_with_2(recipe, [f"model.path={folder}"], capsys)
+    assert f"{folder} holds no model: config.json and model.safetensors (or model.safetensors.index.json)" in output
+    assert "are needed, there is config.json." in output
 
 
 def test_a_bad_row_of_ones_own_is_named_with_file_and_line(

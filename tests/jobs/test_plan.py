@@ -42,42 +42,42 @@ def plan(*words: str) -> int:
 
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert plan(*words, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert isinstance(found, dict)
-    return found
+    content = json.loads(capsys.readouterr().out)
+    assert isinstance(content, dict)
+    return content
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_every_recipe_is_planned(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert plan(str(recipe)) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for word in ("Runs", "Methods", "Tasks", "memory of a worker", "worker-hours", "ASSUMED", "smallest difference"):
-        assert word in told
+        assert word in output
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_the_keys_of_the_json_are_stable(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = planned(capsys, str(recipe))
+    plan = planned(capsys, str(recipe))
     for place, keys in KEYS.items():
-        assert set(found[place] if place else found) == keys, place
-    grid = len(found["tasks"]) * len(found["methods"]) * found["rates"] * found["seeds"]
-    assert found["runs"] == grid
-    assert set(found["tasks"][0]) == {"name", "rows", "steps"}
-    assert set(found["methods"][0]) == {"label", "name", "targets", "rank", "control", "trainable_parameters"}
-    assert set(found["detectable"][0]) == {"sd", "difference", "seeds_for_one_point"}
+        assert set(plan[place] if place else plan) == keys, place
+    grid = len(plan["tasks"]) * len(plan["methods"]) * plan["rates"] * plan["seeds"]
+    assert plan["runs"] == grid
+    assert set(plan["tasks"][0]) == {"name", "rows", "steps"}
+    assert set(plan["methods"][0]) == {"label", "name", "targets", "rank", "control", "trainable_parameters"}
+    assert set(plan["detectable"][0]) == {"sd", "difference", "seeds_for_one_point"}
 
 
 def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
     recipe = str(ROOT / "recipes/quickstart.yaml")
     words = (recipe, "seeds=[0,1]", "--tflops", "2", "--price", "0.5", "optim.lr=[1e-3,1e-2]")
-    found = planned(capsys, *words)
-    assert (found["seeds"], found["rates"]) == (2, 2)
-    assert found["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
-    assert found["duration"]["cost"] == pytest.approx(found["duration"]["worker_hours"] / 2)
+    plan = planned(capsys, *words)
+    assert (plan["seeds"], plan["rates"]) == (2, 2)
+    assert plan["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
+    assert plan["duration"]["cost"] == pytest.approx(plan["duration"]["worker_hours"] / 2)
     assert plan(*words) == 0
-    told = capsys.readouterr().out
-    assert "as given by --tflops" in told
-    assert "ASSUMED" not in told
+    output = capsys.readouterr().out
+    assert "as given by --tflops" in output
+    assert "ASSUMED" not in output
 
 
 def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,8 +90,8 @@ def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFi
 def test_a_search_by_tpe_is_planned_as_its_share_of_the_grid(capsys: pytest.CaptureFixture[str]) -> None:
     words = (str(ROOT / "recipes/quickstart.yaml"), "optim.lr=[1e-3,3e-3,1e-2]", "search={kind: tpe, trials: 3}")
     assert "search.kind=tpe trains 18 of these 54 runs, 33.3 %" in _said(capsys, *words)
-    found = planned(capsys, *words)
-    assert (found["runs"], found["runs_at_most"], found["search"]) == (54, 18, "tpe")
+    plan = planned(capsys, *words)
+    assert (plan["runs"], plan["runs_at_most"], plan["search"]) == (54, 18, "tpe")
     assert planned(capsys, *words[:2])["runs_at_most"] == 54
 
 
@@ -104,24 +104,24 @@ def test_a_plan_says_what_its_seeds_can_show_and_how_many_would_resolve_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), 7
-    found = planned(capsys, recipe, f"seeds={list(range(seeds))}")
-    for one in found["detectable"]:
+    plan = planned(capsys, recipe, f"seeds={list(range(seeds))}")
+    for one in plan["detectable"]:
         assert one["difference"] == pytest.approx(smallest_detectable_difference(seeds, one["sd"]), rel=1e-6)
         assert one["seeds_for_one_point"] == seeds_needed(0.01, one["sd"])
-    comparisons = (len(found["methods"]) - 1) * len(found["tasks"])
+    comparisons = (len(plan["methods"]) - 1) * len(plan["tasks"])
     assert plan(recipe, f"seeds={list(range(seeds))}") == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "What 7 paired seeds can show (power 0.8, two-sided 5 %, one task, one comparison)" in told
-    assert "1.0 points +1.3 points 10" in told
-    assert "2.0 points +2.5 points 34" in told
-    assert f"in {comparisons} comparisons, Holm-corrected together: the smallest p must be below 0.013" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "What 7 paired seeds can show (power 0.8, two-sided 5 %, one task, one comparison)" in output
+    assert "1.0 points +1.3 points 10" in output
+    assert "2.0 points +2.5 points 34" in output
+    assert f"in {comparisons} comparisons, Holm-corrected together: the smallest p must be below 0.013" in output
 
 
 def test_a_model_that_is_not_known_is_planned_as_far_as_possible(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan(str(ROOT / "recipes/smollm2.yaml"), "model.name=somebody/new", "seeds=[0]") == 0
-    told = capsys.readouterr().out
-    assert "The shape of somebody/new is unknown until it is fetched" in told
-    assert "One seed has no spread" in told
+    output = capsys.readouterr().out
+    assert "The shape of somebody/new is unknown until it is fetched" in output
+    assert "One seed has no spread" in output
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_a_bad_recipe_exits_with_2_and_one_message(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan(str(ROOT / "recipes/quickstart.yaml"), *words) == 2
-    told = capsys.readouterr()
-    assert message in told.err
-    assert told.err.count("\n") == 1
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.count("\n") == 1
+    assert output.out == ""
 
 
 @pytest.mark.parametrize("words", [["--tflops", "0"], ["--price", "-1"], ["--tflops", "fast"], ["--tflops", "inf"]])
@@ -191,10 +191,10 @@ def test_a_hundred_thousand_runs_are_planned_in_seconds_a_gigabyte_and_a_page(tm
         "print(json.dumps([code, time.process_time(), size]))"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    *told, last = ran.stdout.splitlines()
+    *output, last = ran.stdout.splitlines()
     exit_code, seconds, size = json.loads(last)
     assert exit_code == 0
-    assert any("100,096" in line for line in told)
-    assert len(told) < 100
+    assert any("100,096" in line for line in output)
+    assert len(output) < 100
     assert seconds < 10  # 4 were measured, of which scipy is 1
     assert size < 2**20  # 250 MiB were measured

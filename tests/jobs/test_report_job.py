@@ -22,9 +22,9 @@ CHAMPION = {"task": "tiny_recall", "method": "d2lora", "lr": 0.01, "seed": 1, "a
 
 def row(method: str, seed: int) -> dict[str, Any]:
     accuracy = 0.7 + 0.05 * (method == "d2lora") + 0.01 * seed
-    found = {"run_key": f"{method}{seed}", "task": "tiny_recall", "method": method, "settings": {}, "lr": 0.01}
-    found |= {"seed": seed, "status": "committed", "accuracy": accuracy, "validation_accuracy": accuracy}
-    return found | {
+    columns = {"run_key": f"{method}{seed}", "task": "tiny_recall", "method": method, "settings": {}, "lr": 0.01}
+    columns |= {"seed": seed, "status": "committed", "accuracy": accuracy, "validation_accuracy": accuracy}
+    return columns | {
         "base_accuracy": 0.25,
         "train_loss_volatility": 0.1,
         "train_seconds": 3.0,
@@ -77,9 +77,9 @@ def test_a_folder_without_results_is_refused_with_the_command_to_run_first(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report(recipe, "name=other") == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"{tmp_path / 'sweeps' / 'other'} has no results.jsonl")
-    assert told.endswith(f"First: python jobs/sweep.py {recipe} name=other\n")
+    output = capsys.readouterr().err
+    assert output.startswith(f"{tmp_path / 'sweeps' / 'other'} has no results.jsonl")
+    assert output.endswith(f"First: python jobs/sweep.py {recipe} name=other\n")
     assert not (tmp_path / "sweeps").exists()
 
 
@@ -91,10 +91,10 @@ def test_damaged_files_are_named(
 ) -> None:
     (folder / name).write_text(content)
     assert report(recipe) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(str(folder / name))
-    assert "damaged" in told
-    assert "python jobs/sweep.py" in told
+    output = capsys.readouterr().err
+    assert output.startswith(str(folder / name))
+    assert "damaged" in output
+    assert "python jobs/sweep.py" in output
 
 
 def test_neither_torch_nor_ray_is_loaded(recipe: Path, folder: Path) -> None:

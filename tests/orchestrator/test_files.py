@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import HeldError
 from orchestrator.files import make_folder, read_json, read_lines, sha256_of, write_bytes, write_json, write_lines
-from orchestrator.store.lease import HeldError, hold
+from orchestrator.store.lease import hold
 from tests.helpers.places import ROOT
 
 

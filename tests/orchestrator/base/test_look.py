@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orchestrator.base import look as base_look
-from orchestrator.driver.prepare import Ready, make_ready
+from orchestrator.driver.prepare import ReadySweep, make_ready
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
 from orchestrator.recipe.read import read_recipe
@@ -34,7 +34,7 @@ class Looks:
 
         monkeypatch.setattr(base_look, "load_model", counted)
 
-    def __call__(self, *words: str) -> Ready:
+    def __call__(self, *words: str) -> ReadySweep:
         self.lines = []
         spec = read_recipe(self.recipe, [f"model.path={self.base}", *words])
         return make_ready(spec, self.recipe.parent / ".cache", self.lines.append)

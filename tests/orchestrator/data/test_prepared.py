@@ -18,12 +18,12 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from orchestrator.data.example import Example, RowError
-from orchestrator.data.prepared import CorruptCacheError, Prepared, load_prepared, prepare
+from orchestrator.data.prepared import Prepared, load_prepared, prepare
 from orchestrator.data.splits import Splits, split_examples
 from orchestrator.data.tasks import make_task
 from orchestrator.data.texts import tokenizer_digest
 from orchestrator.data.tokens import Item, TokenisedSplit, tokenise
-from orchestrator.errors import InputError
+from orchestrator.errors import CorruptCacheError, InputError
 
 Row = dict[str, Any]
 

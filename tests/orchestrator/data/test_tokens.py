@@ -19,7 +19,7 @@ from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks import make_task
 from orchestrator.data.texts import appended_tokens
 from orchestrator.data.tokens import Form, Item, tokenise
-from orchestrator.driver.prepare import _describe
+from orchestrator.driver.prepare import describe_rows
 from orchestrator.errors import InputError
 from orchestrator.model.token_batch import batch_items
 
@@ -279,7 +279,7 @@ def test_an_example_that_cannot_be_scored_is_a_bad_row_of_its_line(
         report = prepared.report
         assert (report.skipped, report.train + report.validation + report.test) == (1, 60)
         assert sum(map(len, load_prepared(prepared.path).values())) == 60
-        assert "(1 bad rows left out" in _describe(prepared)
+        assert "(1 bad rows left out" in describe_rows(prepared)
     with pytest.raises(InputError, match=r"mine\.jsonl:18"):  # what skipping has left in the cache is not taken
         _prepare(tmp_path, tokenizer, rows)
 
@@ -358,7 +358,7 @@ def test_twins_of_a_benchmark_are_counted_aloud(tokenizers: dict[str, Any], tmp_
     splits = split_examples(make_task("winogrande"), mirror=tmp_path)
     prepared = prepare(splits, tokenizers["no case"], max_length=64, cache_dir=tmp_path / "cache")
     assert prepared.report.indistinct == 10
-    told = _describe(prepared)
+    told = describe_rows(prepared)
     assert "10 with choices that are the same tokens to the base" in told
     assert "1 token cut from the end of every text: </s>" in told
 

@@ -32,9 +32,9 @@ def marks(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_runs_that_are_beaten_at_a_rung_are_stopped_there_and_the_sweep_is_complete(recipe: Path) -> None:
-    code, told, folder = run(recipe, *QUIET, ASHA)
-    assert code == 0, told
-    assert "runs on tiny_recall: judged after step 2 and 4 of 6" in told
+    code, output, folder = run(recipe, *QUIET, ASHA)
+    assert code == 0, output
+    assert "runs on tiny_recall: judged after step 2 and 4 of 6" in output
     stopped = [row for row in rows_of(folder) if row["status"] == "stopped"]
     assert {row["status"] for row in rows_of(folder)} == {"committed", "stopped"}
     assert len(stopped) >= 2
@@ -79,10 +79,10 @@ def test_a_grid_takes_stops_back_and_trains_those_runs_alone(recipe: Path, tmp_p
     before = {row["run_key"]: row for row in rows_of(folder)}
     done = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/COMMITTED.json")}
     amount = sum(row["status"] == "stopped" for row in before.values())
-    code, told, _ = run(recipe, *QUIET)
+    code, output, _ = run(recipe, *QUIET)
     assert code == 0
-    assert f"{amount} runs that another search had stopped: to be trained from the beginning" in told
-    assert f"{8 - amount} done already, {amount} to train" in told
+    assert f"{amount} runs that another search had stopped: to be trained from the beginning" in output
+    assert f"{8 - amount} done already, {amount} to train" in output
     assert statuses(folder) == ["committed"] * 8
     assert {path: path.stat().st_mtime_ns for path in done} == done
     _, _, whole = run(recipe, *QUIET, f"storage={tmp_path}/whole")
@@ -97,9 +97,9 @@ def test_another_rule_judges_anew_and_leaves_what_the_first_has_decided(recipe: 
     _, _, folder = run(recipe, *QUIET, ASHA)
     first = marks(folder)
     rule = next(iter(first.values()))["verdicts"].keys()
-    code, told, _ = run(recipe, *QUIET, "search={kind: asha, rung: 2, factor: 4}")
+    code, output, _ = run(recipe, *QUIET, "search={kind: asha, rung: 2, factor: 4}")
     assert code == 0
-    assert "that another search had stopped" in told
+    assert "that another search had stopped" in output
     stopped = [row for row in rows_of(folder) if row["status"] == "stopped"]
     assert stopped
     assert {row["steps"] for row in stopped} == {2}
@@ -161,8 +161,8 @@ def test_a_rung_beyond_the_end_of_every_run_is_refused_before_anything_starts(re
 def test_another_search_takes_back_the_stops_of_what_it_trains_and_no_others(recipe: Path) -> None:
     _, _, folder = run(recipe, *QUIET, ASHA)
     before = {row["run_key"]: row for row in rows_of(folder)}
-    code, told, _ = run(recipe, *QUIET, "search={kind: tpe, trials: 2, batch: 2}")
-    assert code == 0, told
+    code, output, _ = run(recipe, *QUIET, "search={kind: tpe, trials: 2, batch: 2}")
+    assert code == 0, output
     after = {row["run_key"]: row for row in rows_of(folder)}
     left = {key for key, row in before.items() if row["status"] == "stopped" and after[key]["status"] == "stopped"}
     assert left

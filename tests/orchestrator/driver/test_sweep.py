@@ -11,10 +11,12 @@ import torch
 
 import jobs.merge
 from jobs.command import run_job
+from orchestrator.errors import HeldError, InputError
 from orchestrator.files import read_json, read_lines, sha256_of, write_json
 from orchestrator.recipe.read import read_recipe
+from orchestrator.store.lease import hold
 from orchestrator.store.run_folder import RunFolder
-from orchestrator.sweep import Sweep
+from orchestrator.store.sweep_folder import SweepFolder
 from tests.helpers.sweeps import RUNS, rows_of, run
 
 ROW_KEYS = [
@@ -55,8 +57,8 @@ def adapters(folder: Path) -> dict[str, str]:
 
 
 def test_a_sweep_leaves_all_that_the_interface_names_and_a_second_one_trains_nothing(recipe: Path) -> None:
-    code, told, folder = run(recipe)
-    assert code == 0, told
+    code, output, folder = run(recipe)
+    assert code == 0, output
     rows = rows_of(folder)
     assert len(rows) == RUNS
     for row in rows:
@@ -83,10 +85,10 @@ def test_a_sweep_leaves_all_that_the_interface_names_and_a_second_one_trains_not
     assert {"recipe", "versions", "commit", "data"} <= json.loads((folder / "sweep.json").read_text()).keys()
 
     before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/**/*")}
-    code, told, _ = run(recipe)
+    code, output, _ = run(recipe)
     assert code == 0
-    assert "8 done already, 0 to train" in told
-    assert "merging" not in told
+    assert "8 done already, 0 to train" in output
+    assert "merging" not in output
     assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/**/*")} == before
 
 
@@ -103,16 +105,16 @@ def test_a_champion_opens_with_transformers_alone(recipe: Path) -> None:
 
 def test_runs_of_another_format_are_told_left_alone_and_not_taken_up(recipe: Path) -> None:
     words = ("champions=false", "tasks=[tiny_recall]", "tracking.uri=none")
-    _, told, folder = run(recipe, *words)
-    assert "of another version" not in told
+    _, output, folder = run(recipe, *words)
+    assert "of another version" not in output
     old = folder / "runs" / "0123456789abcdef"
     old.mkdir()
     spec = read_json(next(folder.glob("runs/*/run.json")))
     write_json(old / "run.json", {name: value for name, value in spec.items() if name != "format"})
     write_json(old / "COMMITTED.json", {})
-    code, told, _ = run(recipe, *words)
+    code, output, _ = run(recipe, *words)
     assert code == 0
-    assert f"1 run in {folder / 'runs'} of another version, whose results are not comparable: not taken up" in told
+    assert f"1 run in {folder / 'runs'} of another version, whose results are not comparable: not taken up" in output
     assert (old / "COMMITTED.json").exists()
     assert len(rows_of(folder)) == 4
 
@@ -130,8 +132,8 @@ def test_a_merge_after_an_upgrade_leaves_the_tables_of_the_older_version_as_they
     assert {"results.jsonl", "summary.json", "sweep.json", "report.html"} <= {file.name for file in kept}
     monkeypatch.setattr("jobs.command.begin_again_if_ascii", lambda: None)
     assert run_job("merge", "", jobs.merge.main, [str(recipe), *words]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "nothing of this version is committed here; first: python jobs/sweep.py" in told
+    output = " ".join(capsys.readouterr().err.split())
+    assert "nothing of this version is committed here; first: python jobs/sweep.py" in output
     assert {file: file.read_bytes() for file in kept} == kept
     assert run(recipe, *words)[0] == 0  # the remedy
 
@@ -160,7 +162,7 @@ def test_diagnostics_can_be_switched_off_and_change_no_adapter(recipe: Path, tmp
 @pytest.mark.slow
 def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe: Path) -> None:
     words = ("methods=[{name: lora, rank: 4, alpha: 8}, {name: d2lora, rank: 2, alpha: 1.0e+38}]", "cluster.pack=8")
-    code, told, folder = run(recipe, *words)
+    code, output, folder = run(recipe, *words)
     assert code == 1
     by_status = {
         status: [row for row in rows_of(folder) if row["status"] == status] for status in ("committed", "diverged")
@@ -171,13 +173,13 @@ def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe:
         assert row["accuracy"] is None
         assert "stopped being finite at step" in row["error"]
         assert not (folder / "runs" / row["run_key"] / "adapter").exists()
-    assert "diverged" in told
+    assert "diverged" in output
     assert (
         json.loads((folder / "summary.json").read_text())["tasks"]["tiny_recall"]["methods"]["d2lora"]["diverged"] == 2
     )
-    code, told, _ = run(recipe, *words)
+    code, output, _ = run(recipe, *words)
     assert code == 1
-    assert "0 to train" in told
+    assert "0 to train" in output
 
 
 @pytest.mark.slow
@@ -188,17 +190,17 @@ def test_a_run_that_cannot_be_trained_fails_by_itself_and_is_trained_when_the_ca
     for path in sorted(folder.glob("runs/**/*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (folder / "runs" / victim).write_text("a file where a folder must be")
-    code, told, _ = run(recipe)
+    code, output, _ = run(recipe)
     assert code == 1
     rows = {row["run_key"]: row for row in rows_of(folder)}
     assert rows[victim]["status"] == "failed"
     assert "FileExistsError" in rows[victim]["error"] or "NotADirectoryError" in rows[victim]["error"]
     assert [row["status"] for key, row in rows.items() if key != victim] == ["committed"] * (RUNS - 1)
-    assert "failed" in told
+    assert "failed" in output
     (folder / "runs" / victim).unlink()
-    code, told, _ = run(recipe)
+    code, output, _ = run(recipe)
     assert code == 0
-    assert "7 done already, 1 to train" in told
+    assert "7 done already, 1 to train" in output
     assert spec.seeds == [0, 1]
 
 
@@ -211,10 +213,10 @@ def test_a_damaged_commit_is_noticed_said_and_trained_again(recipe: Path) -> Non
     content = bytearray(place.read_bytes())
     content[-3] ^= 1
     place.write_bytes(content)
-    code, told, _ = run(recipe, *alone)
+    code, output, _ = run(recipe, *alone)
     assert code == 0
-    assert "damaged" in told
-    assert "7 done already, 1 to train" in told
+    assert "damaged" in output
+    assert "7 done already, 1 to train" in output
     assert adapters(folder) == before
 
 
@@ -266,25 +268,36 @@ def test_the_zero_engine_in_one_process_agrees_with_the_plain_one(recipe: Path, 
     _, _, plain = run(recipe, *words)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # DeepSpeed calls what torch has deprecated; its warnings are not ours to fix
-        code, told, zero = run(recipe, *words, f"storage={tmp_path}/zero", "engine.kind=zero", "engine.stage=2")
+        code, output, zero = run(recipe, *words, f"storage={tmp_path}/zero", "engine.kind=zero", "engine.stage=2")
     torch.distributed.destroy_process_group()
-    assert code == 0, told
+    assert code == 0, output
     for one, other in zip(rows_of(plain), rows_of(zero), strict=True):
         assert one["run_key"] == other["run_key"]
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-5)
         assert one["accuracy"] == other["accuracy"]
 
 
-def test_two_drivers_of_one_sweep_are_one_too_many(recipe: Path) -> None:
-    from orchestrator.store.lease import HeldError, hold
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("model.path=missing", "missing"), ("methods=[{name: lora, rank: 999, alpha: 8}]", "rank"), ("tasks=[{name: mine, "
+      "path: missing.jsonl, question: q, choices: c, answer: a}]", "missing.jsonl")],
+)  # fmt: skip
+def test_a_base_a_rank_or_rows_that_cannot_be_are_refused_before_ray_starts(
+    recipe: Path, word: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    opened: list[object] = []
+    monkeypatch.setattr("orchestrator.driver.services.open_cluster", lambda *given: opened.append(given))
+    with pytest.raises(InputError, match=message):
+        run(recipe, "cluster.kind=ray", word)
+    assert opened == []
 
+
+def test_two_drivers_of_one_sweep_are_one_too_many(recipe: Path) -> None:
     spec = read_recipe(recipe)
     with hold(Path(spec.storage) / spec.name), pytest.raises(HeldError, match=r"in use by process \d+"):
         run(recipe)
 
 
-def test_the_folder_of_a_sweep_is_where_its_recipe_says(recipe: Path) -> None:
-    from rich.console import Console
-
-    sweep = Sweep(read_recipe(recipe, ["name=other"]), "", Console())
-    assert sweep.folder.name == "other"
+def test_the_folder_of_a_sweep_is_where_its_recipe_says(recipe: Path, tmp_path: Path) -> None:
+    assert SweepFolder.of(read_recipe(recipe, ["name=other"])).path == tmp_path / "sweeps" / "other"

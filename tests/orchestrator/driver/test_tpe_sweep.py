@@ -29,14 +29,14 @@ def settings_of(runs: Sequence[PlannedRun]) -> set[tuple[str, str]]:
 
 def test_a_tpe_sweep_trains_batches_of_settings_with_all_seeds_and_says_what_it_left_out(recipe: Path) -> None:
     cluster = Stubbed()
-    code, said, folder = race(recipe, cluster, *WORDS)
-    assert code == 0, said
+    code, output, folder = race(recipe, cluster, *WORDS)
+    assert code == 0, output
     assert [len(rung) for rung in cluster.rungs] == [2 * 2 * 2, 2 * 1 * 2]
     assert [len(settings_of(rung)) for rung in cluster.rungs] == [4, 2]
-    assert "12 runs planned at most, 0 done already, 8 to train next" in said
-    assert "search of tiny_recall: 2 of 3 settings tried; best so far " in said
-    assert "search of tiny_above: 3 of 3 settings tried; best so far " in said
-    assert said.count("; over") == 2
+    assert "12 runs planned at most, 0 done already, 8 to train next" in output
+    assert "search of tiny_recall: 2 of 3 settings tried; best so far " in output
+    assert "search of tiny_above: 3 of 3 settings tried; best so far " in output
+    assert output.count("; over") == 2
     rows = rows_of(folder)
     dropped = [row for row in rows if row["status"] == "dropped"]
     assert (len(rows), len(dropped)) == (16, 4)
@@ -67,10 +67,10 @@ def test_widths_are_measured_for_each_batch_of_other_settings_and_once_for_the_s
     recipe: Path, search: str, times: int
 ) -> None:
     cluster = Measuring()
-    code, said, _ = race(recipe, cluster, "seeds=[0, 1, 2]", search, "cluster.pack=auto")
-    assert code == 0, said
+    code, output, _ = race(recipe, cluster, "seeds=[0, 1, 2]", search, "cluster.pack=auto")
+    assert code == 0, output
     assert len(cluster.rungs) == 2
-    keys = [[{run.key for run in runs} for runs in found] for found in (cluster.measured, cluster.rungs)]
+    keys = [[{run.key for run in runs} for runs in rounds] for rounds in (cluster.measured, cluster.rungs)]
     assert keys[0] == keys[1][:times]
 
 
@@ -85,8 +85,8 @@ def test_a_tpe_sweep_that_was_killed_goes_on_where_it_was_and_ends_the_same(reci
         race(recipe, killed, *WORDS)
     code, _, folder = race(recipe, second, *WORDS)
     _, _, other = race(recipe, whole, *WORDS, f"storage={tmp_path}/other")
-    told = [[(row["run_key"], row["status"], row.get("reason")) for row in rows_of(one)] for one in (folder, other)]
-    assert told[0] == told[1]
+    outcomes = [[(row["run_key"], row["status"], row.get("reason")) for row in rows_of(one)] for one in (folder, other)]
+    assert outcomes[0] == outcomes[1]
     assert code == 0
     trained = [run.key for cluster in (killed, second) for rung in cluster.rungs for run in rung]
     assert len(trained) == len(set(trained)) == 12
@@ -110,10 +110,10 @@ def test_a_run_that_fails_ends_its_setting_only_and_the_next_call_takes_it_up(re
     def broken(run: PlannedRun) -> bool:
         return _same(run, first)
 
-    code, said, folder = race(recipe, Stubbed(broken), *WORDS)
+    code, output, folder = race(recipe, Stubbed(broken), *WORDS)
     assert code == 1
-    assert f"no value for {setting_of(first)}: a run failed" in said
-    assert "search of tiny_above: 3 of 3 settings tried" in said
+    assert f"no value for {setting_of(first)}: a run failed" in output
+    assert "search of tiny_above: 3 of 3 settings tried" in output
     assert [row["status"] for row in rows_of(folder)].count("failed") == 1
     repaired = Stubbed()
     code, _, folder = race(recipe, repaired, *WORDS)

@@ -146,7 +146,7 @@ def test_a_sweep_trains_the_equalised_settings_under_their_own_keys(recipe: Path
         recipe, [*words, "methods=[{name: d2lora, rank: 2, alpha: 4}, {name: lora, rank: 4, alpha: 16}]"]
     )
     ready = make_ready(written, folder.parent / ".cache", lambda _: None)
-    planned = keyed(expand(ready.sweep), ready.base.fingerprint, ready.fingerprints)
+    planned = keyed(expand(ready.spec), ready.base.fingerprint, ready.fingerprints)
     assert [row["run_key"] for row in rows] == [run.key for run in planned]
 
 

@@ -22,7 +22,8 @@ from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.search.next_runs import decisions, next_runs, spared
 from orchestrator.store.run_folder import RunFolder
-from orchestrator.sweep import Sweep
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.sweep import run_sweep
 from orchestrator.worker.pack_trainer import PackJob
 from tests.helpers.sweeps import rows_of
 
@@ -73,10 +74,11 @@ class Stubbed(LocalCluster):
 
 def race(recipe: Path, cluster: Stubbed, *words: str) -> tuple[int, str, Path]:
     """Run the sweep on the stubbed cluster."""
-    said = io.StringIO()
-    sweep = Sweep(read_recipe(recipe, (*GRID, *words)), "command", Console(file=said, width=200))
-    sweep._cluster = cluster
-    return sweep.run(), said.getvalue(), sweep.folder
+    spec, output = read_recipe(recipe, (*GRID, *words)), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orchestrator.driver.services.open_cluster", lambda *_: cluster)
+        code = run_sweep(spec, "command", Console(file=output, width=200))
+    return code, output.getvalue(), SweepFolder.of(spec).path
 
 
 def test_a_grid_is_trained_at_once_and_never_twice(recipe: Path) -> None:

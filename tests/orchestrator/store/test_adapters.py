@@ -47,20 +47,20 @@ def refused(folder: Path, message: str) -> None:
 def test_an_adapter_comes_back_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
     meant = {name: tensor.to(dtype) for name, tensor in state().items()}
     save_adapter(tmp_path, meant, ABOUT)
-    found = load_adapter(tmp_path, ABOUT["base"])
-    assert found.description == ABOUT
-    assert found.state.keys() == meant.keys()
+    adapter = load_adapter(tmp_path, ABOUT["base"])
+    assert adapter.description == ABOUT
+    assert adapter.state.keys() == meant.keys()
     for name, tensor in meant.items():
-        assert found.state[name].dtype == dtype
-        assert torch.equal(found.state[name], tensor)
+        assert adapter.state[name].dtype == dtype
+        assert torch.equal(adapter.state[name], tensor)
 
 
 def test_a_view_of_a_larger_tensor_is_saved_as_itself(tmp_path: Path) -> None:
     stacked = torch.arange(24.0).reshape(3, 4, 2)
     save_adapter(tmp_path, {"up": stacked[1], "down": stacked[2].T}, ABOUT)
-    found = load_adapter(tmp_path, ABOUT["base"]).state
-    assert torch.equal(found["up"], stacked[1])
-    assert torch.equal(found["down"], stacked[2].T)
+    tensors = load_adapter(tmp_path, ABOUT["base"]).state
+    assert torch.equal(tensors["up"], stacked[1])
+    assert torch.equal(tensors["down"], stacked[2].T)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,11 @@ def test_a_flipped_header_is_a_typed_error_or_other_names_and_never_anything_els
         flipped = content[:where] + bytes([content[where] ^ 1 << draw.randrange(8)]) + content[where + 1 :]
         (tmp_path / TENSORS).write_bytes(flipped)
         try:
-            found = load_adapter(tmp_path, ABOUT["base"]).state
+            tensors = load_adapter(tmp_path, ABOUT["base"]).state
         except RunError:
             continue
         loaded += 1
-        shapes = {name: (tensor.dtype, tensor.shape) for name, tensor in found.items()}
+        shapes = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
         assert shapes != {name: (tensor.dtype, tensor.shape) for name, tensor in state().items()}
     assert loaded < 100
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import RunError
+from orchestrator.errors import DamagedRunError, FencedError, RunError
 from orchestrator.files import read_json, write_bytes, write_lines
-from orchestrator.store.manifest import DamagedRunError, canonical
-from orchestrator.store.run_folder import COMMITTED, DIVERGED, STOPPED, Attempt, FencedError, RunFolder
+from orchestrator.store.attempt import Attempt
+from orchestrator.store.ends import COMMITTED, DIVERGED, STOPPED
+from orchestrator.store.manifest import canonical
+from orchestrator.store.run_folder import RunFolder
 
 ROW = {"run_key": "k", "accuracy": 0.7512, "lr": 1e-5, "settings": {"rank": 8, "tau": None}}
 OPERATIONS = ("fsync", "link", "rename", "replace", "unlink", "rmdir", "mkdir")
@@ -174,7 +176,7 @@ def test_an_attempt_commits_once(tmp_path: Path) -> None:
     work(attempt)
     attempt.commit(ROW)
     with pytest.raises(RunError, match="the run is committed"):
-        Attempt(run, attempt.number).commit(ROW)
+        Attempt(run.path, attempt.number).commit(ROW)
     run.verify()
 
 
@@ -185,16 +187,16 @@ def test_an_attempt_stopped_in_its_commit_cannot_spoil_the_commit_of_a_newer_one
     run = RunFolder(tmp_path / "run")
     older = run.begin({})
     work(older, "older")
-    real, said = os.rename, []
+    real, ends = os.rename, []
 
     def newer() -> None:
         try:
             attempt = run.begin({})
             work(attempt, "newer")
             attempt.commit({**ROW, "text": "newer"})
-            said.append("committed")
+            ends.append("committed")
         except FencedError as error:
-            said.append(str(error))
+            ends.append(str(error))
 
     other = threading.Thread(target=newer)
 
@@ -209,8 +211,8 @@ def test_an_attempt_stopped_in_its_commit_cannot_spoil_the_commit_of_a_newer_one
     other.join()
     run.verify()
     assert run.row()["text"] == "older"
-    assert len(said) == 1
-    assert "is committed already" in said[0]
+    assert len(ends) == 1
+    assert "is committed already" in ends[0]
 
 
 def test_two_trainers_that_begin_at_once_get_attempts_of_their_own(tmp_path: Path) -> None:
@@ -229,12 +231,12 @@ def test_of_attempts_that_commit_at_once_one_is_the_run(tmp_path: Path) -> None:
     attempts = [run.begin({}) for _ in range(4)]
     for attempt in attempts:
         work(attempt, f"attempt {attempt.number}")
-    said: list[int] = []
+    ends: list[int] = []
 
     def commit(attempt: Attempt) -> None:
         try:
             attempt.commit({**ROW, "text": f"attempt {attempt.number}"})
-            said.append(attempt.number)
+            ends.append(attempt.number)
         except RunError:
             pass
 
@@ -244,7 +246,7 @@ def test_of_attempts_that_commit_at_once_one_is_the_run(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     run.verify()
-    assert (said, run.row()["text"]) == ([4], "attempt 4")
+    assert (ends, run.row()["text"]) == ([4], "attempt 4")
 
 
 def test_every_flipped_byte_of_what_is_committed_is_detected(tmp_path: Path) -> None:

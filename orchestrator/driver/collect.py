@@ -1,0 +1,66 @@
+"""What the run folders hold, collected: results.jsonl, the predictions and summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.driver.prepare import ReadySweep
+from orchestrator.driver.validation_scores import ValidationScores
+from orchestrator.files import read_json, write_bytes, write_json, write_lines
+from orchestrator.plan.runs import PlannedRun
+from orchestrator.search.next_runs import spared
+from orchestrator.store.rows import dropped_row, publish_predictions, result_row
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.summary.summarise import summarise
+from orchestrator.tracking.patient import PatientTracker
+
+Row = dict[str, Any]
+
+
+def collect(
+    ready: ReadySweep,
+    folder: SweepFolder,
+    tracker: PatientTracker,
+    scores: ValidationScores,
+    errors: Mapping[str, str],
+) -> tuple[list[Row], dict[str, Any]]:
+    """Write results.jsonl, predictions and summary.json; return the rows, one per planned run, and the summary.
+
+    ``errors`` (run key -> error) are of the runs that could not be trained: the tracker shows each, and a file beside
+    the run's folder has its full text.
+    """
+    tracker.sync(ready.runs, folder.path)
+    needless = spared(ready.spec, ready.runs, scores.read(), errors)
+    rows = [_row(run, ready, folder, tracker, errors, needless) for run in ready.runs]
+    committed = [row["run_key"] for row in rows if row["status"] == "committed"]
+    predictions = {key: publish_predictions(folder.run(key), folder.predictions(key)) for key in committed}
+    for run in ready.runs:
+        if run.key in errors:
+            write_bytes(folder.run(run.key).error, errors[run.key].encode())
+            tracker.fail(run, errors[run.key])
+        elif folder.run(run.key).ended():
+            folder.run(run.key).error.unlink(missing_ok=True)
+    write_lines(folder.results, rows)
+    summary: dict[str, Any] = {**summarise(rows, predictions)}
+    write_json(folder.summary, summary)
+    return rows, summary
+
+
+def _row(
+    run: PlannedRun,
+    ready: ReadySweep,
+    folder: SweepFolder,
+    tracker: PatientTracker,
+    errors: Mapping[str, str],
+    needless: Mapping[str, str],
+) -> Row:
+    """Return the row of a run: dropped if the search made the run needless before it ended, else what its end says."""
+    base_scores = read_json(ready.base_scores(folder, run.spec.task.name))
+    extra = {
+        "mlflow_run_id": tracker.run_id(run.key),
+        "base_accuracy": base_scores["accuracy"] if isinstance(base_scores, dict) else None,
+    }
+    if run.key in needless and folder.run(run.key).ended() is None:
+        return dropped_row(run, needless[run.key], extra | {"search": ready.spec.search.kind})
+    return result_row(run, folder.run(run.key), errors.get(run.key, "not trained yet"), extra)

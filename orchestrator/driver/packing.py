@@ -1,0 +1,132 @@
+"""Runs as packs: how wide a pack may be, and one call of the cluster that trains them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+
+from orchestrator.cluster.cluster import Cluster, Failures
+from orchestrator.driver.prepare import ReadySweep
+from orchestrator.machine.device import device_of
+from orchestrator.plan.packs import Pack, pack_runs
+from orchestrator.plan.runs import PlannedRun
+from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.say import Say
+from orchestrator.search.halving import contest, kept_together
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.worker.pack_trainer import PackJob, forget_base, train_pack
+from orchestrator.worker.probe import ProbeJob, probe_widths
+
+Widths = dict[str, int]
+"""Task -> how many runs of the task a pack holds at most."""
+
+
+class PackWidths:
+    """How wide packs are: as the recipe says, or as measured on the sweep's own base, methods and rows."""
+
+    def __init__(self, ready: ReadySweep, folder: SweepFolder, say: Say) -> None:
+        self._ready, self._folder, self._say = ready, folder, say
+        self._measured: Widths | None = None
+
+    def of(self, missing: Sequence[PlannedRun], cluster: Cluster, attempt: int) -> Widths:
+        """Return the widths for these runs.
+
+        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it.
+        Nothing is measured if there is a trainer for each run. Measured widths hold for later rounds, unless the search
+        proposes other settings in each round, which may need other memory.
+        """
+        wanted = self._ready.spec.cluster.pack
+        if attempt > 1:
+            return self._each(1)
+        if wanted != "auto":
+            return self._each(wanted)
+        if len(missing) <= cluster.concurrent:
+            return self._each(1)
+        if self._measured is None or self._ready.spec.search.kind == "tpe":
+            self._measured = self._measure(missing, cluster)
+        return self._measured or self._each(1)
+
+    def _each(self, width: int) -> Widths:
+        return dict.fromkeys(self._ready.data, width)
+
+    def _measure(self, missing: Sequence[PlannedRun], cluster: Cluster) -> Widths | None:
+        """Measure where the trainers will be; None if that fails, which it may for want of memory, as packs would."""
+        self._say("measuring how many runs to train together")
+        ready, spec = self._ready, self._ready.spec
+        job = ProbeJob(
+            base_path=str(ready.base.path),
+            data=ready.data_files,
+            engine=spec.trained_by,
+            runs=tuple(missing),
+            trainers=cluster.concurrent,
+            workers=spec.cluster.workers,
+            shortcuts=ready.shortcuts,
+        )
+        try:
+            widths: Widths = cluster.call(MeasureWidths(job, spec.cluster), self._folder.path)
+        except Exception as error:
+            self._say(f"measuring failed ({shorten(str(error), 200)}); every run is trained alone")
+            return None
+        self._say("runs to a pack, at most: " + ", ".join(f"{task} {width}" for task, width in widths.items()))
+        return self._each(1) | widths
+
+
+@dataclass(frozen=True)
+class MeasureWidths:
+    """The measurement as a picklable function of a folder, which is what a cluster calls; the folder is not used."""
+
+    job: ProbeJob
+    cluster: ClusterSpec
+
+    def __call__(self, _folder: Path) -> Widths:
+        """Measure on the device that the recipe gives a worker."""
+        return probe_widths(self.job, device_of(self.cluster.gpus_per_worker))
+
+
+def train_in_packs(
+    ready: ReadySweep,
+    folder: SweepFolder,
+    cluster: Cluster,
+    missing: Sequence[PlannedRun],
+    widths: Mapping[str, int],
+    attempt: int,
+) -> dict[str, str]:
+    """Train these runs as packs, the first pack of a task with its base scores; return run key -> error of its pack."""
+    packs = pack_runs(
+        missing,
+        widths=widths,
+        concurrent=cluster.concurrent,
+        base_tasks=[task for task in ready.data if not ready.base_scores(folder, task).exists()],
+        work=ready.work,
+        attempt=attempt,
+        field_of=kept_together(ready.spec.search),
+    )
+    failures = _train(cluster, pack_jobs(ready, folder, packs))
+    return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
+
+
+def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> list[PackJob]:
+    """Return what a trainer needs for each pack."""
+    judged = contest(ready.spec.search, ready.runs)
+    return [
+        PackJob(
+            folder=str(folder.path),
+            base_path=str(ready.base.path),
+            base_fingerprint=ready.base.fingerprint,
+            data=ready.data_files,
+            engine=ready.spec.trained_by,
+            pack=pack,
+            contest=judged and judged.only(pack.runs),
+            shortcuts=ready.shortcuts,
+        )
+        for pack in packs
+    ]
+
+
+def _train(cluster: Cluster, jobs: Sequence[PackJob]) -> Failures:
+    """Train every pack to its end; then let go of the base that the last pack left in this process, if it trained."""
+    failures = cluster.run_packs(jobs, train_pack)
+    forget_base()
+    return failures

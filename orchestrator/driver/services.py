@@ -1,0 +1,72 @@
+"""The cluster and the tracker that a recipe names: looked at before anything starts, opened on first use."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+from orchestrator.cluster.address import check_address
+from orchestrator.cluster.cluster import Cluster
+from orchestrator.cluster.opening import open_cluster
+from orchestrator.driver.opening import Opening
+from orchestrator.recipe.environment import passed_over
+from orchestrator.recipe.spec import SweepSpec
+from orchestrator.say import Say
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.tracking.in_memory import MemoryTracker
+from orchestrator.tracking.patient import PatientTracker
+from orchestrator.tracking.sqlite_address import absolute
+from orchestrator.tracking.tracker import Tracker
+
+
+class Services:
+    """What a sweep uses and does not own: ``tracker``, and `cluster`, which the ``with`` block closes at its end.
+
+    Neither is opened here. `check` refuses what no waiting mends; ``tracker.begin`` connects in a thread; the first use
+    of `cluster` opens the cluster, or waits for `begin_cluster`.
+    """
+
+    def __init__(self, spec: SweepSpec, folder: SweepFolder, command: str, say: Say) -> None:
+        self._spec, self._say = spec, say
+        self.tracker = PatientTracker(make_tracker(spec, command), say)
+        self._opening: Opening[Cluster] = Opening(lambda: open_cluster(spec, folder.ray, say))
+
+    def check(self) -> None:
+        """Refuse a cluster or a tracker that cannot be used, before data and base are prepared: InputError.
+
+        A local cluster is opened here, because opening it starts nothing and finds out whether there is a GPU.
+        """
+        if self._spec.cluster.kind == "local":
+            self._opening.result()
+        else:
+            check_address()
+        self.tracker.look()
+        if line := passed_over(self._spec.tracking.uri, os.environ):
+            self._say(line)
+
+    def begin_cluster(self) -> None:
+        """Begin to open the cluster in a thread; an error is raised by the first use of `cluster`."""
+        self._opening.begin()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, opened on first use: a sweep with nothing to do opens none. InputError if it lacks resources."""
+        return self._opening.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._opening.close(lambda cluster: cluster.close())
+
+
+def make_tracker(spec: SweepSpec, command: str) -> Tracker:
+    """Return the tracker that the recipe names; nothing is connected yet."""
+    if spec.tracking.uri == "none":
+        return MemoryTracker()
+    from orchestrator.tracking.mlflow.tracker import MlflowTracker
+
+    return MlflowTracker(spec, absolute(spec.tracking.uri), command)

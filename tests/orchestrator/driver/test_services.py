@@ -1,0 +1,154 @@
+"""Cluster and tracker: looked at in one order, opened on first use or beside other work, closed once."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.driver import services
+from orchestrator.driver.opening import Opening
+from orchestrator.driver.services import Services
+from orchestrator.errors import InputError
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.tracking.in_memory import MemoryTracker
+from tests.helpers.ready import ready_sweep
+
+
+class Cluster:
+    """A cluster that says when it is closed."""
+
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
+
+    def close(self) -> None:
+        self.events.append("close")
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is opened, looked at and closed, in order."""
+    happened: list[str] = []
+
+    def opened(*_: Any) -> Cluster:
+        happened.append("open")
+        return Cluster(happened)
+
+    monkeypatch.setattr(services, "open_cluster", opened)
+    monkeypatch.setattr(services, "check_address", lambda: happened.append("address"))
+    monkeypatch.setattr(MemoryTracker, "look", lambda _: happened.append("look"))
+    return happened
+
+
+def services_of(place: Path, kind: str, lines: list[str]) -> Services:
+    spec = ready_sweep(place, f"cluster.kind={kind}", "tracking.uri=none").spec
+    return Services(spec, SweepFolder.of(spec), "command", lines.append)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"), [("local", ["open", "look", "close"]), ("ray", ["address", "look", "open", "close"])]
+)
+def test_a_local_cluster_is_opened_before_all_else_and_ray_on_first_use(
+    tmp_path: Path, events: list[str], kind: str, order: list[str]
+) -> None:
+    with services_of(tmp_path, kind, []) as both:
+        both.check()
+        assert both.cluster is both.cluster
+    assert events == order
+
+
+def test_a_sweep_that_needs_no_cluster_opens_none(tmp_path: Path, events: list[str]) -> None:
+    with services_of(tmp_path, "ray", []) as both:
+        both.check()
+    assert events == ["address", "look"]
+
+
+def test_the_cluster_is_closed_where_the_sweep_is_interrupted(tmp_path: Path, events: list[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), services_of(tmp_path, "ray", []) as both:  # noqa: PT012
+        assert both.cluster
+        raise KeyboardInterrupt
+    assert events == ["open", "close"]
+
+
+def test_an_address_in_the_environment_that_the_recipe_overrules_is_told(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    lines: list[str] = []
+    with services_of(tmp_path, "ray", lines) as both:
+        both.check()
+    assert len(lines) == 1
+    assert "http://elsewhere is passed over" in lines[0]
+
+
+def test_a_cluster_that_was_begun_is_opened_once_and_an_error_waits_for_the_first_use(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with services_of(tmp_path, "ray", []) as both:
+        both.begin_cluster()
+        both.begin_cluster()
+        assert both.cluster
+    assert events == ["open", "close"]
+
+    def refused(*_: Any) -> Any:
+        raise InputError("no room")
+
+    monkeypatch.setattr(services, "open_cluster", refused)
+    with services_of(tmp_path, "ray", []) as both:
+        both.begin_cluster()
+        for _ in range(2):
+            with pytest.raises(InputError, match="no room"):
+                _ = both.cluster
+    assert events == ["open", "close"]
+
+
+def test_what_is_begun_is_opened_in_a_thread_that_lives_until_it_is_closed() -> None:
+    """Ray's processes die with the thread that started them."""
+    opening = Opening(threading.current_thread)
+    opening.begin()
+    thread = opening.result()
+    assert thread is not threading.current_thread()
+    assert thread.is_alive()
+    ended: list[threading.Thread] = []
+    opening.close(ended.append)
+    assert ended == [thread]
+    assert not thread.is_alive()
+
+
+def test_closing_waits_for_what_is_still_being_opened_and_has_nothing_to_do_where_that_fails() -> None:
+    go, ended = threading.Event(), list[int]()
+
+    def slow() -> int:
+        assert go.wait(5)
+        return 7
+
+    opening = Opening(slow)
+    opening.begin()
+    threading.Timer(0.05, go.set).start()
+    opening.close(ended.append)
+    failing = Opening(lambda: 1 // 0)
+    failing.begin()
+    failing.close(ended.append)
+    never = Opening(slow)
+    never.close(ended.append)
+    assert ended == [7]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_opening_that_failed_is_tried_again_by_the_next_use(begun: bool) -> None:
+    answers = iter([InputError("no room"), InputError("no room")])
+
+    def make() -> int:
+        for error in answers:
+            raise error
+        return 7
+
+    opening = Opening(make)
+    for _ in range(2):
+        if begun:
+            opening.begin()
+        with pytest.raises(InputError):
+            opening.result()
+    assert opening.result() == 7
