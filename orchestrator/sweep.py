@@ -50,9 +50,10 @@ from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.sqlite_address import absolute
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.wording import count
-from orchestrator.worker.merge import ChampionJob, make_champion
-from orchestrator.worker.pack_trainer import PackJob, forget_base, train_pack
-from orchestrator.worker.probe import ProbeJob, probe_widths
+from orchestrator.worker.jobs import ChampionJob, PackJob, ProbeJob
+from orchestrator.worker.merge import make_champion
+from orchestrator.worker.pack_trainer import PackTrainer
+from orchestrator.worker.probe import probe_widths
 
 SYNC_SECONDS = 15.0  # a sync costs about 25 ms of a processor a run that is training
 
@@ -215,8 +216,7 @@ class Sweep:
             PackJob(str(self.folder), str(base.path), base.fingerprint, data, self.spec.trained_by, pack, judged, cuts)
             for pack, judged in zip(packs, contests, strict=True)
         ]
-        failures = cluster.run_packs(jobs, train_pack)
-        forget_base()  # this process has trained, unless Ray has
+        failures = cluster.run_packs(jobs, PackTrainer())  # nothing else holds the trainer: its base is freed here
         return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
     def _widths(self, missing: Sequence[PlannedRun], cluster: Cluster) -> dict[str, int]:

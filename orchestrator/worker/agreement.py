@@ -35,7 +35,7 @@ class Agreement:
         """Whether the ways differ by rounding alone: a flip is one where choices are nearer than that."""
         return not self.apart and self.rms <= self.bound / CALM
 
-    def told(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """Return it for a JSON file, which has no number that is not finite."""
         finite = {name: value if math.isfinite(value) else None for name, value in self._numbers().items()}
         return {"holds": self.holds, "items": self.items, **finite, "apart": [*self.apart], "flips": [*self.flips]}

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from orchestrator.model.loading import (
     load_model,
     shorten_model,
 )
-from orchestrator.model.shortcuts import NONE, Shortcuts, take
+from orchestrator.model.shortcuts import take
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.plan.widths import Point, best_width, extended, whole_bytes, worth_doubling
 from orchestrator.recipe.sections import EngineSpec, OptimSpec
@@ -37,6 +36,7 @@ from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.pass_size import MemoryReader
 from orchestrator.train.passes import pass_tokens
+from orchestrator.worker.jobs import ProbeJob
 from orchestrator.worker.lanes import lane_of_run
 
 LAYERS = 4  # of the base that are measured: time grows with layers
@@ -44,22 +44,6 @@ FEWER = 2  # that are measured too where LAYERS stand for more: memory is on the
 SHARE = 0.02  # of a sweep's time that its probe may take
 SEEDS = 4  # whose batches the lanes of a measurement get in turn
 SECONDS = 3.0  # that a task's probe may take however short the sweep
-
-
-@dataclass(frozen=True)
-class ProbeJob:
-    """What to measure: the runs that are to be packed, for how many trainers of how many workers.
-
-    Workers are taken to share one machine's memory, unless each has a GPU.
-    """
-
-    base_path: str
-    data: dict[str, str]
-    engine: EngineSpec
-    runs: tuple[PlannedRun, ...]
-    trainers: int
-    workers: int = 1
-    shortcuts: Shortcuts = NONE
 
 
 def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:

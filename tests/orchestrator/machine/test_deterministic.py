@@ -12,7 +12,7 @@ import torch
 from orchestrator.cluster.ray_session import _environment
 from orchestrator.files import read_json
 from orchestrator.machine.deterministic import CUBLAS, deterministic, environment
-from orchestrator.worker import pack_trainer as pack
+from orchestrator.worker.pack_trainer import PackInTraining
 from tests.helpers.sweeps import rows_of, run
 
 
@@ -40,13 +40,13 @@ def test_a_pack_trains_under_it_if_the_recipe_says_so_and_the_sweep_tells(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    train = pack._Trainer._train_lanes
+    train = PackInTraining.train
 
-    def watched(self: pack._Trainer) -> None:
+    def watched(self: PackInTraining) -> None:
         seen.append(torch.are_deterministic_algorithms_enabled())
         train(self)
 
-    monkeypatch.setattr(pack._Trainer, "_train_lanes", watched)
+    monkeypatch.setattr(PackInTraining, "train", watched)
     words = ("tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
     _, _, free = run(recipe, *words)
     assert not any(seen)

@@ -23,7 +23,7 @@ from orchestrator.recipe.spec import SweepSpec
 from orchestrator.search.next_runs import decisions, next_runs, spared
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.sweep import Sweep
-from orchestrator.worker.pack_trainer import PackJob
+from orchestrator.worker.jobs import PackJob
 from tests.helpers.sweeps import rows_of
 
 RACING = "search={kind: racing}"

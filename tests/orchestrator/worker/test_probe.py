@@ -17,9 +17,10 @@ from orchestrator.plan.runs import expand, keyed
 from orchestrator.plan.widths import Point
 from orchestrator.recipe.read import read_recipe
 from orchestrator.train.passes import FILLED
-from orchestrator.worker import pack_trainer as pack
 from orchestrator.worker import probe
-from orchestrator.worker.probe import ProbeJob, probe_widths
+from orchestrator.worker.jobs import ProbeJob
+from orchestrator.worker.pack_trainer import PackInTraining
+from orchestrator.worker.probe import probe_widths
 from tests.helpers.architectures import model_of
 from tests.helpers.sweeps import RUNS, run
 
@@ -165,14 +166,14 @@ def test_other_errors_end_the_measurement(recipe: Path, monkeypatch: pytest.Monk
 def test_a_pack_that_memory_has_no_room_for_is_told_and_its_runs_are_trained_alone(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = pack._Trainer._train_lanes
+    train = PackInTraining.train
 
-    def narrow(self: pack._Trainer) -> None:
+    def narrow(self: PackInTraining) -> None:
         if len(self.runs) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         train(self)
 
-    monkeypatch.setattr(pack._Trainer, "_train_lanes", narrow)
+    monkeypatch.setattr(PackInTraining, "train", narrow)
     code, told, _ = run(recipe, "tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true" in told
