@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.plan.runs import PlannedRun
     from orchestrator.recipe.spec import SweepSpec
-    from orchestrator.worker.pack_trainer import PackJob
+    from orchestrator.worker.jobs import PackJob
 
 STEPS = 3
 PARTS = "parts.json"
@@ -46,7 +46,7 @@ def planned(spec: "SweepSpec") -> "list[PlannedRun]":
 def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width: int) -> "list[PackJob]":
     """The runs in packs, as a sweep makes them."""
     from orchestrator.plan.packs import pack_runs
-    from orchestrator.worker.pack_trainer import PackJob
+    from orchestrator.worker.jobs import PackJob
 
     packs = pack_runs(runs, widths=dict.fromkeys(TASKS, width), concurrent=1, base_tasks=[])
     return [PackJob(str(folder), "no base", FINGERPRINT, {}, spec.engine, pack) for pack in packs]

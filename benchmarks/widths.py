@@ -12,7 +12,8 @@ from orchestrator.data.splits import SplitReport, Splits
 from orchestrator.model.shortcuts import Shortcuts
 from orchestrator.plan.runs import PlannedRun, expand
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.worker.probe import ProbeJob, probe_widths
+from orchestrator.worker.jobs import ProbeJob
+from orchestrator.worker.probe import probe_widths
 
 TASK = "arc_easy"  # a name that recipes know; the rows are the bench's
 RUNS, STEPS = 8, 400

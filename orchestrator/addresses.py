@@ -1,11 +1,11 @@
-"""Pure: which addresses of a tracker are taken, what to write instead of others, and what of an address is shown."""
+"""Pure: which addresses of a tracker can be used, what to write instead of others, and addresses without secrets."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
 
-DATABASES = ("postgresql", "mysql", "mssql")  # to which MLflow speaks through SQLAlchemy, beside SQLite
+DATABASES = ("postgresql", "mysql", "mssql")  # that MLflow reaches through SQLAlchemy, beside SQLite
 LOCAL = "sqlite:///"
 SERVERS = ("http://", "https://")
 FILES = (".db", ".sqlite", ".sqlite3")
@@ -14,7 +14,7 @@ _PORT = re.compile(r":(\d+)(?:/.*)?$")
 _SERVER = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d+)?(?:/.*)?")
 _WITH_USER = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?!/)"
-    r"(?P<user>(?:(?!\s[\w.]+=)[^\n])*@)?"  # whatever a password has, but not the next key=value of a command
+    r"(?P<user>(?:(?!\s[\w.]+=)[^\n])*@)?"  # any character of a password, but not the next key=value of a command
     r"(?P<rest>[^\s'\"?#]*)(?P<query>[?#][^\s'\"]*)?"
 )
 _LOCAL_QUERY = re.compile(r"(sqlite:///[^?'\"]*)\?[\w&=%.+-]*")
@@ -22,28 +22,34 @@ _USER_ALONE = re.compile(r"(?<![\w/])[^\s:/@='\"{},\[\]]+:(?!/)\S*@(?=[\w\[])")
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` in which no address has user-info or a query, with or without a scheme.
+    """Return ``text`` with all addresses in it, with or without a scheme, stripped of user-info and query.
 
     >>> without_secrets("tracking.uri=http://ann:secret@host:5000/a?token=b")
     'tracking.uri=http://host:5000/a'
 
-    For every print, error, file and tag. User-info goes on to the last ``@``, so of an address that is cut wrongly too
-    much is lost, never too little. The path of a local database has no user-info.
+    It is used for every print, error, file and tag. User-info is taken to end at the last ``@``: of an unusual address
+    too much is removed, never too little. The path of a local database has no user-info.
     """
     plain = _WITH_USER.sub(lambda match: f"{match['scheme']}://{match['rest']}", text)
     return _USER_ALONE.sub("", _LOCAL_QUERY.sub(r"\1", plain))
 
 
 def fault_of(address: str) -> str | None:
-    """Return why a tracker's address cannot be used, with what to write instead; None if its form is right.
+    """Return why a tracker's address cannot be used, and what to write instead; None if its form is right.
 
-    The form alone is judged: nothing is opened and no name is looked up.
+    Only the form is judged: nothing is opened and no host is looked up.
+
+    >>> fault_of("localhost:5000")
+    "'localhost:5000' is no address of MLflow that can be used: a server has a scheme: write http://localhost:5000"
+    >>> fault_of("http://localhost:5000") is None
+    True
     """
     instead = _instead(address)
     return instead and f"{without_secrets(address)!r} is no address of MLflow that can be used: {instead}"
 
 
 def _instead(address: str) -> str | None:
+    """Return what to write instead of an address; None if its form is right."""
     if address in ("none", "databricks"):
         return None
     if address.lower().strip() in ("", "none", "no", "off", "null", "false", "memory", "memory://"):
@@ -52,11 +58,11 @@ def _instead(address: str) -> str | None:
         return f"write {without_secrets(address.strip())} without spaces around it."
     split = _SCHEME.fullmatch(address)
     if split is None or ("@" in split[2] and not split[2].startswith("/")):
-        return _of_words(address)
+        return _without_scheme(address)
     scheme, rest = split.groups()
     if scheme != scheme.lower():
-        small = f"{scheme.lower()}:{rest}"
-        return _instead(small) or f"write {without_secrets(small)}"
+        lower = f"{scheme.lower()}:{rest}"
+        return _instead(lower) or f"write {without_secrets(lower)}"
     return _of_scheme(scheme, rest)
 
 
@@ -77,7 +83,7 @@ def _of_scheme(scheme: str, rest: str) -> str | None:
 
 
 def _of_server(scheme: str, rest: str) -> str | None:
-    """Judge scheme and host; an http address also by its port."""
+    """Judge the address of a server by its scheme and host; an http address also by its port."""
     if re.search(r"[\s'\"]", rest):
         return "in an address a space is %20 and a quotation mark %27 or %22."
     host = rest.lstrip("/").rpartition("@")[2]
@@ -89,7 +95,7 @@ def _of_server(scheme: str, rest: str) -> str | None:
 
 
 def _of_http(scheme: str, rest: str) -> str | None:
-    """Judge user-info, host and port of an http address; a page's own address, as a browser shows it, is none."""
+    """Judge user-info, host and port of an http address. The address of a page of MLflow (``#/...``) is refused."""
     user, _, host = rest.rpartition("@")
     if re.search(r"[@/?#]", user):
         return "in a password @ is %40, / is %2F, ? is %3F and # is %23."
@@ -120,24 +126,25 @@ def _of_sqlite(scheme: str, rest: str) -> str | None:
     return None
 
 
-def _of_words(address: str) -> str:
-    """Say what to write for an address without a scheme: a server or a place of files."""
+def _without_scheme(address: str) -> str:
+    """Return what to write for text without a scheme: it looks like a server, or like a path."""
     host = address.rpartition("@")[2].removeprefix("//")
-    looks = _PORT.search(host) or host.startswith("localhost") or re.fullmatch(r"[\w-]+(\.[\w-]+){2,}(/.*)?", host)
-    if looks and _SERVER.fullmatch(host) and not address.startswith((".", "/", "~")):
+    is_host = _PORT.search(host) or host.startswith("localhost") or re.fullmatch(r"[\w-]+(\.[\w-]+){2,}(/.*)?", host)
+    if is_host and _SERVER.fullmatch(host) and not address.startswith((".", "/", "~")):
         return f"a server has a scheme: write http://{host}"
     if address.startswith("//") and _SERVER.fullmatch(host):
         return f"a server has a scheme: write http://{host}"
     return _of_folder(address)
 
 
-def _of_folder(place: str) -> str:
-    """Say which database takes the place of MLflow's folder of files, or that the name of a file has a scheme."""
-    path = PurePosixPath(place or ".")
+def _of_folder(folder: str) -> str:
+    """Return which database to write instead of MLflow's folder of files, or the address of a database file."""
+    path = PurePosixPath(folder or ".")
     if path.suffix in FILES:
         return f"a database has a scheme: write {_escaped(path)}"
     return f"MLflow's folders of files are not used: write {_escaped(path / 'mlflow.db')} for a database there."
 
 
 def _escaped(path: PurePosixPath) -> str:
+    """Return the address of a local database file, with the characters escaped that SQLAlchemy would read."""
     return LOCAL + str(path).replace("%", "%25").replace("?", "%3F")

@@ -1,4 +1,4 @@
-"""Where relative places of a recipe are: in the working directory, unless that is a copy that Ray throws away."""
+"""Relative paths of a recipe: they start in the working directory, unless Ray will delete that directory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ HOME = "D2LORA_HOME"
 
 
 def root() -> Path:
-    """Return the folder that relative places start from.
+    """Return the folder in which relative paths start: ``$D2LORA_HOME`` if it is set, else the working directory.
 
-    ``ray job submit --working-dir .`` runs the job in an uploaded copy that ends with the cluster; there it is
-    ``$D2LORA_HOME``, by default ``~/d2lora``.
+    ``ray job submit --working-dir .`` runs the job in an uploaded copy, which is deleted with the cluster. There the
+    default is ``~/d2lora``.
     """
     here = Path.cwd()
     if HOME in os.environ:
@@ -21,7 +21,7 @@ def root() -> Path:
     return Path.home() / "d2lora" if UPLOADED in here.as_posix() else here
 
 
-def resolve(place: str) -> Path:
-    """Return ``place`` as an absolute path."""
-    path = Path(place).expanduser()
+def resolve(path_in_recipe: str) -> Path:
+    """Return the absolute path; ``~`` is the home directory of the user."""
+    path = Path(path_in_recipe).expanduser()
     return path if path.is_absolute() else root() / path

@@ -1,4 +1,4 @@
-"""All that is printed goes through here: a terminal that cannot show it, or a reader that has gone, ends nothing."""
+"""Print so that a terminal that cannot show a character, or a reader that has gone, does not end the job."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Say = Callable[[str], None]
 
 
 class Outlet:
-    """A stream that a write cannot fail on; ``lost`` is why nothing is written any more, or None.
+    """A stream whose writes never fail.
 
-    Characters that the encoding has not are written as escapes (``\\xfc``), half surrogates too. A closed pipe, a
-    closed stream or a full disk silences it for good.
+    Characters that the encoding lacks are written as escapes (``\\xfc``), lone surrogates too. After a closed pipe, a
+    closed stream or a full disk nothing more is written, and ``lost`` is the error; before, ``lost`` is None.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -28,14 +28,14 @@ class Outlet:
         self.lost: Exception | None = None
 
     def write(self, text: str) -> int:
-        """Write what can be written; return as many characters as were given."""
+        """Write the text unless the stream is lost; return the length of the text in either case."""
         if self.lost is None:
             with self._losing():
                 self.stream.write(_showable(text, self.stream.encoding))
         return len(text)
 
     def flush(self) -> None:
-        """Flush what can be flushed."""
+        """Flush the stream unless it is lost."""
         if self.lost is None:
             with self._losing():
                 self.stream.flush()
@@ -48,19 +48,19 @@ class Outlet:
         try:
             yield
         except BlockingIOError:
-            pass  # a reader that is slow, and a pipe that does not wait for it: the next write tries again
+            pass  # a pipe that does not wait for its slow reader: the next write tries again
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
             self.lost = error
             _to_nowhere(self.stream)
 
 
 def terminal(file: TextIO | None = None, width: int | None = None) -> Console:
-    """Return a console that prints as it is told: no brackets are markup, no ``:x:`` is a picture."""
+    """Return a console that prints text unchanged: brackets are no markup, and ``:x:`` is no emoji."""
     return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is, however long, and flush it."""
+    """Print a line unchanged and unwrapped, however long it is, and flush it."""
     console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
@@ -70,20 +70,20 @@ def lines_to(console: Console) -> Say:
 
 
 def complain(message: object) -> None:
-    """Print a message to stderr, alone, for people and for scripts."""
+    """Print a message to stderr, with nothing around it, so that people and scripts can read it."""
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
 
 
 def lost_output() -> Exception | None:
-    """Return why what was printed has not arrived; None if it has, or if its reader had enough of it (``| head``)."""
+    """Return the error for which printed text was lost; None if there is none, or if the reader left (``| head``)."""
     lost = getattr(sys.stdout, "lost", None)
     return None if isinstance(lost, BrokenPipeError) else lost
 
 
 @contextmanager
 def unfailing() -> Iterator[None]:
-    """Within: stdout and stderr are outlets, for whoever prints, libraries too; those that are closed lead nowhere."""
+    """Within: stdout and stderr are outlets, also for libraries that print; a closed stream leads to /dev/null."""
     _open_closed()
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w") as nowhere:
@@ -98,14 +98,14 @@ def unfailing() -> Iterator[None]:
 
 
 def _showable(text: str, encoding: str | None) -> str:
-    """Return the text with escapes for the characters that the encoding has not."""
+    """Return the text with escapes for the characters that the encoding lacks."""
     return text.encode(encoding, "backslashreplace").decode(encoding) if encoding else text
 
 
 def _to_nowhere(stream: TextIO) -> None:
-    """Let the stream's descriptor lead nowhere: what it still holds is written as the process ends, and must not fail.
+    """Let the stream's descriptor lead to /dev/null, because buffered text is written again when the process ends.
 
-    A stream without a descriptor holds nothing.
+    A stream without a descriptor has no such text.
     """
     with suppress(OSError, ValueError):
         descriptor, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
@@ -114,9 +114,9 @@ def _to_nowhere(stream: TextIO) -> None:
 
 
 def _open_closed() -> None:
-    """Open descriptors 0 to 2 where they are closed: else the next file would get one, and print into itself."""
+    """Open descriptors 0 to 2 if they are closed; else the next opened file would get one and receive printed text."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one

@@ -134,7 +134,7 @@ def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path
 
 def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path) -> None:
     packs = ["fine-0", "raises-1", "fine-2", "dies-3", "fine-4", "fine-5"]
-    finish(start_script(ROOT / "tests" / "drivers" / "packs.py", tmp_path, str(tmp_path), *packs))
+    finish(start_script(ROOT / "tests" / "helpers" / "ray_packs.py", tmp_path, str(tmp_path), *packs))
     out = json.loads((tmp_path / "out.json").read_text())
     assert sorted(out["failures"]) == ["dies-3", "raises-1"]
     assert out["failures"]["raises-1"].strip().endswith("ValueError: raises-1 is bad")
@@ -142,12 +142,14 @@ def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(
     assert set(out["groups"]) == {"REMOVED"}  # what trainers held is free as soon as the packs have ended
     for rank in (0, 1):
         seen = [line.split() for line in (tmp_path / f"rank{rank}.txt").read_text().splitlines()]
-        assert [pack for pack, _ in seen] == packs  # every pack once, in its order
-        process = dict(seen)
+        assert [pack for pack, _, _ in seen] == packs  # every pack once, in its order
+        process = {pack: number for pack, number, _ in seen}
         assert process["fine-0"] == process["raises-1"]
         assert process["fine-2"] == process["dies-3"]
         assert process["fine-4"] == process["fine-5"]
         assert len(set(process.values())) == 3
+        # each process unpickles its trainer once: a base that the trainer keeps is there for the next pack
+        assert [calls for _, _, calls in seen] == ["1", "2", "1", "2", "1", "2"]
 
 
 def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(recipe: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who has which pack: what the hub knows, without Ray."""
+"""Which trainer has which pack: what the hub knows, without Ray."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class End:
-    """How a trainer ended: ``error`` is empty when it did well, ``failures`` has the ranks that Train says failed.
+    """How a trainer ended.
 
-    One that lost its node (``preempted``) or never got one (``unplaced``) says nothing about its pack.
+    ``error`` is empty if the trainer ended well. ``failures`` has the errors of the ranks that Ray Train says have
+    failed. A trainer that lost its node (``preempted``) or never got one (``unplaced``) says nothing about its pack.
     """
 
     error: str = ""
@@ -21,7 +22,11 @@ class End:
 
 @dataclass
 class _Trainer:
-    """Ranks that move together: ``turns`` is what each turn was, the last of them nothing."""
+    """The ranks of one trainer, which are always in the same pack.
+
+    ``turns[i]`` is the pack that all ranks got when they asked for the i-th time. None, always the last, ends the
+    trainer. ``asking`` are the ranks that have asked for the next turn, ``reports`` the errors that ranks have raised.
+    """
 
     turns: list[str | None] = field(default_factory=list)
     asking: set[int] = field(default_factory=set)
@@ -30,10 +35,10 @@ class _Trainer:
 
 
 class Assignments:
-    """Packs in the order in which they are to be taken. Each is offered, taken by one trainer, and ends once.
+    """Packs in the order in which trainers take them. Each pack is offered, taken by one trainer, and ends once.
 
-    A trainer is ``ranks`` processes. All of them ask before any gets an answer, and asking says that the pack before is
-    done, so the ranks of a trainer are never in different packs, and what a lost trainer was at is known.
+    A trainer is ``ranks`` processes. All of them ask before any of them gets an answer, and asking says that the pack
+    before is done. So the ranks of a trainer are never in different packs, and the pack of a lost trainer is known.
     """
 
     def __init__(self, order: Sequence[str], ranks: int) -> None:
@@ -45,7 +50,7 @@ class Assignments:
 
     @property
     def open(self) -> bool:
-        """Whether there are packs that no trainer has taken, offered or still to come."""
+        """Whether there are packs that no trainer has taken, offered already or not."""
         return bool(self._left) and self._closed is None
 
     def offer(self, pack: str) -> None:
@@ -53,70 +58,70 @@ class Assignments:
         self._offered.add(pack)
         if self._closed is not None:
             self._ended.setdefault(pack, self._closed)
-        self._deal()
+        self._decide_turns()
 
-    def ask(self, trainer: str, rank: int) -> int:
-        """Note that a rank has done all that it was given; return which turn it asks for."""
-        it = self._trainer(trainer)
-        it.asking.add(rank)
-        turn = len(it.turns)
-        self._deal()
+    def ask(self, name: str, rank: int) -> int:
+        """Note that a rank of the trainer ``name`` has done all its packs; return the number of its next turn."""
+        trainer = self._trainer(name)
+        trainer.asking.add(rank)
+        turn = len(trainer.turns)
+        self._decide_turns()
         return turn
 
-    def dealt(self, trainer: str, turn: int) -> bool:
-        """Tell whether the turn is decided."""
-        it = self._trainer(trainer)
-        return it.gone or turn < len(it.turns)
+    def decided(self, name: str, turn: int) -> bool:
+        """Tell whether it is known which pack the trainer gets in this turn."""
+        trainer = self._trainer(name)
+        return trainer.gone or turn < len(trainer.turns)
 
-    def turn(self, trainer: str, turn: int) -> str | None:
-        """Return the pack of a turn that is decided; None ends the trainer."""
-        it = self._trainer(trainer)
-        return None if it.gone else it.turns[turn]
+    def pack_of_turn(self, name: str, turn: int) -> str | None:
+        """Return the pack that the trainer gets in a decided turn; None ends the trainer."""
+        trainer = self._trainer(name)
+        return None if trainer.gone else trainer.turns[turn]
 
-    def report(self, trainer: str, rank: int, error: str) -> None:
-        """Keep what a rank raised until its trainer has gone: others may have more to say."""
-        self._trainer(trainer).reports[rank] = error
+    def report(self, name: str, rank: int, error: str) -> None:
+        """Keep the error that a rank has raised until its trainer has left: other ranks may report more."""
+        self._trainer(name).reports[rank] = error
 
-    def leave(self, trainer: str, end: End) -> bool:
-        """Take leave of a trainer and tell whether it had taken a pack; the one in its hands fails.
+    def leave(self, name: str, end: End) -> bool:
+        """Note that the trainer has ended, and tell whether it had ever taken a pack.
 
-        A preempted trainer puts it back instead.
+        The pack that it had not done fails. A preempted trainer puts that pack back before all others instead.
         """
-        it = self._trainer(trainer)
-        pack = self._in_hands(it)
-        it.gone = True
+        trainer = self._trainer(name)
+        pack = self._in_hands(trainer)
+        trainer.gone = True
         if pack is not None:
             if end.preempted and self._closed is None:
                 self._left.insert(0, pack)
             else:
-                self._ended.setdefault(pack, _told(it, end))
-        self._deal()
-        return any(turn is not None for turn in it.turns)
+                self._ended.setdefault(pack, _failure(trainer, end))
+        self._decide_turns()
+        return any(taken is not None for taken in trainer.turns)
 
     def close(self, error: str) -> None:
-        """Fail every pack that has not ended, and each that is offered from now on."""
+        """Fail every pack that has not ended, and each pack that is offered from now on."""
         self._closed = error
         for pack in self._offered:
             self._ended.setdefault(pack, error)
-        self._deal()
+        self._decide_turns()
 
     def ended(self, pack: str) -> bool:
         """Tell whether the pack has ended."""
         return pack in self._ended
 
     def error(self, pack: str) -> str:
-        """Return what went wrong with a pack that has ended, or nothing."""
+        """Return the error of a pack that has ended; empty if it ended well."""
         return self._ended[pack]
 
     def _trainer(self, name: str) -> _Trainer:
         return self._trainers.setdefault(name, _Trainer())
 
-    def _deal(self) -> None:
-        """Decide the next turn of every trainer whose ranks all ask, if it can be decided."""
-        for it in self._trainers.values():
-            if it.gone or len(it.asking) < self._ranks:
+    def _decide_turns(self) -> None:
+        """Decide the next turn of every trainer of which all ranks ask, unless its pack is still to be offered."""
+        for trainer in self._trainers.values():
+            if trainer.gone or len(trainer.asking) < self._ranks:
                 continue
-            done = self._in_hands(it)
+            done = self._in_hands(trainer)
             if done is not None:
                 self._ended.setdefault(done, "")
             pack = next((pack for pack in self._left if pack in self._offered), None)
@@ -124,18 +129,21 @@ class Assignments:
                 self._left.remove(pack)
             elif self.open:
                 continue  # a pack is still to be offered
-            it.turns.append(pack if pack is not None and self._closed is None else None)
-            it.asking.clear()
+            trainer.turns.append(pack if pack is not None and self._closed is None else None)
+            trainer.asking.clear()
 
-    def _in_hands(self, it: _Trainer) -> str | None:
-        pack = it.turns[-1] if it.turns else None
-        return pack if pack is not None and pack not in self._ended and not it.gone else None
+    def _in_hands(self, trainer: _Trainer) -> str | None:
+        """Return the pack that the trainer has taken and not done."""
+        pack = trainer.turns[-1] if trainer.turns else None
+        return pack if pack is not None and pack not in self._ended and not trainer.gone else None
 
 
-def _told(it: _Trainer, end: End) -> str:
+def _failure(trainer: _Trainer, end: End) -> str:
     """Return all that is known of a failure; the likely cause comes last, where a reader looks first.
 
-    That is a rank that died without a word, else the first that raised: its neighbours lost their connection to it.
+    The likely cause is a rank that died without a report. If each failed rank has reported, it is the rank that
+    reported first: the other ranks then lost their connection to that rank.
     """
-    silent = [text for rank, text in end.failures.items() if rank not in it.reports]
-    return "\n".join([*reversed(it.reports.values()), *silent]) or end.error or "The trainer ended without a result."
+    silent = [text for rank, text in end.failures.items() if rank not in trainer.reports]
+    reported = reversed(trainer.reports.values())
+    return "\n".join([*reported, *silent]) or end.error or "The trainer ended without a result."

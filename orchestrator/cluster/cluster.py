@@ -1,4 +1,4 @@
-"""What a sweep asks of a place to train: run these packs, and say which failed."""
+"""The interface of a cluster: run these packs, and say which of them failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.plan.packs import Pack
 
 
 class Job(Protocol):
-    """What a trainer is given; a cluster reads no more of it than its pack."""
+    """What a trainer needs for one pack. A cluster itself reads only the pack."""
 
     @property
     def pack(self) -> Pack:
@@ -20,24 +20,27 @@ class Job(Protocol):
 
 
 Train = Callable[[Any, torch.device], None]
-"""What a trainer does with a job on its device."""
+"""What a worker calls with each job, and with the device of the worker. It must be picklable for Ray."""
 
 Failures = dict[str, str]
-"""Pack name -> what went wrong; packs that ended well are not in it."""
+"""Pack name -> error, of the packs that failed."""
 
 
 class Cluster(Protocol):
-    """Runs packs somewhere."""
+    """Runs packs, and single functions, where the models and the accelerators are."""
 
     @property
     def concurrent(self) -> int:
         """How many packs run at the same time."""
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
-        """Run every pack to its end; one that fails never stops the others."""
+        """Run every pack to its end; a pack that fails does not stop the others.
+
+        Each worker calls one copy of ``train`` with pack after pack, so ``train`` may keep what packs share.
+        """
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
-        """Run one function where the models and the accelerators are, and return its result."""
+        """Run ``function(argument)`` with the resources of one worker, and return its result."""
 
     def close(self) -> None:
-        """End what this driver has started, and nothing else."""
+        """End what this driver has started, and nothing that others have started."""

@@ -1,4 +1,4 @@
-"""The hub, a Ray actor: trials bring their packs, trainers take them, and trainers are started while packs are left."""
+"""The hub, a Ray actor: Tune's trials offer packs, trainers take them, and the hub starts trainers (ADR 5)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 from orchestrator.cluster.assignments import Assignments, End
 from orchestrator.errors import PackError
 
-# The hub and the trials only wait. They take no CPU from trainers (0.01 of one would keep the last worker of a full
-# machine waiting) but a sliver of the head node, which is never a preemptible one.
+# The hub and the trials only wait. They reserve no CPU, because even 0.01 CPU would leave the last worker of a full
+# machine without a place. They reserve a sliver of the head node instead, which is never preemptible.
 HEAD = {"node:__internal_head__": 0.0001}
-STARTS = 3  # trainers in a row that ended before they took a pack: something is wrong with starting them
-PLACEMENTS = 15  # minutes without room for a trainer: a lost node may come back
+STARTS = 3  # trainers in a row that ended before they took a pack: then no more are started
+PLACEMENTS = 15  # trainers in a row that got no room within a minute each: a lost node may come back
 
 
 @dataclass
 class Hub:
-    """Packs by name, in the order in which they are taken. They stay pickled: only trainers import what they need.
+    """Packs by name, in the order in which trainers take them, and the trainers that are at work.
 
-    ``fit`` runs the trainer of a name to its end; it blocks, and is called in a thread for each slot.
+    Packs stay pickled here, because only trainers import what a pack needs. ``fit`` runs the trainer of a name to its
+    end. It blocks, so the hub calls it in one thread per slot; a slot is room for one trainer.
     """
 
     packs: Mapping[str, bytes]
@@ -36,19 +37,19 @@ class Hub:
         self.assignments, self.changed = Assignments(list(self.packs), self.ranks), asyncio.Condition()
 
     async def run(self, slots: int) -> None:
-        """Keep this many trainers at work until no pack is left; if none can be kept, the packs left fail."""
+        """Keep ``slots`` trainers at work until no pack is left; if no trainer can be started, the packs left fail."""
         error = "The hub has ended."
         try:
             with ThreadPoolExecutor(slots) as threads:
                 errors = await asyncio.gather(*(self._keep(slot, threads) for slot in range(slots)))
-            error = next((one for one in errors if one), error)
+            error = next(filter(None, errors), error)
         finally:
             async with self.changed:
                 self.assignments.close(error)
                 self.changed.notify_all()
 
     async def train(self, pack: str) -> str:
-        """Offer the pack, wait for its end, and return its error, or nothing."""
+        """Offer the pack, wait for its end, and return its error; empty if it ended well."""
         async with self.changed:
             self.assignments.offer(pack)
             self.changed.notify_all()
@@ -56,23 +57,23 @@ class Hub:
             return self.assignments.error(pack)
 
     async def take(self, trainer: str, rank: int) -> bytes | None:
-        """Return the next pack of a trainer, to all of its ranks the same; None says that nothing is left."""
+        """Return the next pack of a trainer, the same on all of its ranks; None if no pack is left."""
         async with self.changed:
             turn = self.assignments.ask(trainer, rank)
             self.changed.notify_all()
-            await self.changed.wait_for(lambda: self.assignments.dealt(trainer, turn))
-            pack = self.assignments.turn(trainer, turn)
+            await self.changed.wait_for(lambda: self.assignments.decided(trainer, turn))
+            pack = self.assignments.pack_of_turn(trainer, turn)
             return None if pack is None else self.packs[pack]
 
     async def report(self, trainer: str, rank: int, error: str) -> None:
-        """Keep what a rank raised."""
+        """Keep the error that a rank has raised."""
         self.assignments.report(trainer, rank, error)
 
     async def _keep(self, slot: int, threads: ThreadPoolExecutor) -> str:
-        """Start trainer after trainer while packs are left; return why if that has no sense any more."""
+        """Start trainer after trainer in one slot while packs are left; return why the slot was given up, if it was."""
         vain = unplaced = 0
         for start in count():
-            name = f"slot{slot}-{start}"  # Train would resume a finished run of the same name, and train nothing
+            name = f"slot{slot}-{start}"  # a new name, because Train would resume a finished run
             end = await asyncio.get_running_loop().run_in_executor(threads, self.fit, name)
             async with self.changed:
                 worked = self.assignments.leave(name, end)
@@ -87,7 +88,7 @@ class Hub:
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Wait for one pack at the hub: what Tune schedules."""
+    """Offer one pack to the hub and wait for its end: the trial that Tune schedules."""
     import ray
     from ray import tune
 

@@ -1,4 +1,4 @@
-"""Packs in this process, one after another: no cluster, for tests, debugging and a laptop."""
+"""Run packs in this process, one after another: for tests, debugging and a laptop."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from orchestrator.machine.device import device_of
 
 
 class LocalCluster:
-    """This process is the cluster; its GPU is used if the recipe gives a worker one, as anywhere."""
+    """This process as a cluster of one worker. It uses a GPU if the recipe gives each worker one."""
 
     concurrent = 1
 
     def __init__(self, gpus_per_worker: int = 0) -> None:
-        """InputError where a GPU is asked for that is not there."""
+        """Raise InputError if the recipe asks for a GPU that is not there."""
         self.device = device_of(gpus_per_worker)
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
-        """Train pack after pack."""
+        """Train pack after pack. ``train`` is let go at the end, and a base that it keeps with it."""
         failures: Failures = {}
         for job in jobs:
             try:
                 train(job, self.device)
-            except Exception:  # whatever it is, the other packs go on and the sweep reports it
+            except Exception:  # of any kind: the other packs go on, and the sweep reports it
                 failures[job.pack.name] = traceback.format_exc()
         return failures
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
-        """Call it."""
+        """Call the function in this process."""
         return function(argument)
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing: nothing was started."""

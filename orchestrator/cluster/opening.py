@@ -10,24 +10,25 @@ import torch
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.machine.deterministic import environment
-from orchestrator.machine.device import told_device
+from orchestrator.machine.device import describe_device
 from orchestrator.recipe.spec import SweepSpec
 
 
 def open_cluster(spec: SweepSpec, storage: Path, say: Callable[[str], None]) -> Cluster:
-    """Return this process, or the Ray cluster that is joined or started; InputError where it lacks what is asked for.
+    """Return this process, or a Ray cluster that is joined or started.
 
-    ``storage`` is where Ray keeps what it needs for as long as it runs.
+    ``storage`` is the folder for the files of Ray Tune and Ray Train. InputError if the cluster lacks the resources
+    that the recipe asks for.
     """
     gpus = spec.cluster.gpus_per_worker
     if spec.cluster.kind == "local":
         cluster = LocalCluster(gpus)
-        say(told_device(gpus, spec.dtype, torch.cuda.is_available()))
+        say(describe_device(gpus, spec.dtype, torch.cuda.is_available()))
         return cluster
     from orchestrator.cluster.ray_tune import RayCluster
 
     say("starting or joining Ray")
-    joined = RayCluster(spec.cluster, storage, environment(spec.engine.deterministic))
-    if joined.remark:
-        say(joined.remark)
-    return joined
+    ray = RayCluster(spec.cluster, storage, environment(spec.engine.deterministic))
+    if ray.remark:
+        say(ray.remark)
+    return ray

@@ -1,4 +1,4 @@
-"""A Ray cluster to work on: the one that is there, or a local one that ends with this driver."""
+"""A connection to Ray: to the cluster that RAY_ADDRESS names, or to a local cluster that ends with this driver."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WORKER_ENV = {
     "PYTHONWARNINGS": "ignore::FutureWarning",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train sees that a trainer has ended
 }
-LOCAL_ENV = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # this machine is not taken away; a process less a trainer
-ELSEWHERE = (  # a user's variables that would lead a Ray of this driver's own to another cluster
+LOCAL_ENV = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # nobody preempts this machine: one process less per trainer
+OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this driver to another cluster
     "RAY_ADDRESS",
     "RAY_API_SERVER_ADDRESS",
     "RAY_REDIS_ADDRESS",
@@ -33,12 +33,16 @@ ELSEWHERE = (  # a user's variables that would lead a Ray of this driver's own t
     "RAY_RUNTIME_ENV_HOOK",
 )
 PROXIES = ("no_proxy", "NO_PROXY")
-OURS = (*ELSEWHERE, *PROXIES, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")  # put back when the Ray ends
+SET_HERE = (*OTHER_CLUSTERS, *PROXIES, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")  # restored when the local Ray ends
 
 
 @dataclass
 class Session:
-    """A connection to Ray; ``temp`` is set where this driver has started the cluster, ``before`` is its environment."""
+    """A connection to Ray.
+
+    ``temp`` is the folder of the cluster if this driver has started it, else None. ``before`` are the variables of
+    `SET_HERE` as the user had set them.
+    """
 
     temp: str | None
     before: dict[str, str] = field(default_factory=dict)
@@ -54,12 +58,12 @@ class Session:
 
         ray.shutdown()
         if self.temp:
-            self.put_back()
+            self.restore_environment()
             shutil.rmtree(self.temp, ignore_errors=True)
 
-    def put_back(self) -> None:
-        """Give the user's environment back."""
-        for name in OURS:
+    def restore_environment(self) -> None:
+        """Restore the user's environment."""
+        for name in SET_HERE:
             os.environ.pop(name, None)
         os.environ.update(self.before)
 
@@ -67,21 +71,21 @@ class Session:
 def open_session(threads: int, variables: Mapping[str, str] | None = None) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
-    InputError where no Ray answers at the address.
-    ``threads`` is what each worker computes with; ``variables`` are in its environment before it begins.
+    Each worker computes with ``threads`` threads and begins with ``variables`` in its environment. InputError where no
+    Ray answers at the address.
     """
-    quiet()
+    configure_ray()
     address = named_address()
-    more = dict(variables or {})
-    return _join(address, threads, more) if address else _start(threads, more)
+    extra = dict(variables or {})
+    return _join(address, threads, extra) if address else _start(threads, extra)
 
 
-def _join(address: str, threads: int, more: Mapping[str, str]) -> Session:
+def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
     check_address()
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, **_environment(threads, more))
+        ray.init(address=address, log_to_driver=False, **init_arguments(threads, extra))
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
             f"RAY_ADDRESS={address} cannot be joined ({error}). Unset RAY_ADDRESS to start a local Ray, or take "
@@ -90,17 +94,17 @@ def _join(address: str, threads: int, more: Mapping[str, str]) -> Session:
     return Session(None)
 
 
-def _start(threads: int, more: Mapping[str, str]) -> Session:
+def _start(threads: int, extra: Mapping[str, str]) -> Session:
     """Start a cluster in a folder of its own, with a dashboard.
 
-    The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
-    without it the next trials wait for ever.
+    The dashboard is needed: Ray Train frees the workers of a trial that ended early through it. Without the dashboard
+    the next trials would wait for ever.
     """
-    before = {name: os.environ[name] for name in OURS if name in os.environ}
-    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # sockets below it must have short names
-    _stay_here()
+    before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
+    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # the paths of sockets must be short
+    leave_other_clusters()
     _lock(Path(str(session.temp)))
-    import ray  # now: it reads how to authenticate when it is imported
+    import ray  # only now: on import it reads how to authenticate
 
     try:
         started = ray.init(
@@ -110,7 +114,7 @@ def _start(threads: int, more: Mapping[str, str]) -> Session:
             dashboard_port=_free_port(),
             _temp_dir=session.temp,
             log_to_driver=False,
-            **_environment(threads, {**LOCAL_ENV, **more}),
+            **init_arguments(threads, {**LOCAL_ENV, **extra}),
         )
     except BaseException:
         session.close()
@@ -119,23 +123,26 @@ def _start(threads: int, more: Mapping[str, str]) -> Session:
     return session
 
 
-def quiet() -> None:
-    """Choose Ray's settings that must be in the environment before it is imported."""
+def configure_ray() -> None:
+    """Set the variables that Ray reads when it is imported, where the user has not set them."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would swallow Ctrl-C, and the sweep would go on
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Tune would swallow Ctrl-C, and the sweep would go on
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files that are never read
 
 
-def _environment(threads: int, more: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments that give workers our environment; a submitted job has a runtime environment of its own."""
-    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(more)
+def init_arguments(threads: int, extra: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of ``ray.init`` that set the environment of workers and silence Ray's log.
+
+    They are added to the runtime environment that a submitted job already has.
+    """
+    variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(extra)
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
 
 
 def _lock(temp: Path) -> None:
-    """Let only this user's processes in, by a token of this session: some of Ray's ports listen on all addresses."""
+    """Require a token of this session, because some of Ray's ports listen on all network addresses."""
     if "RAY_AUTH_MODE" not in os.environ:
         token = temp / "auth_token"
         token.touch(mode=0o600)
@@ -143,9 +150,9 @@ def _lock(temp: Path) -> None:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
 
 
-def _stay_here() -> None:
-    """Take away what would lead Ray to another cluster, or past its own dashboard through a proxy."""
-    for name in ELSEWHERE:
+def leave_other_clusters() -> None:
+    """Unset variables that name another cluster, and let Ray reach its own dashboard without a proxy."""
+    for name in OTHER_CLUSTERS:
         os.environ.pop(name, None)
     for name in PROXIES:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))

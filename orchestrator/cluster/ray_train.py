@@ -1,4 +1,4 @@
-"""A trainer on Ray Train: a TorchTrainer whose workers are the ranks of an engine and take pack after pack."""
+"""A trainer on Ray Train: a TorchTrainer whose workers are the ranks of an engine and train pack after pack."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from orchestrator.cluster.placement import Strategy
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
 
-_IMPORTING = threading.Lock()  # trainers start in threads at the same time, and torch does not like that
+_IMPORTING = threading.Lock()  # trainers start in threads, and torch must not be imported in two threads at once
 
 
 @dataclass(frozen=True)
 class Trainers:
-    """What all trainers of a hub share; ``train`` is the pickled function that a worker calls with each pack."""
+    """What all trainers of a hub share.
+
+    ``train`` is pickled; each worker unpickles it once and calls it with pack after pack, so a base that ``train``
+    keeps is there for the next pack. ``storage`` is the folder for the files of Ray Train.
+    """
 
     hub: str
     train: bytes
@@ -28,9 +32,9 @@ class Trainers:
     placement: Strategy = "PACK"
 
     def fit(self, name: str) -> End:
-        """Run a trainer until the hub has nothing left for it, or one of its workers fails.
+        """Run the trainer ``name`` until the hub has no pack left for it, or one of its workers fails.
 
-        Train itself never starts workers again: one name is one set of processes, so the hub knows whom it talks to.
+        Ray Train never restarts workers here. So one name is one set of processes, and the hub knows which of them ask.
         """
         with _IMPORTING:
             import ray.train
@@ -57,13 +61,13 @@ class Trainers:
         )
         try:
             trainer.fit()
-        except Exception as error:  # whatever it is, the hub decides what becomes of the packs
+        except Exception as error:  # of any kind: the hub decides what becomes of the packs
             return _end(error)
         return End()
 
 
 def _end(error: Exception) -> End:
-    """Return what a trainer's error says; nodes that went away or never came are no fault of a pack."""
+    """Return how a trainer ended with this error. A node that went away or never came is no fault of the pack."""
     failures = dict(getattr(error, "worker_failures", {}))
     causes = [getattr(failure, "health_check_failure", failure) for failure in failures.values()]
     return End(
@@ -75,12 +79,12 @@ def _end(error: Exception) -> End:
 
 
 def _named(error: object, name: str) -> bool:
-    """Tell an error by its name, which is less private than its place."""
+    """Tell whether the error is of the class ``name``. Only the name is compared: the module is private to Ray."""
     return type(error).__name__ == name
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """Run on every worker: the process group is up, the device is chosen; train what the hub gives."""
+    """Train the packs that the hub gives. Ray Train calls it on every worker, with the process group and device set."""
     import ray
     import ray.train
     from ray.train.torch import get_device
@@ -94,5 +98,5 @@ def _worker(config: dict[str, Any]) -> None:
             train(pickle.loads(pack), device)  # noqa: S301
         except Exception:
             ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
-            raise  # the ranks may be out of step: this trainer ends, and a fresh one goes on
-        let_go(device)  # the memory of the last pack, for the next pack
+            raise  # the ranks may be out of step, so this trainer ends and the hub starts another
+        let_go(device)  # free the memory of this pack for the next

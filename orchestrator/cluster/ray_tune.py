@@ -1,4 +1,4 @@
-"""All packs on Ray Tune: a trial a pack. Tune schedules; what is done is read from the run folders alone."""
+"""Run packs on Ray Tune, one trial per pack. Tune schedules them; results are read from the run folders alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Job, Train
 from orchestrator.cluster.hub import HEAD, Hub, trial
-from orchestrator.cluster.placement import concurrent_trainers, resources_of, strategy, told_placement
+from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
 from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.ray_train import Trainers
 from orchestrator.errors import InputError, PackError
@@ -18,10 +18,13 @@ from orchestrator.recipe.sections import ClusterSpec
 
 
 class RayCluster:
-    """A Ray cluster, joined or started."""
+    """A Ray cluster that was joined or started. ``concurrent`` trainers fit into it."""
 
     def __init__(self, spec: ClusterSpec, storage: Path, variables: Mapping[str, str] | None = None) -> None:
-        """Join or start it; ``variables`` are put into the environment of every worker before it begins."""
+        """Join or start the cluster; every worker begins with ``variables`` in its environment.
+
+        InputError if no Ray answers, or if not a single trainer fits.
+        """
         self.spec, self.storage = spec, storage
         self._session = open_session(spec.cpus_per_worker, variables)
         try:
@@ -33,37 +36,37 @@ class RayCluster:
 
     @property
     def remark(self) -> str | None:
-        """What a user should know of where trainers lie, if anything."""
-        return told_placement(self._nodes, self.spec)
+        """A line for the user if the workers of a trainer lie on several nodes, else None."""
+        return placement_remark(self._nodes, self.spec)
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
-        """Run the packs as trials of one Tuner, on trainers that stay up from the first pack to the last."""
+        """Run the packs as trials of one Tuner, on trainers that stay up from the first pack to the last (ADR 5)."""
         if not jobs:
             return {}
         import ray
 
-        stamp = f"{time.time_ns():x}"  # Tune and Train must not find an earlier one of the same name
+        stamp = f"{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
         hub = self._hub(f"hub-{stamp}", jobs, train, slots)
         done = hub.run.remote(slots)
         failures = self._trials(stamp, jobs, slots)
-        ray.wait([done])  # the trainers have left, and what they held is free for what comes next
-        if not failures:  # what Tune and Train have kept of it is never read again
+        ray.wait([done])  # until the trainers have ended and their resources are free for the next call
+        if not failures:  # then the files of Tune and Train are never read again
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
-        """Run the function with one worker's resources: as a task, or here where here is all there is.
+        """Run ``function(argument)`` with the resources of one worker, and return its result.
 
-        A local cluster without GPUs has nothing that this process has not, and this one has its libraries loaded: a
-        task would take a process, and a quarter of a minute, to load them again.
+        On a local cluster without GPUs the function runs in this process: a task could use nothing that this process
+        cannot, and would first load all libraries again in a process of its own, which takes a quarter of a minute.
         """
         if self._session.started_here and not self.spec.gpus_per_worker:
             return _call_here(function, argument, self.spec.cpus_per_worker)
         import ray
 
         options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker, "max_retries": 0}
-        once = ray.remote(max_calls=1)(_call)  # its process ends with it: what it held is free for trainers
+        once = ray.remote(max_calls=1)(_call)  # its process ends with the task, so its memory is free for trainers
         return ray.get(once.options(**options).remote(function, argument))
 
     def close(self) -> None:
@@ -71,19 +74,22 @@ class RayCluster:
         self._session.close()
 
     def _hub(self, name: str, jobs: Sequence[Job], train: Train, slots: int) -> Any:
-        """Start the hub; it ends with the last handle to it."""
+        """Start the hub and return its handle; the hub ends with its last handle."""
         import ray
         from ray import cloudpickle
 
         placement = strategy(self._nodes, self.spec)
         trainers = Trainers(name, cloudpickle.dumps(train), self.spec, str(self.storage), placement)
         packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
-        waiting = slots * (self.spec.workers + 3)  # ranks that ask, trials that wait, and some air
+        waiting = slots * (self.spec.workers + 3)  # calls that may wait at once: ranks that ask, trials, and a few more
         actor = ray.remote(Hub).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=waiting + 10)
         return actor.remote(packs, self.spec.workers, trainers.fit)
 
     def _trials(self, stamp: str, jobs: Sequence[Job], slots: int) -> Failures:
-        """Run a trial for each pack, one more than trainers at a time: its pack waits for the first that is free."""
+        """Run one trial per pack and return the errors of those that failed.
+
+        One trial more than there are trainers runs at a time: its pack waits for the first trainer that is free.
+        """
         from ray import tune
 
         packs = [{"name": job.pack.name, "runs": len(job.pack.runs)} for job in jobs]
@@ -99,7 +105,7 @@ class RayCluster:
             run_config=tune.RunConfig(name=f"tune-{stamp}", storage_path=str(self.storage), verbose=0),
         )
         results = tuner.fit()
-        return {one.config["pack"]["name"]: _said(one.error) for one in results if one.error is not None}
+        return {ended.config["pack"]["name"]: _message(ended.error) for ended in results if ended.error is not None}
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -125,11 +131,11 @@ def _call_here(function: Callable[[Path], Any], argument: Path, threads: int) ->
         torch.set_num_threads(before)
 
 
-def _said(error: Exception) -> str:
-    """Return what a trainer said, without the words that Ray and Tune put around it."""
+def _message(error: Exception) -> str:
+    """Return the message of a trainer, without the words that Ray and Tune put around it."""
     cause = getattr(error, "cause", error)
     return str(cause if isinstance(cause, PackError) else error)
 
 
-def _dirname(one: Any) -> str:
-    return f"trial-{one.trial_id}"
+def _dirname(trial: Any) -> str:
+    return f"trial-{trial.trial_id}"

@@ -15,7 +15,8 @@ from orchestrator.driver.services import Services
 from orchestrator.say import Say
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.worker.merge import ChampionJob, make_champion
+from orchestrator.worker.jobs import ChampionJob
+from orchestrator.worker.merge import make_champion
 
 Row = Mapping[str, Any]
 

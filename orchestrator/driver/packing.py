@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
-from orchestrator.cluster.cluster import Cluster, Failures
+from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.machine.device import device_of
 from orchestrator.plan.packs import Pack, pack_runs
@@ -16,8 +16,9 @@ from orchestrator.recipe.sections import ClusterSpec
 from orchestrator.say import Say
 from orchestrator.search.halving import contest, kept_together
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.worker.pack_trainer import PackJob, forget_base, train_pack
-from orchestrator.worker.probe import ProbeJob, probe_widths
+from orchestrator.worker.jobs import PackJob, ProbeJob
+from orchestrator.worker.pack_trainer import PackTrainer
+from orchestrator.worker.probe import probe_widths
 
 Widths = dict[str, int]
 """Task -> how many runs of the task a pack holds at most."""
@@ -103,7 +104,7 @@ def train_in_packs(
         attempt=attempt,
         field_of=kept_together(ready.spec.search),
     )
-    failures = _train(cluster, pack_jobs(ready, folder, packs))
+    failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base goes with the trainer
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
 
@@ -123,10 +124,3 @@ def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> 
         )
         for pack in packs
     ]
-
-
-def _train(cluster: Cluster, jobs: Sequence[PackJob]) -> Failures:
-    """Train every pack to its end; then let go of the base that the last pack left in this process, if it trained."""
-    failures = cluster.run_packs(jobs, train_pack)
-    forget_base()
-    return failures

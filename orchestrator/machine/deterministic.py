@@ -1,4 +1,4 @@
-"""The same bits each time on a GPU: torch takes kernels whose sums have one order, and refuses others."""
+"""Make a GPU compute the same bits each time: torch uses only kernels that sum in a fixed order."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-"""With it cuBLAS sums in one order (NVIDIA, cuBLAS: results reproducibility); it counts if set before CUDA starts."""
+"""The variable that makes cuBLAS sum in a fixed order (NVIDIA, cuBLAS: results reproducibility).
+
+It has no effect if it is set after CUDA has started.
+"""
 
 
 def environment(wanted: bool) -> dict[str, str]:
-    """Return what a worker's environment must hold before the worker begins."""
+    """Return the variables that must be in a worker's environment before the worker begins."""
     return dict(CUBLAS) if wanted else {}
 
 
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
-    """Within: only such kernels, if ``wanted``; RuntimeError, by torch, at an operation that has none."""
+    """Within: deterministic kernels only, if ``wanted``. Torch raises RuntimeError at an operation that has none."""
     if not wanted:
         yield
         return
     import torch
 
-    os.environ.update(CUBLAS)  # for a worker that is this process; others have it from their start
+    os.environ.update(CUBLAS)  # for a local cluster; Ray workers have the variable from their start
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)

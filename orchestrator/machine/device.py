@@ -1,4 +1,4 @@
-"""Where a worker computes: the recipe decides, and the machine only whether it can be had."""
+"""The device of a worker: the recipe names it, and the machine has it or not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import torch
 from orchestrator.errors import InputError
 
 
-def told_device(gpus_per_worker: int, dtype: str, there: bool) -> str:
-    """Return in one line where this process trains and in which type, and a GPU that is ``there`` and left idle."""
+def describe_device(gpus_per_worker: int, dtype: str, there: bool) -> str:
+    """Return in one line on which device and in which type this process trains.
+
+    ``there`` says whether the machine has a GPU: if it is left idle, the line says so, and which setting uses it.
+    """
     if gpus_per_worker:
         return f"training on this machine's GPU in {dtype}"
     line = f"training on the CPU in {dtype}"
@@ -18,7 +21,10 @@ def told_device(gpus_per_worker: int, dtype: str, there: bool) -> str:
 
 
 def device_of(gpus_per_worker: int) -> torch.device:
-    """Return this worker's GPU if the recipe gives it one, else the CPU; InputError where there is none to be had."""
+    """Return the GPU of this worker if the recipe gives each worker one, else the CPU.
+
+    InputError if torch sees no GPU where the recipe asks for one.
+    """
     if not gpus_per_worker:
         return torch.device("cpu")
     if not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""How much memory this process has held at most, how much there is for it, and how it keeps what is freed."""
+"""The memory of this process, on the CPU or on a GPU: its peak, the free memory, and what a full memory looks like."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ import torch
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
-
-# mallopt's options (glibc's malloc.h) and our values: what is freed stays, and up to the 32 MB that it allows at most,
-# a tensor comes from what was kept
+# Options of glibc's mallopt (malloc.h) with our values: freed memory stays with the process, and tensors of up to 32 MB
+# (glibc allows no more) are allocated from the kept memory.
 TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 2**25)
 
-
-FULL = "memory is full"  # of our own errors
-MARGIN = 0.05  # of a GPU's memory: gaps between blocks, and workspaces of cuBLAS and NCCL
+FULL = "memory is full"  # in messages of our own errors
+MARGIN = 0.05  # of a GPU's memory, for gaps between blocks and for workspaces of cuBLAS and NCCL
 
 
 def keep_freed_pages() -> bool:
-    """Let this process's allocator keep what is freed, and tell whether it can: only glibc's is asked.
+    """Let the allocator of this process keep freed memory; return whether it can, which only glibc can.
 
-    By default every large tensor of a step on a CPU is made of fresh pages, which the kernel clears first: a tenth of
-    a training step's time, and more.
+    By default each large tensor of a step on a CPU is made of fresh pages, which the kernel clears first. That takes a
+    tenth of a training step's time, or more.
     """
     libc = _glibc()
     return libc is not None and all(libc.mallopt(*option) == 1 for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
@@ -43,33 +41,33 @@ def _glibc() -> Any:
 
 
 def let_go(device: torch.device) -> None:
-    """Free what is no longer named, in circles too, and on a GPU give back the blocks that its allocator keeps."""
+    """Free objects in reference cycles, and on a GPU give back the blocks that torch's allocator keeps."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that a device, or this machine, has no memory left."""
+    """Tell whether an error says that a device or this machine has no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's, on a CPU
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # from torch, on a CPU
 
 
 def is_about_memory(text: str) -> bool:
-    """Tell whether the words of an error, which may be another process's, say that memory was full."""
+    """Tell whether the text of an error, perhaps of another process, says that memory was full."""
     return any(words in text for words in ("OutOfMemoryError", "can't allocate memory", FULL))
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start to watch anew."""
+    """Let `peak_bytes` count from now on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     if _glibc() is not None:
-        _glibc().malloc_trim(0)  # or what was kept would hide what the next step needs
+        _glibc().malloc_trim(0)  # else kept memory would hide the needs of the next step
     if CLEAR.exists():
-        CLEAR.write_text("5")  # Linux: the high-water mark becomes what is held now
+        CLEAR.write_text("5")  # Linux: the peak becomes the memory held now
 
 
 def held_bytes(device: torch.device) -> int:
@@ -80,19 +78,19 @@ def held_bytes(device: torch.device) -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the most bytes held since `reset_peak`; what is held now, where the system does not tell."""
+    """Return the most bytes that this process has held since `reset_peak`; those held now, where there is no /proc."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if STATUS.exists():
-        high = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(high.split()[1]) * 1024
+        peak = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
     return held_bytes(device)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return what this machine, or the container's limit, still has for new tensors.
+    """Return the bytes that this machine, or the limit of its container, still has for new tensors.
 
-    On a GPU without the blocks that the allocator has kept, which it would use first, and less a `MARGIN`.
+    On a GPU: after torch's allocator has given back the blocks that it keeps, and less `MARGIN` of the GPU's memory.
     """
     if device.type == "cuda":
         let_go(device)

@@ -1,4 +1,4 @@
-"""Pure: whether two ways of scoring the same questions agree, and where they do not."""
+"""Pure: whether two ways of scoring the same items agree up to rounding, and on which items they do not (ADR 20)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from typing import Any
 from orchestrator.data.tokens import Item
 
 BOUNDS = {"float32": 1024 * 2.0**-23, "bfloat16": 32 * 2.0**-7}
-"""What a score may differ by, as a share of its scale: a few times what was measured (ADR 20)."""
-CALM = 8  # in root mean square over all scores it is so many times less
+"""The largest difference of two scores that is still rounding, as a share of the score's scale, by the weights' type.
+
+Each bound is 12 to 47 times the largest difference that was measured (ADR 20).
+"""
+CALM = 8  # the root mean square of all differences must be this many times smaller than the bound of one
 
 Scores = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What comparing two ways gave; ``largest`` is in nats, ``rms`` and ``bound`` are shares of a score's scale.
+    """How far two ways of scoring ``items`` items differ.
 
-    ``apart`` are the numbers of the items with a score beyond ``bound``; ``flips`` those whose best choice differs.
+    ``largest`` is the largest difference in nats. ``rms`` (of all differences) and ``bound`` (of one difference) are
+    shares of a score's scale. ``apart`` are the numbers of the items with a score beyond ``bound``, ``flips`` those of
+    the items whose best choice differs.
     """
 
     items: int
@@ -32,11 +37,14 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether the ways differ by rounding alone: a flip is one where choices are nearer than that."""
+        """Whether the two ways differ by rounding alone.
+
+        A flip alone breaks nothing: its choices are nearer to each other than rounding.
+        """
         return not self.apart and self.rms <= self.bound / CALM
 
-    def told(self) -> dict[str, Any]:
-        """Return it for a JSON file, which has no number that is not finite."""
+    def fields(self) -> dict[str, Any]:
+        """Return the agreement as fields of a JSON file; a number that is not finite is None, because JSON has none."""
         finite = {name: value if math.isfinite(value) else None for name, value in self._numbers().items()}
         return {"holds": self.holds, "items": self.items, **finite, "apart": [*self.apart], "flips": [*self.flips]}
 
@@ -45,33 +53,34 @@ class Agreement:
 
 
 def agreement(items: Sequence[Item], first: Scores, second: Scores, dtype: str) -> Agreement:
-    """Compare the scores of every choice of ``items`` by two ways, of which ``second`` is the one to go by.
+    """Compare the scores of every choice of ``items`` by two ways; scales are taken from ``second``.
 
-    ``dtype`` is that of the weights. A score is a sum of log-likelihoods in nats; its scale is its magnitude and one
-    nat for each of its tokens, for a logit's rounding is in proportion to the logit.
+    A score is a sum of log-likelihoods in nats. Its scale is its magnitude plus one nat per token, because the rounding
+    of a logit is in proportion to the logit. ``dtype`` is the type of the weights, a key of `BOUNDS`.
     """
     bound = BOUNDS[dtype]
     shares: list[float] = []
     apart, flips, largest = [], [], 0.0
-    for number, (item, one, other) in enumerate(zip(items, first, second, strict=True)):
-        differences = [_gap(a, b) for a, b in zip(one, other, strict=True)]
-        own = [gap / scale for gap, scale in zip(differences, _scales(item, other), strict=True)]
-        shares += own
+    for number, (item, mine, reference) in enumerate(zip(items, first, second, strict=True)):
+        differences = [_difference(a, b) for a, b in zip(mine, reference, strict=True)]
+        of_item = [gap / scale for gap, scale in zip(differences, _scales(item, reference), strict=True)]
+        shares += of_item
         largest = max([largest, *differences], key=_nan_last)
-        if not all(share <= bound for share in own):  # NaN is apart from everything
+        if not all(share <= bound for share in of_item):  # so that NaN counts as apart
             apart.append(number)
-        if _best(one) != _best(other):
+        if _best(mine) != _best(reference):
             flips.append(number)
     rms = math.sqrt(math.fsum(share * share for share in shares) / max(1, len(shares)))
     return Agreement(len(items), tuple(apart), tuple(flips), largest, rms, bound)
 
 
-def _gap(one: float, other: float) -> float:
-    """Return the difference: 0 of equal values, for two choices that both cannot be (-inf) agree."""
-    return 0.0 if one == other else abs(one - other)
+def _difference(first: float, second: float) -> float:
+    """Return the difference in nats; 0 for equal values, because -inf minus -inf would be NaN."""
+    return 0.0 if first == second else abs(first - second)
 
 
 def _scales(item: Item, scores: Sequence[float]) -> list[float]:
+    """Return the scale of each choice's score, in nats."""
     tokens = [len(choice) - start for choice, start in zip(item.choices, item.starts, strict=True)]
     return [count + abs(score) for count, score in zip(tokens, scores, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The diagnostics of runs that have finished: one small batch of each, through its lane as trained and as merged."""
+"""Diagnose finished runs: one small batch per run goes through its lane, once as trained and once as merged."""
 
 from __future__ import annotations
 
@@ -27,95 +27,99 @@ from orchestrator.train.engine.engine import Engine
 from orchestrator.train.passes import pass_tokens, split_into_passes
 
 _log = logging.getLogger(__name__)
-ROWS, TOKENS = 4, 512  # of a lane's batch at most, but one row at least
-LAYERS = 4  # that get the dense measures, but no more than a quarter of them: small models have short runs
+ROWS, TOKENS = 4, 512  # that the batch of a lane has at most; it has one row at least
+LAYERS = 4  # that get the dense measures, but at most a quarter of all: runs of small models are short
 SCATTERED = "ZeRO stage 3 scatters the base weights over the ranks, and no diagnosis gathers them: use stage 2 or less."
 Diagnosis = dict[str, float | str]
-"""Numbers by name; ``skipped`` says in words what is not there, and why."""
+"""Numbers by name; ``skipped`` says in words which numbers are missing, and why."""
 
 
 class Diagnoses:
-    """Diagnoses lanes of one model; what depends on the base alone is computed once, when the first lanes finish."""
+    """Diagnoses lanes of one model. Spectra of the base are computed once, when the first lanes finish."""
 
     def __init__(self, engine: Engine, tokens: int | Literal["auto"] = "auto", bounds: Bounds | None = None) -> None:
-        """Diagnose on this rank alone; a pass through the model holds about ``tokens`` tokens, as in training."""
+        """Diagnose on this rank alone; a pass through the model holds about ``tokens`` tokens, as in training.
+
+        ``bounds`` limits the dense measures; by default to `LAYERS` layers.
+        """
         self.engine = engine
         self.bounds = bounds or Bounds(layers=min(LAYERS, max(1, len(adapted_layers(engine.model)) // 4)))
         self.most = pass_tokens(tokens, engine.device.type, hidden_size(engine.model))
 
     def of(self, items: Mapping[int, Sequence[Item]]) -> dict[int, Diagnosis]:
-        """Return the diagnosis of each lane, whose training questions are ``items[lane]``; its first rows are used.
+        """Return the diagnosis of each lane, whose training items are ``items[lane]``.
 
-        The same rows for all seeds and methods of a task. ``seconds`` is what it took, the lane's share of what lanes
-        have in common included. A computation that fails (a decomposition, memory) costs its numbers and not the run.
+        The first rows of a task are used, so all seeds and methods of the task are diagnosed on the same rows.
+        ``seconds`` is the time per lane; the lanes of a pass share its time equally. A computation that fails (a
+        decomposition, memory) costs its numbers and not the run.
         """
-        if self.engine.scatters:  # the other ranks are not here, even where this base is small enough to stay whole
+        if self.engine.scatters:  # and the other ranks do not take part here
             return {lane: {"skipped": SCATTERED} for lane in items}
-        rows = {lane: first_rows(each) for lane, each in items.items()}
-        tokens = {lane: len(each) * max(len(ids) for ids, _ in each) for lane, each in rows.items()}
-        found: dict[int, Diagnosis] = {}
+        rows = {lane: first_rows(of_lane) for lane, of_lane in items.items()}
+        tokens = {lane: len(batch) * max(len(ids) for ids, _ in batch) for lane, batch in rows.items()}
+        diagnoses: dict[int, Diagnosis] = {}
         for lanes in split_into_passes(tokens, self.most):
             began = time.monotonic()
-            new = self._tried({lane: rows[lane] for lane in lanes})
+            of_pass = self._of_pass_or_why_not({lane: rows[lane] for lane in lanes})
             seconds = round((time.monotonic() - began) / len(lanes), 4)
-            found |= {lane: one | {"seconds": seconds} for lane, one in new.items()}
-        return found
+            diagnoses |= {lane: diagnosis | {"seconds": seconds} for lane, diagnosis in of_pass.items()}
+        return diagnoses
 
-    def _tried(self, rows: Mapping[int, Sequence[AnswerRow]]) -> dict[int, Diagnosis]:
-        """Return the diagnoses of one pass, or, where that fails, of each of its lanes alone, or why there is none."""
+    def _of_pass_or_why_not(self, rows: Mapping[int, Sequence[AnswerRow]]) -> dict[int, Diagnosis]:
+        """Diagnose the lanes in one pass, or each alone if the pass fails; a lane that fails alone says why."""
         try:
             return self._of_pass(rows)
-        except RuntimeError as error:  # torch's, for memory and for decompositions that do not converge
+        except RuntimeError as error:  # from torch: memory is full, or a decomposition does not converge
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        let_go(self.engine.device)  # out here: within, the error still holds what the pass had made
+        let_go(self.engine.device)  # outside of `except`: within, the error's traceback holds the tensors of the pass
         if len(rows) > 1:
-            return {lane: one for lane in rows for one in self._tried({lane: rows[lane]}).values()}
+            return {lane: self._of_pass_or_why_not({lane: rows[lane]})[lane] for lane in rows}
         _log.warning("No diagnostics for lanes %s: %s", list(rows), reason)
         return {lane: {"skipped": reason} for lane in rows}
 
     @cached_property
-    def _bases(self) -> dict[str, BaseVectors]:
+    def _base_spectra(self) -> dict[str, BaseVectors]:
         return base_spectra(self.engine.model, self.bounds)
 
     def _of_pass(self, rows: Mapping[int, Sequence[AnswerRow]]) -> dict[int, Diagnosis]:
         model = self.engine.model
-        packed = batch_rows([row for lane in sorted(rows) for row in rows[lane]])
+        batch = batch_rows([row for lane in sorted(rows) for row in rows[lane]])
         lanes = len(next(iter(adapted_layers(model).values())).lanes)
         counts = [len(rows.get(lane, ())) for lane in range(lanes)]
-        lengths = [packed.ids_BT.shape[1]] * lanes
+        lengths = [batch.ids_BT.shape[1]] * lanes
         with evaluating(model), held_factors(model), lane_rows(model, counts, lengths=lengths):
             with torch.enable_grad(), watched(model, chosen_layers(model, self.bounds)) as seen:
-                logits_AV = self.engine.logits(packed)
-                loss = cross_entropy(logits_AV, packed.wanted_A.to(logits_AV.device), reduction="sum")
+                logits_AV = self.engine.logits(batch)
+                loss = cross_entropy(logits_AV, batch.wanted_A.to(logits_AV.device), reduction="sum")
             gradients = effective_gradients(loss, seen) if seen else ()
             shares = {lane: lane_shares(model, lane, of_lane) for lane, of_lane in gradients}
-            numbers = diagnose_lanes(model, sorted(rows), bounds=self.bounds, bases=self._bases)
+            numbers = diagnose_lanes(model, sorted(rows), bounds=self.bounds, bases=self._base_spectra)
             with as_merged(model):
-                merged_AV = self.engine.logits(packed)
-        gaps = _largest_by_lane(logits_AV.detach() - merged_AV, packed, counts)
+                merged_AV = self.engine.logits(batch)
+        gaps = _largest_by_lane(logits_AV.detach() - merged_AV, batch, counts)
         return {lane: _finite(numbers[lane] | shares.get(lane, {}) | {"merge_gap": gaps[lane]}) for lane in rows}
 
 
 def first_rows(items: Sequence[Item]) -> list[AnswerRow]:
-    """Return the first questions with their right answers, as many as `ROWS` and `TOKENS` allow; one at least."""
+    """Return the rows of the first items with their right answers, as `ROWS` and `TOKENS` allow; one at least."""
     rows: list[AnswerRow] = []
     for item in items[:ROWS]:
         ids, start = item.trained()
-        if rows and (len(rows) + 1) * max(len(ids), *(len(other) for other, _ in rows)) > TOKENS:
+        if rows and (len(rows) + 1) * max(len(ids), *(len(earlier) for earlier, _ in rows)) > TOKENS:
             break
         rows.append((ids, start))
     return rows
 
 
-def _largest_by_lane(difference_AV: Tensor, packed: TokenBatch, counts: Sequence[int]) -> dict[int, float]:
-    """Return the largest magnitude among the logits of each lane that has rows."""
+def _largest_by_lane(difference_AV: Tensor, batch: TokenBatch, counts: Sequence[int]) -> dict[int, float]:
+    """Return by lane the largest magnitude of ``difference_AV`` over its answer tokens, for lanes that have rows."""
     lane_B = torch.tensor([lane for lane, count in enumerate(counts) for _ in range(count)])
-    lane_A, largest_A = lane_B[packed.owner_A], difference_AV.abs().amax(1).cpu()
+    lane_A, largest_A = lane_B[batch.owner_A], difference_AV.abs().amax(1).cpu()
     return {lane: float(largest_A[lane_A == lane].max()) for lane, count in enumerate(counts) if count}
 
 
 def _finite(numbers: Mapping[str, float]) -> Diagnosis:
-    """Return the numbers that JSON and MLflow can hold; what is not finite is named in ``skipped``."""
+    """Return the finite numbers, which JSON and MLflow can hold; ``skipped`` names the others."""
     kept: Diagnosis = {name: value for name, value in numbers.items() if math.isfinite(value)}
-    lost = sorted(numbers.keys() - kept.keys())
-    return kept | ({"skipped": f"not finite: {', '.join(lost)}"} if lost else {})
+    dropped = sorted(numbers.keys() - kept.keys())
+    return kept | ({"skipped": f"not finite: {', '.join(dropped)}"} if dropped else {})

@@ -1,4 +1,4 @@
-"""Judging the lanes of a pack at their rungs: rank 0 reads, decides and writes, and every rank hears the same."""
+"""Judge the lanes of a pack at their rungs. Rank 0 reads, decides and writes; every rank gets the same verdicts."""
 
 from __future__ import annotations
 
@@ -14,31 +14,38 @@ T = TypeVar("T")
 
 
 class Judge:
-    """Judges lanes by their runs' keys; ``runs`` is the folder of all runs. Every rank calls `at` at the same steps."""
+    """Judges the lanes of a pack. Every rank calls `at` at the same steps, because ranks score together.
+
+    ``runs`` is the folder of all runs, ``keys`` are the run keys of the lanes, in their order.
+    """
 
     def __init__(self, engine: Engine, runs: Path, contest: Contest, keys: Sequence[str]) -> None:
         self.engine, self.runs, self.contest, self.keys = engine, runs, contest, keys
 
     def steps(self, total: int) -> tuple[int, ...]:
-        """Return the rungs of a run of so many steps."""
+        """Return the rungs of a run of ``total`` steps."""
         return self.contest.halving.steps(total)
 
     def at(
         self, step: int, reached: Sequence[int], score: Callable[[list[int]], Mapping[int, float]]
     ) -> dict[int, Verdict]:
-        """Return the verdict on each lane that has reached the step.
+        """Return the verdict on each lane of ``reached``, the lanes for which ``step`` is a rung.
 
-        ``score`` measures those that have no score from an earlier try. All scores are written before anyone is judged.
+        ``score`` returns the validation accuracy of lanes; only lanes without a score from an earlier attempt are
+        scored. All scores are written before any lane is judged, so lanes of one pack are compared with each other.
         """
-        unknown = self._told(lambda: [lane for lane in reached if self._rung(lane, step).score is None])
-        fresh = score(unknown) if unknown else {}
-        return self._told(lambda: self._judged(step, reached, fresh))
+        unscored = self._broadcast(lambda: [lane for lane in reached if self._rung(lane, step).score is None])
+        fresh = score(unscored) if unscored else {}
+        return self._broadcast(lambda: self._judged(step, reached, fresh))
 
     def lost(self, lane: int, steps: int, total: int) -> None:
-        """Note on rank 0 that a lane diverged in its ``steps``-th step: it counts as beaten at the rung before it."""
-        ahead = [step for step in self.steps(total) if step >= steps]
-        if ahead:
-            self._rung(lane, ahead[0]).record(None)
+        """Note, on rank 0 alone, that a lane of ``total`` steps diverged in step number ``steps``.
+
+        At the next rung that the lane would have reached, its rivals count it as a run that they have beaten.
+        """
+        next_rung = next((step for step in self.steps(total) if step >= steps), None)
+        if next_rung is not None:
+            self._rung(lane, next_rung).record(None)
 
     def _judged(self, step: int, reached: Sequence[int], fresh: Mapping[int, float]) -> dict[int, Verdict]:
         for lane, score in fresh.items():
@@ -47,16 +54,16 @@ class Judge:
 
     def _verdict(self, lane: int, step: int) -> Verdict:
         rung, halving = self._rung(lane, step), self.contest.halving
-        known, score = rung.verdict(halving.rule), rung.score
-        if known is not None:
-            return known
-        assert score is not None  # noqa: S101 - it was recorded just now
+        decided, score = rung.verdict(halving.rule), rung.score
+        if decided is not None:
+            return decided
+        assert score is not None  # noqa: S101 - `_judged` has recorded it
         scores = scores_at(self.runs, self.contest.rivals[self.keys[lane]], step)
         return rung.settle(halving.rule, judge(score, scores, halving.factor))
 
     def _rung(self, lane: int, step: int) -> Rung:
         return Rung(self.runs / self.keys[lane], step)
 
-    def _told(self, find: Callable[[], T]) -> T:
-        """Return what rank 0 finds, on every rank."""
-        return cast(T, self.engine.gather(find() if self.engine.rank == 0 else None)[0])
+    def _broadcast(self, compute: Callable[[], T]) -> T:
+        """Call ``compute`` on rank 0 and return its result on every rank."""
+        return cast(T, self.engine.gather(compute() if self.engine.rank == 0 else None)[0])

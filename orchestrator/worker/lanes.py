@@ -7,6 +7,6 @@ from orchestrator.plan.runs import PlannedRun
 
 
 def lane_of_run(run: PlannedRun) -> Lane:
-    """Return the lane with the run's method, settings and the seed of its start and dropout."""
+    """Return the lane: the run's method, its settings, and the seed that draws its start and its dropout masks."""
     method = run.spec.method
     return Lane(method.name, get_method(method.name).Config(**method.settings), run.spec.init_seed)

@@ -1,325 +1,182 @@
-"""Train one pack: load the base, attach a lane a run, train, score, commit. Runs on every rank; knows no Ray."""
+"""Train a pack: its runs as lanes of one base, step by step, until each run has ended. Every rank does so.
+
+Nothing here knows Ray. The driver hands a `PackTrainer` to a cluster: ``cluster.run_packs(jobs, PackTrainer())``.
+"""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
 
 import torch
-from torch import nn
 
 import d2lora
 from orchestrator.data.prepared import load_prepared
-from orchestrator.data.tokens import TokenisedSplit
-from orchestrator.errors import FencedError
-from orchestrator.files import write_json, write_lines
+from orchestrator.files import write_json
 from orchestrator.machine.deterministic import deterministic
 from orchestrator.machine.memory import keep_freed_pages
-from orchestrator.model.loading import DTYPES, enable_checkpointing, load_model
-from orchestrator.model.shortcuts import NONE, Shortcuts, take
-from orchestrator.plan.packs import Pack
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.recipe.sections import EngineSpec
-from orchestrator.recipe.targets import targets_of
-from orchestrator.search.halving import Contest, Verdict, reason
-from orchestrator.statistics.volatility import loss_change, loss_volatility
-from orchestrator.store.adapters import save_adapter
-from orchestrator.store.attempt import Attempt
-from orchestrator.store.rows import METRICS
-from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.adapters import AdapterFile
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.engine import Engine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
-from orchestrator.train.score import (
-    Scored,
-    accuracy,
-    accuracy_norm,
-    count_ties,
-    mean_loss,
-    prediction_rows,
-    score_items,
-)
+from orchestrator.train.score import Scored, accuracy, accuracy_norm, score_items
 from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
+from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
-from orchestrator.worker.lanes import lane_of_run
+from orchestrator.worker.run_record import RunInTraining
 from orchestrator.worker.usage import Usage
-
-_log = logging.getLogger(__name__)
-_bases: dict[tuple[str, str, EngineSpec], nn.Module] = {}  # the base of the last pack, for a trainer that takes another
+from orchestrator.worker.warm_base import WarmBase
 
 
-@dataclass(frozen=True)
-class PackJob:
-    """All that a trainer needs: paths on storage that every node sees, the pack, and how its runs are judged, if so."""
+class PackTrainer:
+    """Trains pack after pack in one process, and keeps the base between packs (ADR 5).
 
-    folder: str
-    base_path: str
-    base_fingerprint: str
-    data: dict[str, str]
-    engine: EngineSpec
-    pack: Pack
-    contest: Contest | None = None
-    shortcuts: Shortcuts = NONE
-
-
-@dataclass
-class _Lane:
-    """A run while it trains; only rank 0 keeps an attempt."""
-
-    run: PlannedRun
-    attempt: Attempt | None
-    log: TextIO | None
-    losses: list[float] = field(default_factory=list)
-    tokens: int = 0
-    seconds: float = 0.0
-
-
-def train_pack(job: PackJob, device: torch.device) -> None:
-    """Train and commit every run of the pack.
-
-    A run that diverges is ended as such and its neighbours go on; anything else raises and loses only what was not
-    committed.
+    The base is freed together with this object. Pickled, a `PackTrainer` is empty: a Ray worker unpickles it once, and
+    that copy then has a base of its own.
     """
-    keep_freed_pages()
-    with deterministic(job.engine.deterministic):
-        _Trainer(job, device).train()
+
+    def __init__(self) -> None:
+        self._base = WarmBase()
+
+    def __call__(self, job: PackJob, device: torch.device) -> None:
+        """Train every run of the pack on ``device`` until the run has ended.
+
+        A run that diverges, or that another trainer has taken over, ends alone. Any other error is raised; runs that
+        were committed before it stay committed.
+        """
+        keep_freed_pages()
+        usage = Usage(device, len(job.pack.runs))
+        with (
+            deterministic(job.engine.deterministic),
+            self._base.with_lanes(job, device) as engine,
+            closing(PackInTraining(job, engine, usage)) as pack,
+        ):
+            pack.train()
 
 
-def forget_base() -> None:
-    """Let go of the base that the last pack has left for the next."""
-    _bases.clear()
+class PackInTraining:
+    """One rank of one pack.
 
+    `train_lanes` calls `step`, `leave` and `rung`; these log the steps, and score, judge and end the runs.
+    """
 
-class _Trainer:
-    """One rank of one pack."""
+    def __init__(self, job: PackJob, engine: Engine, usage: Usage) -> None:
+        """Open an attempt of every run of the job.
 
-    def __init__(self, job: PackJob, device: torch.device) -> None:
-        self.job, self.device = job, device
-        self.folder = SweepFolder(Path(job.folder))
-        self.runs = list(job.pack.runs)  # the driver has left out what had ended; ranks must not look for themselves
-        self.splits: dict[str, dict[str, TokenisedSplit]] = {}
-        self.usage = Usage(device, len(self.runs))
+        The driver has left out runs that have ended. Ranks train all that is left without looking at the disk, because
+        another rank might see something else there.
+        """
+        self.job, self.engine = job, engine
+        runs = job.pack.runs
+        self._folder, self._optim = SweepFolder(Path(job.folder)), runs[0].spec.optim
+        self._splits = {task: load_prepared(Path(job.data[task])) for task in {run.spec.task.name for run in runs}}
+        plans = [self._plan(run) for run in runs]
+        keys = [run.key for run in runs]
+        self._judge = Judge(engine, self._folder.runs, job.contest, keys) if job.contest else None
+        self._plans = [replace(plan, rungs=self._judge.steps(plan.steps) if self._judge else ()) for plan in plans]
+        self._diagnoses = Diagnoses(engine, job.engine.pass_tokens)
+        self._clock = time.monotonic()
+        self.runs = [
+            RunInTraining(run, self._folder.run(run.key), plan.steps, usage, rank=engine.rank)
+            for run, plan in zip(runs, plans, strict=True)
+        ]
 
     def train(self) -> None:
-        tasks = {run.spec.task.name for run in self.runs}
-        self.splits = {task: load_prepared(Path(self.job.data[task])) for task in tasks}
-        self.engine = self._engine()
-        try:
-            self._train_lanes()
-        finally:
-            self.engine.close()
-            d2lora.detach(self.engine.model)  # the next pack may take the base as it is
-
-    def _train_lanes(self) -> None:
-        self.lanes = [self._open(run) for run in self.runs]
+        """Train every lane to its end."""
         self._score_base()
-        optim = self.runs[0].spec.optim
-        plans = [
-            LanePlan.of(run.spec.task.name, self._split(run, "train"), run.spec.data_seed, run.spec.lr, optim)
-            for run in self.runs
-        ]
-        self.totals = [plan.steps for plan in plans]
-        if self.job.contest:
-            keys = [run.key for run in self.runs]
-            self.judge = Judge(self.engine, self.folder.runs, self.job.contest, keys)
-            plans = [replace(plan, rungs=self.judge.steps(plan.steps)) for plan in plans]
-        self.clock = time.monotonic()
-        most = self.job.engine.pass_tokens
-        self.diagnoses = Diagnoses(self.engine, most)
+        self._clock = time.monotonic()
         train_lanes(
-            self.engine, plans, optim, on_step=self._on_step, on_end=self._on_end, on_rung=self._on_rung, tokens=most
+            self.engine,
+            self._plans,
+            self._optim,
+            on_step=self.step,
+            on_end=self.leave,
+            on_rung=self.rung,
+            tokens=self.job.engine.pass_tokens,
         )
 
-    def _engine(self) -> Engine:
-        spec = self.runs[0].spec
-        model = self._model()
-        take(model, self.job.shortcuts, self.device)
-        d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
-        if self.job.engine.gradient_checkpointing:
-            enable_checkpointing(model)
-        if self.job.engine.kind == "plain":
-            from orchestrator.train.engine.plain import PlainEngine
+    def close(self) -> None:
+        """Close the logs of runs that have not ended: the pack has failed."""
+        for run in self.runs:
+            run.close()
 
-            return PlainEngine(model, len(self.runs), spec.optim, self.device)
-        from orchestrator.train.engine.zero import ZeroEngine
-
-        return ZeroEngine(model, len(self.runs), spec.optim, self.device, self.job.engine.stage)
-
-    def _model(self) -> nn.Module:
-        """Return the base without adapters: that of the last pack in this process, if it is the same and whole."""
-        dtype, engine = self.runs[0].spec.model.dtype, self.job.engine
-        if engine.kind == "zero" and engine.stage == 3:  # it scatters the base itself
-            return load_model(Path(self.job.base_path), DTYPES[dtype])
-        wanted = (self.job.base_fingerprint, dtype, engine)
-        if wanted not in _bases:
-            _bases.clear()
-            _bases[wanted] = load_model(Path(self.job.base_path), DTYPES[dtype])
-        return d2lora.detach(_bases[wanted]).eval()  # a pack that failed as it began has left its lanes
-
-    def _open(self, run: PlannedRun) -> _Lane:
-        if self.engine.rank:
-            return _Lane(run, None, None)
-        try:
-            attempt = self._run_folder(run).begin(run.spec.model_dump())
-        except FencedError as error:  # it trains on, for the ranks go together, and is not committed a second time
-            _log.warning("%s", error)
-            return _Lane(run, None, None)
-        return _Lane(run, attempt, (attempt.path / "metrics.jsonl").open("a"))
-
-    def _score_base(self) -> None:
-        """Score the base itself on the tasks that are this pack's to score: every lane starts there."""
-        for task in self.job.pack.base_tasks:
-            lane = next(index for index, run in enumerate(self.runs) if run.spec.task.name == task)
-            scored = self._scores([lane], "test")[lane]
-            if self.engine.rank == 0:
-                write_json(
-                    self.folder.base_scores(
-                        self.job.data[task], self.job.base_fingerprint, self.runs[0].spec.model.dtype
-                    ),
-                    {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)},
-                )
-
-    def _on_step(self, done: dict[int, LaneStep]) -> None:
+    def step(self, done: Mapping[int, LaneStep]) -> None:
+        """Log one optimizer step of each lane in ``done``; the lanes share the time of the step equally."""
         now = time.monotonic()
-        share, self.clock = (now - self.clock) / len(done), now
-        for index, one in done.items():
-            lane = self.lanes[index]
-            lane.losses.append(one.loss)
-            lane.tokens += one.tokens
-            lane.seconds += share
-            if lane.log:
-                numbers = {"train_loss": one.loss, "lr": one.rate, "grad_norm": one.grad_norm, "tokens": lane.tokens}
-                numbers["token_utilisation"] = one.utilisation
-                finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
-                lane.log.write(json.dumps({"step": one.step, "time": round(time.time() * 1000), **finite}) + "\n")
-                lane.log.flush()
+        seconds, self._clock = (now - self._clock) / len(done), now
+        for lane, step in done.items():
+            self.runs[lane].log(step, seconds)
 
-    def _on_end(self, finished: list[int], diverged: list[int]) -> None:
-        for index in diverged:
-            with _given_up_if_fenced():
-                self._diverge(index)
+    def leave(self, finished: Sequence[int], diverged: Sequence[int]) -> None:
+        """End the runs of lanes that have diverged or have done their last step; score the latter and commit them."""
+        for lane in diverged:
+            self._diverge(self.runs[lane], lane)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
-        diagnoses = self._diagnoses(finished)
-        for index in finished:
-            state = d2lora.adapter_state(self.engine.model, index)
-            if self.lanes[index].attempt:
-                with _given_up_if_fenced():
-                    self._commit(index, state, validation[index], test[index], diagnoses.get(index))
-        self.clock = time.monotonic()  # scoring is not training
+        diagnoses = self._diagnose(finished)
+        for lane in finished:
+            if self.runs[lane].writes:
+                self.runs[lane].commit(self._adapter(lane), validation[lane], test[lane], diagnoses.get(lane))
+        self._clock = time.monotonic()  # scoring is not training
 
-    def _on_rung(self, step: int, reached: list[int]) -> list[int]:
-        """Judge the lanes at a rung, end those that are beaten, and return them; scoring is not training."""
-
-        def scores(lanes: list[int]) -> dict[int, float]:
-            return {index: accuracy(scored) for index, scored in self._scores(lanes, "validation").items()}
-
-        verdicts = self.judge.at(step, reached, scores)
-        beaten = [index for index in reached if not verdicts[index].goes_on]
-        for index in beaten:
-            with _given_up_if_fenced():
-                self._stop(index, verdicts[index])
-        self.clock = time.monotonic()
+    def rung(self, step: int, reached: Sequence[int]) -> list[int]:
+        """Judge the lanes for which ``step`` is a rung, end the beaten runs, and return their lanes."""
+        if self._judge is None:
+            return []
+        verdicts = self._judge.at(step, reached, self._validation_accuracies)
+        beaten = [lane for lane in reached if not verdicts[lane].goes_on]
+        for lane in beaten:
+            self.runs[lane].stop(verdicts[lane], self._judge.contest.halving.rule)
+        self._clock = time.monotonic()  # scoring is not training
         return beaten
 
-    def _diagnoses(self, finished: Sequence[int]) -> dict[int, Diagnosis]:
-        """Look at the weights of the lanes that this rank commits: no rank waits for another in there."""
-        own = [index for index in finished if self.lanes[index].attempt]
+    def _plan(self, run: PlannedRun) -> LanePlan:
+        spec = run.spec
+        return LanePlan.of(spec.task.name, self._splits[spec.task.name]["train"], spec.data_seed, spec.lr, self._optim)
+
+    def _score_base(self) -> None:
+        """Score the base itself on the tasks that this pack is to score it on.
+
+        Every lane starts as the base, so any lane of a task scores what the base would.
+        """
+        runs = self.job.pack.runs
+        for task in self.job.pack.base_tasks:
+            lane = next(index for index, run in enumerate(runs) if run.spec.task.name == task)
+            scored = self._scores([lane], "test")[lane]
+            if self.engine.rank == 0:
+                dtype = runs[0].spec.model.dtype
+                place = self._folder.base_scores(self.job.data[task], self.job.base_fingerprint, dtype)
+                figures = {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)}
+                write_json(place, figures)
+
+    def _diverge(self, run: RunInTraining, lane: int) -> None:
+        if self._judge and run.writes:
+            self._judge.lost(lane, len(run.losses), run.total)
+        run.diverge()
+
+    def _diagnose(self, finished: Sequence[int]) -> dict[int, Diagnosis]:
+        """Return diagnoses of the lanes that this rank commits. Other ranks do not take part and do not wait."""
+        own = [lane for lane in finished if self.runs[lane].writes]
         if not (own and self.job.engine.diagnostics):
             return {}
-        return self.diagnoses.of({index: self._split(self.runs[index], "train") for index in own})
+        return self._diagnoses.of({lane: self._plans[lane].items for lane in own})
 
-    def _commit(
-        self,
-        index: int,
-        state: dict[str, torch.Tensor],
-        validation: Sequence[Scored],
-        test: Sequence[Scored],
-        diagnosis: Diagnosis | None,
-    ) -> None:
-        lane = self.lanes[index]
-        assert lane.attempt is not None  # noqa: S101 - rank 0 has opened one
-        assert lane.log is not None  # noqa: S101
-        lane.log.close()
-        described = d2lora.describe_adapter(self.engine.model, index)
-        origin = {"base": self.job.base_fingerprint, "targets": lane.run.spec.method.targets, "run_key": lane.run.key}
-        save_adapter(lane.attempt.path / "adapter", state, described | origin)
-        write_lines(lane.attempt.path / "predictions.jsonl", prediction_rows(test))
-        lane.attempt.commit(
-            self._row(lane, "committed")
-            | {
-                "accuracy": accuracy(test),
-                "accuracy_norm": accuracy_norm(test),
-                "ties": count_ties(test),
-                "validation_accuracy": accuracy(validation),
-                "eval_loss": mean_loss(test),
-                "train_loss": lane.losses[-1],
-                "train_loss_volatility": loss_volatility(lane.losses),
-                "train_loss_change": loss_change(lane.losses),
-                "trainable_parameters": sum(tensor.numel() for tensor in state.values()),
-                "diagnostics": diagnosis,
-            }
-        )
+    def _adapter(self, lane: int) -> AdapterFile:
+        """Return a lane's adapter, described by its method, its layers and its origin."""
+        run = self.job.pack.runs[lane]
+        origin = {"base": self.job.base_fingerprint, "targets": run.spec.method.targets, "run_key": run.key}
+        description = d2lora.describe_adapter(self.engine.model, lane) | origin
+        return AdapterFile(d2lora.adapter_state(self.engine.model, lane), description)
 
-    def _diverge(self, index: int) -> None:
-        lane = self.lanes[index]
-        if lane.attempt is None or lane.log is None:
-            return
-        lane.log.close()
-        if self.job.contest:
-            self.judge.lost(index, len(lane.losses), self.totals[index])
-        error = f"The loss or its gradient stopped being finite at step {len(lane.losses)}; try a lower rate."
-        lane.attempt.diverge(self._row(lane, "diverged") | {"error": error})
-
-    def _stop(self, index: int, verdict: Verdict) -> None:
-        lane = self.lanes[index]
-        if lane.attempt is None or lane.log is None:
-            return
-        lane.log.close()
-        told: dict[str, Any] = {"validation_accuracy": verdict.score, "train_loss": lane.losses[-1]}
-        told |= {"reason": reason(verdict, len(lane.losses), self.totals[index])}
-        lane.attempt.stop(self._row(lane, "stopped") | told, self.judge.contest.halving.rule)
-
-    def _row(self, lane: _Lane, status: str) -> dict[str, Any]:
-        spec = lane.run.spec
-        return {
-            "run_key": lane.run.key,
-            "task": spec.task.name,
-            "method": spec.method.label,
-            "settings": {"name": spec.method.name, **spec.method.settings, "targets": spec.method.targets},
-            "lr": spec.lr,
-            **spec.seeds,
-            "status": status,
-            **dict.fromkeys(METRICS),
-            "diagnostics": None,
-            "steps": len(lane.losses),
-            "tokens": lane.tokens,
-            "train_seconds": round(lane.seconds, 3),
-            "trainer": self.usage.until_now(),
-        }
+    def _validation_accuracies(self, lanes: Sequence[int]) -> dict[int, float]:
+        return {lane: accuracy(scored) for lane, scored in self._scores(lanes, "validation").items()}
 
     def _scores(self, lanes: Sequence[int], split: str) -> dict[int, list[Scored]]:
-        items = {index: self._split(self.runs[index], split) for index in lanes}
-        return score_items(self.engine, items, len(self.runs), self.job.shortcuts.share) if items else {}
-
-    def _split(self, run: PlannedRun, split: str) -> TokenisedSplit:
-        return self.splits[run.spec.task.name][split]
-
-    def _run_folder(self, run: PlannedRun) -> RunFolder:
-        return self.folder.run(run.key)
-
-
-@contextmanager
-def _given_up_if_fenced() -> Iterator[None]:
-    """Within: a run that another trainer has taken over is given up, and its neighbours go on."""
-    try:
-        yield
-    except FencedError as error:
-        _log.warning("%s", error)
+        """Return the scored items of a split for each of these lanes, on every rank."""
+        runs = self.job.pack.runs
+        items = {lane: self._splits[runs[lane].spec.task.name][split] for lane in lanes}
+        return score_items(self.engine, items, len(runs), self.job.shortcuts.share) if items else {}

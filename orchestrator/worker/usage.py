@@ -1,4 +1,4 @@
-"""What a trainer's process uses while it trains a pack: memory at its peak, and processor time."""
+"""The memory at its peak and the processor time that a trainer's process uses while it trains a pack."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ MEGABYTE = 1_000_000
 
 
 class Usage:
-    """Watches this process from now on.
+    """Measures this process from the moment at which the object is made.
 
-    A pack's runs share one process, so its numbers are the pack's: each run gets them as they stand when it ends, with
-    the number of runs that shared them. On several ranks they are those of rank 0.
+    The runs of a pack share one process, so all figures are the pack's. Each run records the figures at its own end,
+    with the number of runs that shared the process. With several ranks the recorded figures are those of rank 0.
     """
 
     def __init__(self, device: torch.device, runs: int) -> None:
-        self.device, self.runs = device, runs
-        with suppress(OSError):  # where Linux forbids it the peak is since the process began: too high, never too low
+        self._device, self._runs = device, runs
+        with suppress(OSError):  # where Linux forbids it, the peak is that since the process began: never too low
             reset_peak(device)
-        self.begun = time.process_time()
+        self._begin = time.process_time()
 
     def until_now(self) -> dict[str, float]:
-        """Return the process's peak memory (on a GPU: there), its processor seconds over all threads, and its runs."""
-        peak = round(peak_bytes(self.device) / MEGABYTE, 1)
+        """Return the peak memory (of the GPU, if there is one), the processor seconds of all threads, and the runs."""
+        peak = round(peak_bytes(self._device) / MEGABYTE, 1)
         return {
             "peak_memory_megabytes": peak,
-            "cpu_seconds": round(time.process_time() - self.begun, 3),
-            "runs": self.runs,
+            "cpu_seconds": round(time.process_time() - self._begin, 3),
+            "runs": self._runs,
         }

@@ -19,7 +19,7 @@ from orchestrator.store.adapters import save_adapter
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import accuracy, prediction_rows, score_items
-from orchestrator.worker.merge import ChampionJob
+from orchestrator.worker.jobs import ChampionJob
 from tests.helpers.tiny_llama import TARGETS, questions
 
 CPU = torch.device("cpu")

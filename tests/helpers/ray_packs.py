@@ -1,6 +1,6 @@
 """A driver whose packs do what their names say; test_ray.py runs it in a process of its own.
 
-usage: packs.py FOLDER PACK...     (packs: "fine...", "raises...", "dies...")
+usage: ray_packs.py FOLDER PACK...     (packs: "fine...", "raises...", "dies...")
 """
 
 from __future__ import annotations
@@ -18,19 +18,28 @@ import torch
 from orchestrator.cluster.ray_tune import RayCluster
 from orchestrator.plan.packs import Pack
 from orchestrator.recipe.sections import ClusterSpec, EngineSpec
-from orchestrator.worker.pack_trainer import PackJob
+from orchestrator.worker.jobs import PackJob
 
 
-def act(job: PackJob, device: torch.device) -> None:
-    """Leave a trace; then rank 1 raises or dies, and rank 0 waits for it."""
-    rank, name = torch.distributed.get_rank(), job.pack.name
-    with (Path(job.folder) / f"rank{rank}.txt").open("a") as trace:
-        trace.write(f"{name} {os.getpid()}\n")
-    if rank == 1 and name.startswith("raises"):
-        raise ValueError(f"{name} is bad")
-    if rank == 1 and name.startswith("dies"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    torch.distributed.all_reduce(torch.ones(1, device=device))
+class Actor:
+    """Leaves a trace of each pack, with how many packs this object has had; then rank 1 raises or dies.
+
+    Rank 0 waits for rank 1.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, job: PackJob, device: torch.device) -> None:
+        self.calls += 1
+        rank, name = torch.distributed.get_rank(), job.pack.name
+        with (Path(job.folder) / f"rank{rank}.txt").open("a") as trace:
+            trace.write(f"{name} {os.getpid()} {self.calls}\n")
+        if rank == 1 and name.startswith("raises"):
+            raise ValueError(f"{name} is bad")
+        if rank == 1 and name.startswith("dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        torch.distributed.all_reduce(torch.ones(1, device=device))
 
 
 def states(_: Path) -> list[str]:
@@ -44,7 +53,7 @@ def main(folder: Path, names: list[str]) -> None:
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
     cluster = RayCluster(ClusterSpec(workers=2), folder / "ray")
     try:
-        failures = cluster.run_packs(jobs, act)
+        failures = cluster.run_packs(jobs, Actor())
         groups = cluster.call(states, folder)
     finally:
         cluster.close()

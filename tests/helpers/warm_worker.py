@@ -16,15 +16,16 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 import torch
 
 from orchestrator.model.answer_model import AnswerModel
-from orchestrator.worker.pack_trainer import train_pack
+from orchestrator.worker.pack_trainer import PackTrainer
 
 
 def main(rank: int, world: int, init: str, jobs: Path, numbers: list[int]) -> None:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
     torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
     made = pickle.loads(jobs.read_bytes())
+    train = pickle.loads(pickle.dumps(PackTrainer()))  # as a Ray worker gets it: once
     for number in numbers:
-        train_pack(made[number], torch.device("cpu"))
+        train(made[number], torch.device("cpu"))
         gc.collect()
         left = [one for one in gc.get_objects() if isinstance(one, AnswerModel)]
         assert not left, f"pack {number} has left its model behind"

@@ -55,11 +55,11 @@ def test_an_address_of_mlflow_is_taken(address: str) -> None:
 
 @pytest.mark.parametrize(("address", "instead"), INSTEAD.items())
 def test_an_address_that_is_none_names_the_nearest_which_is_taken(address: str, instead: str) -> None:
-    told = fault_of(address) or ""
-    advice = re.search(r"(?i:write) (.+?)(?=\.$|,| for | without |$)", told)
-    assert advice, told
-    assert instead in told
-    assert "secret" not in told
+    fault = fault_of(address) or ""
+    advice = re.search(r"(?i:write) (.+?)(?=\.$|,| for | without |$)", fault)
+    assert advice, fault
+    assert instead in fault
+    assert "secret" not in fault
     assert fault_of(instead) is None
 
 

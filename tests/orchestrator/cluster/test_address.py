@@ -16,7 +16,7 @@ import jobs.sweep
 from jobs.command import run_job
 from orchestrator.cluster import address
 from orchestrator.cluster.address import check_address, named_address
-from orchestrator.cluster.ray_session import OURS, Session, _stay_here
+from orchestrator.cluster.ray_session import SET_HERE, Session, leave_other_clusters
 from orchestrator.errors import InputError
 
 GRPC = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # the empty SETTINGS frame that a server of HTTP/2 begins with
@@ -132,15 +132,15 @@ def test_a_host_that_there_is_not_is_told(host: str, monkeypatch: pytest.MonkeyP
 
 def test_a_search_for_a_host_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "SECONDS", 0.2)
-    found = threading.Event()
+    over = threading.Event()
 
     def search(*_: object, **__: object) -> socket.socket:
-        found.wait(10)
+        over.wait(10)
         raise OSError("not there")
 
     monkeypatch.setattr(socket, "create_connection", search)
     assert "(nothing within 0.2 s)" in refusal(monkeypatch, "head:6379")
-    found.set()
+    over.set()
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:{}", "localhost:{}", "ray://127.0.0.1:{}"])
@@ -177,17 +177,17 @@ def test_a_dead_address_ends_the_job_before_anything_is_prepared_and_the_advice_
 
 def test_a_ray_of_this_driver_leaves_the_users_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """What names another cluster is away while it runs, its own dashboard needs no proxy, and all comes back."""
-    for name in OURS:
+    for name in SET_HERE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://another:8265")
     monkeypatch.setenv("RAY_REDIS_ADDRESS", "another:6379")
     monkeypatch.setenv("NO_PROXY", "example.org")
     before = dict(os.environ)
-    session = Session(None, {name: os.environ[name] for name in OURS if name in os.environ})
-    _stay_here()
+    session = Session(None, {name: os.environ[name] for name in SET_HERE if name in os.environ})
+    leave_other_clusters()
     assert not {"RAY_API_SERVER_ADDRESS", "RAY_REDIS_ADDRESS"} & set(os.environ)
     assert os.environ["NO_PROXY"] == "example.org,127.0.0.1,localhost"
     assert os.environ["no_proxy"] == "127.0.0.1,localhost"
     os.environ["RAY_ADDRESS"] = "127.0.0.1:1"  # as the Ray that has started is named
-    session.put_back()
+    session.restore_environment()
     assert dict(os.environ) == before

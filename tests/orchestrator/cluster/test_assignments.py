@@ -15,8 +15,8 @@ def assignments(*packs: str, ranks: int = 1, offered: bool = True) -> Assignment
 def next_of(one: Assignments, trainer: str, ranks: int = 1) -> str | None:
     turns = {one.ask(trainer, rank) for rank in range(ranks)}
     (turn,) = turns
-    assert one.dealt(trainer, turn)
-    return one.turn(trainer, turn)
+    assert one.decided(trainer, turn)
+    return one.pack_of_turn(trainer, turn)
 
 
 def test_packs_go_out_in_their_order_whatever_the_order_in_which_they_came() -> None:
@@ -30,29 +30,29 @@ def test_packs_go_out_in_their_order_whatever_the_order_in_which_they_came() -> 
 def test_no_rank_gets_a_turn_before_all_have_asked_and_all_get_the_same() -> None:
     one = assignments("a", "b", ranks=3)
     turns = [one.ask("t", 2), one.ask("t", 0)]
-    assert not one.dealt("t", turns[0])
+    assert not one.decided("t", turns[0])
     turns.append(one.ask("t", 1))
     assert turns == [0, 0, 0]
-    assert one.turn("t", 0) == "a"
+    assert one.pack_of_turn("t", 0) == "a"
     one.ask("t", 0)
     assert not one.ended("a")  # two ranks are still in it
     one.ask("t", 1)
     one.ask("t", 2)
     assert one.ended("a")
     assert one.error("a") == ""
-    assert one.turn("t", 1) == "b"
+    assert one.pack_of_turn("t", 1) == "b"
 
 
 def test_a_trainer_waits_while_packs_are_still_to_be_offered() -> None:
     one = assignments("a", "b", offered=False)
     turn = one.ask("t", 0)
-    assert not one.dealt("t", turn)
+    assert not one.decided("t", turn)
     one.offer("b")
-    assert one.turn("t", turn) == "b"
+    assert one.pack_of_turn("t", turn) == "b"
     waiting, other = one.ask("t", 0), one.ask("u", 0)
     one.offer("a")
-    assert one.turn("t", waiting) == "a"
-    assert one.turn("u", other) is None  # nothing is left for it
+    assert one.pack_of_turn("t", waiting) == "a"
+    assert one.pack_of_turn("u", other) is None  # nothing is left for it
     assert next_of(one, "t") is None
 
 
@@ -64,7 +64,7 @@ def test_a_lost_trainer_fails_the_pack_in_its_hands_and_no_other() -> None:
     assert one.leave("t", End("Train's summary", {1: "bad"}))
     assert (one.error("a"), one.error("b")) == ("", "ValueError: bad")
     assert not one.ended("c")
-    assert one.turn("t", one.ask("t", 0)) is None  # a rank that is still there gets no more
+    assert one.pack_of_turn("t", one.ask("t", 0)) is None  # a rank that is still there gets no more
     assert next_of(one, "fresh", 2) == "c"
 
 
@@ -99,7 +99,7 @@ def test_a_preempted_trainer_puts_its_pack_back_before_all_others() -> None:
     assert one.error("a") == ""
 
 
-def test_a_closed_board_fails_what_waits_and_what_still_comes() -> None:
+def test_closed_assignments_fail_what_waits_and_what_still_comes() -> None:
     one = assignments("a", "b", offered=False)
     one.offer("a")
     one.close("no room")

@@ -15,7 +15,7 @@ from orchestrator.plan.packs import Pack
 from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.read import read_recipe
 from orchestrator.store.run_folder import RunFolder
-from orchestrator.worker.pack_trainer import PackJob
+from orchestrator.worker.jobs import PackJob
 from tests.helpers.places import ROOT
 from tests.helpers.sweeps import unmeasured
 

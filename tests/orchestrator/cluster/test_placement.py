@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster.placement import concurrent_trainers, resources_of, strategy, told_placement
+from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
 from orchestrator.errors import InputError
 from orchestrator.recipe.sections import ClusterSpec
 
@@ -37,15 +37,15 @@ def test_workers_of_a_trainer_stay_on_one_node_where_one_has_room(
     assert strategy(nodes, cluster) == where
     assert concurrent_trainers(nodes, cluster) == trainers
     assert concurrent_trainers(nodes, spec(workers=workers, gpus_per_worker=gpus, max_concurrent=1)) == 1
-    assert (told_placement(nodes, cluster) is not None) == (where == "PACK" and workers > 1)
+    assert (placement_remark(nodes, cluster) is not None) == (where == "PACK" and workers > 1)
 
 
 def test_what_is_told_of_scattered_workers_helps() -> None:
-    told = told_placement([SMALL, SMALL], spec(workers=2, gpus_per_worker=1))
-    assert told is not None
-    assert "no node has room for 2 workers of 1 CPUs and 1 GPUs" in told
-    assert told_placement([SMALL, SMALL], spec(workers=1, gpus_per_worker=1)) is None  # fewer workers
-    assert told_placement([SMALL, LARGE], spec(workers=2, gpus_per_worker=1)) is None  # a larger node
+    remark = placement_remark([SMALL, SMALL], spec(workers=2, gpus_per_worker=1))
+    assert remark is not None
+    assert "no node has room for 2 workers of 1 CPUs and 1 GPUs" in remark
+    assert placement_remark([SMALL, SMALL], spec(workers=1, gpus_per_worker=1)) is None  # fewer workers
+    assert placement_remark([SMALL, LARGE], spec(workers=2, gpus_per_worker=1)) is None  # a larger node
 
 
 def test_a_cluster_without_room_is_refused_with_its_numbers() -> None:

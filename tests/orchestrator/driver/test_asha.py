@@ -12,7 +12,7 @@ from orchestrator.errors import InputError
 from orchestrator.files import read_json
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.worker import judging
-from orchestrator.worker.pack_trainer import _Trainer
+from orchestrator.worker.run_record import RunInTraining
 from tests.helpers.sweeps import rows_of, run, unmeasured
 from tests.orchestrator.driver.test_sweep import adapters
 
@@ -118,14 +118,11 @@ def test_a_sweep_that_was_killed_after_its_verdicts_meets_them_again(
 ) -> None:
     """Also where the rivals that were there have changed their minds: what was decided is not asked again."""
 
-    def killed(trainer: _Trainer, *_: object) -> None:
-        for lane in trainer.lanes:
-            assert lane.log is not None
-            lane.log.close()
+    def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Trainer, "_stop", killed)
+        patch.setattr(RunInTraining, "stop", killed)
         with pytest.raises(KeyboardInterrupt):
             run(recipe, *QUIET, ASHA)
     folder = tmp_path / "sweeps" / "small"

@@ -14,7 +14,7 @@ from orchestrator.errors import InputError
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.read import read_recipe
 from orchestrator.search.next_runs import next_runs, setting_of, spared
-from orchestrator.worker.pack_trainer import PackJob
+from orchestrator.worker.jobs import PackJob
 from tests.helpers.sweeps import rows_of
 from tests.orchestrator.search.test_next_runs import GRID, Stubbed, accuracy, planned, race
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.cluster.ray_session import _environment
+from orchestrator.cluster.ray_session import init_arguments
 from orchestrator.files import read_json
 from orchestrator.machine.deterministic import CUBLAS, deterministic, environment
-from orchestrator.worker import pack_trainer as pack
+from orchestrator.worker.pack_trainer import PackInTraining
 from tests.helpers.sweeps import rows_of, run
 
 
@@ -31,22 +31,22 @@ def test_it_is_on_within_and_as_before_after_it_whatever_happens(monkeypatch: py
 
 
 def test_workers_have_the_variable_from_their_start_only_where_it_is_asked_for() -> None:
-    variables = _environment(2, environment(True))["runtime_env"]["env_vars"]
+    variables = init_arguments(2, environment(True))["runtime_env"]["env_vars"]
     assert variables.items() >= CUBLAS.items()
-    assert not _environment(2, environment(False))["runtime_env"]["env_vars"].keys() & CUBLAS.keys()
+    assert not init_arguments(2, environment(False))["runtime_env"]["env_vars"].keys() & CUBLAS.keys()
 
 
 def test_a_pack_trains_under_it_if_the_recipe_says_so_and_the_sweep_tells(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    train = pack._Trainer._train_lanes
+    train = PackInTraining.train
 
-    def watched(self: pack._Trainer) -> None:
+    def watched(self: PackInTraining) -> None:
         seen.append(torch.are_deterministic_algorithms_enabled())
         train(self)
 
-    monkeypatch.setattr(pack._Trainer, "_train_lanes", watched)
+    monkeypatch.setattr(PackInTraining, "train", watched)
     words = ("tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
     _, _, free = run(recipe, *words)
     assert not any(seen)

@@ -11,7 +11,7 @@ import torch
 
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.errors import InputError
-from orchestrator.machine.device import device_of, told_device
+from orchestrator.machine.device import describe_device, device_of
 from orchestrator.train.engine import group
 from tests.helpers.sweeps import run
 
@@ -37,10 +37,10 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_is_prepared_and_the_
 
 
 def test_a_gpu_that_is_left_idle_is_told_with_the_setting_that_uses_it() -> None:
-    told = told_device(0, "float32", there=True)
+    told = describe_device(0, "float32", there=True)
     assert told.startswith("training on the CPU in float32; this machine's GPU is left idle: cluster.gpus_per_worker=1")
-    assert told_device(0, "float32", there=False) == "training on the CPU in float32"
-    assert told_device(1, "bfloat16", there=True) == "training on this machine's GPU in bfloat16"
+    assert describe_device(0, "float32", there=False) == "training on the CPU in float32"
+    assert describe_device(1, "bfloat16", there=True) == "training on this machine's GPU in bfloat16"
 
 
 @pytest.mark.parametrize(("device", "backend"), [(CPU, "gloo"), (CUDA, "nccl")])

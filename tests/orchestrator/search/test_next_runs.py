@@ -24,7 +24,7 @@ from orchestrator.search.next_runs import decisions, next_runs, spared
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.sweep import run_sweep
-from orchestrator.worker.pack_trainer import PackJob
+from orchestrator.worker.jobs import PackJob
 from tests.helpers.sweeps import rows_of
 
 RACING = "search={kind: racing}"

@@ -38,21 +38,21 @@ def but_seconds(diagnosis: dict[str, float | str]) -> dict[str, float | str]:
 
 @pytest.mark.parametrize("tokens", ["auto", 1], ids=["one pass", "a pass for each lane"])
 def test_every_lane_has_every_number_and_they_are_those_it_has_alone(trained: PlainEngine, tokens: str | int) -> None:
-    found = Diagnoses(trained, tokens).of(ITEMS)
+    diagnoses = Diagnoses(trained, tokens).of(ITEMS)
     for index in range(len(LANES)):
-        assert found[index].keys() == ALL
-        assert all(math.isfinite(value) for value in found[index].values())
-        assert found[index]["merge_gap"] < 1e-12
+        assert diagnoses[index].keys() == ALL
+        assert all(math.isfinite(value) for value in diagnoses[index].values())
+        assert diagnoses[index]["merge_gap"] < 1e-12
         model = tiny_llama().double()
         d2lora.attach_lanes(model, [LANES[index][0]], TARGETS)
         d2lora.load_adapter_state(model, d2lora.adapter_state(trained.model, index))
         alone = Diagnoses(PlainEngine(model, 1, OPTIM, torch.device("cpu"))).of({0: ITEMS[index]})[0]
-        assert but_seconds(alone) == pytest.approx(but_seconds(found[index]), rel=1e-8, abs=1e-12)
+        assert but_seconds(alone) == pytest.approx(but_seconds(diagnoses[index]), rel=1e-8, abs=1e-12)
 
 
 def test_the_projection_shows_in_the_numbers(trained: PlainEngine) -> None:
-    found = Diagnoses(trained).of(ITEMS)
-    projected, plain = found[4], found[2]  # D2-LoRA without readd, its norms with gradient; LoRA
+    diagnoses = Diagnoses(trained).of(ITEMS)
+    projected, plain = diagnoses[4], diagnoses[2]  # D2-LoRA without readd, its norms with gradient; LoRA
     assert projected["norm_drift_max"] < 1e-12
     assert projected["radial_share"] < 1e-24
     assert plain["norm_drift_max"] > 1e-4
@@ -77,8 +77,8 @@ def test_the_gradient_is_that_of_the_first_rows_by_the_merged_weights(trained: P
     for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
         along = (weight.detach() * slope).sum(1) / weight.detach().norm(dim=1)
         shares.append(float(along.square().sum() / slope.square().sum()))
-    found = Diagnoses(trained).of({2: ITEMS[2]})[2]
-    assert found["radial_share"] == pytest.approx(sum(shares) / 2, rel=1e-8)
+    diagnosis = Diagnoses(trained).of({2: ITEMS[2]})[2]
+    assert diagnosis["radial_share"] == pytest.approx(sum(shares) / 2, rel=1e-8)
 
 
 def test_the_merge_gap_is_the_largest_difference_of_logits_from_the_merged_model() -> None:
@@ -87,7 +87,7 @@ def test_the_merge_gap_is_the_largest_difference_of_logits_from_the_merged_model
     d2lora.attach_lanes(model, [LANES[0][0], LANES[2][0]], TARGETS)
     shake(model)
     engine = PlainEngine(model, 2, OPTIM, torch.device("cpu"))
-    found = Diagnoses(engine).of({0: ITEMS[0], 1: ITEMS[2]})
+    diagnoses = Diagnoses(engine).of({0: ITEMS[0], 1: ITEMS[2]})
     for index in range(2):
         packed = batch_rows(first_rows(ITEMS[(0, 2)[index]]))
         model.eval()
@@ -95,8 +95,8 @@ def test_the_merge_gap_is_the_largest_difference_of_logits_from_the_merged_model
             acting = engine.logits(packed)
             merged = AnswerModel(d2lora.merge(model, index).eval())(*packed.inputs(engine.device))
         # lanes of a pack share one batch, padded to the longest row of all
-        assert found[index]["merge_gap"] == pytest.approx(float((acting - merged).abs().max()), rel=1e-3)
-        assert found[index]["merge_gap"] > 1e-3
+        assert diagnoses[index]["merge_gap"] == pytest.approx(float((acting - merged).abs().max()), rel=1e-3)
+        assert diagnoses[index]["merge_gap"] > 1e-3
 
 
 def test_nothing_of_the_training_is_touched(trained: PlainEngine) -> None:
@@ -116,31 +116,31 @@ def test_nothing_of_the_training_is_touched(trained: PlainEngine) -> None:
 
 
 def test_dropout_does_not_act_in_a_diagnosis(trained: PlainEngine) -> None:
-    state, found = d2lora.adapter_state(trained.model, 0), []
+    state, diagnoses = d2lora.adapter_state(trained.model, 0), []
     for rate in (0.0, 0.5):
         model = tiny_llama().double()
         d2lora.attach_lanes(model, [lane("d2lora", 0, dropout=rate)], TARGETS)
         d2lora.load_adapter_state(model, state)
         model.train()
-        found.append(but_seconds(Diagnoses(PlainEngine(model, 1, OPTIM, torch.device("cpu"))).of({0: ITEMS[0]})[0]))
-    assert found[0] == found[1]
+        diagnoses.append(but_seconds(Diagnoses(PlainEngine(model, 1, OPTIM, torch.device("cpu"))).of({0: ITEMS[0]})[0]))
+    assert diagnoses[0] == diagnoses[1]
 
 
 def test_a_base_that_is_scattered_is_said_and_no_pass_is_begun(trained: PlainEngine, monkeypatch) -> None:
     monkeypatch.setattr(trained, "scatters", True)
     monkeypatch.setattr(trained, "logits", None)  # calling it would fail
-    found = Diagnoses(trained).of({0: ITEMS[0], 2: ITEMS[2]})
-    assert found == {0: {"skipped": diagnostics.SCATTERED}, 2: {"skipped": diagnostics.SCATTERED}}
+    diagnoses = Diagnoses(trained).of({0: ITEMS[0], 2: ITEMS[2]})
+    assert diagnoses == {0: {"skipped": diagnostics.SCATTERED}, 2: {"skipped": diagnostics.SCATTERED}}
 
 
 def test_a_lane_whose_diagnosis_fails_loses_its_own_numbers_alone_and_says_why(caplog) -> None:
     engine, _ = train([0, 2])
     with torch.no_grad():
         next(iter(d2lora.adapter_parameters(engine.model, 1).values())).fill_(float("nan"))
-    found = Diagnoses(engine).of({0: ITEMS[0], 1: ITEMS[2]})
-    assert found[0].keys() == ALL
-    assert found[1].keys() == {"skipped", "seconds"}
-    assert "linalg" in found[1]["skipped"]
+    diagnoses = Diagnoses(engine).of({0: ITEMS[0], 1: ITEMS[2]})
+    assert diagnoses[0].keys() == ALL
+    assert diagnoses[1].keys() == {"skipped", "seconds"}
+    assert "linalg" in diagnoses[1]["skipped"]
     assert "No diagnostics for lanes [1]" in caplog.text
 
 
@@ -150,15 +150,15 @@ def test_numbers_that_are_not_finite_are_named_and_left_out(trained: PlainEngine
         for name, value in d2lora.adapter_parameters(engine.model).items():
             if name.endswith("up"):
                 value.fill_(1e200)  # its square is beyond float64
-    found = Diagnoses(engine, bounds=Bounds(layers=0)).of({0: ITEMS[2]})[0]
-    assert "not finite: " in found["skipped"]
-    assert "norm_drift_max" in found["skipped"]
-    assert all(math.isfinite(value) for name, value in found.items() if name != "skipped")
+    diagnosis = Diagnoses(engine, bounds=Bounds(layers=0)).of({0: ITEMS[2]})[0]
+    assert "not finite: " in diagnosis["skipped"]
+    assert "norm_drift_max" in diagnosis["skipped"]
+    assert all(math.isfinite(value) for name, value in diagnosis.items() if name != "skipped")
 
 
 def test_without_dense_layers_the_thin_numbers_and_the_merge_gap_are_there(trained: PlainEngine) -> None:
-    found = Diagnoses(trained, bounds=Bounds(layers=0)).of({0: ITEMS[0]})[0]
-    assert found.keys() == {
+    diagnosis = Diagnoses(trained, bounds=Bounds(layers=0)).of({0: ITEMS[0]})[0]
+    assert diagnosis.keys() == {
         "norm_drift_mean", "norm_drift_max", "effective_rank", "stable_rank", "merge_gap", "seconds",
     }  # fmt: skip
 

@@ -30,9 +30,9 @@ def measured(lanes: list[int]) -> dict[int, float]:
 
 
 def test_lanes_that_arrive_together_are_judged_together_in_whatever_order_they_stand(judge: Judge) -> None:
-    found = judge.at(2, [0, 1, 2, 3], measured)
-    assert [found[lane].goes_on for lane in range(4)] == [False, True, True, False]
-    assert {verdict.reached for verdict in found.values()} == {4}
+    verdicts = judge.at(2, [0, 1, 2, 3], measured)
+    assert [verdicts[lane].goes_on for lane in range(4)] == [False, True, True, False]
+    assert {verdict.reached for verdict in verdicts.values()} == {4}
 
 
 def test_a_lane_that_comes_later_is_judged_among_all_and_changes_no_earlier_verdict(judge: Judge) -> None:
@@ -60,8 +60,8 @@ def test_what_was_scored_and_decided_before_is_neither_measured_nor_decided_agai
 def test_a_score_whose_verdict_was_not_written_is_judged_without_being_measured_again(judge: Judge) -> None:
     Rung(judge.runs / "a", 2).record(0.1)
     Rung(judge.runs / "b", 2).record(0.4)
-    found = judge.at(2, [0], lambda _: pytest.fail("it has a score"))
-    assert (found[0].score, found[0].cut, found[0].goes_on) == (0.1, 0.4, False)
+    verdicts = judge.at(2, [0], lambda _: pytest.fail("it has a score"))
+    assert (verdicts[0].score, verdicts[0].cut, verdicts[0].goes_on) == (0.1, 0.4, False)
 
 
 def test_a_lane_that_diverged_is_beaten_at_the_rung_before_it_and_at_no_other(judge: Judge) -> None:
@@ -71,5 +71,5 @@ def test_a_lane_that_diverged_is_beaten_at_the_rung_before_it_and_at_no_other(ju
     assert Rung(judge.runs / "c", 4).reached
     judge.lost(1, steps=18, total=20)
     assert not (judge.runs / "b" / "rungs").exists()
-    found = judge.at(4, [0], measured)
-    assert (found[0].reached, found[0].goes_on) == (3, True)
+    verdicts = judge.at(4, [0], measured)
+    assert (verdicts[0].reached, verdicts[0].goes_on) == (3, True)

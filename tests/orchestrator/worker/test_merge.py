@@ -23,7 +23,7 @@ from orchestrator.model.loading import load_model, save_model
 from orchestrator.model.own_logits import sample_of
 from orchestrator.store.adapters import AdapterFile, load_adapter
 from orchestrator.store.champion import up_to_date
-from orchestrator.worker import merge as champion
+from orchestrator.worker import evaluation as scoring
 from orchestrator.worker.merge import make_champion
 from tests.helpers.architectures import model_of
 from tests.helpers.champions import Committed, committed, write_data
@@ -50,14 +50,14 @@ def test_a_champion_that_is_its_run_is_sound_by_every_check(tmp_path: Path, smal
     assert [*evaluation["checks"]] == ["run", "merge", "second_path"]
     for check in evaluation["checks"].values():  # the bounds leave room, and not a wide one
         assert check["rms"] < check["bound"] / 16
-    assert evaluation["checks"]["second_path"]["items"] == champion.SAMPLE
+    assert evaluation["checks"]["second_path"]["items"] == scoring.SAMPLE
     assert read_json(run.place / "evaluation.json") == evaluation == up_to_date(run.place, "key")
     assert load_model(run.place).eval()(input_ids=torch.tensor([[1, 2]])).logits.isfinite().all()
 
 
 def test_a_wrong_adapter_is_broken_and_nothing_is_merged(run: Committed, monkeypatch: pytest.MonkeyPatch) -> None:
     other = run.other_adapter()
-    monkeypatch.setattr(champion, "load_adapter", lambda *where: AdapterFile(other, load_adapter(*where).description))
+    monkeypatch.setattr(scoring, "load_adapter", lambda *where: AdapterFile(other, load_adapter(*where).description))
     evaluation = make_champion(run.job, run.place)
     assert (evaluation["status"], failed(evaluation)) == ("broken", ["run"])
     assert evaluation["checks"]["run"]["apart"]
@@ -74,7 +74,7 @@ def test_a_wrong_weight_in_the_merged_directory_is_broken(run: Committed, monkey
         model.get_submodule("model.layers.1.mlp.down_proj").weight.data[3] *= 2  # type: ignore[union-attr,operator]
         save_model(model, base, place)
 
-    monkeypatch.setattr(champion, "save_model", damaged)
+    monkeypatch.setattr(scoring, "save_model", damaged)
     evaluation = make_champion(run.job, run.place)
     assert (evaluation["status"], failed(evaluation)) == ("broken", ["merge"])
     assert "the merged directory does not score as the adapter" in evaluation["why"]
@@ -123,7 +123,7 @@ def test_scores_that_are_not_numbers_are_broken(run: Committed, monkeypatch: pyt
         next(model.parameters()).data.fill_(float("nan"))
         save_model(model, base, place)
 
-    monkeypatch.setattr(champion, "save_model", damaged)
+    monkeypatch.setattr(scoring, "save_model", damaged)
     evaluation = make_champion(run.job, run.place)
     assert (evaluation["status"], failed(evaluation)) == ("broken", ["merge", "second_path"])
     assert read_json(run.place / "evaluation.json")["checks"]["merge"]["largest_difference"] is None
@@ -138,7 +138,7 @@ def test_one_model_is_held_at_a_time(run: Committed, monkeypatch: pytest.MonkeyP
         alive.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(champion, "load_model", watched)
+    monkeypatch.setattr(scoring, "load_model", watched)
     make_champion(run.job, run.place)
     assert len(alive) == 2
     gc.collect()
@@ -184,7 +184,7 @@ def test_a_champion_that_fails_leaves_the_one_before_it_whole(run: Committed, mo
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(champion, "save_model", full)
+    monkeypatch.setattr(scoring, "save_model", full)
     with pytest.raises(OSError, match="No space"):
         make_champion(run.job, run.place)
     assert up_to_date(run.place, "key") == before
@@ -199,7 +199,7 @@ def test_a_broken_champion_keeps_the_sound_one_of_another_run_where_nobody_takes
     kept = run.place.with_name("a.sound-key")
     adapter = run.other_adapter()
     with monkeypatch.context() as patch:
-        patch.setattr(champion, "load_adapter", lambda *where: AdapterFile(adapter, load_adapter(*where).description))
+        patch.setattr(scoring, "load_adapter", lambda *where: AdapterFile(adapter, load_adapter(*where).description))
         for _ in range(2):  # the second time it is not in the way any more
             evaluation = make_champion(other, run.place)
             assert evaluation["status"] == "broken"
@@ -228,7 +228,7 @@ def test_a_broken_champion_costs_the_others_nothing_and_is_told(recipe: Path, mo
         doubled = {name: 2 * tensor for name, tensor in right.state.items()}
         return AdapterFile(doubled, right.description) if task == "tiny_recall" else right
 
-    monkeypatch.setattr(champion, "load_adapter", mixed_up)
+    monkeypatch.setattr(scoring, "load_adapter", mixed_up)
     code, told, folder = sweep_of(recipe, "optim.lr=0.05", "methods=[d2lora]")
     assert code == 1
     (line,) = [line for line in told.splitlines() if "tiny_recall: the adapter, loaded again" in line]

@@ -17,9 +17,10 @@ from orchestrator.plan.runs import expand, keyed
 from orchestrator.plan.widths import Point
 from orchestrator.recipe.read import read_recipe
 from orchestrator.train.passes import FILLED
-from orchestrator.worker import pack_trainer as pack
 from orchestrator.worker import probe
-from orchestrator.worker.probe import ProbeJob, probe_widths
+from orchestrator.worker.jobs import ProbeJob
+from orchestrator.worker.pack_trainer import PackInTraining
+from orchestrator.worker.probe import probe_widths
 from tests.helpers.architectures import model_of
 from tests.helpers.sweeps import RUNS, run
 
@@ -47,13 +48,13 @@ def test_widths_follow_what_is_measured(recipe: Path, monkeypatch: pytest.Monkey
         def point(self: object, lanes: int, idle: int, exponent: float = exponent) -> Point:
             return Point(lanes, float(lanes**exponent), idle + lanes)
 
-        monkeypatch.setattr(probe._Probe, "_point", point)
+        monkeypatch.setattr(probe.TaskProbe, "point", point)
         assert set(probe_widths(job, CPU).values()) == {wanted}
 
 
 def test_tasks_share_the_trainers_so_that_each_may_fill_a_pack(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = replace(job_of(recipe, "seeds=[0,1,2,3]", "methods=[lora]"), trainers=2)  # two tasks of four runs each
-    monkeypatch.setattr(probe._Probe, "_point", lambda _, lanes, idle: Point(lanes, lanes**0.5, idle + lanes))
+    monkeypatch.setattr(probe.TaskProbe, "point", lambda _, lanes, idle: Point(lanes, lanes**0.5, idle + lanes))
     assert set(probe_widths(job, CPU).values()) == {4}
 
 
@@ -78,7 +79,7 @@ def test_a_measurement_that_fails_costs_nothing_but_packing(recipe: Path, monkey
     def broken(*_: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(probe._Probe, "width", broken)
+    monkeypatch.setattr(probe.TaskProbe, "width", broken)
     code, told, _ = run(recipe, "cluster.pack=auto", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "measuring failed (no room); every run is trained alone" in told
@@ -120,7 +121,7 @@ def test_memory_that_does_not_grow_with_layers_is_counted_once(recipe: Path, tmp
     times = shorten_model(model, probe.LAYERS)
     assert times == 3.0
     memory = Layered(model, each=10, fixed=7000)
-    point = probe._Probe(model, times, job.runs, items, job.engine, CPU, memory)._point(1, 1000)
+    point = probe.TaskProbe(model, times, job.runs, items, job.engine, CPU, memory).point(1, 1000)
     assert point.bytes == 1000 + 7000 + 12 * 10
     assert len(model.base_model.layers) == probe.LAYERS
 
@@ -129,14 +130,14 @@ def test_a_point_that_memory_has_no_room_for_ends_its_task_alone(recipe: Path, m
     job = job_of(recipe, "seeds=[0,1,2,3]")
     left: list[bool] = []
 
-    def point(self: probe._Probe, lanes: int, idle: int) -> Point:
+    def point(self: probe.TaskProbe, lanes: int, idle: int) -> Point:
         if (self.runs[0].spec.task.name, lanes) == ("tiny_recall", 4):
-            with self._lanes(lanes):
+            with self.with_lanes(lanes):
                 raise torch.OutOfMemoryError("CUDA out of memory.")
         left.append(bool(adapted_layers(self.model)))
         return Point(lanes, lanes**0.5, idle + lanes)
 
-    monkeypatch.setattr(probe._Probe, "_point", point)
+    monkeypatch.setattr(probe.TaskProbe, "point", point)
     assert probe_widths(job, CPU) == {"tiny_recall": 2, "tiny_above": 16}
     assert not any(left)
 
@@ -144,12 +145,12 @@ def test_a_point_that_memory_has_no_room_for_ends_its_task_alone(recipe: Path, m
 def test_a_task_of_which_not_even_one_lane_fits_is_trained_run_by_run(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def point(self: probe._Probe, lanes: int, idle: int) -> Point:
+    def point(self: probe.TaskProbe, lanes: int, idle: int) -> Point:
         if self.runs[0].spec.task.name == "tiny_recall":
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return Point(lanes, lanes**0.5, idle + lanes)
 
-    monkeypatch.setattr(probe._Probe, "_point", point)
+    monkeypatch.setattr(probe.TaskProbe, "point", point)
     assert probe_widths(job_of(recipe), CPU) == {"tiny_recall": 1, "tiny_above": 8}
 
 
@@ -157,7 +158,7 @@ def test_other_errors_end_the_measurement(recipe: Path, monkeypatch: pytest.Monk
     def point(*_: object) -> Point:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(probe._Probe, "_point", point)
+    monkeypatch.setattr(probe.TaskProbe, "point", point)
     with pytest.raises(RuntimeError, match="shapes"):
         probe_widths(job_of(recipe), CPU)
 
@@ -165,14 +166,14 @@ def test_other_errors_end_the_measurement(recipe: Path, monkeypatch: pytest.Monk
 def test_a_pack_that_memory_has_no_room_for_is_told_and_its_runs_are_trained_alone(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = pack._Trainer._train_lanes
+    train = PackInTraining.train
 
-    def narrow(self: pack._Trainer) -> None:
+    def narrow(self: PackInTraining) -> None:
         if len(self.runs) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         train(self)
 
-    monkeypatch.setattr(pack._Trainer, "_train_lanes", narrow)
+    monkeypatch.setattr(PackInTraining, "train", narrow)
     code, told, _ = run(recipe, "tasks=[tiny_recall]", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true" in told
@@ -181,11 +182,11 @@ def test_a_pack_that_memory_has_no_room_for_is_told_and_its_runs_are_trained_alo
 def test_on_a_gpu_passes_hold_what_one_lane_has_shown_to_fit(recipe: Path) -> None:
     job = job_of(recipe)
     items = load_prepared(Path(job.data["tiny_recall"]))["train"]
-    one = probe._Probe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, torch.device("cuda"))
-    (batch,) = one.longest
+    measured = probe.TaskProbe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, torch.device("cuda"))
+    (batch,) = measured.batches.longest
     tokens = 8 * max(len(item.choices[item.answer]) for item in batch)
-    one._fit_passes(Point(1, 1.0, 1000 + 50 * tokens), 1000, 1000 + 50 * 5000)
-    assert one.tokens == int(FILLED * 5000)
-    narrow = probe._Probe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, CPU)
-    narrow._fit_passes(Point(1, 1.0, 10**9), 0, 1)
+    measured.fit_passes(Point(1, 1.0, 1000 + 50 * tokens), 1000, 1000 + 50 * 5000)
+    assert measured.tokens == int(FILLED * 5000)
+    narrow = probe.TaskProbe(load_model(Path(job.base_path)), 1.0, job.runs, items, job.engine, CPU)
+    narrow.fit_passes(Point(1, 1.0, 10**9), 0, 1)
     assert narrow.tokens == "auto"

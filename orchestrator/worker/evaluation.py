@@ -1,0 +1,146 @@
+"""Score a champion three times: as the adapter of its run, merged and opened again, and by transformers alone (ADR 20).
+
+One model is in memory at a time (ADR 21).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import d2lora
+from orchestrator.data.prepared import load_prepared
+from orchestrator.data.tokens import Item, TokenisedSplit
+from orchestrator.errors import RunError
+from orchestrator.files import read_lines, sha256_of
+from orchestrator.machine.device import device_of
+from orchestrator.machine.memory import let_go
+from orchestrator.model.loading import DTYPES, load_model, save_model
+from orchestrator.model.own_logits import own_scores, sample_of
+from orchestrator.model.token_batch import batch_rows
+from orchestrator.store.adapters import load_adapter
+from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.train.engine.plain import OneProcess
+from orchestrator.train.score import Scored, accuracy, count_ties, score_items
+from orchestrator.worker.agreement import agreement
+from orchestrator.worker.jobs import ChampionJob
+from orchestrator.worker.soundness import soundness
+
+SAMPLE = 32  # questions that transformers alone scores too, and whose logits are compared one by one
+IDENTITY = ("run_key", "task", "method", "settings", "lr", "seed", "init_seed", "data_seed", "validation_accuracy")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is kept of a model that is no longer in memory.
+
+    ``scored`` are all test items, ``logits`` those (A, V) of the right answer of each item of the sample, ``rate``
+    the items scored per second.
+    """
+
+    scored: list[Scored]
+    logits: list[Tensor]
+    rate: float
+
+    @property
+    def scores(self) -> list[tuple[float, ...]]:
+        """The log-likelihood of every choice of each item, in nats."""
+        return [item.scores for item in self.scored]
+
+
+def merged_and_evaluated(job: ChampionJob, draft: Path, place: Path) -> dict[str, Any]:
+    """Write the merged model of the job's run to ``draft`` and return its evaluation.
+
+    Nothing is merged where the adapter does not score as its run did. ``place`` is the directory that ``draft`` will
+    become. The merged figures are measured on the directory opened again, so what was measured is what is served. Both
+    speeds are those of this project's frozen kernels (`d2lora.freeze`), which another server may not have. RunError
+    where the row of the run does not fit to its predictions.
+    """
+    run = SweepFolder(Path(job.folder)).run(job.row["run_key"])
+    run.verify()
+    identity = {name: job.row[name] for name in IDENTITY} | {"base_accuracy": job.base_accuracy}
+    items, device = load_prepared(Path(job.data))["test"], device_of(job.gpus)
+    sample, committed = sample_of(items, SAMPLE), _committed_scores(run, job, len(items))
+    model = _adapted(job, run, device)
+    unmerged = _measure(OneProcess(model, device), items, sample, lanes=1, share=job.share)
+    checks = {"run": agreement(items, unmerged.scores, committed, job.dtype)}
+    if not checks["run"].holds:
+        return identity | soundness(checks, run.path, job.dtype)
+    save_model(d2lora.merge_(model), Path(job.base_path), draft)
+    del model
+    let_go(device)
+    files = {file.name: sha256_of(file) for file in sorted(draft.iterdir()) if file.is_file()}
+    model = load_model(draft, DTYPES[job.dtype]).eval().to(device)
+    sampled = [items[number] for number in sample]
+    own = own_scores(model, sampled)
+    merged = _measure(OneProcess(d2lora.freeze(model), device), items, sample, lanes=0, share=job.share)
+    checks["merge"] = agreement(items, merged.scores, unmerged.scores, job.dtype)
+    checks["second_path"] = agreement(sampled, [merged.scores[number] for number in sample], own, job.dtype)
+    evaluation = identity | soundness(checks, run.path, job.dtype) | {"path": str(place)}
+    if evaluation["status"] == "broken":  # no figure of a broken champion means anything
+        return evaluation
+    return evaluation | _compared(unmerged, merged) | {"files": files}
+
+
+def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Module:
+    """Return the base under the run's adapter."""
+    adapter = load_adapter(run.path / "adapter", job.base_fingerprint)
+    model = load_model(Path(job.base_path), DTYPES[job.dtype])
+    d2lora.attach_lanes(model, [d2lora.lane_of(adapter.description)], list(adapter.description["layers"]))
+    d2lora.load_adapter_state(model, adapter.state)
+    return model.eval().to(device)
+
+
+def _committed_scores(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
+    """Return the scores that the run has committed; RunError where they do not fit to its row or to the test items."""
+    rows = read_lines(run.path / "predictions.jsonl")
+    right = sum(row["predicted"] == row["answer"] for row in rows)
+    if len(rows) != items or right / items != job.row["accuracy"]:
+        raise RunError(
+            f"{run.path} has {right} right of {len(rows)} predictions, but an accuracy of {job.row['accuracy']} over "
+            f"{items} items: delete it and give the same command, which trains it anew."
+        )
+    return [row["scores"] for row in rows]
+
+
+def _measure(scorer: OneProcess, items: TokenisedSplit, sample: Sequence[int], lanes: int, share: bool) -> Measured:
+    """Score all items, after a short warm-up, and compute the logits of the sample's right answers."""
+    score_items(scorer, {0: items[:4]}, lanes, share)
+    start = time.perf_counter()
+    scored = score_items(scorer, {0: items}, lanes, share)[0]
+    rate = len(items) / (time.perf_counter() - start)
+    with torch.no_grad():
+        return Measured(scored, [_right_logits(scorer, items[number]) for number in sample], rate)
+
+
+def _right_logits(scorer: OneProcess, item: Item) -> Tensor:
+    """Return the logits (A, V) of the tokens of the right answer."""
+    return scorer.logits(batch_rows([(item.choices[item.answer], item.starts[item.answer])])).cpu()
+
+
+def _compared(unmerged: Measured, merged: Measured) -> dict[str, Any]:
+    """Return accuracy, flips, logits and speed of the adapted and of the merged model."""
+    before, after = accuracy(unmerged.scored), accuracy(merged.scored)
+    logits = zip(unmerged.logits, merged.logits, strict=True)
+    scored = zip(unmerged.scored, merged.scored, strict=True)
+    return {
+        "items": len(merged.scored),
+        "accuracy_merged": after,
+        "accuracy_unmerged": before,
+        "gap_points": 100 * (after - before),
+        "ties_merged": count_ties(merged.scored),
+        "ties_unmerged": count_ties(unmerged.scored),
+        "item_flips": sum(adapted.predicted != plain.predicted for adapted, plain in scored),
+        "largest_logit_difference": max(
+            (float((adapted_AV - plain_AV).abs().max()) for adapted_AV, plain_AV in logits), default=0.0
+        ),
+        "examples_per_second_merged": merged.rate,
+        "examples_per_second_unmerged": unmerged.rate,
+    }

@@ -1,0 +1,69 @@
+"""What the driver hands to a worker for each of the three errands: train a pack, measure widths, merge a champion.
+
+All paths are on storage that every node sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.model.shortcuts import NONE, Shortcuts
+from orchestrator.plan.packs import Pack
+from orchestrator.plan.runs import PlannedRun
+from orchestrator.recipe.sections import EngineSpec
+from orchestrator.search.halving import Contest
+
+
+@dataclass(frozen=True)
+class PackJob:
+    """Train the runs of ``pack`` and write them below ``folder``, the sweep's folder.
+
+    ``data`` is the prepared file of each task. ``contest`` is the rule by which runs are stopped at rungs; None stops
+    no run.
+    """
+
+    folder: str
+    base_path: str
+    base_fingerprint: str
+    data: dict[str, str]
+    engine: EngineSpec
+    pack: Pack
+    contest: Contest | None = None
+    shortcuts: Shortcuts = NONE
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """Measure how many of ``runs`` a pack should hold, for ``trainers`` trainers of ``workers`` workers each.
+
+    ``data`` is the prepared file of each task. All workers are taken to share the memory of one machine, unless each
+    has a GPU.
+    """
+
+    base_path: str
+    data: dict[str, str]
+    engine: EngineSpec
+    runs: tuple[PlannedRun, ...]
+    trainers: int
+    workers: int = 1
+    shortcuts: Shortcuts = NONE
+
+
+@dataclass(frozen=True)
+class ChampionJob:
+    """Merge the run of ``row`` (its row of results.jsonl) into one plain model, and score the merged model.
+
+    ``folder`` is the sweep's folder, ``data`` the prepared file of the run's task, ``base_accuracy`` the untrained
+    base's accuracy on its test items, if it was measured. With ``share`` the choices of a question share its prompt.
+    """
+
+    row: dict[str, Any]
+    folder: str
+    base_path: str
+    base_fingerprint: str
+    base_accuracy: float | None
+    data: str
+    dtype: str
+    share: bool = False
+    gpus: int = 0

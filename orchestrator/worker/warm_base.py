@@ -1,0 +1,74 @@
+"""The frozen base that a trainer keeps in memory from one pack to the next (ADR 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import d2lora
+from orchestrator.model.loading import DTYPES, enable_checkpointing, load_model
+from orchestrator.model.shortcuts import take
+from orchestrator.recipe.sections import EngineSpec
+from orchestrator.recipe.targets import targets_of
+from orchestrator.train.engine.engine import Engine
+from orchestrator.worker.jobs import PackJob
+from orchestrator.worker.lanes import lane_of_run
+
+
+class WarmBase:
+    """At most one base, loaded for the first pack and reused by each later pack with the same base and engine."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str, EngineSpec] | None = None
+        self._model: nn.Module | None = None
+
+    def __reduce__(self) -> tuple[type[WarmBase], tuple[()]]:
+        """Pickle it without its base: each process loads a base of its own."""
+        return WarmBase, ()
+
+    @contextmanager
+    def with_lanes(self, job: PackJob, device: torch.device) -> Iterator[Engine]:
+        """Within: the base on ``device``, with one lane per run of the pack, inside the engine that steps the lanes.
+
+        Afterwards the engine is closed and the lanes are detached, so that the next pack can reuse the base. A pack
+        that fails before its engine is built leaves its lanes attached; the next pack detaches them.
+        """
+        model = self._without_lanes(job)
+        take(model, job.shortcuts, device)
+        engine = _engine_with_lanes(model, job, device)
+        try:
+            yield engine
+        finally:
+            engine.close()
+            d2lora.detach(model)
+
+    def _without_lanes(self, job: PackJob) -> nn.Module:
+        """Return the kept base if it is the one of this job, else load the base of this job."""
+        dtype = job.pack.runs[0].spec.model.dtype
+        if job.engine.kind == "zero" and job.engine.stage == 3:  # it scatters the weights, so nothing whole is left
+            self._key = self._model = None
+            return load_model(Path(job.base_path), DTYPES[dtype])
+        key = job.base_fingerprint, dtype, job.engine
+        if self._model is None or self._key != key:
+            self._model = None  # freed before the next is loaded: one base is in memory at a time
+            self._key, self._model = key, load_model(Path(job.base_path), DTYPES[dtype])
+        return d2lora.detach(self._model).eval()
+
+
+def _engine_with_lanes(model: nn.Module, job: PackJob, device: torch.device) -> Engine:
+    """Attach one lane per run to ``model`` and build the engine that the recipe names around it."""
+    runs, optim = job.pack.runs, job.pack.runs[0].spec.optim
+    d2lora.attach_lanes(model, [lane_of_run(run) for run in runs], targets_of(runs[0].spec.method.targets))
+    if job.engine.gradient_checkpointing:
+        enable_checkpointing(model)
+    if job.engine.kind == "plain":
+        from orchestrator.train.engine.plain import PlainEngine
+
+        return PlainEngine(model, len(runs), optim, device)
+    from orchestrator.train.engine.zero import ZeroEngine
+
+    return ZeroEngine(model, len(runs), optim, device, job.engine.stage)
