@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.recipe.sections import SearchSpec
+from orchestrator.recipe.search import Search
 from orchestrator.search.halving import Halving
 from orchestrator.store.run_folder import RunFolder
 
 
-def take_back_stops(folders: Iterable[RunFolder], search: SearchSpec) -> int:
+def take_back_stops(folders: Iterable[RunFolder], search: Search) -> int:
     """Let runs that another rule has stopped be trained, from their beginning; return how many. Other ends stay."""
     halving = Halving.of(search)
     ours = halving.rule if halving else None

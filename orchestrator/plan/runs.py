@@ -15,7 +15,6 @@ from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.sections import DataSpec, MethodSpec, ModelSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.seeds import SeedPair, drawn
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.recipe.targets import targets_of
 
 FORMAT = 2
 """The format of results, part of every run's key: raised where the same run comes out otherwise than before (ADR 2)."""
@@ -87,7 +86,7 @@ class RunSpec(Frozen):
         }
         after = {
             "settings": self.method.settings,
-            "targets": targets_of(self.method.targets),
+            "targets": self.method.patterns,
             "task": self.task.name,
         }
         head, tail = (json.dumps(part, sort_keys=True) for part in (before, after))

@@ -8,7 +8,6 @@ from typing import Any
 
 from d2lora import get_method
 from orchestrator.recipe.sections import MethodSpec
-from orchestrator.recipe.targets import targets_of
 
 REFERENCE = "d2lora"
 Pairs = Sequence[tuple[MethodSpec, MethodSpec]]
@@ -129,7 +128,7 @@ def _in_use(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _acts(method: MethodSpec) -> tuple[Any, ...]:
     """Return what tells methods apart that do not train the same: two with the same are one control."""
     settings = _in_use(method.settings) if method.name == REFERENCE else method.settings
-    return (method.name, tuple(targets_of(method.targets)), *sorted((name, repr(v)) for name, v in settings.items()))
+    return (method.name, method.patterns, *sorted((name, repr(v)) for name, v in settings.items()))
 
 
 def _told_apart(control: MethodSpec, varied: Mapping[str, Any], served: Sequence[MethodSpec]) -> MethodSpec:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from d2lora import get_method
+from d2lora.method import LowRankConfig
 from orchestrator.addresses import fault_of
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.targets import joined, targets_of
-from orchestrator.wording import listed
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 HALVES = ("float16", "fp16", "half", "f16")
-KEYS_OF_SEARCH = {
-    "racing": ("alpha", "first", "resolve"),
-    "tpe": ("trials", "batch", "seed"),
-    "asha": ("rung", "factor"),
-}
 
 
 class ModelSpec(Frozen):
@@ -95,7 +93,11 @@ class TaskSpec(Frozen):
 class MethodSpec(Frozen):
     """A method with every setting resolved; ``label`` names it within its sweep.
 
-    ``control`` says what a method that ``controls: matched`` has added holds equal and what it takes away.
+    ``control`` is None, or for a method that ``controls: matched`` has added, says what the control holds equal and
+    what it takes away.
+
+    >>> MethodSpec(name="lora", settings={"rank": 4}, label="lora", targets="mlp").config.scale
+    4.0
     """
 
     name: str
@@ -104,9 +106,26 @@ class MethodSpec(Frozen):
     targets: str
     control: str | None = None
 
+    @cached_property
+    def config(self) -> LowRankConfig:
+        """The settings as the library's ``Config``; ValueError where the library refuses them. Needs no torch."""
+        return get_method(self.name).Config(**self.settings)
+
+    @cached_property
+    def patterns(self) -> tuple[str, ...]:
+        """The name patterns of the layers that the method adapts."""
+        return tuple(targets_of(self.targets))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed; it builds ``config`` and ``patterns`` from its own fields again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for built in ("config", "patterns"):
+            copied.__dict__.pop(built, None)
+        return copied
+
     def decides(self) -> str:
-        """Return all that decides what is trained, in one spelling; the label does not."""
-        return json.dumps([self.name, self.settings, targets_of(self.targets)], sort_keys=True)
+        """Return all that decides what is trained, in one spelling; the label does not decide anything."""
+        return json.dumps([self.name, self.settings, self.patterns], sort_keys=True)
 
 
 class DataSpec(Frozen):
@@ -214,43 +233,3 @@ class TrackingSpec(Frozen):
         if fault := fault_of(uri):
             raise ValueError(fault)
         return uri
-
-
-class SearchSpec(Frozen):
-    """Which runs are trained: all (grid), seed after seed those of settings that may be the best (racing, ADR 9), all
-    seeds of the settings that TPE proposes (tpe, ADR 10), or all until they are beaten at a rung (asha, ADR 11).
-
-    Racing: ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the
-    seeds before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none
-    are). TPE: ``trials`` settings of each task are tried, ``batch`` at a time, and ``seed`` draws what is proposed.
-    With asha all runs begin, and only one in ``factor`` goes on at each rung (ADR 11); ``rung`` is the first, a number
-    of steps or a share of the run.
-    """
-
-    kind: Literal["grid", "racing", "tpe", "asha"] = "grid"
-    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    first: Annotated[int, Field(ge=2)] = 3
-    resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
-    trials: Positive | None = None
-    batch: Positive = 4
-    seed: Annotated[int, Field(ge=0)] = 0
-    rung: Annotated[int | float, Field(gt=0)] = 0.25
-    factor: Annotated[int, Field(ge=2)] = 2
-
-    @field_validator("rung")
-    @classmethod
-    def _steps_or_a_share(cls, rung: int | float) -> int | float:
-        if isinstance(rung, float) and rung >= 1:
-            raise ValueError(f"{rung} is no share of a run: give one below 1, or a whole number of steps.")
-        return rung
-
-    @model_validator(mode="after")
-    def _each_key_has_its_kind(self) -> Self:
-        fields = type(self).model_fields
-        for kind, name in ((kind, name) for kind, names in KEYS_OF_SEARCH.items() for name in names):
-            if self.kind != kind and getattr(self, name) != fields[name].default:
-                here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
-                own = KEYS_OF_SEARCH.get(self.kind)
-                takes = f" It takes {listed(own)}." if own else ""
-                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.{takes}")
-        return self

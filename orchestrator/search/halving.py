@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from orchestrator.errors import InputError
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.recipe.sections import SearchSpec
+from orchestrator.recipe.search import Asha, Search
 from orchestrator.wording import count, listed, percent
 
 
@@ -25,9 +25,9 @@ class Halving:
     factor: int
 
     @classmethod
-    def of(cls, search: SearchSpec) -> Halving | None:
+    def of(cls, search: Search) -> Halving | None:
         """Return the rule of a search; None where it stops no run."""
-        return cls(search.rung, search.factor) if search.kind == "asha" else None
+        return cls(search.rung, search.factor) if isinstance(search, Asha) else None
 
     @property
     def rule(self) -> str:
@@ -62,12 +62,12 @@ def field_of(run: PlannedRun) -> tuple[str, int]:
     return run.spec.task.name, run.spec.seed
 
 
-def kept_together(search: SearchSpec) -> Callable[[PlannedRun], tuple[str, int]] | None:
+def kept_together(search: Search) -> Callable[[PlannedRun], tuple[str, int]] | None:
     """Return what tells `plan.pack_runs` which runs must share a pack: rivals, so that each meets all the others."""
     return None if Halving.of(search) is None else field_of
 
 
-def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None:
+def contest(search: Search, planned: Sequence[PlannedRun]) -> Contest | None:
     """Return the contest of a sweep's runs; None where its search stops none."""
     halving = Halving.of(search)
     if halving is None:
@@ -79,7 +79,7 @@ def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None
     return Contest(halving, {run.key: keys[field_of(run)] for run in planned})
 
 
-def rungs_told(search: SearchSpec, totals: Mapping[str, int]) -> list[str]:
+def rungs_told(search: Search, totals: Mapping[str, int]) -> list[str]:
     """Return a line for each task: where its runs, of so many steps, are judged. InputError where none would be."""
     halving = Halving.of(search)
     if halving is None:

@@ -31,7 +31,7 @@ def propose(space: Space, history: History, amount: int, seed: int) -> tuple[int
 
     Each method has one of the first proposals, in the order of the recipe, so that none is judged unseen.
     """
-    study = _study(space, history, seed_of(seed, len(history)))
+    study = study_of(space, history, seed_of(seed, len(history)))
     left = set(range(len(space.points))) - {point for point, _ in history}
     found: list[int] = []
     for turn in range(len(history), len(history) + amount):
@@ -41,7 +41,7 @@ def propose(space: Space, history: History, amount: int, seed: int) -> tuple[int
     return tuple(found)
 
 
-def _study(space: Space, history: History, seed: int) -> Study:
+def study_of(space: Space, history: History, seed: int) -> Study:
     """Return a study in memory that knows what was tried; a setting without a value counts for nothing there."""
     import optuna
 

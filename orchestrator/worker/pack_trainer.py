@@ -26,7 +26,6 @@ from orchestrator.model.shortcuts import NONE, Shortcuts, take
 from orchestrator.plan.packs import Pack
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.sections import EngineSpec
-from orchestrator.recipe.targets import targets_of
 from orchestrator.search.halving import Contest, Verdict, reason
 from orchestrator.statistics.volatility import loss_change, loss_volatility
 from orchestrator.store.adapters import save_adapter
@@ -140,7 +139,7 @@ class _Trainer:
         spec = self.runs[0].spec
         model = self._model()
         take(model, self.job.shortcuts, self.device)
-        d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], targets_of(spec.method.targets))
+        d2lora.attach_lanes(model, [lane_of_run(run) for run in self.runs], spec.method.patterns)
         if self.job.engine.gradient_checkpointing:
             enable_checkpointing(model)
         if self.job.engine.kind == "plain":

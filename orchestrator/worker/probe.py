@@ -31,7 +31,6 @@ from orchestrator.model.shortcuts import NONE, Shortcuts, take
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.plan.widths import Point, best_width, extended, whole_bytes, worth_doubling
 from orchestrator.recipe.sections import EngineSpec, OptimSpec
-from orchestrator.recipe.targets import targets_of
 from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
@@ -182,7 +181,7 @@ class _Probe:
         """Within: the model has so many lanes, of runs from all over the plan."""
         begin = time.perf_counter()
         chosen = [self.runs[index * len(self.runs) // lanes] for index in range(lanes)]
-        d2lora.attach_lanes(self.model, [lane_of_run(run) for run in chosen], targets_of(chosen[0].spec.method.targets))
+        d2lora.attach_lanes(self.model, [lane_of_run(run) for run in chosen], chosen[0].spec.method.patterns)
         try:
             engine = PlainEngine(self.model, lanes, self.optim, self.device)
             self.start_seconds = time.perf_counter() - begin

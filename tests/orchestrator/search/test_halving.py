@@ -10,7 +10,8 @@ import pytest
 from orchestrator.errors import InputError
 from orchestrator.plan.packs import Pack, pack_runs
 from orchestrator.plan.runs import PlannedRun, expand, keyed
-from orchestrator.recipe.sections import MethodSpec, OptimSpec, SearchSpec, TaskSpec
+from orchestrator.recipe.search import Asha, Grid, Racing
+from orchestrator.recipe.sections import MethodSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.search.halving import Halving, contest, field_of, judge, reason, rungs_told, together
 
@@ -84,14 +85,14 @@ def fields(pack: Pack) -> set[tuple[str, int]]:
 
 def test_rivals_are_the_settings_of_one_task_and_one_seed() -> None:
     runs = planned()
-    found = contest(SearchSpec(kind="asha"), runs)
+    found = contest(Asha(), runs)
     assert found is not None
     for run in runs:
         wanted = [one.key for one in runs if (one.spec.task, one.spec.seed) == (run.spec.task, run.spec.seed)]
         assert found.rivals[run.key] == tuple(wanted)
         assert len(wanted) == 4
     assert found.only(runs[:3]).rivals.keys() == {run.key for run in runs[:3]}
-    assert contest(SearchSpec(), runs) is contest(SearchSpec(kind="racing"), runs) is None
+    assert contest(Grid(), runs) is contest(Racing(), runs) is None
 
 
 def test_rivals_stand_together_in_an_order_that_no_rate_decides() -> None:
@@ -171,15 +172,15 @@ def test_what_a_killed_sweep_left_of_fields_is_not_cut_either(trainers: int, wid
 def test_another_first_rung_or_factor_is_another_rule() -> None:
     rules = {Halving(first, factor).rule for first in (0.25, 25, 0.5) for factor in (2, 3)}
     assert len(rules) == 6
-    assert Halving.of(SearchSpec(kind="asha", rung=25, factor=2)) == Halving(25, 2)
+    assert Halving.of(Asha(rung=25, factor=2)) == Halving(25, 2)
 
 
 def test_a_task_that_is_too_short_to_be_judged_is_said_to_be() -> None:
-    search = SearchSpec(kind="asha", rung=6)
+    search = Asha(rung=6)
     assert rungs_told(search, {"long": 30, "short": 6}) == [
         "runs on long: judged after step 6, 12 and 24 of 30",
         "runs on short: too short to judge",
     ]
-    assert rungs_told(SearchSpec(), {"long": 30}) == []
+    assert rungs_told(Grid(), {"long": 30}) == []
     with pytest.raises(InputError, match="which has 6 on short and 5 on shorter: give fewer steps, a share"):
         rungs_told(search, {"short": 6, "shorter": 5})

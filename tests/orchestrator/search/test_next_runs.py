@@ -20,7 +20,7 @@ from orchestrator.files import write_lines
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.search.next_runs import decisions, next_runs, spared
+from orchestrator.search.next_runs import decisions, next_runs, spared, told
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.sweep import Sweep
 from orchestrator.worker.pack_trainer import PackJob
@@ -85,7 +85,8 @@ def test_a_grid_is_trained_at_once_and_never_twice(recipe: Path) -> None:
     assert next_runs(spec, runs, {}) == runs
     done = {run.key: 0.5 for run in runs[3:]}
     assert next_runs(spec, runs, done, failed={runs[0].key}) == runs[1:3]
-    assert decisions(spec, runs, done) == spared(spec, runs, done) == {}
+    assert spared(spec, runs, done) == {}
+    assert list(told(decisions(spec, runs, done))) == []
 
 
 def test_a_race_trains_the_first_seeds_of_every_task_then_one_seed_of_those_still_in(recipe: Path) -> None:
@@ -199,7 +200,9 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
         ),
         ("search={kind: racing, first: 1}", r"search\.first: Input should be greater than or equal to 2 \(found 1\)"),
         ("search={kind: racing, alpha: 0}", r"search\.alpha: Input should be greater than 0"),
-        ("search={first: 4}", "first belongs to kind: racing, and this is a grid"),
+        ("search={kind: rase}", r"search\.kind: Input should be .* \(found 'rase'\)"),
+        ("search={first: 4}", r"search\.first belongs to kind: racing, and this is a grid\.$"),
+        ("search={kind: racing, trials: 4}", "trials belongs to kind: tpe, .* It takes alpha, first and resolve"),
         (
             "search={kind: asha, first: 4}",
             "first belongs to kind: racing, and this is kind: asha. It takes rung and fac",
