@@ -36,7 +36,7 @@ from orchestrator.recipe.sections import ClusterSpec
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.report.page import write_report
 from orchestrator.say import say
-from orchestrator.search.halving import Halving, contest, kept_together, rungs_told
+from orchestrator.search.halving import contest, kept_together, rungs_told, stopping_rule
 from orchestrator.search.next_runs import decisions, next_runs, spared, told
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.lease import hold
@@ -183,8 +183,8 @@ class Sweep:
 
         One that was stopped has ended for nobody but the search, and the rule, that has stopped it.
         """
-        halving = Halving.of(self.spec.search)
-        ours = ("committed", "diverged") if halving is None else ("committed", "diverged", halving.rule)
+        rule = stopping_rule(self.spec.search)
+        ours = ("committed", "diverged") if rule is None else ("committed", "diverged", rule)
         for run in self.runs:
             folder = self._folder_of(run)
             if run.key not in self._scores and (folder.stopped_by() or folder.ended()) in ours:

@@ -13,7 +13,7 @@ from orchestrator.estimate.task_sizes import TaskRows, rows_of
 from orchestrator.plan.packs import pack_runs
 from orchestrator.plan.runs import PlannedRun, expand
 from orchestrator.plan.widths import assumed_width
-from orchestrator.recipe.equal_parameters import trained_parameters, within_budget
+from orchestrator.recipe.equal_parameters import trained_parameters, with_equal_parameters
 from orchestrator.recipe.sections import MethodSpec
 from orchestrator.recipe.seeds import drawn
 from orchestrator.recipe.spec import SweepSpec
@@ -88,7 +88,7 @@ def estimate(
 ) -> Estimate:
     """Return the estimate of a sweep on a base of ``shape``; InputError for targets or ranks that do not fit it."""
     if shape is not None:
-        sweep = within_budget(sweep, lambda targets: shape.targets(targets_of(targets)))
+        sweep = with_equal_parameters(sweep, lambda targets: shape.targets(targets_of(targets)))
     cluster = sweep.cluster
     rate = Rate(tflops or (TFLOPS_GPU if cluster.gpus_per_worker else TFLOPS_CPU), tflops is not None, price)
     trainers = 1 if cluster.max_concurrent == "auto" or cluster.kind == "local" else int(cluster.max_concurrent)

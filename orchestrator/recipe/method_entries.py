@@ -149,12 +149,8 @@ def _with_controls(
 
 def _method(point: Point, label: str, targets: str, locations: Locations) -> MethodSpec:
     """Return the method of a point; ``targets`` are the recipe's, which an entry may replace by its own."""
-    return MethodSpec(
-        name=point.name,
-        settings=dataclasses.asdict(_config(point, locations)),
-        label=label,
-        targets=str(point.given.get("targets", targets)),
-    )
+    own = str(point.given.get("targets", targets))
+    return MethodSpec.of(point.name, _config(point, locations), label=label, targets=own)
 
 
 def _config(point: Point, locations: Locations) -> LowRankConfig:

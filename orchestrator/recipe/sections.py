@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -105,6 +106,13 @@ class MethodSpec(Frozen):
     label: str
     targets: str
     control: str | None = None
+
+    @classmethod
+    def of(cls, name: str, config: LowRankConfig, *, label: str, targets: str, control: str | None = None) -> Self:
+        """Return the method whose settings are all fields of ``config``, those with their default value included."""
+        method = cls(name=name, settings=asdict(config), label=label, targets=targets, control=control)
+        method.__dict__["config"] = config  # where cached_property would keep it
+        return method
 
     @cached_property
     def config(self) -> LowRankConfig:

@@ -16,9 +16,9 @@ from orchestrator.recipe.equal_parameters import (
     TOLERANCE,
     at_rank,
     equalised,
-    nearest,
+    nearest_ranks,
     trained_parameters,
-    within_budget,
+    with_equal_parameters,
 )
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.sections import MethodSpec
@@ -39,7 +39,7 @@ def sweep(folder: Path, *methods: Any, budget: str = "parameters", controls: str
 
 
 def fitted(spec: SweepSpec, shape: ModelShape = SHAPE) -> dict[str, MethodSpec]:
-    found = within_budget(spec, lambda targets: shape.targets(targets_of(targets)))
+    found = with_equal_parameters(spec, lambda targets: shape.targets(targets_of(targets)))
     return {method.label: method for method in found.methods}
 
 
@@ -92,7 +92,7 @@ def test_matched_controls_of_the_papers_rank_are_equal_on_every_published_base(t
 def test_the_nearest_rank_is_the_one_that_trying_them_all_finds(tmp_path: Path, name: str, wanted: int) -> None:
     (method,) = sweep(tmp_path, {"name": name}, budget="none").methods
     tried = {rank: trained_parameters(at_rank(method, rank), SQUARE) for rank in range(1, 65)}
-    found = nearest(method, SQUARE, wanted)[0]
+    found = nearest_ranks(method, SQUARE, wanted)[0]
     assert abs(found.count - wanted) == min(abs(count - wanted) for count in tried.values())
     assert (tried[found.rank], found.off) == (found.count, (found.count - wanted) / wanted)
 
@@ -102,7 +102,7 @@ def test_unequal_pairs_keep_their_proportion_and_never_outgrow_a_layer(tmp_path:
     doubled = at_rank(method, 8).settings
     assert (doubled["rank"], doubled["rank_minus"], doubled["alpha"]) == (8, 16, 12)
     assert at_rank(method, 4) == method
-    most = nearest(method, SQUARE, 10**9)[0]
+    most = nearest_ranks(method, SQUARE, 10**9)[0]
     assert (most.rank, at_rank(method, most.rank).settings["rank_minus"]) == (32, 64)
 
 
@@ -112,7 +112,7 @@ def test_equalising_twice_changes_nothing_and_without_a_budget_nothing_changes_a
     once = equalised(spec.methods, layers)
     assert equalised(once, layers) == once != spec.methods
     free = sweep(tmp_path, D2, {"name": "lora", "rank": 4}, budget="none")
-    assert within_budget(free, layers.__getitem__) is free
+    assert with_equal_parameters(free, layers.__getitem__) is free
 
 
 def test_a_label_that_tells_a_rank_tells_the_new_one_too(tmp_path: Path) -> None:
