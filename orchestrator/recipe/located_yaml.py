@@ -80,7 +80,7 @@ for _tag, _pattern, _first in (
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], Locations]:
-    """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is none."""
+    """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is no mapping."""
     locations = Locations(str(path))
     content = path.read_bytes()
     if len(content) > MAX_BYTES:
@@ -149,7 +149,7 @@ def _walk(node: yaml.Node, key: Key, locations: Locations, source: str) -> None:
 
 
 def _check_scalar(node: yaml.ScalarNode, source: str) -> None:
-    """Refuse what hides in logs or breaks paths: NUL, line ends, half surrogates, signs that turn writing around."""
+    """Refuse characters that hide in logs or break paths: NUL, line ends, half surrogates, signs that reverse text."""
     line = node.start_mark.line + 1
     if not node.value.isprintable():
         raise InputError(f"{source}:{line}: {node.value!r} is not one line of printable text.")

@@ -1,4 +1,4 @@
-"""The sections of a recipe, one frozen and checked class each."""
+"""The sections of a recipe, one frozen and checked class per section; `recipe.search` has the section ``search``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ModelSpec(Frozen):
     @field_validator("dtype", mode="before")
     @classmethod
     def _no_half(cls, dtype: Any) -> Any:
-        """Refuse float16 with the types that take its place: bases stored in it are common."""
+        """Refuse float16 and name the types to take instead, because bases stored in float16 are common."""
         if isinstance(dtype, str) and dtype.removeprefix("torch.") in HALVES:
             raise ValueError(
                 f"{dtype} ends at 65,504, beyond which training breaks; a base that is stored in it is trained in "
@@ -48,7 +48,7 @@ class ModelSpec(Frozen):
     @field_validator("targets", mode="before")
     @classmethod
     def _joined(cls, targets: Any) -> Any:
-        """Take a list of patterns as well as a set's name."""
+        """Take a list of patterns as well as the name of a set."""
         return joined(targets)
 
     @model_validator(mode="after")
@@ -60,7 +60,7 @@ class ModelSpec(Frozen):
 
     @property
     def source(self) -> str:
-        """What is opened: the path if there is one, else the name."""
+        """Where the base is loaded from: the path if there is one, else the name."""
         return self.path or self.name
 
 
@@ -84,7 +84,7 @@ class TaskSpec(Frozen):
     @classmethod
     def _columns(cls, choices: Any) -> Any:
         """Refuse anything but a column or a list of columns, in one sentence for both."""
-        texts = isinstance(choices, list) and all(isinstance(one, str) for one in choices)
+        texts = isinstance(choices, list) and all(isinstance(column, str) for column in choices)
         several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
         if not several and not isinstance(choices, str):
             raise ValueError(f"{choices!r} is neither a column nor a list of different columns: [option_a, option_b].")
@@ -137,10 +137,11 @@ class MethodSpec(Frozen):
 
 
 class DataSpec(Frozen):
-    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them.
+    """How many rows of a task are used, how long they may be, and where they come from.
 
-    ``chat_template`` asks in a user turn of the base's own template; ``append_eos`` trains the answer's end as well,
-    which is never scored (docs/prompts.md).
+    ``split_seed`` alone decides which rows are used, so all runs of a task share their rows. ``chat_template`` asks in
+    a user turn of the base's own template. ``append_eos`` also trains the token that ends an answer; that token is
+    never scored (docs/prompts.md).
     """
 
     train_samples: Positive | None = 5000
@@ -155,7 +156,10 @@ class DataSpec(Frozen):
 
 
 class OptimSpec(Frozen):
-    """AdamW, warm-up, decay, clipping (per lane) and accumulation; ``lr`` may be a list in a recipe, not in a run."""
+    """The settings of AdamW, warm-up, decay, clipping (per lane) and accumulation.
+
+    In a recipe ``lr`` may be a list of rates; in the spec of a run it is one rate.
+    """
 
     lr: Rate | Annotated[list[Rate], Field(min_length=1)] = 2.0e-4
     epochs: Annotated[float, Field(gt=0)] = 2.0
@@ -174,7 +178,7 @@ class OptimSpec(Frozen):
         return list(self.lr) if isinstance(self.lr, list) else [self.lr]
 
     def micro_steps(self, workers: int) -> int:
-        """Return how many micro batches of each of ``workers`` make a global batch."""
+        """Return how many micro batches each of ``workers`` workers contributes to a global batch."""
         return self.global_batch // (self.micro_batch * workers)
 
     @field_validator("lr")
@@ -186,10 +190,11 @@ class OptimSpec(Frozen):
 
 
 class EngineSpec(Frozen):
-    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory.
+    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process.
 
-    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md). ``deterministic`` lets
-    a GPU use only kernels that give the same bits each time, which are slower.
+    ``pass_tokens`` is how many tokens a pass may have, which bounds the memory of a step. ``diagnostics`` says whether
+    the weights of a run are examined as it ends (docs/diagnostics.md). ``deterministic`` lets a GPU use only kernels
+    that give the same bits each time, which are slower.
     """
 
     kind: Literal["auto", "zero", "plain"] = "auto"
@@ -200,7 +205,7 @@ class EngineSpec(Frozen):
     deterministic: bool = False
 
     def resolved(self, workers: int) -> EngineSpec:
-        """Return this with its kind decided: ``auto`` is plain for one worker, unless a stage of ZeRO is named."""
+        """Return the engine with its kind decided: "auto" is plain for one worker, unless a stage of ZeRO is named."""
         if self.kind != "auto":
             return self
         named = self.stage != type(self).model_fields["stage"].default
@@ -208,7 +213,7 @@ class EngineSpec(Frozen):
 
 
 class ClusterSpec(Frozen):
-    """Where it trains: ``workers`` processes a trial, ``pack`` runs a trial at most, ``retries`` after a failure."""
+    """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` of a run."""
 
     kind: Literal["ray", "local"] = "ray"
     workers: Positive = 1
@@ -230,7 +235,7 @@ class ClusterSpec(Frozen):
 
 
 class TrackingSpec(Frozen):
-    """Which MLflow: a database, a server, or "none"."""
+    """The MLflow that shows the sweep: the address of a database or a server, or "none"."""
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str | None = None

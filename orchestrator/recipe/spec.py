@@ -1,4 +1,4 @@
-"""A whole recipe after reading, and the checks across its sections."""
+"""A whole recipe after reading, and the checks that concern several of its sections."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class SweepSpec(Frozen):
     def dtype(self) -> Literal["float32", "bfloat16"]:
         """The type to compute in: "auto" is bfloat16 on GPUs and float32 on CPUs, most of which are slow in bfloat16.
 
-        Resolved from the recipe, not from the machine, because it decides results and so belongs in the run's key.
+        It follows from the recipe, not from the machine, because it decides results and so is part of the run key.
         """
         if self.model.dtype == "auto":
             return "bfloat16" if self.cluster.gpus_per_worker else "float32"

@@ -85,9 +85,9 @@ def contest(search: Search, planned: Sequence[PlannedRun]) -> Contest | None:
 
 
 def rungs_told(search: Search, totals: Mapping[str, int]) -> list[str]:
-    """Return a line per task that says after which steps its runs are judged; ``totals`` are the steps of a run by task.
+    """Return a line per task that says after which steps its runs are judged; none if the search stops no run.
 
-    No lines for a search that stops no run. InputError where no run of any task would be judged.
+    ``totals`` are the optimizer steps of a run by task. InputError where no run of any task would be judged.
     """
     if not isinstance(search, Asha):
         return []

@@ -61,7 +61,7 @@ def test_a_pair_of_equal_seeds_is_the_very_run_of_the_plain_seed() -> None:
 
 def test_plain_seeds_draw_both_and_have_the_keys_that_they_have_always_had() -> None:
     (one,) = runs([7])
-    assert (one.spec.seed, one.spec.init_seed, one.spec.data_seed, one.spec.apart) == (7, 7, 7, None)
+    assert (one.spec.seed, one.spec.init_seed, one.spec.data_seed, one.spec.seed_pair) == (7, 7, 7, None)
     settings = {"rank": 8, "alpha": 16.0}
     old = sweep([0]).model_copy(update={"methods": [LORA.model_copy(update={"settings": settings})]})
     assert expand(old)[0].key("base", "data") == "5a7ab1ef5ab9ff0e"  # of this format: tests/.../test_spec.py
@@ -99,7 +99,7 @@ def test_a_changed_copy_cannot_say_one_seed_and_train_another() -> None:
     (one,) = expand(sweep({"init": [2], "data": [1]}))
     with pytest.raises(ValidationError, match=r"seed=5 is not the label of init=2, data=1, which is 1002001"):
         with_values(one, {"seed": 5})
-    assert with_values(one, {"seed": 5, "apart": None}).data_seed == 5
+    assert with_values(one, {"seed": 5, "seed_pair": None}).data_seed == 5
 
 
 # -- what each of the two decides
