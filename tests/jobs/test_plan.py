@@ -42,9 +42,9 @@ def plan(*words: str) -> int:
 
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert plan(*words, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert isinstance(found, dict)
-    return found
+    content = json.loads(capsys.readouterr().out)
+    assert isinstance(content, dict)
+    return content
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
@@ -57,23 +57,23 @@ def test_every_recipe_is_planned(recipe: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_the_keys_of_the_json_are_stable(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = planned(capsys, str(recipe))
+    plan = planned(capsys, str(recipe))
     for place, keys in KEYS.items():
-        assert set(found[place] if place else found) == keys, place
-    grid = len(found["tasks"]) * len(found["methods"]) * found["rates"] * found["seeds"]
-    assert found["runs"] == grid
-    assert set(found["tasks"][0]) == {"name", "rows", "steps"}
-    assert set(found["methods"][0]) == {"label", "name", "targets", "rank", "control", "trainable_parameters"}
-    assert set(found["detectable"][0]) == {"sd", "difference", "seeds_for_one_point"}
+        assert set(plan[place] if place else plan) == keys, place
+    grid = len(plan["tasks"]) * len(plan["methods"]) * plan["rates"] * plan["seeds"]
+    assert plan["runs"] == grid
+    assert set(plan["tasks"][0]) == {"name", "rows", "steps"}
+    assert set(plan["methods"][0]) == {"label", "name", "targets", "rank", "control", "trainable_parameters"}
+    assert set(plan["detectable"][0]) == {"sd", "difference", "seeds_for_one_point"}
 
 
 def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
     recipe = str(ROOT / "recipes/quickstart.yaml")
     words = (recipe, "seeds=[0,1]", "--tflops", "2", "--price", "0.5", "optim.lr=[1e-3,1e-2]")
-    found = planned(capsys, *words)
-    assert (found["seeds"], found["rates"]) == (2, 2)
-    assert found["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
-    assert found["duration"]["cost"] == pytest.approx(found["duration"]["worker_hours"] / 2)
+    estimated = planned(capsys, *words)
+    assert (estimated["seeds"], estimated["rates"]) == (2, 2)
+    assert estimated["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
+    assert estimated["duration"]["cost"] == pytest.approx(estimated["duration"]["worker_hours"] / 2)
     assert plan(*words) == 0
     told = capsys.readouterr().out
     assert "as given by --tflops" in told
@@ -90,8 +90,8 @@ def test_a_race_is_planned_as_the_most_that_it_can_take(capsys: pytest.CaptureFi
 def test_a_search_by_tpe_is_planned_as_its_share_of_the_grid(capsys: pytest.CaptureFixture[str]) -> None:
     words = (str(ROOT / "recipes/quickstart.yaml"), "optim.lr=[1e-3,3e-3,1e-2]", "search={kind: tpe, trials: 3}")
     assert "search.kind=tpe trains 18 of these 54 runs, 33.3 %" in _said(capsys, *words)
-    found = planned(capsys, *words)
-    assert (found["runs"], found["runs_at_most"], found["search"]) == (54, 18, "tpe")
+    plan = planned(capsys, *words)
+    assert (plan["runs"], plan["runs_at_most"], plan["search"]) == (54, 18, "tpe")
     assert planned(capsys, *words[:2])["runs_at_most"] == 54
 
 
@@ -104,11 +104,11 @@ def test_a_plan_says_what_its_seeds_can_show_and_how_many_would_resolve_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), 7
-    found = planned(capsys, recipe, f"seeds={list(range(seeds))}")
-    for one in found["detectable"]:
+    estimated = planned(capsys, recipe, f"seeds={list(range(seeds))}")
+    for one in estimated["detectable"]:
         assert one["difference"] == pytest.approx(smallest_detectable_difference(seeds, one["sd"]), rel=1e-6)
         assert one["seeds_for_one_point"] == seeds_needed(0.01, one["sd"])
-    comparisons = (len(found["methods"]) - 1) * len(found["tasks"])
+    comparisons = (len(estimated["methods"]) - 1) * len(estimated["tasks"])
     assert plan(recipe, f"seeds={list(range(seeds))}") == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "What 7 paired seeds can show (power 0.8, two-sided 5 %, one task, one comparison)" in told

@@ -101,8 +101,8 @@ def test_reading_a_recipe_loads_neither_torch_nor_ray() -> None:
         f"read_recipe(Path({str(ROOT / 'recipes' / 'paper.yaml')!r})); "
         "print([name for name in ('torch', 'ray', 'transformers', 'mlflow', 'deepspeed') if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", ".0001", "+1e-4"])

@@ -182,6 +182,6 @@ def test_the_simulation_finds_a_race_whose_error_is_not_shared(monkeypatch: pyte
 
 
 def test_the_simulation_counts_what_is_saved() -> None:
-    found = simulate(Case("three far behind", settings=4, seeds=8, gaps=(0, 30, 30, 30)), 50)
-    assert 0.4 < found.saved <= 5 / 8  # no setting trains fewer than three of its eight seeds
-    assert (found.error, found.kept_best) == (0, 1)
+    outcome = simulate(Case("three far behind", settings=4, seeds=8, gaps=(0, 30, 30, 30)), 50)
+    assert 0.4 < outcome.saved <= 5 / 8  # no setting trains fewer than three of its eight seeds
+    assert (outcome.error, outcome.kept_best) == (0, 1)

@@ -176,8 +176,8 @@ def test_what_is_good_is_tried_more_often_than_at_random() -> None:
 
 @pytest.mark.slow
 def test_on_invented_results_it_finds_better_settings_than_random_choice_of_as_many() -> None:
-    found = simulate(CASES[1], 32, 25)
-    assert found.grid < found.tpe < found.random
+    outcome = simulate(CASES[1], 32, 25)
+    assert outcome.grid < outcome.tpe < outcome.random
 
 
 def test_the_axis_of_methods_is_left_out_where_there_is_one_method() -> None:
