@@ -36,8 +36,8 @@ from orchestrator.recipe.sections import ClusterSpec
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.report.page import write_report
 from orchestrator.say import say
-from orchestrator.search.halving import contest, kept_together, rungs_told, stopping_rule
-from orchestrator.search.next_runs import decisions, next_runs, spared, told
+from orchestrator.search.halving import contest, kept_together, rung_lines, stopping_rule
+from orchestrator.search.next_runs import decisions, lines, next_runs, why_not_trained
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.lease import hold
 from orchestrator.store.manifest import DamagedRunError
@@ -114,7 +114,7 @@ class Sweep:
         if not train:
             self._refuse_nothing_to_merge()
         steps = {run.spec.task.name: self._steps(run) for run in self.runs}
-        for line in rungs_told(self.spec.search, steps) if train else ():  # what cannot be judged ends here
+        for line in rung_lines(self.spec.search, steps) if train else ():  # what cannot be judged ends here
             self._say(line)
         if old := self.files.runs_of_other_formats():
             self._say(
@@ -147,7 +147,7 @@ class Sweep:
             results = self._results()
             known = {*results, *failed}
             failed |= {run.key: "Its result cannot be read." for run in rung if run.key not in known}
-            for line in told(decisions(self.spec, self.runs, results, failed)):
+            for line in lines(decisions(self.spec, self.runs, results, failed)):
                 self._say(line)
             rung = self._next_rung(failed)
         return failed
@@ -244,7 +244,7 @@ class Sweep:
     def _conclude(self, errors: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Collect results and predictions from the run folders and write the summary."""
         self._sync()
-        needless = spared(self.spec, self.runs, self._results(), errors)
+        needless = why_not_trained(self.spec, self.runs, self._results(), errors)
         rows = [self._row(run, errors, needless) for run in self.runs]
         committed = [run for run, row in zip(self.runs, rows, strict=True) if row["status"] == "committed"]
         predictions = {

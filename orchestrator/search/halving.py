@@ -84,7 +84,7 @@ def contest(search: Search, planned: Sequence[PlannedRun]) -> Contest | None:
     return Contest(Halving.of(search), {run.key: keys[field_of(run)] for run in planned})
 
 
-def rungs_told(search: Search, totals: Mapping[str, int]) -> list[str]:
+def rung_lines(search: Search, totals: Mapping[str, int]) -> list[str]:
     """Return a line per task that says after which steps its runs are judged; none if the search stops no run.
 
     ``totals`` are the optimizer steps of a run by task. InputError where no run of any task would be judged.

@@ -62,7 +62,7 @@ def next_runs(
     return sorted((run for run in left if names[run.key] in order), key=lambda run: order[names[run.key]])
 
 
-def spared(
+def why_not_trained(
     spec: SweepSpec, planned: Sequence[PlannedRun], results: Results, failed: Collection[str] = ()
 ) -> dict[str, str]:
     """Return why a run is not trained (key -> reason), for each run that the search has made needless."""
@@ -72,7 +72,7 @@ def spared(
     return {key: reason for key, reason in reasons.items() if reason}
 
 
-def told(standings: Mapping[str, Standing]) -> Iterator[str]:
+def lines(standings: Mapping[str, Standing]) -> Iterator[str]:
     """Yield a line per task whose search has come to something: who leads, who is out or next, how it ended."""
     for task, standing in standings.items():
         if line := standing.line(task):

@@ -13,7 +13,7 @@ from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.search import Asha, Grid, Racing
 from orchestrator.recipe.sections import MethodSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.search.halving import Halving, contest, field_of, judge, reason, rungs_told, stopping_rule, together
+from orchestrator.search.halving import Halving, contest, field_of, judge, reason, rung_lines, stopping_rule, together
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,10 @@ def test_another_first_rung_or_factor_is_another_rule() -> None:
 
 def test_a_task_that_is_too_short_to_be_judged_is_said_to_be() -> None:
     search = Asha(rung=6)
-    assert rungs_told(search, {"long": 30, "short": 6}) == [
+    assert rung_lines(search, {"long": 30, "short": 6}) == [
         "runs on long: judged after step 6, 12 and 24 of 30",
         "runs on short: too short to judge",
     ]
-    assert rungs_told(Grid(), {"long": 30}) == []
+    assert rung_lines(Grid(), {"long": 30}) == []
     with pytest.raises(InputError, match="which has 6 on short and 5 on shorter: give fewer steps, a share"):
-        rungs_told(search, {"short": 6, "shorter": 5})
+        rung_lines(search, {"short": 6, "shorter": 5})
