@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from orchestrator.recipe.sections import MethodSpec
 from orchestrator.search.space import space_of
-from orchestrator.search.tpe import Search, decide
+from orchestrator.search.tpe import TpeInput, decide
 
 SEARCHES = 200
 TRIALS = (8, 16, 32)
@@ -67,7 +67,7 @@ def simulate(case: Case, trials: int, searches: int, seed: int = 0) -> Found:
             for name, row in zip(names, results, strict=True)
             for s, one in enumerate(row)
         }
-        best = decide(Search(names, space, seeds, trials, 4, number), scores).best
+        best = decide(TpeInput(names, space, seeds, trials, 4, number), scores).best
         drawn = random.permutation(len(names))[:trials]
         chosen = (int(best[0]) if best else 0, drawn[values[drawn].argmax()], values.argmax())
         regrets.append([100 * (levels.max() - levels[one]) for one in chosen])

@@ -15,7 +15,7 @@ from orchestrator.driver.services import Services
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import lines_to
-from orchestrator.search.halving import rungs_told
+from orchestrator.search.halving import rung_lines
 from orchestrator.store.lease import hold
 from orchestrator.store.sweep_folder import SweepFolder
 
@@ -37,7 +37,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
         services.check()
         ready = make_ready(spec, folder.cache, say)
         if train:
-            for line in rungs_told(spec.search, ready.steps):
+            for line in rung_lines(spec.search, ready.steps):
                 say(line)
         else:
             refuse_empty_merge(ready, folder, command)

@@ -10,7 +10,7 @@ from benchmarks.gpu.arms import ANSWER, engine_of, forget, intermediate, items_o
 from benchmarks.gpu.report import Row, Rows
 from benchmarks.gpu.scale import Scale
 from benchmarks.models import RANK
-from orchestrator.estimate.costs import PROCESS_BYTES, Costs, Memory
+from orchestrator.estimate.costs import PROCESS_BYTES, Bytes, Costs
 from orchestrator.estimate.model_shapes import ModelShape
 from orchestrator.estimate.task_sizes import TaskRows
 from orchestrator.machine.memory import peak_bytes, reset_peak
@@ -70,7 +70,7 @@ def _checkpoint(model: Any) -> None:
         model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def _planned(scale: Scale, hidden: int, rows: int, lanes: int, checkpointing: bool, trained: int) -> Memory:
+def _planned(scale: Scale, hidden: int, rows: int, lanes: int, checkpointing: bool, trained: int) -> Bytes:
     """Return the plan's estimate of such a pack; on a CPU, where there is a process beside it, for show."""
     heads = hidden // scale.head
     sizes = hidden, intermediate(hidden), scale.layers, heads, heads, scale.head, scale.vocab

@@ -27,7 +27,6 @@ from orchestrator.files import read_json, write_json
 from orchestrator.model.loading import DTYPES, GENERATION, generation_fault, load_model
 from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.recipe.targets import targets_of
 
 FORMAT = 2  # raise it when the code finds something that it did not find before
 PATIENCE = 5.0  # seconds
@@ -56,7 +55,7 @@ def _look(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Sho
     model = _loaded(base, sweep)
     told = fit_rows(model, rows, tokenizer)
     check_numbers(model)
-    check_layers(model, {one for method in sweep.methods for one in targets_of(method.targets)})
+    check_layers(model, {one for method in sweep.methods for one in method.patterns})
     with unreached(model, {method.targets for method in sweep.methods}) as needless:
         shortcuts = choose_shortcuts(model, rows, blocks=not sweep.cluster.gpus_per_worker)
     del model
@@ -105,7 +104,7 @@ def _key(base: StoredBase, sweep: SweepSpec, rows: Rows) -> str:
         "base": base.fingerprint,
         "dtype": sweep.dtype,
         "gpus": bool(sweep.cluster.gpus_per_worker),
-        "targets": sorted({one for method in sweep.methods for one in targets_of(method.targets)}),
+        "targets": sorted({one for method in sweep.methods for one in method.patterns}),
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "max_length": sweep.data.max_length,
     }

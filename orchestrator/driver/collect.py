@@ -9,7 +9,7 @@ from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.search.next_runs import spared
+from orchestrator.search.next_runs import why_not_trained
 from orchestrator.store.rows import dropped_row, publish_predictions, result_row
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.summary.summarise import summarise
@@ -31,7 +31,7 @@ def collect(
     the run's folder has its full text.
     """
     tracker.sync(ready.runs, folder.path)
-    needless = spared(ready.spec, ready.runs, scores.read(), errors)
+    needless = why_not_trained(ready.spec, ready.runs, scores.read(), errors)
     rows = [_row(run, ready, folder, tracker, errors, needless) for run in ready.runs]
     committed = [row["run_key"] for row in rows if row["status"] == "committed"]
     predictions = {key: publish_predictions(folder.run(key), folder.predictions(key)) for key in committed}

@@ -21,7 +21,7 @@ from orchestrator.model.loading import load_tokenizer, sketch
 from orchestrator.model.shortcuts import Shortcuts
 from orchestrator.paths import resolve
 from orchestrator.plan.runs import PlannedRun, expand, keyed
-from orchestrator.recipe.equal_parameters import trained_parameters, within_budget
+from orchestrator.recipe.equal_parameters import trained_parameters, with_equal_parameters
 from orchestrator.recipe.sections import TaskSpec
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import Say
@@ -179,7 +179,7 @@ def _with_ranks(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
     for names in targets:
         for line in left_out(model, names):
             say(line)
-    sweep = within_budget(sweep, layers.__getitem__)
+    sweep = with_equal_parameters(sweep, layers.__getitem__)
     for method in sweep.methods:
         trained_parameters(method, layers[method.targets])
     return sweep

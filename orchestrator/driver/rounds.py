@@ -11,12 +11,13 @@ from orchestrator.driver.packing import PackWidths, train_in_packs
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.progress import Watched, show_progress
 from orchestrator.driver.services import Services
-from orchestrator.driver.validation_scores import ValidationScores, stopping_rule
+from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.errors import DamagedRunError
 from orchestrator.machine.memory import is_about_memory
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.say import Say, lines_to
-from orchestrator.search.next_runs import decisions, next_runs, told
+from orchestrator.search.halving import stopping_rule
+from orchestrator.search.next_runs import decisions, lines, next_runs
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
@@ -38,7 +39,7 @@ def train_rounds(
         failed |= _train_round(ready, folder, services, widths, runs, console)
         results = scores.read()
         failed |= {run.key: "Its result cannot be read." for run in runs if run.key not in {*results, *failed}}
-        for line in told(decisions(spec, ready.runs, results, failed)):
+        for line in lines(decisions(spec, ready.runs, results, failed)):
             say(line)
         runs = _next_round(ready, folder, scores, failed, say)
     return failed

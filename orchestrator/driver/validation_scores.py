@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from orchestrator.errors import DamagedRunError
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.recipe.sections import SearchSpec
-from orchestrator.search.halving import Halving
+from orchestrator.recipe.search import Search
+from orchestrator.search.halving import stopping_rule
 from orchestrator.store.sweep_folder import SweepFolder
 
 
@@ -19,7 +19,7 @@ class ValidationScores:
     trained, because this sweep's search would not have stopped it there.
     """
 
-    def __init__(self, folder: SweepFolder, runs: Sequence[PlannedRun], search: SearchSpec) -> None:
+    def __init__(self, folder: SweepFolder, runs: Sequence[PlannedRun], search: Search) -> None:
         self._folder, self._unread = folder, list(runs)
         rule = stopping_rule(search)
         self._ends = ("committed", "diverged") if rule is None else ("committed", "diverged", rule)
@@ -37,9 +37,3 @@ class ValidationScores:
                     self._scores[run.key] = folder.row()["validation_accuracy"]
         self._unread = [run for run in self._unread if run.key not in self._scores]
         return dict(self._scores)
-
-
-def stopping_rule(search: SearchSpec) -> str | None:
-    """Return the rule by which a search stops runs, in words; None if the search stops no run."""
-    halving = Halving.of(search)
-    return halving.rule if halving else None

@@ -1,4 +1,4 @@
-"""Pure: what runs cost: formulas over tokens and parameters, for memory, arithmetic and time."""
+"""Pure: the costs of runs, in memory, arithmetic and time: formulas over tokens and parameters."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ PROCESS_BYTES = 460_000_000  # imports of a worker
 TRAINED_BYTES = 16  # float32: the parameter, its gradient and Adam's two moments
 
 Kind = tuple[str, str]
-"""What runs that cost the same have in common: the name of the task and the label of the method."""
+"""The name of a run's task and the label of its method: runs with equal ones cost the same."""
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes of one worker of the largest pack; ``total_at_most`` is for rows that all have ``max_length`` tokens."""
+class Bytes:
+    """The bytes that one worker of the largest pack holds.
+
+    ``total`` is for rows of usual length, ``total_at_most`` for rows that all have ``max_length`` tokens.
+    """
 
     base: int
     adapters: int
@@ -56,7 +59,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Duration:
-    """Hours of all workers together, hours on the clock, and the price of the former where one is given."""
+    """Hours of all workers together, hours on the clock, and the price of the worker-hours if one hour has a price."""
 
     worker_hours: float
     hours: float
@@ -65,7 +68,10 @@ class Duration:
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one worker is assumed to be, in 10^12 operations a second, and what an hour of it costs."""
+    """How fast one worker is assumed to be, in 10^12 operations per second, and the price of an hour of it.
+
+    ``given`` says whether the user gave the speed.
+    """
 
     tflops: float
     given: bool
@@ -90,32 +96,36 @@ class Costs:
         each = len(self.sweep.optim.rates) * len(drawn(self.sweep.seeds))
         return sum((work.times(each) for work in self.runs[full].values()), Work())
 
-    def memory(self, packs: Sequence[Pack]) -> Memory:
-        """Return the memory of a worker of the pack that needs most of it."""
+    def memory(self, packs: Sequence[Pack]) -> Bytes:
+        """Return the bytes of a worker of the pack that needs the most."""
         base = self.shape.parameters() * self._item_bytes
         if self.sweep.trained_by.kind == "zero" and self.sweep.engine.stage == 3:
             base //= self.sweep.cluster.workers
         needs = map(self._pack_bytes, dict.fromkeys(map(_kinds, packs)))
         adapters, usual, most = max(needs, key=lambda need: need[0] + need[2])
         fixed = base + adapters + PROCESS_BYTES
-        return Memory(base, adapters, usual, PROCESS_BYTES, fixed + usual, fixed + most)
+        return Bytes(base, adapters, usual, PROCESS_BYTES, fixed + usual, fixed + most)
 
     def duration(self, packs: Sequence[Pack], trainers: int, rate: Rate, *, full: bool) -> Duration:
-        """Return the time of all packs, the longest first, each on the trainer that is free first."""
+        """Return the time of all packs, the longest first, each on the trainer that is free first.
+
+        ``full`` counts rows of ``max_length`` tokens.
+        """
         start = START_SECONDS if self.sweep.cluster.kind == "ray" else 0.0
         workers = self.sweep.cluster.workers
         seconds = self._seconds(packs, rate.tflops * 1e12 * workers, full)
         free = [start] * min(trainers, len(packs))
-        for one in sorted(seconds, reverse=True):
-            heapq.heapreplace(free, free[0] + one)
+        for pack_seconds in sorted(seconds, reverse=True):
+            heapq.heapreplace(free, free[0] + pack_seconds)
         worker_hours = (start * len(free) + sum(seconds)) * workers / 3600
         return Duration(worker_hours, max(free) / 3600, None if rate.price is None else rate.price * worker_hours)
 
     def _run(self, task: str, label: str, full: bool) -> Work:
-        """Return the work of one run: 4 operations a base parameter and token to train, 2 to score.
+        """Return the work of one run: 4 operations per base parameter and token to train, 2 to score.
 
-        The adapter's own parameters cost 6, for they have a gradient; recomputing costs 2 more of each. The head is
-        applied to the tokens of answers alone. Attention's own products, a few per cent at these lengths, are left out.
+        A parameter of the adapter costs 6, because it has a gradient. Gradient checkpointing costs 2 more per parameter
+        of either. The head is applied to the tokens of answers alone. Attention's own products, a few per cent at these
+        lengths, are left out.
         """
         rows, trained = self.rows[task], self.trained[label]
         trains, recomputed = rows.train * self.sweep.optim.epochs, 2 * self.sweep.engine.gradient_checkpointing
@@ -131,23 +141,24 @@ class Costs:
         return longest if full else min(rows.prompt + rows.answer, longest)
 
     def _seconds(self, packs: Sequence[Pack], speed: float, full: bool) -> list[float]:
-        """Return the seconds of each pack at so many operations a second; packs of the same kinds are computed once."""
+        """Return the seconds of each pack at ``speed`` operations per second; equal packs are computed once."""
         kinds = [_kinds(pack) for pack in packs]
-        each = {one: sum(self.runs[full][kind].operations for kind in one) / speed for one in dict.fromkeys(kinds)}
-        return [each[one] for one in kinds]
+        each = {own: sum(self.runs[full][kind].operations for kind in own) / speed for own in dict.fromkeys(kinds)}
+        return [each[own] for own in kinds]
 
     def _pack_bytes(self, kinds: Sequence[Kind]) -> tuple[int, int, int]:
         """Return the bytes of a pack's adapters, and of its activations for usual and for the longest rows."""
         adapters = TRAINED_BYTES * sum(self.trained[label] for _, label in kinds)
         rows = [self.rows[task] for task, _ in kinds]
-        usual, most = (self._activations([self._length(one, full) for one in rows], rows) for full in (False, True))
+        usual, most = (self._activations([self._length(task, full) for task in rows], rows) for full in (False, True))
         return adapters, usual, most
 
     def _activations(self, lengths: Sequence[int], rows: Sequence[TaskRows]) -> int:
-        """Return roughly what a micro step keeps for its backward pass: inputs of norms, matrices and attention.
+        """Return roughly the bytes that a micro step keeps for its backward pass.
 
-        Over half precision a block keeps some float32 besides, and the base products of its adapted layers, four hidden
-        sizes in all; the block that backward is at works on eight more (measured on a GPU, docs/results.md).
+        They are the inputs of norms, matrices and attention, and float32 logits with their gradient. On a base in half
+        precision a block also keeps some float32 and the base products of its adapted layers, four hidden sizes in all,
+        and the block that the backward pass is in works on eight more (measured on a GPU, docs/results.md).
         """
         shape, micro = self.shape, self.sweep.optim.micro_batch
         tokens = micro * sum(lengths)
@@ -155,7 +166,7 @@ class Costs:
         block, working = (10 + 4 * half) * shape.hidden + 3 * shape.intermediate, 8 * half * shape.hidden
         checkpointing = self.sweep.engine.gradient_checkpointing
         kept = (shape.layers * shape.hidden + block if checkpointing else shape.layers * block) + working
-        logits = 8 * shape.vocab * micro * sum(one.answer for one in rows)  # float32, with their gradient
+        logits = 8 * shape.vocab * micro * sum(task.answer for task in rows)  # float32, with their gradient
         return tokens * kept * self._item_bytes + logits
 
     @property

@@ -1,20 +1,21 @@
-"""Pure: what a sweep would be: its runs and packs, and roughly its memory, arithmetic, time and cost."""
+"""Pure: what a sweep would take: its runs and packs, and roughly its memory, arithmetic, time and cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from orchestrator.data.batches import count_steps
-from orchestrator.estimate.costs import TFLOPS_CPU, TFLOPS_GPU, Costs, Duration, Memory, Rate, Work
+from orchestrator.estimate.costs import TFLOPS_CPU, TFLOPS_GPU, Bytes, Costs, Duration, Rate, Work
 from orchestrator.estimate.model_shapes import ModelShape
-from orchestrator.estimate.power import Detectable, _detectable, independent, is_tested
+from orchestrator.estimate.power import Detectable, detectable, independent, is_tested
 from orchestrator.estimate.task_sizes import TaskRows, rows_of
-from orchestrator.plan.packs import pack_runs
+from orchestrator.plan.packs import Pack, pack_runs
 from orchestrator.plan.runs import PlannedRun, expand
 from orchestrator.plan.widths import assumed_width
-from orchestrator.recipe.equal_parameters import trained_parameters, within_budget
-from orchestrator.recipe.sections import MethodSpec
+from orchestrator.recipe.equal_parameters import trained_parameters, with_equal_parameters
+from orchestrator.recipe.sections import MethodSpec, TaskSpec
 from orchestrator.recipe.seeds import drawn
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.recipe.targets import targets_of
@@ -23,7 +24,7 @@ from orchestrator.search.halving import kept_together
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """What a run of one task meets at most."""
+    """The rows and the optimizer steps of a run of one task, at most."""
 
     name: str
     rows: TaskRows
@@ -32,9 +33,9 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class MethodPlan:
-    """A method of the sweep and the parameters that a run of it trains; None where the shape is unknown.
+    """A method of the sweep, and the parameters that one run of it trains; None where the base's shape is unknown.
 
-    ``control`` says of a method that ``controls: matched`` has added what it shares, and without what.
+    ``control`` is None, or for a method that ``controls: matched`` has added, says what it shares and what it lacks.
     """
 
     label: str
@@ -47,7 +48,7 @@ class MethodPlan:
 
 @dataclass(frozen=True)
 class Estimate:
-    """All that `plan` says; what needs the model's shape is None where that is unknown."""
+    """All that the plan job prints; a field that rests on the shape of the base is None where the shape is unknown."""
 
     name: str
     base: str
@@ -70,7 +71,7 @@ class Estimate:
     trainers: int
     workers: int
     rate: Rate
-    memory: Memory | None
+    memory: Bytes | None
     work: Work | None
     work_at_most: Work | None
     duration: Duration | None
@@ -86,30 +87,30 @@ def estimate(
     tflops: float | None = None,
     price: float | None = None,
 ) -> Estimate:
-    """Return the estimate of a sweep on a base of ``shape``; InputError for targets or ranks that do not fit it."""
+    """Return the estimate of a sweep on a base of ``shape``; InputError for targets or ranks that do not fit it.
+
+    ``shape_from`` says where the shape is from. ``tflops`` is the speed of one worker in 10^12 operations per second,
+    ``price`` the price of an hour of one worker.
+    """
     if shape is not None:
-        sweep = within_budget(sweep, lambda targets: shape.targets(targets_of(targets)))
+        sweep = with_equal_parameters(sweep, lambda targets: shape.targets(targets_of(targets)))
     cluster = sweep.cluster
     rate = Rate(tflops or (TFLOPS_GPU if cluster.gpus_per_worker else TFLOPS_CPU), tflops is not None, price)
-    trainers = 1 if cluster.max_concurrent == "auto" or cluster.kind == "local" else int(cluster.max_concurrent)
-    runs = [PlannedRun(str(index), run) for index, run in enumerate(expand(sweep))]
     methods = [_method(method, shape) for method in sweep.methods]
-    tasks = [_task(sweep, index) for index in range(len(sweep.tasks))]
+    tasks = [_task(task, sweep) for task in sweep.tasks]
     widths = {task.name: _width(sweep, task) for task in tasks}
-    together = kept_together(sweep.search)
-    packs = pack_runs(runs, widths=widths, concurrent=trainers, base_tasks=list(widths), field_of=together)
-    trained = {method.label: method.trainable_parameters or 0 for method in methods}
-    costs = Costs(sweep, shape, {task.name: task.rows for task in tasks}, trained) if shape else None
+    packs, trainers = _packs(sweep, widths)
+    tested = is_tested(sweep.seeds)
     return Estimate(
         name=sweep.name,
         base=sweep.model.source,
         shape=shape,
         shape_from=shape_from,
-        runs=len(runs),
+        runs=sum(len(pack.runs) for pack in packs),
         rates=len(sweep.optim.rates),
         seeds=len(drawn(sweep.seeds)),
         independent_seeds=independent(sweep.seeds),
-        tested=is_tested(sweep.seeds),
+        tested=tested,
         search=sweep.search.kind,
         runs_at_most=sweep.runs_at_most,
         budget=sweep.budget,
@@ -122,36 +123,70 @@ def estimate(
         trainers=min(trainers, len(packs)),
         workers=cluster.workers,
         rate=rate,
-        memory=costs.memory(packs) if costs else None,
-        work=costs.total(full=False) if costs else None,
-        work_at_most=costs.total(full=True) if costs else None,
-        duration=costs.duration(packs, trainers, rate, full=False) if costs else None,
-        duration_at_most=costs.duration(packs, trainers, rate, full=True) if costs else None,
-        detectable=_detectable(independent(sweep.seeds) if is_tested(sweep.seeds) else 1),
+        detectable=detectable(independent(sweep.seeds) if tested else 1),
+        **_needs(sweep, shape, tasks, methods, packs, trainers, rate),
     )
 
 
-def _task(sweep: SweepSpec, index: int) -> TaskPlan:
-    rows = rows_of(sweep.tasks[index], sweep.data)
-    return TaskPlan(
-        sweep.tasks[index].name, rows, count_steps(rows.train, sweep.optim.global_batch, sweep.optim.epochs)
+class Needs(TypedDict):
+    """What a sweep needs of machines and time: the fields of an `Estimate` that rest on the shape of the base."""
+
+    memory: Bytes | None
+    work: Work | None
+    work_at_most: Work | None
+    duration: Duration | None
+    duration_at_most: Duration | None
+
+
+def _needs(
+    sweep: SweepSpec,
+    shape: ModelShape | None,
+    tasks: Sequence[TaskPlan],
+    methods: Sequence[MethodPlan],
+    packs: Sequence[Pack],
+    trainers: int,
+    rate: Rate,
+) -> Needs:
+    if shape is None:
+        return Needs(memory=None, work=None, work_at_most=None, duration=None, duration_at_most=None)
+    trained = {method.label: method.trainable_parameters or 0 for method in methods}
+    costs = Costs(sweep, shape, {task.name: task.rows for task in tasks}, trained)
+    return Needs(
+        memory=costs.memory(packs),
+        work=costs.total(full=False),
+        work_at_most=costs.total(full=True),
+        duration=costs.duration(packs, trainers, rate, full=False),
+        duration_at_most=costs.duration(packs, trainers, rate, full=True),
     )
+
+
+def _packs(sweep: SweepSpec, widths: Mapping[str, int]) -> tuple[list[Pack], int]:
+    """Return the packs of the whole grid, and how many trainers train at a time; "auto" counts as one trainer."""
+    most = sweep.cluster.max_concurrent
+    trainers = 1 if most == "auto" or sweep.cluster.kind == "local" else most
+    runs = [PlannedRun(str(index), run) for index, run in enumerate(expand(sweep))]
+    rivals = kept_together(sweep.search)
+    return pack_runs(runs, widths=widths, concurrent=trainers, base_tasks=list(widths), field_of=rivals), trainers
+
+
+def _task(task: TaskSpec, sweep: SweepSpec) -> TaskPlan:
+    rows = rows_of(task, sweep.data)
+    return TaskPlan(task.name, rows, count_steps(rows.train, sweep.optim.global_batch, sweep.optim.epochs))
 
 
 def _width(sweep: SweepSpec, task: TaskPlan) -> int:
-    """Return the recipe's width; where it says auto, the sweep measures it, and here it is assumed."""
+    """Return the recipe's width of a pack; for "auto", which a sweep measures, the width that is assumed here."""
     if sweep.cluster.pack != "auto":
-        return int(sweep.cluster.pack)
+        return sweep.cluster.pack
     return assumed_width(sweep.optim.micro_batch * (task.rows.prompt + task.rows.answer))
 
 
 def _method(method: MethodSpec, shape: ModelShape | None) -> MethodPlan:
-    """Count the trained parameters as the method itself declares them, layer by layer."""
-    count = None if shape is None else trained_parameters(method, shape.targets(targets_of(method.targets)))
-    rank = int(method.settings["rank"])
-    return MethodPlan(method.label, method.name, method.targets, rank, method.control, count)
+    """Return the plan of a method; its trained parameters are those that the method itself declares per layer."""
+    trained = None if shape is None else trained_parameters(method, shape.targets(method.patterns))
+    return MethodPlan(method.label, method.name, method.targets, method.config.rank, method.control, trained)
 
 
-def as_json(found: Estimate) -> dict[str, Any]:
-    """Return the estimate for scripts: keys as the fields are called, plain values."""
-    return {**asdict(found), "parameters": found.shape.parameters() if found.shape else None}
+def as_json(plan: Estimate) -> dict[str, Any]:
+    """Return the estimate for scripts: the fields by their names, as plain values, and the base's parameters."""
+    return {**asdict(plan), "parameters": plan.shape.parameters() if plan.shape else None}

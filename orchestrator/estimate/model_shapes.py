@@ -1,4 +1,4 @@
-"""A model's shape without torch: its linear layers and its parameters, from a config or from what is published."""
+"""A model's shape without torch: its linear layers and its parameters, from its config or a published config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ BODY = "model.layers"
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A decoder of Llama's form; ``block_extra`` counts a block's biases, and norms beside the usual two."""
+    """The shape of a decoder of Llama's form.
+
+    ``block_extra`` are the parameters of a block beside its matrices and its two norms: biases, and further norms.
+    """
 
     hidden: int
     intermediate: int
@@ -44,8 +47,8 @@ class ModelShape:
             "mlp.up_proj": (self.intermediate, self.hidden),
             "mlp.down_proj": (self.hidden, self.intermediate),
         }
-        found = {f"{BODY}.{layer}.{name}": size for layer in range(self.layers) for name, size in block.items()}
-        return found | {"lm_head": (self.vocab, self.hidden)}
+        blocks = {f"{BODY}.{layer}.{name}": size for layer in range(self.layers) for name, size in block.items()}
+        return blocks | {"lm_head": (self.vocab, self.hidden)}
 
     def targets(self, patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return the (out, in) of the linear layers that any pattern matches; InputError for one that matches none."""
@@ -62,12 +65,12 @@ class ModelShape:
 
     @property
     def body(self) -> int:
-        """The weights of the blocks' matrices, which every token meets."""
+        """The number of weights in the matrices of all blocks, which every token is multiplied with."""
         return sum(out * into for name, (out, into) in self.linears().items() if name.startswith(BODY))
 
     @property
     def head(self) -> int:
-        """The weights of the head, which only an answer's tokens meet; as many as the embedding has."""
+        """The number of weights in the head (and in the embedding); only tokens of answers are multiplied with it."""
         return self.vocab * self.hidden
 
     def parameters(self) -> int:
@@ -76,7 +79,7 @@ class ModelShape:
         return self.body + self.head * (1 if self.tied else 2) + norms + self.layers * self.block_extra
 
 
-# From the config.json that each of them is published with.
+# From the config.json that each model is published with.
 PUBLISHED = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": ModelShape(576, 1536, 30, 9, 3, 64, 49152, tied=True),
     "meta-llama/Llama-3.2-3B-Instruct": ModelShape(3072, 8192, 28, 24, 8, 128, 128256, tied=True),
@@ -85,7 +88,10 @@ PUBLISHED = {
 
 
 def shape_of(spec: ModelSpec) -> tuple[ModelShape | None, str]:
-    """Return the shape of the recipe's base, and where it is from; None where it is unknown until it is fetched."""
+    """Return the shape of the recipe's base, and where the shape is from; None if a base must be fetched to know it.
+
+    InputError where ``model.path`` is no directory with a model.
+    """
     if spec.path is not None:
         path = Path(spec.path).expanduser().resolve()
         if not path.is_dir():
@@ -135,14 +141,14 @@ def _from_config(file: Path) -> tuple[ModelShape | None, str]:
 
 def _size(config: Mapping[str, Any], key: str, file: Path, otherwise: int | None = None) -> int:
     value = config.get(key)
-    found = otherwise if value is None else value
-    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+    size = otherwise if value is None else value
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InputError(f"{file}: {key} is {value!r}; a whole number of 1 or more is needed.")
-    return found
+    return size
 
 
 def _extra(config: Mapping[str, Any], shape: ModelShape) -> int:
-    """Return the biases of a block, and the norms of queries and keys where there are any."""
+    """Return the number of biases in a block, and of weights in its norms of queries and keys if it has such norms."""
     outs = {name.rpartition(".")[2]: out for name, (out, _) in shape.linears().items()}
     family = config["model_type"]
     biased: list[str] = []

@@ -15,14 +15,14 @@ from orchestrator.wording import NOTHING, count, percent, points
 GIB = 2**30
 
 
-def print_plan(found: Estimate, console: Console) -> None:
-    """Print what would run, on what, for how long, and what its seeds could show."""
-    shape = f"{big(found.shape.parameters())} parameters, from {found.shape_from}" if found.shape else found.shape_from
-    say(console, f"{found.name}: {found.base} ({shape})")
-    tables = [_runs(found), _methods(found), _tasks(found), _resources(found), _seeds(found)]
+def print_plan(plan: Estimate, console: Console) -> None:
+    """Print what would run, on what, for how long, and what the seeds could show."""
+    shape = f"{big(plan.shape.parameters())} parameters, from {plan.shape_from}" if plan.shape else plan.shape_from
+    say(console, f"{plan.name}: {plan.base} ({shape})")
+    tables = [_runs(plan), _methods(plan), _tasks(plan), _resources(plan), _seeds(plan)]
     for table in tables:
         console.print(table)
-    for note in _notes(found):
+    for note in _notes(plan):
         say(console, f"- {note}")
 
 
@@ -56,43 +56,43 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _runs(found: Estimate) -> RenderableType:
+def _runs(plan: Estimate) -> RenderableType:
     table = _table("Runs", "what", "how many")
-    grid = f"{count(len(found.tasks), 'task')} x {count(len(found.methods), 'method')}"
-    table.add_row(f"runs: {grid} x {count(found.rates, 'rate')} x {count(found.seeds, 'seed')}", f"{found.runs:,}")
-    width = f"{found.pack_width} runs" + (", assumed: the sweep measures it" if found.pack_width_assumed else "")
-    table.add_row(f"packs of at most {width} (the largest has {found.largest_pack})", f"{found.packs:,}")
-    table.add_row("trainers at a time", str(found.trainers))
-    table.add_row("workers a trainer", str(found.workers))
+    grid = f"{count(len(plan.tasks), 'task')} x {count(len(plan.methods), 'method')}"
+    table.add_row(f"runs: {grid} x {count(plan.rates, 'rate')} x {count(plan.seeds, 'seed')}", f"{plan.runs:,}")
+    width = f"{plan.pack_width} runs" + (", assumed: the sweep measures it" if plan.pack_width_assumed else "")
+    table.add_row(f"packs of at most {width} (the largest has {plan.largest_pack})", f"{plan.packs:,}")
+    table.add_row("trainers at a time", str(plan.trainers))
+    table.add_row("workers a trainer", str(plan.workers))
     return table
 
 
-def _methods(found: Estimate) -> RenderableType:
-    controls = any(method.control for method in found.methods)
-    title = "Methods, at equal parameters" if found.budget == "parameters" and found.shape else "Methods"
+def _methods(plan: Estimate) -> RenderableType:
+    controls = any(method.control for method in plan.methods)
+    title = "Methods, at equal parameters" if plan.budget == "parameters" and plan.shape else "Methods"
     table = _table(title, "method", "targets", "rank", "trained parameters a run")
     if controls:
         table.add_column("controls", overflow="fold")
-    for method in found.methods:
+    for method in plan.methods:
         trained = NOTHING if method.trainable_parameters is None else f"{method.trainable_parameters:,}"
-        told = [method.control or ""] if controls else []
-        table.add_row(method.label, method.targets, str(method.rank), trained, *told)
+        control = [method.control or ""] if controls else []
+        table.add_row(method.label, method.targets, str(method.rank), trained, *control)
     return table
 
 
-def _tasks(found: Estimate) -> RenderableType:
+def _tasks(plan: Estimate) -> RenderableType:
     table = _table("Tasks, at most", "task", "train rows", "validation", "test", "steps a run", "usual tokens a row")
-    for task in found.tasks:
+    for task in plan.tasks:
         rows = task.rows
         numbers = (rows.train, rows.validation, rows.test, task.steps, rows.prompt + rows.answer)
         table.add_row(task.name + ("" if rows.known else " (assumed)"), *(f"{number:,}" for number in numbers))
     return table
 
 
-def _resources(found: Estimate) -> RenderableType:
+def _resources(plan: Estimate) -> RenderableType:
     table = _table("Resources", "what", "usual rows", "all of max_length")
-    need, work, most = found.memory, found.work, found.work_at_most
-    if need is None or work is None or most is None or found.duration is None or found.duration_at_most is None:
+    need, work, most = plan.memory, plan.work, plan.work_at_most
+    if need is None or work is None or most is None or plan.duration is None or plan.duration_at_most is None:
         table.add_row("memory, arithmetic, time, cost: unknown with the shape", NOTHING, NOTHING)
         return table
     table.add_row("memory of a worker, roughly", memory(need.total), memory(need.total_at_most))
@@ -102,77 +102,77 @@ def _resources(found: Estimate) -> RenderableType:
     table.add_row("tokens trained on", big(work.train_tokens), big(most.train_tokens))
     table.add_row("tokens scored", big(work.score_tokens), big(most.score_tokens))
     table.add_row("operations", big(work.operations), big(most.operations))
-    both = (found.duration, found.duration_at_most)
-    table.add_row("worker-hours", *(f"{one.worker_hours:,.2f}" for one in both))
-    table.add_row("time", *(clock(one.hours) for one in both))
-    table.add_row("cost", *(_cost(one) for one in both))
+    both = (plan.duration, plan.duration_at_most)
+    table.add_row("worker-hours", *(f"{duration.worker_hours:,.2f}" for duration in both))
+    table.add_row("time", *(clock(duration.hours) for duration in both))
+    table.add_row("cost", *map(_cost, both))
     return table
 
 
-def _cost(one: Duration) -> str:
-    return "--price is not given" if one.cost is None else f"{one.cost:,.2f}"
+def _cost(duration: Duration) -> str:
+    return "--price is not given" if duration.cost is None else f"{duration.cost:,.2f}"
 
 
-def _seeds(found: Estimate) -> RenderableType:
-    seeds = count(found.independent_seeds, "paired seed") if found.tested or found.seeds == 1 else "this grid of seeds"
+def _seeds(plan: Estimate) -> RenderableType:
+    seeds = count(plan.independent_seeds, "paired seed") if plan.tested or plan.seeds == 1 else "this grid of seeds"
     title = f"What {seeds} can show (power 0.8, two-sided 5 %, one task, one comparison)"
     table = _table(title, "sd of the differences", "smallest difference detected", "seeds for 1 point")
-    for one in found.detectable:
-        difference = "none" if one.difference is None else f"{points(one.difference)} points"
-        table.add_row(points(one.sd).removeprefix("+") + " points", difference, str(one.seeds_for_one_point))
+    for row in plan.detectable:
+        difference = "none" if row.difference is None else f"{points(row.difference)} points"
+        table.add_row(points(row.sd).removeprefix("+") + " points", difference, str(row.seeds_for_one_point))
     return table
 
 
-def _notes(found: Estimate) -> list[str]:
+def _notes(plan: Estimate) -> list[str]:
     """Return the assumptions, in sentences."""
-    rate = found.rate
+    rate = plan.rate
     origin = "as given by --tflops" if rate.given else "ASSUMED; measure yours and say --tflops"
     notes = [f"Rate: {rate.tflops:g} x 10^12 operations a second and worker, {origin}."]
-    if found.duration is not None:
+    if plan.duration is not None:
         notes.append(
             f"Time is arithmetic at that rate plus {START_SECONDS:g} s a trainer to start on Ray; small models are "
             "slower than their arithmetic, and fetching, tokenising and merging are not in it."
         )
-    notes.append(f"Trainers at a time: {found.trainers} (cluster.max_concurrent=auto counts as 1 here: give a number).")
+    notes.append(f"Trainers at a time: {plan.trainers} (cluster.max_concurrent=auto counts as 1 here: give a number).")
     notes.append("Rows are those published; repeated and leaked ones are left out later. Usual lengths are means.")
-    if not all(task.rows.known for task in found.tasks):
+    if not all(task.rows.known for task in plan.tasks):
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")
-    if found.search == "racing":
+    if plan.search == "racing":
         notes.append("search.kind=racing: all this is for the whole grid, the most that a race can train.")
-    if found.search == "tpe":
+    if plan.search == "tpe":
         notes.append(
-            f"search.kind=tpe trains {found.runs_at_most:,} of these {count(found.runs, 'run')}, "
-            f"{percent(found.runs_at_most / found.runs)}: all this is for the whole grid, time and cost are about that "
+            f"search.kind=tpe trains {plan.runs_at_most:,} of these {count(plan.runs, 'run')}, "
+            f"{percent(plan.runs_at_most / plan.runs)}: all this is for the whole grid, time and cost are about that "
             "share of it."
         )
-    if found.search == "asha":
+    if plan.search == "asha":
         notes.append(
             "search.kind=asha: all this is for the whole grid; every run begins, and some are stopped at rungs."
         )
-    if found.budget == "parameters" and found.shape is None:
+    if plan.budget == "parameters" and plan.shape is None:
         notes.append("budget: parameters chooses ranks by the base's shape; those above are the recipe's.")
-    return notes + _seed_notes(found)
+    return notes + _seed_notes(plan)
 
 
-def _seed_notes(found: Estimate) -> list[str]:
+def _seed_notes(plan: Estimate) -> list[str]:
     """Return what the seeds cannot show, or only in part."""
     notes = []
-    comparisons = (len(found.methods) - 1) * len(found.tasks)
-    if found.tested and comparisons > 1:
+    comparisons = (len(plan.methods) - 1) * len(plan.tasks)
+    if plan.tested and comparisons > 1:
         notes.append(
             f"The reference meets the others in {comparisons} comparisons, Holm-corrected together: the smallest p "
             f"must be below {0.05 / comparisons:.2g}, so differences of the size above are missed more often."
         )
-    if not found.tested and found.seeds > 1:
+    if not plan.tested and plan.seeds > 1:
         notes.append(
             f"A grid of starts and orders with fewer than {LEVELS} seeds on an axis does not tell how much seeds "
             f"differ: nothing is tested. Give each {LEVELS}, or one of them a single seed, which is then held."
         )
-    elif found.independent_seeds < found.seeds:
+    elif plan.independent_seeds < plan.seeds:
         notes.append(
-            f"The {count(found.seeds, 'seed')} are a grid of starts and orders of data, which runs share: they show "
-            f"what {found.independent_seeds} to {found.seeds} independent ones do, and the table takes the fewest."
+            f"The {count(plan.seeds, 'seed')} are a grid of starts and orders of data, which runs share: they show "
+            f"what {plan.independent_seeds} to {plan.seeds} independent ones do, and the table takes the fewest."
         )
-    if found.seeds < 2:
+    if plan.seeds < 2:
         notes.append("One seed has no spread: no difference between methods can be tested.")
     return notes

@@ -10,7 +10,7 @@ from orchestrator.recipe.sections import DataSpec, TaskSpec
 
 @dataclass(frozen=True)
 class TaskSize:
-    """Rows to train and to test on, choices a question, and the usual tokens of a prompt and of a choice."""
+    """Rows to train and to test on, choices per question, and the usual tokens of a prompt and of a choice."""
 
     train: int
     test: int
@@ -19,8 +19,9 @@ class TaskSize:
     answer: int
 
 
-# Rows: of the splits that the task's file names, as published. Tokens: means over published rows at 4.5 characters a
-# token, as the tokenizers of SmolLM2, Llama 3 and Qwen2.5 cut English; hellaswag, race and commonsense_qa by estimate.
+# Rows: of the splits that the task's file names, as published. Tokens: means over published rows at 4.5 characters per
+# token, as the tokenizers of SmolLM2, Llama 3 and Qwen2.5 cut English; those of hellaswag, race and commonsense_qa are
+# estimates.
 SIZES = {
     "arc_challenge": TaskSize(1119, 1172, 4, 33, 7),
     "arc_easy": TaskSize(2251, 2376, 4, 29, 5),
@@ -39,7 +40,7 @@ UNKNOWN = TaskSize(5000, 2000, 4, 100, 5)
 
 @dataclass(frozen=True)
 class TaskRows:
-    """How many rows a run of a task meets at most, and how long they usually are; ``known`` or assumed."""
+    """How many rows a run of a task has at most, and how long they usually are; if not ``known``, all is assumed."""
 
     train: int
     validation: int
@@ -56,7 +57,7 @@ class TaskRows:
 
 
 def rows_of(task: TaskSpec, data: DataSpec) -> TaskRows:
-    """Return the rows of a task under a recipe's limits: repeated and leaked rows, left out later, still count."""
+    """Return the rows of a task under a recipe's limits; repeated and leaked rows, which are left out later, count."""
     known = task.name in SIZES and task.path is None and task.train is None and task.test is None
     size = SIZES.get(task.name, UNKNOWN) if task.path is None else UNKNOWN
     there = size.train if known else max(size.train, _needed(data))
@@ -80,5 +81,5 @@ def _validation(rows: int, train_samples: int | None) -> int:
 
 
 def _needed(data: DataSpec) -> int:
-    """Return how many rows give all that the recipe asks for, where their number is not known."""
+    """Return how many rows a file needs to have, to give all the rows that the recipe asks for."""
     return (data.train_samples or 0) + (data.validation_samples or VALIDATION_LIMIT)

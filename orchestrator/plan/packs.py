@@ -1,4 +1,4 @@
-"""Pure: which runs train together as a pack."""
+"""Pure: which runs train together as a pack, and in which order packs are trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Runs that train together as lanes over one base; ``base_tasks`` are those it scores the base on."""
+    """Runs that train together as lanes over one base; the pack also scores the base, on the ``base_tasks``."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -35,11 +35,13 @@ def pack_runs(
 ) -> list[Pack]:
     """Return packs of at most ``widths[task]`` runs that share their targets, the longest first.
 
-    A task with enough runs fills packs of its own, for its rows have like lengths; small tasks of equal width are put
-    together. There are as many packs as keep ``concurrent`` trainers busy, and sizes differ by one at most where tasks
-    do not. ``work[task]`` is what one run of it costs, in any unit; the first pack with a task scores the base on it.
-    Runs with the same ``field_of`` stay in one pack even where a trainer is idle then; a field that is wider than a
-    pack is cut into as few as it needs, which hold nothing else.
+    A task with enough runs fills packs of its own, because its rows have similar lengths. Tasks with fewer runs than
+    their width, and of equal width, are put together. There are as many packs as keep ``concurrent`` trainers busy. The
+    sizes of packs with the same tasks differ by one at most. ``work[task]`` is the cost of one run of the task, in any
+    unit. The first pack with a run of a task scores the base on the task.
+
+    Runs with the same ``field_of`` stay in one pack, even if a trainer is then idle. A field that is wider than a pack
+    is cut into as few parts as it needs, and each part is a pack of its own.
     """
     groups: dict[tuple[str, int, str], list[PlannedRun]] = {}
     there = Counter((run.spec.method.targets, run.spec.task.name) for run in runs)
@@ -48,7 +50,8 @@ def pack_runs(
         own = task if there[targets, task] >= widths[task] else ""
         groups.setdefault((targets, widths[task], own), []).append(run)
     units = [_units(group, width, field_of) for (_, width, _), group in groups.items()]
-    # A pack holds as many as of the largest: one where a field is in parts, as the largest part is over half a pack.
+    # How many units fit into a pack is computed from the largest unit. If a field had to be cut, its parts are each
+    # larger than half a pack, so only one fits.
     sizes = [(len(group), width // max(map(len, group))) for (_, width, _), group in zip(groups, units, strict=True)]
     cut = chain.from_iterable(map(_shares, units, _counts(sizes, concurrent)))
     shares = [list(chain.from_iterable(share)) for share in cut]
@@ -60,7 +63,7 @@ def pack_runs(
 def _units(
     runs: Sequence[PlannedRun], width: int, field_of: Callable[[PlannedRun], Hashable] | None
 ) -> list[list[PlannedRun]]:
-    """Return what of a group is never cut: single runs, or fields, those wider than a pack in like parts."""
+    """Return the units of a group, which are never cut: single runs; or fields, or equal parts of too wide fields."""
     if field_of is None:
         return [[run] for run in runs]
     fields: dict[Hashable, list[PlannedRun]] = {}
@@ -70,9 +73,10 @@ def _units(
 
 
 def _counts(groups: Sequence[tuple[int, int]], concurrent: int) -> list[int]:
-    """Return into how many packs each group of (units, how many fit in one) is cut.
+    """Return into how many packs each group is cut; a group is its number of units and how many units fit in a pack.
 
-    As few as that allows, then more, where packs hold most units, until all trainers are busy to the end.
+    First each group is cut into as few packs as possible. Then the group whose packs hold the most units is cut into
+    one pack more, until all trainers are busy to the end.
     """
     counts = [math.ceil(units / most) for units, most in groups]
     while sum(counts) % concurrent and sum(counts) < sum(units for units, _ in groups):
@@ -82,11 +86,13 @@ def _counts(groups: Sequence[tuple[int, int]], concurrent: int) -> list[int]:
 
 
 def _shares(items: Sequence[T], count: int) -> list[list[T]]:
+    """Return the items in ``count`` parts whose sizes differ by one at most."""
     ends = [len(items) * (index + 1) // count for index in range(count)]
     return [list(items[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
+    """Return each share of the runs as a pack; each of ``base_tasks`` is scored by the first pack with a run of it."""
     unscored = list(base_tasks)
     packs: list[Pack] = []
     for share in shares:

@@ -1,4 +1,4 @@
-"""A sweep as single runs: everything that decides the result of a run, and the key that is the hash of it (ADR 2)."""
+"""A sweep as single runs: everything that decides the result of a run, and the run key, which is its hash (ADR 2)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.sections import DataSpec, MethodSpec, ModelSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.seeds import SeedPair, drawn
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.recipe.targets import targets_of
 
 FORMAT = 2
-"""The format of results, part of every run's key: raised where the same run comes out otherwise than before (ADR 2)."""
+"""The format of results, part of every run key: raised when the same run comes out otherwise than before (ADR 2)."""
 
 
 class RunSpec(Frozen):
     """One adapter to train: everything that decides its result, and nothing else (ADR 2).
 
-    Engine, workers and packing are not here: tests hold their results equal to rounding, so changing them must not
-    train a finished run again. ``seed`` names the run among its likes; where start and data have seeds of their own,
-    ``apart`` has them and ``seed`` is their label.
+    Engine, workers and packing are not here. Tests hold the results under all of them equal up to rounding, so changing
+    them must not train a finished run again. ``seed`` tells apart the runs of one cell. Where start and data have seeds
+    of their own, ``seed_pair`` holds the two seeds and ``seed`` is their label.
     """
 
     task: TaskSpec
@@ -35,26 +34,27 @@ class RunSpec(Frozen):
     model: ModelSpec
     data: DataSpec
     optim: OptimSpec
-    apart: SeedPair | None = None
+    seed_pair: SeedPair | None = None
 
     @model_validator(mode="after")
     def _seed_names_the_pair(self) -> Self:
-        if self.apart is not None and self.seed != self.apart.label:
+        pair = self.seed_pair
+        if pair is not None and self.seed != pair.label:
             raise ValueError(
-                f"seed={self.seed} is not the label of init={self.apart.init}, data={self.apart.data}, which is "
-                f"{self.apart.label}: change all three, or take apart=None."
+                f"seed={self.seed} is not the label of init={pair.init}, data={pair.data}, which is {pair.label}: "
+                "change all three, or take seed_pair=None."
             )
         return self
 
     @property
     def init_seed(self) -> int:
         """What draws the adapter's start and its dropout."""
-        return self.seed if self.apart is None else self.apart.init
+        return self.seed if self.seed_pair is None else self.seed_pair.init
 
     @property
     def data_seed(self) -> int:
         """What orders the rows."""
-        return self.seed if self.apart is None else self.apart.data
+        return self.seed if self.seed_pair is None else self.seed_pair.data
 
     @property
     def seeds(self) -> dict[str, int]:
@@ -70,12 +70,15 @@ class RunSpec(Frozen):
     def key(self, base_fingerprint: str, data_fingerprint: str) -> str:
         """Return the run key: 16 hexadecimal digits over this spec and the content of base and data.
 
-        Places (paths, mirror) and labels do not count; what they hold is in the fingerprints.
+        Paths, the mirror and labels do not count; what the paths hold is in the fingerprints.
         """
         return self.key_by_seed(base_fingerprint, data_fingerprint)(self)
 
     def key_by_seed(self, base_fingerprint: str, data_fingerprint: str) -> Callable[[RunSpec], str]:
-        """Return the key of runs that differ from this one in their seeds: all else is written out once, sorted."""
+        """Return a function that gives the run key of runs which differ from this run in their seeds alone.
+
+        All else that decides a key is written out once, here, because a sweep has many seeds.
+        """
         before = {
             "base": base_fingerprint,
             "data": data_fingerprint,
@@ -87,7 +90,7 @@ class RunSpec(Frozen):
         }
         after = {
             "settings": self.method.settings,
-            "targets": targets_of(self.method.targets),
+            "targets": self.method.patterns,
             "task": self.task.name,
         }
         head, tail = (json.dumps(part, sort_keys=True) for part in (before, after))
@@ -109,15 +112,18 @@ class PlannedRun:
 
 
 def expand(sweep: SweepSpec) -> list[RunSpec]:
-    """Return every run of the sweep: task x method x rate x seed, in the recipe's order; they share their parts."""
+    """Return every run of the sweep: task x method x rate x seed, in the recipe's order.
+
+    Runs that differ in their seeds alone share the objects that they are made of, which `keyed` makes use of.
+    """
     model = sweep.model.model_copy(update={"dtype": sweep.dtype})
     optims = [sweep.optim.model_copy(update={"lr": lr}) for lr in sweep.optim.rates]
     return [
-        RunSpec(task=task, method=method, seed=seed, model=model, data=sweep.data, optim=optim, apart=apart)
+        RunSpec(task=task, method=method, seed=seed, model=model, data=sweep.data, optim=optim, seed_pair=pair)
         for task in sweep.tasks
         for method in sweep.methods
         for optim in optims
-        for seed, apart in drawn(sweep.seeds)
+        for seed, pair in drawn(sweep.seeds)
     ]
 
 
@@ -132,5 +138,5 @@ def keyed(runs: Sequence[RunSpec], base: str, data: Mapping[str, str]) -> list[P
 
 
 def _parts(run: RunSpec) -> tuple[int, ...]:
-    """Return which objects the run is made of: where they are the same ones, runs differ in their seeds alone."""
+    """Return which objects the run is made of; runs that are made of the same objects differ in their seeds alone."""
     return id(run.task), id(run.method), id(run.model), id(run.optim)

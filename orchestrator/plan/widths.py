@@ -1,4 +1,4 @@
-"""Pure: how many runs a pack should hold, from what steps of some widths were measured to cost."""
+"""Pure: how many runs a pack should hold, given the measured cost of a step at some widths."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORTH = 1.03  # a wider pack must save more than this: it loses more when it fails, and probes are noisy
-ASSUMED = 8  # what `plan`, which measures nothing, assumes for short rows
-SHORT_TOKENS = 256  # tokens a lane and micro step up to which packing pays on the processors that were measured
+WORTH = 1.03  # a wider pack must save more than this factor: it loses more when it fails, and probes are noisy
+ASSUMED = 8  # lanes that the plan job, which measures nothing, assumes for short rows
+SHORT_TOKENS = 256  # tokens per lane and micro step up to which packing pays on the processors that were measured
 
 
 @dataclass(frozen=True)
 class Point:
-    """A step of ``lanes`` lanes: its seconds, and the most bytes that its process held."""
+    """The measured cost of a step of ``lanes`` lanes: its seconds, and the most bytes that its process held."""
 
     lanes: int
     seconds: float
@@ -22,18 +22,19 @@ class Point:
 
 
 def whole_bytes(fewer: int, more: int, layers: tuple[int, int], whole: int) -> int:
-    """Return what ``whole`` layers need, on the line through what ``layers`` needed: ``fewer`` and ``more`` bytes.
+    """Return the bytes that ``whole`` layers need, on the line through two measurements.
 
-    What does not grow with layers (with checkpointing the work within one of them, the head) is counted once.
+    ``layers`` are the two numbers of layers that were measured, ``fewer`` and ``more`` the bytes that they needed.
+    Bytes that do not grow with layers (the head; with checkpointing, the work within one layer) are counted once.
     """
     each = max(0, more - fewer) / (layers[1] - layers[0])
     return round(more + each * (whole - layers[1]))
 
 
 def best_width(points: Sequence[Point], *, runs: int, trainers: int, start_seconds: float, steps: int) -> int:
-    """Return the smallest of the points' widths whose sweep of ``runs`` runs ends within 3 % of the soonest.
+    """Return the smallest width, of those of the points, at which ``runs`` runs end within 3 % of the soonest end.
 
-    ``points`` are in ascending lanes, the first with one. A pack costs ``start_seconds`` and ``steps`` steps.
+    ``points`` are in ascending lanes, and the first has one lane. A pack costs ``start_seconds`` and ``steps`` steps.
     """
     ends = {
         point.lanes: makespan(points, point.lanes, runs=runs, trainers=trainers, fixed=start_seconds / steps)
@@ -47,7 +48,7 @@ def best_width(points: Sequence[Point], *, runs: int, trainers: int, start_secon
 def makespan(points: Sequence[Point], width: int, *, runs: int, trainers: int, fixed: float) -> float:
     """Return the seconds of one step of every run, in equal packs of at most ``width`` on ``trainers`` trainers.
 
-    ``fixed`` is what a pack costs beside its steps, for one of them.
+    ``fixed`` are the seconds that a pack costs beside its steps, divided by the number of its steps.
     """
     packs = min(runs, math.ceil(math.ceil(runs / width) / trainers) * trainers)
     return math.ceil(packs / trainers) * (step_seconds(points, math.ceil(runs / packs)) + fixed)
@@ -66,30 +67,30 @@ def step_seconds(points: Sequence[Point], lanes: int) -> float:
 
 
 def extended(points: Sequence[Point], *, fill: int, most_lanes: int, most_bytes: int) -> list[Point]:
-    """Return the points and what wider steps should cost, as far as there are lanes for them and memory.
+    """Return the points, and expected points of wider steps up to ``most_lanes`` lanes and ``most_bytes`` bytes.
 
-    N lanes cost ``a + b N``, by the last two points, up to the ``fill`` lanes that one pass through the model holds;
-    further lanes go in passes of their own. Where the last lanes measured saved nothing, or only one width was
-    measured, no more is known and nothing is added.
+    N lanes cost ``a + b N`` seconds, by the last two points, up to the ``fill`` lanes that one pass through the model
+    holds; further lanes go in passes of their own. Nothing is added where only one width was measured, or where the
+    last doubling of the lanes saved nothing.
     """
-    found = list(points)
+    known = list(points)
     if len(points) < 2 or not _saved(points):
-        return found
+        return known
     before, last = points[-2:]
     each = (last.seconds - before.seconds) / (last.lanes - before.lanes)
     growth = max(0, last.bytes - before.bytes) / (last.lanes - before.lanes)
     whole = max(fill, last.lanes)
-    while (lanes := 2 * found[-1].lanes) <= most_lanes:
+    while (lanes := 2 * known[-1].lanes) <= most_lanes:
         size = last.bytes + round(growth * (lanes - last.lanes))
         if size > most_bytes:
             break
         parts = [whole] * (lanes // whole) + [lanes % whole] * bool(lanes % whole)
-        found.append(Point(lanes, sum(last.seconds + each * (part - last.lanes) for part in parts), size))
-    return found
+        known.append(Point(lanes, sum(last.seconds + each * (part - last.lanes) for part in parts), size))
+    return known
 
 
 def _saved(points: Sequence[Point]) -> bool:
-    """Tell whether the last doubling made a lane's step cheaper by more than is worth it."""
+    """Tell whether the last doubling of the lanes made a lane's step cheaper by more than ``WORTH``."""
     before, last = points[-2:]
     return last.seconds / last.lanes <= before.seconds / before.lanes / WORTH
 
@@ -97,8 +98,8 @@ def _saved(points: Sequence[Point]) -> bool:
 def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int, idle_bytes: int) -> bool:
     """Tell whether twice the lanes of the last point are worth a measurement: wanted, cheaper so far, and they fit.
 
-    ``idle_bytes`` is what the process held before the first step; memory grows with lanes on a line, and ``most_bytes``
-    is what there is for one trainer.
+    ``idle_bytes`` are the bytes that the process held before the first step, ``most_bytes`` those that one trainer may
+    hold. Memory is taken to grow with the lanes on a line.
     """
     last = points[-1]
     if 2 * last.lanes > most_lanes:
@@ -111,5 +112,5 @@ def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int,
 
 
 def assumed_width(tokens: int) -> int:
-    """Return the width to assume for ``tokens`` tokens a lane and micro step where nothing has been measured."""
+    """Return the width to assume for ``tokens`` tokens per lane and micro step where nothing has been measured."""
     return ASSUMED if tokens <= SHORT_TOKENS else 1

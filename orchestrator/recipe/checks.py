@@ -1,60 +1,59 @@
-"""Refusals of keys and values, each with its place in the file and the nearest valid name."""
+"""Refusals of keys and values in a recipe, each with its location in the file and the nearest valid name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from d2lora.names import unknown
 from orchestrator.errors import InputError
 from orchestrator.recipe.interpolation import Key
-from orchestrator.recipe.located_yaml import Places
-from orchestrator.recipe.spec import SweepSpec
+from orchestrator.recipe.located_yaml import Locations
 
-WORDS = {name: get_args(SweepSpec.model_fields[name].annotation) for name in ("controls", "budget")}
+UNION_BRANCHES = ("axes", "int", "float", "str", "none", "grid", "racing", "tpe", "asha")
 
 
-def _check_level(data: Mapping[str, Any], kind: type[BaseModel], prefix: Key, places: Places) -> None:
+def check_keys(data: Mapping[str, Any], known: Iterable[str], prefix: Key, locations: Locations) -> None:
+    """Refuse a key of the section at ``prefix`` that is not ``known``, here rather than in pydantic, which names none.
+
+    InputError with the location of the key and the nearest known key.
+    """
+    names = [dotted((*prefix, name)) for name in known]
     for key in data:
-        if key not in kind.model_fields:
-            known = [_dotted((*prefix, name)) for name in kind.model_fields]
-            raise InputError(f"{places.at((*prefix, key))}: {unknown('key', _dotted((*prefix, key)), known)}")
+        if dotted((*prefix, key)) not in names:
+            raise InputError(f"{locations.at((*prefix, key))}: {unknown('key', dotted((*prefix, key)), names)}")
 
 
-def _dotted(key: Key) -> str:
+def check_word(value: Any, key: Key, known: Sequence[str], locations: Locations) -> None:
+    """Refuse a ``value`` of ``key`` that is not a ``known`` word, here rather than in pydantic, to name the nearest."""
+    if value not in known:
+        raise InputError(f"{locations.at(key)}: {unknown(str(key[-1]), str(value), known)}")
+
+
+def dotted(key: Key) -> str:
+    """Return a path of keys as a recipe's user writes it: ``search.trials``."""
     return ".".join(map(str, key))
 
 
-def _check_word(value: Any, key: Key, places: Places) -> None:
-    """Refuse a word that a key of ``WORDS`` does not know, here rather than in pydantic, to name the nearest."""
-    name = str(key[-1])
-    if value not in WORDS[name]:
-        raise InputError(f"{places.at(key)}: {unknown(name, str(value), WORDS[name])}")
+def error_lines(error: ValidationError, locations: Locations, prefix: Key, subject: str) -> list[str]:
+    """Return one line per error: location, ``subject``, key below ``prefix``, what is wrong, the value in the recipe.
 
-
-def _lines(error: ValidationError, places: Places, prefix: Key, what: str) -> list[str]:
-    """Return one line an error: place, key below ``prefix``, what is wrong, what was found."""
+    ``subject`` is whose key it is, for example ``method lora``; it is empty for keys of the recipe itself.
+    """
     lines: list[str] = []
-    for one in error.errors():
-        location = tuple(part for part in one["loc"] if not (isinstance(part, str) and _is_branch(part)))
-        where, key = places.at((*prefix, *location)), _dotted(location)
-        message = one["msg"].removeprefix("Value error, ")
-        subject = " ".join(word for word in (what, key) if word)
-        found = "" if one["type"] in ("value_error", "missing") else f" (found {one['input']!r})"
-        line = f"{where}: {subject + ': ' if subject else ''}{message}{found}"
+    for detail in error.errors():
+        below = tuple(part for part in detail["loc"] if not (isinstance(part, str) and _is_branch(part)))
+        named = " ".join(word for word in (subject, dotted(below)) if word)
+        message = detail["msg"].removeprefix("Value error, ")
+        value = "" if detail["type"] in ("value_error", "missing") else f" (found {detail['input']!r})"
+        line = f"{locations.at((*prefix, *below))}: {named + ': ' if named else ''}{message}{value}"
         if line not in lines:
             lines.append(line)
     return lines
 
 
 def _is_branch(part: str) -> bool:
-    """Tell whether pydantic put this word into the location for the branch of a union, not for a key."""
-    return part.startswith(("constrained-", "list[", "literal[", "function-")) or part in (
-        "axes",
-        "int",
-        "float",
-        "str",
-        "none",
-    )
+    """Tell whether pydantic put this word into a location for the branch of a union, not for a key of the recipe."""
+    return part.startswith(("constrained-", "list[", "literal[", "function-")) or part in UNION_BRANCHES

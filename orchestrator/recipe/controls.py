@@ -1,14 +1,13 @@
-"""Pure: the matched controls of a D2-LoRA method: what a fair comparison holds equal, and what each takes away."""
+"""Pure: the matched controls of a D2-LoRA method: what each control holds equal, and what it takes away."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from d2lora import get_method
 from orchestrator.recipe.sections import MethodSpec
-from orchestrator.recipe.targets import targets_of
 
 REFERENCE = "d2lora"
 Pairs = Sequence[tuple[MethodSpec, MethodSpec]]
@@ -16,16 +15,18 @@ Pairs = Sequence[tuple[MethodSpec, MethodSpec]]
 
 
 def controls_of(method: MethodSpec) -> list[MethodSpec]:
-    """Return the controls of one D2-LoRA method; ``control`` says what each shares, and what it lacks.
+    """Return the controls of one D2-LoRA method; ``control`` says what each shares with it, and what it lacks.
 
-    Both pairs of D2-LoRA are exactly one LoRA of their ranks' sum R: ``[up_plus, up_minus] @ [down_plus; -tau
-    down_minus]``. So LoRA and DoRA have rank R and alpha * R / r, which leaves the scale at alpha / r, and LoRA draws
-    its start as the two pairs draw theirs. With readd = 1 the update counts about twice near the start, hence LoRA at
-    2 alpha and readd = 0. Both ups start at zero, so a minus pair without gradient stays there: minus-detached trains
-    what minus-off trains, from other draws, and a difference between those two is noise.
+    Both pairs of D2-LoRA are exactly one LoRA whose rank R is the sum of their ranks:
+    ``[up_plus, up_minus] @ [down_plus; -tau down_minus]``. So LoRA and DoRA have rank R and alpha * R / r, which leaves
+    the scale at alpha / r, and LoRA draws its start as the two pairs draw theirs. With readd = 1 the update counts
+    about twice near the start, hence a LoRA with 2 alpha, and a D2-LoRA with readd = 0. Both ups start at zero, so a
+    minus pair without gradient stays at zero. Hence minus-detached trains what minus-off trains, from other draws, and
+    a difference between minus-detached and minus-off is noise.
 
-    Dropout and targets are those of ``method``; what a control has no use for is left at its default, so that methods
-    which differ in nothing else share it. ValueError where LoRA's start cannot be matched.
+    Dropout and targets are those of ``method``. A setting that a control has no use for is left at its default, so that
+    D2-LoRA methods which differ in that setting alone share the control. ValueError where LoRA cannot draw its start as
+    the two pairs draw theirs.
     """
     given = method.settings
     total, rank = _rank(given), int(given["rank"])
@@ -34,7 +35,7 @@ def controls_of(method: MethodSpec) -> list[MethodSpec]:
     drawn = {"start": _start(method.label, given)}
     held = f"rank {words}, scale alpha/r"
     bare = f"{held} and start of both pairs; no sign, projection or re-adding"
-    found = [
+    controls = [
         _low_rank(method, f"lora-{words}", bare, same | drawn),
         _low_rank(method, "lora-2alpha", "scale 2 alpha/r, which re-adding comes to; no projection", twice),
         _low_rank(method, f"dora-{words}", f"{held}; learned magnitudes, no projection", same),
@@ -43,14 +44,16 @@ def controls_of(method: MethodSpec) -> list[MethodSpec]:
         _without(method, "minus-detached", "all but the minus pair's gradient", minus="detach"),
         _without(method, "projection-off", "all but projection and re-adding", projection="off", readd=0),
     ]
-    return [one for one in found if one.label != "minus-detached" or given["minus"] != "off"]  # no pair to detach
+    has_minus = given["minus"] != "off"
+    return [control for control in controls if has_minus or control.label != "minus-detached"]
 
 
 def with_controls(named: Sequence[MethodSpec], pairs: Pairs) -> list[MethodSpec]:
-    """Return the methods that a recipe names, then the controls, each once and none that is named already.
+    """Return the methods that a recipe names, then the controls, each once and without those that are named already.
 
-    A control that stands there in several forms tells by its label which: by those settings, of all in which the
-    D2-LoRA methods differ, that its own D2-LoRA methods share, ``lora-2r(rank=4)``.
+    Several controls may have one label, because the D2-LoRA methods of a recipe differ. Such a label then shows the
+    settings that the control's own D2-LoRA methods share, of all settings in which D2-LoRA methods differ:
+    ``lora-2r(rank=4)``.
     """
     known = {_acts(method) for method in named}
     serves: dict[tuple[Any, ...], list[MethodSpec]] = {}
@@ -60,11 +63,11 @@ def with_controls(named: Sequence[MethodSpec], pairs: Pairs) -> list[MethodSpec]
             first.setdefault(acts, control)
             serves.setdefault(acts, []).append(method)
     varied = _shared([method for method, _ in pairs], differing=True)
-    forms = [control.label for control in first.values()]
+    labels = Counter(control.label for control in first.values())
     return [
         *named,
         *(
-            control if forms.count(control.label) == 1 else _told_apart(control, varied, serves[acts])
+            control if labels[control.label] == 1 else _distinguished(control, varied, serves[acts])
             for acts, control in first.items()
         ),
     ]
@@ -106,12 +109,12 @@ def _without(method: MethodSpec, label: str, why: str, **changes: Any) -> Method
 
 def _made(method: MethodSpec, names: tuple[str, str, str], settings: Mapping[str, Any]) -> MethodSpec:
     name, label, why = names
-    resolved = dataclasses.asdict(get_method(name).Config(**settings))
-    return MethodSpec(name=name, settings=resolved, label=label, targets=method.targets, control=why)
+    config = get_method(name).Config(**settings)
+    return MethodSpec.of(name, config, label=label, targets=method.targets, control=why)
 
 
 def _in_use(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return D2-LoRA's settings without those that decide nothing: of a pair or a projection that is not there."""
+    """Return D2-LoRA's settings without those that decide nothing, because their pair or projection is off."""
     idle: set[str] = set()
     if settings["minus"] == "off":
         idle |= {"tau", "rank_minus"}
@@ -119,27 +122,28 @@ def _in_use(settings: Mapping[str, Any]) -> dict[str, Any]:
         idle.add("rank_minus")
     if settings["projection"] == "off":
         idle |= {"norm_axis", "norm_grad"}
-    found = {name: value for name, value in settings.items() if name not in idle}
-    if settings["minus"] == "off":  # the other half of its start draws nothing
+    used = {name: value for name, value in settings.items() if name not in idle}
+    if settings["minus"] == "off":  # the half of the start that is for the minus pair draws nothing
         plus = str(settings["start"]).partition("-")[0]
-        found["start"] = {"kaiming": "kaiming-normal", "normal": "normal-kaiming"}[plus]
-    return found
+        used["start"] = {"kaiming": "kaiming-normal", "normal": "normal-kaiming"}[plus]
+    return used
 
 
 def _acts(method: MethodSpec) -> tuple[Any, ...]:
-    """Return what tells methods apart that do not train the same: two with the same are one control."""
+    """Return all that decides what a method trains: two controls with equal values are one control."""
     settings = _in_use(method.settings) if method.name == REFERENCE else method.settings
-    return (method.name, tuple(targets_of(method.targets)), *sorted((name, repr(v)) for name, v in settings.items()))
+    return (method.name, method.patterns, *sorted((name, repr(v)) for name, v in settings.items()))
 
 
-def _told_apart(control: MethodSpec, varied: Mapping[str, Any], served: Sequence[MethodSpec]) -> MethodSpec:
+def _distinguished(control: MethodSpec, varied: Mapping[str, Any], served: Sequence[MethodSpec]) -> MethodSpec:
+    """Return the control with those ``varied`` settings in its label that the methods which it serves share."""
     shared = _shared(served, differing=False)
     inside = ",".join(f"{name}={shared[name]}" for name in varied if name in shared)
     return control.model_copy(update={"label": f"{control.label}({inside})" if inside else control.label})
 
 
 def _shared(methods: Sequence[MethodSpec], *, differing: bool) -> dict[str, Any]:
-    """Return the settings in which the methods are alike, or those in which they differ, with the first's values."""
+    """Return the settings that are equal in all methods, or those that differ, with the values of the first method."""
     each = [{**method.settings, "targets": method.targets} for method in methods]
     return {
         name: value

@@ -1,4 +1,4 @@
-"""The tracker's address in the environment: used where a recipe names none, else told where it differs."""
+"""The tracker's address in the environment: used if a recipe names no address, reported if it names another one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def address_in(environment: Mapping[str, str]) -> str | None:
-    """Return the address that the environment names, if it names one."""
+    """Return the tracker's address in the environment, or None."""
     return environment.get(VARIABLE, "").strip() or None
 
 
 def passed_over(address: str, environment: Mapping[str, str]) -> str | None:
-    """Return a line where the environment names another address than the recipe, which goes before it."""
+    """Return a line if the environment names another address than the recipe, whose address is used; else None."""
     other = address_in(environment)
     if other is None or other == address:
         return None
@@ -29,10 +29,10 @@ def passed_over(address: str, environment: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def unchanged_environment() -> Iterator[None]:
-    """Within: what sets the variable; afterwards it is as before.
+    """Restore the variable at the end of the block, whatever the block sets it to.
 
-    MLflow writes the address that it is told into the environment, where the next sweep would take it for the user's
-    and every program that is started would have its password.
+    MLflow writes the address that it is given into the environment. There the next sweep would take it for the user's
+    own address, and every program that is started would read the password in it.
     """
     before = os.environ.get(VARIABLE)
     try:

@@ -1,4 +1,4 @@
-"""The base class of a recipe's sections: frozen, checked, without unknown keys; and copies with some values changed."""
+"""The base class of a recipe's sections (frozen, checked, without unknown keys), and copies with values changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.errors import InputError
 
 
 class Frozen(BaseModel):
-    """Base of every spec: unknown keys are errors, values cannot be changed, numbers are numbers."""
+    """Base of every spec: unknown keys are errors, values cannot be changed, and no text counts as a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -21,16 +21,19 @@ S = TypeVar("S", bound=Frozen)
 
 
 def with_values(spec: S, values: Mapping[str, Any]) -> S:
-    """Return a copy with dotted keys changed, checked like a new one: ``with_values(run, {"optim.lr": 3e-4})``."""
+    """Return a copy with dotted keys changed, checked like a new spec: ``with_values(run, {"optim.lr": 3e-4})``.
+
+    InputError with the nearest key for a key that the spec does not have.
+    """
     data = spec.model_dump()
     for dotted, value in values.items():
         *parents, last = dotted.split(".")
-        place: Any = data
+        section: Any = data
         for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or last not in place:
+            section = section.get(parent) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or last not in section:
             raise InputError(unknown("value", dotted, _dotted(spec.model_dump())))
-        place[last] = value
+        section[last] = value
     return type(spec).model_validate(data)
 
 

@@ -1,4 +1,4 @@
-"""``${SCRATCH}`` in a recipe: nothing fills it in, so it is refused, with the word that a shell does fill in."""
+"""``${SCRATCH}`` in a recipe: nothing fills it in, so it is refused with the argument in which a shell fills it in."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _WRITTEN = re.compile(
     r"|%\([\w.]+\)[a-z]"  # %(scratch)s
     r"|\$\([^()\n]*\)"  # $(pwd)
     r"|(?:(?<=/)|^)\$[A-Z_][A-Z0-9_]*(?![\w.])"  # $SCRATCH/sweeps; not a$b, not /$RECYCLE.BIN
-    r"|\$\{|\{\{"  # what nobody has closed
+    r"|\$\{|\{\{"  # opened and not closed
 )
 _VARIABLE = re.compile(
     r"[${%(\s]*(?:(?:oc\.|os\.)?env(?:iron)?[.:\s\[('\"]+)?"  # up to the name
     r"([A-Za-z_]\w*)['\"\])]*\s*(?:(?::[-=?]|[,|})]).*)?"  # the name, then its end or a default; not ${model.name}
 )
-_SECRET = re.compile(r"://[^/@$]*@")  # a user's name and password, which no message repeats
+_SECRET = re.compile(r"://[^/@$]*@")  # a user's name and password, which no message may repeat
 _HIDDEN = {code: 0xE000 + code for code in range(0x20, 0x7F)}  # private characters, which no recipe may hold
 _SHOWN = {hidden: code for code, hidden in _HIDDEN.items()}
 
 
 def hidden(text: str) -> str:
-    """Return YAML text in which interpolations are plain words, for ``{path: ${BASE}}`` is no YAML; see `shown`."""
-    return _WRITTEN.sub(lambda one: one[0].translate(_HIDDEN), text)
+    """Return YAML text with interpolations as plain words, for `shown`, because ``{path: ${BASE}}`` is no YAML."""
+    return _WRITTEN.sub(lambda match: match[0].translate(_HIDDEN), text)
 
 
 def shown(value: str) -> str:
@@ -55,7 +55,7 @@ def _texts(node: Any, key: Key) -> Iterator[tuple[Key, str]]:
 
 
 def _remedy(data: Mapping[str, Any], key: Key) -> str:
-    """Return the way out: the value itself, or where it is a variable's, the word of a command line that has it."""
+    """Return the way out: to write the value itself, or if a variable holds it, an argument that names the variable."""
     word = _word(data, key)
     if word is None:
         return "write the value itself."
@@ -63,13 +63,17 @@ def _remedy(data: Mapping[str, Any], key: Key) -> str:
 
 
 def _word(data: Mapping[str, Any], key: Key) -> str | None:
-    """Return ``storage="$SCRATCH/sweeps"``, a list whole; None where no variable is named, or a password is."""
+    """Return the argument ``storage="$SCRATCH/sweeps"``; for an item of a list, an argument with the whole list.
+
+    None if the value names no variable, or has a password in it.
+    """
     inner = next((depth for depth, part in enumerate(key) if isinstance(part, int)), len(key))
     value: Any = data
     for part in key[:inner]:
         value = value[part]
     texts = [text for _, text in _texts(value, ())]
-    if any(_SECRET.search(text) or None in (_for_shell(one, "") for one in _WRITTEN.findall(text)) for text in texts):
+    spelled = [_for_shell(written, "") for text in texts for written in _WRITTEN.findall(text)]
+    if None in spelled or any(map(_SECRET.search, texts)):
         return None
     flow = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
     quoted = _quoted(flow.removesuffix("...\n").strip())
@@ -77,7 +81,7 @@ def _word(data: Mapping[str, Any], key: Key) -> str | None:
 
 
 def _quoted(text: str) -> str:
-    """Return a text for within double quotes, where the shell fills in its variables and nothing else."""
+    """Return a text to be put within double quotes, where a shell fills in the variables and changes nothing else."""
     parts, end = [], 0
     for written in _WRITTEN.finditer(text):
         after = text[written.end() : written.end() + 1]
@@ -91,7 +95,7 @@ def _escaped(text: str) -> str:
 
 
 def _for_shell(written: str, after: str) -> str | None:
-    """Return the shell's spelling of an interpolation that ``after`` follows; None if it names no variable."""
+    """Return the shell's spelling of an interpolation, which the text ``after`` follows; None if it has no variable."""
     if written.startswith("$("):
         return written
     name = _VARIABLE.fullmatch(written)

@@ -17,8 +17,8 @@ MAX_DIGITS = 100
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a value stands: a file with a line, or an argument."""
+class Location:
+    """Where a value stands: ``sweep.yaml:12``, or an argument of the command line."""
 
     text: str
 
@@ -27,24 +27,24 @@ class Place:
 
 
 @dataclass
-class Places:
-    """The place of every value of a recipe by its path of keys."""
+class Locations:
+    """The location of every value of a recipe by its path of keys."""
 
     file: str
-    known: dict[Key, Place] = field(default_factory=dict)
+    known: dict[Key, Location] = field(default_factory=dict)
 
-    def set(self, key: Key, place: Place) -> None:
-        """Remember where ``key`` stands; what stood below it before is gone."""
+    def set(self, key: Key, location: Location) -> None:
+        """Remember where ``key`` stands, and forget where the values below it stood."""
         for other in [other for other in self.known if other[: len(key)] == key]:
             del self.known[other]
-        self.known[key] = place
+        self.known[key] = location
 
-    def at(self, key: Key) -> Place:
-        """Return the place of ``key``, or of the nearest thing around it."""
+    def at(self, key: Key) -> Location:
+        """Return the location of ``key``, or of the innermost section around it that has one."""
         for length in range(len(key), 0, -1):
             if key[:length] in self.known:
                 return self.known[key[:length]]
-        return Place(self.file)
+        return Location(self.file)
 
 
 class _Loader(yaml.SafeLoader):
@@ -79,9 +79,9 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
-def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
-    """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is none."""
-    places = Places(str(path))
+def load_yaml(path: Path) -> tuple[dict[str, Any], Locations]:
+    """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is no mapping."""
+    locations = Locations(str(path))
     content = path.read_bytes()
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: {len(content)} bytes are no recipe (limit {MAX_BYTES}).")
@@ -90,26 +90,26 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], Places]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not UTF-8 text ({error.reason} at byte {error.start}).") from None
-    data = _parse(text, str(path), places)
+    data = _parse(text, str(path), locations)
     if not isinstance(data, dict):
         raise InputError(f"{path}:1: a recipe is a mapping of keys, not {type(data).__name__}.")
-    return data, places
+    return data, locations
 
 
 def parse_word(text: str, word: str) -> Any:
     """Return the value of a command-line word ``key=text``, read as YAML; a name pattern needs no quotes there."""
     if text.startswith("*"):
         return text
-    return _parse(text, f"argument {word!r}", Places(word))
+    return _parse(text, f"argument {word!r}", Locations(word))
 
 
-def _parse(text: str, source: str, places: Places) -> Any:
+def _parse(text: str, source: str, locations: Locations) -> Any:
     try:
         loader = _Loader(hidden(text))
         node = loader.get_single_node()
         if node is None:
             return None
-        _walk(node, (), places, source)
+        _walk(node, (), locations, source)
         return loader.construct_document(node)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -125,15 +125,15 @@ def _parse(text: str, source: str, places: Places) -> Any:
         raise InputError(f"{source}: not valid YAML: {error}.") from None
 
 
-def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
+def _walk(node: yaml.Node, key: Key, locations: Locations, source: str) -> None:
     """Remember the line of every value below ``node``; refuse duplicate keys and keys that are not words."""
-    places.known.setdefault(key, Place(f"{source}:{node.start_mark.line + 1}"))
+    locations.known.setdefault(key, Location(f"{source}:{node.start_mark.line + 1}"))
     if isinstance(node, yaml.ScalarNode):
         node.value = shown(node.value)
         _check_scalar(node, source)
     elif isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
-            _walk(child, (*key, index), places, source)
+            _walk(child, (*key, index), locations, source)
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for name, child in node.value:
@@ -144,12 +144,12 @@ def _walk(node: yaml.Node, key: Key, places: Places, source: str) -> None:
             if name.value in seen:
                 raise InputError(f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already.")
             seen[name.value] = line
-            places.known[(*key, name.value)] = Place(f"{source}:{line}")
-            _walk(child, (*key, name.value), places, source)
+            locations.known[(*key, name.value)] = Location(f"{source}:{line}")
+            _walk(child, (*key, name.value), locations, source)
 
 
 def _check_scalar(node: yaml.ScalarNode, source: str) -> None:
-    """Refuse what hides in logs or breaks paths: NUL, line ends, half surrogates, signs that turn writing around."""
+    """Refuse characters that hide in logs or break paths: NUL, line ends, half surrogates, signs that reverse text."""
     line = node.start_mark.line + 1
     if not node.value.isprintable():
         raise InputError(f"{source}:{line}: {node.value!r} is not one line of printable text.")

@@ -1,4 +1,4 @@
-"""A recipe file and ``key=value`` words into a SweepSpec; every error names file, line, key and the nearest name."""
+"""Read a recipe file and ``key=value`` words into a SweepSpec; every error names file, line, key and nearest name."""
 
 from __future__ import annotations
 
@@ -11,33 +11,38 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import WORDS, _check_level, _check_word, _lines
-from orchestrator.recipe.entries import _resolve
+from orchestrator.recipe.checks import check_keys, check_word, error_lines
+from orchestrator.recipe.entries import resolve_entries
 from orchestrator.recipe.environment import VARIABLE, address_in
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.interpolation import unfilled
-from orchestrator.recipe.located_yaml import Place, Places, load_yaml, parse_word
-from orchestrator.recipe.spec import SweepSpec
+from orchestrator.recipe.located_yaml import Location, Locations, load_yaml, parse_word
+from orchestrator.recipe.search_checks import check_search, check_trials
+from orchestrator.recipe.spec import WORDS, SweepSpec
 
 
 def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
-    """Return the sweep that ``path`` with the overrides ``words`` describes; InputError if there is none."""
+    """Return the sweep that the recipe at ``path`` describes, changed by ``words`` such as ``optim.lr=1e-4``.
+
+    InputError where the recipe or a word is wrong; it names file and line, key, and the nearest valid name.
+    """
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
         near = sorted(other.name for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise InputError(f"There is no recipe {path}." + (f" Beside it: {', '.join(near)}." if near else ""))
-    data, places = load_yaml(path)
+    data, locations = load_yaml(path)
     for word in words:
-        _override(data, places, word)
-    if open_ends := [f"{places.at(key)}: {told}" for key, told in unfilled(data)]:  # behind the words: they may mend it
-        raise InputError("\n".join(open_ends))
-    _check_keys(data, places)
-    _from_environment(data, places)
-    _resolve(data, places)
-    return _validated(data, places)
+        _override(data, locations, word)
+    if unfilled_values := [f"{locations.at(key)}: {line}" for key, line in unfilled(data)]:  # a word may have mended it
+        raise InputError("\n".join(unfilled_values))
+    _check_sections(data, locations)
+    _from_environment(data, locations)
+    resolve_entries(data, locations)
+    check_trials(data.get("search", {}), _settings(data), locations)
+    return _validated(data, locations)
 
 
-def _override(data: dict[str, Any], places: Places, word: str) -> None:
-    """Put one ``dotted.key=value`` into the data; its place becomes the word itself."""
+def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
+    """Put one ``dotted.key=value`` into the data; its location becomes the word itself."""
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise InputError(f"{word!r} is not key=value, for example optim.lr=1e-4 or seeds='[0,1]'.")
@@ -51,33 +56,46 @@ def _override(data: dict[str, Any], places: Places, word: str) -> None:
     if not isinstance(node, dict):
         raise InputError(f"argument {word!r}: {'.'.join(parts[:-1])} holds no keys.")
     node[parts[-1]] = parse_word(text, word)
-    places.set(tuple(parts[: new or len(parts)]), Place(f"argument {word!r}"))
+    locations.set(tuple(parts[: new or len(parts)]), Location(f"argument {word!r}"))
 
 
-def _from_environment(data: dict[str, Any], places: Places) -> None:
+def _from_environment(data: dict[str, Any], locations: Locations) -> None:
     """Take the tracker's address from the environment where the recipe does not say it."""
     address = address_in(os.environ)
     if address and "uri" not in data.get("tracking", {}):
         data["tracking"] = {**data.get("tracking", {}), "uri": address}
-        places.set(("tracking", "uri"), Place(f"environment variable {VARIABLE}"))
+        locations.set(("tracking", "uri"), Location(f"environment variable {VARIABLE}"))
 
 
-def _check_keys(data: Mapping[str, Any], places: Places) -> None:
-    """Refuse unknown keys, here rather than in pydantic, to name the nearest."""
-    _check_level(data, SweepSpec, (), places)
-    for name in WORDS:
+def _check_sections(data: Mapping[str, Any], locations: Locations) -> None:
+    """Refuse unknown keys of the recipe and of its sections, and unknown words, each with the nearest known one."""
+    check_keys(data, SweepSpec.model_fields, (), locations)
+    for name, words in WORDS.items():
         if name in data:
-            _check_word(data[name], (name,), places)
+            check_word(data[name], (name,), words, locations)
     for name, field in SweepSpec.model_fields.items():
-        kind = field.annotation
-        if name in data and isinstance(kind, type) and issubclass(kind, Frozen):
-            if not isinstance(data[name], dict):
-                raise InputError(f"{places.at((name,))}: {name} holds keys, not {data[name]!r}.")
-            _check_level(data[name], kind, (name,), places)
+        section = field.annotation
+        if name in data and isinstance(section, type) and issubclass(section, Frozen):
+            _check_mapping(data, name, locations)
+            check_keys(data[name], section.model_fields, (name,), locations)
+    if "search" in data:
+        _check_mapping(data, "search", locations)
+        check_search(data["search"], locations)
 
 
-def _validated(data: dict[str, Any], places: Places) -> SweepSpec:
+def _check_mapping(data: Mapping[str, Any], name: str, locations: Locations) -> None:
+    if not isinstance(data[name], dict):
+        raise InputError(f"{locations.at((name,))}: {name} holds keys, not {data[name]!r}.")
+
+
+def _settings(data: Mapping[str, Any]) -> int:
+    """Return how many settings (methods x rates) a task has; ``data`` has every method of every grid by now."""
+    rates = data.get("optim", {}).get("lr")
+    return len(data["methods"]) * (len(rates) if isinstance(rates, list) else 1)
+
+
+def _validated(data: dict[str, Any], locations: Locations) -> SweepSpec:
     try:
         return SweepSpec.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise InputError("\n".join(_lines(error, places, (), ""))) from None
+        raise InputError("\n".join(error_lines(error, locations, (), ""))) from None

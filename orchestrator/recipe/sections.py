@@ -1,26 +1,25 @@
-"""The sections of a recipe, one frozen and checked class each."""
+"""The sections of a recipe, one frozen and checked class per section; `recipe.search` has the section ``search``."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from d2lora import get_method
+from d2lora.method import LowRankConfig
 from orchestrator.addresses import fault_of
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.targets import joined, targets_of
-from orchestrator.wording import listed
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 HALVES = ("float16", "fp16", "half", "f16")
-KEYS_OF_SEARCH = {
-    "racing": ("alpha", "first", "resolve"),
-    "tpe": ("trials", "batch", "seed"),
-    "asha": ("rung", "factor"),
-}
 
 
 class ModelSpec(Frozen):
@@ -38,7 +37,7 @@ class ModelSpec(Frozen):
     @field_validator("dtype", mode="before")
     @classmethod
     def _no_half(cls, dtype: Any) -> Any:
-        """Refuse float16 with the types that take its place: bases stored in it are common."""
+        """Refuse float16 and name the types to take instead, because bases stored in float16 are common."""
         if isinstance(dtype, str) and dtype.removeprefix("torch.") in HALVES:
             raise ValueError(
                 f"{dtype} ends at 65,504, beyond which training breaks; a base that is stored in it is trained in "
@@ -49,7 +48,7 @@ class ModelSpec(Frozen):
     @field_validator("targets", mode="before")
     @classmethod
     def _joined(cls, targets: Any) -> Any:
-        """Take a list of patterns as well as a set's name."""
+        """Take a list of patterns as well as the name of a set."""
         return joined(targets)
 
     @model_validator(mode="after")
@@ -61,7 +60,7 @@ class ModelSpec(Frozen):
 
     @property
     def source(self) -> str:
-        """What is opened: the path if there is one, else the name."""
+        """Where the base is loaded from: the path if there is one, else the name."""
         return self.path or self.name
 
 
@@ -85,7 +84,7 @@ class TaskSpec(Frozen):
     @classmethod
     def _columns(cls, choices: Any) -> Any:
         """Refuse anything but a column or a list of columns, in one sentence for both."""
-        texts = isinstance(choices, list) and all(isinstance(one, str) for one in choices)
+        texts = isinstance(choices, list) and all(isinstance(column, str) for column in choices)
         several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
         if not several and not isinstance(choices, str):
             raise ValueError(f"{choices!r} is neither a column nor a list of different columns: [option_a, option_b].")
@@ -95,7 +94,11 @@ class TaskSpec(Frozen):
 class MethodSpec(Frozen):
     """A method with every setting resolved; ``label`` names it within its sweep.
 
-    ``control`` says what a method that ``controls: matched`` has added holds equal and what it takes away.
+    ``control`` is None, or for a method that ``controls: matched`` has added, says what the control holds equal and
+    what it takes away.
+
+    >>> MethodSpec(name="lora", settings={"rank": 4}, label="lora", targets="mlp").config.scale
+    4.0
     """
 
     name: str
@@ -104,16 +107,41 @@ class MethodSpec(Frozen):
     targets: str
     control: str | None = None
 
+    @classmethod
+    def of(cls, name: str, config: LowRankConfig, *, label: str, targets: str, control: str | None = None) -> Self:
+        """Return the method whose settings are all fields of ``config``, those with their default value included."""
+        method = cls(name=name, settings=asdict(config), label=label, targets=targets, control=control)
+        method.__dict__["config"] = config  # where cached_property would keep it
+        return method
+
+    @cached_property
+    def config(self) -> LowRankConfig:
+        """The settings as the library's ``Config``; ValueError where the library refuses them. Needs no torch."""
+        return get_method(self.name).Config(**self.settings)
+
+    @cached_property
+    def patterns(self) -> tuple[str, ...]:
+        """The name patterns of the layers that the method adapts."""
+        return tuple(targets_of(self.targets))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed; it builds ``config`` and ``patterns`` from its own fields again."""
+        copied = super().model_copy(update=update, deep=deep)
+        for built in ("config", "patterns"):
+            copied.__dict__.pop(built, None)
+        return copied
+
     def decides(self) -> str:
-        """Return all that decides what is trained, in one spelling; the label does not."""
-        return json.dumps([self.name, self.settings, targets_of(self.targets)], sort_keys=True)
+        """Return all that decides what is trained, in one spelling; the label does not decide anything."""
+        return json.dumps([self.name, self.settings, self.patterns], sort_keys=True)
 
 
 class DataSpec(Frozen):
-    """How many rows, how long, from where; ``split_seed`` alone decides which, so all runs of a task share them.
+    """How many rows of a task are used, how long they may be, and where they come from.
 
-    ``chat_template`` asks in a user turn of the base's own template; ``append_eos`` trains the answer's end as well,
-    which is never scored (docs/prompts.md).
+    ``split_seed`` alone decides which rows are used, so all runs of a task share their rows. ``chat_template`` asks in
+    a user turn of the base's own template. ``append_eos`` also trains the token that ends an answer; that token is
+    never scored (docs/prompts.md).
     """
 
     train_samples: Positive | None = 5000
@@ -128,7 +156,10 @@ class DataSpec(Frozen):
 
 
 class OptimSpec(Frozen):
-    """AdamW, warm-up, decay, clipping (per lane) and accumulation; ``lr`` may be a list in a recipe, not in a run."""
+    """The settings of AdamW, warm-up, decay, clipping (per lane) and accumulation.
+
+    In a recipe ``lr`` may be a list of rates; in the spec of a run it is one rate.
+    """
 
     lr: Rate | Annotated[list[Rate], Field(min_length=1)] = 2.0e-4
     epochs: Annotated[float, Field(gt=0)] = 2.0
@@ -147,7 +178,7 @@ class OptimSpec(Frozen):
         return list(self.lr) if isinstance(self.lr, list) else [self.lr]
 
     def micro_steps(self, workers: int) -> int:
-        """Return how many micro batches of each of ``workers`` make a global batch."""
+        """Return how many micro batches each of ``workers`` workers contributes to a global batch."""
         return self.global_batch // (self.micro_batch * workers)
 
     @field_validator("lr")
@@ -159,10 +190,11 @@ class OptimSpec(Frozen):
 
 
 class EngineSpec(Frozen):
-    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process; ``pass_tokens`` bounds its memory.
+    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process.
 
-    ``diagnostics`` says whether a run's weights are looked at as it ends (docs/diagnostics.md). ``deterministic`` lets
-    a GPU use only kernels that give the same bits each time, which are slower.
+    ``pass_tokens`` is how many tokens a pass may have, which bounds the memory of a step. ``diagnostics`` says whether
+    the weights of a run are examined as it ends (docs/diagnostics.md). ``deterministic`` lets a GPU use only kernels
+    that give the same bits each time, which are slower.
     """
 
     kind: Literal["auto", "zero", "plain"] = "auto"
@@ -173,7 +205,7 @@ class EngineSpec(Frozen):
     deterministic: bool = False
 
     def resolved(self, workers: int) -> EngineSpec:
-        """Return this with its kind decided: ``auto`` is plain for one worker, unless a stage of ZeRO is named."""
+        """Return the engine with its kind decided: "auto" is plain for one worker, unless a stage of ZeRO is named."""
         if self.kind != "auto":
             return self
         named = self.stage != type(self).model_fields["stage"].default
@@ -181,7 +213,7 @@ class EngineSpec(Frozen):
 
 
 class ClusterSpec(Frozen):
-    """Where it trains: ``workers`` processes a trial, ``pack`` runs a trial at most, ``retries`` after a failure."""
+    """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` of a run."""
 
     kind: Literal["ray", "local"] = "ray"
     workers: Positive = 1
@@ -203,7 +235,7 @@ class ClusterSpec(Frozen):
 
 
 class TrackingSpec(Frozen):
-    """Which MLflow: a database, a server, or "none"."""
+    """The MLflow that shows the sweep: the address of a database or a server, or "none"."""
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str | None = None
@@ -214,43 +246,3 @@ class TrackingSpec(Frozen):
         if fault := fault_of(uri):
             raise ValueError(fault)
         return uri
-
-
-class SearchSpec(Frozen):
-    """Which runs are trained: all (grid), seed after seed those of settings that may be the best (racing, ADR 9), all
-    seeds of the settings that TPE proposes (tpe, ADR 10), or all until they are beaten at a rung (asha, ADR 11).
-
-    Racing: ``alpha`` is the chance that the whole race drops a setting as good as the best of its task, ``first`` the
-    seeds before anything is dropped, ``resolve`` the points of accuracy within which settings are close enough (0: none
-    are). TPE: ``trials`` settings of each task are tried, ``batch`` at a time, and ``seed`` draws what is proposed.
-    With asha all runs begin, and only one in ``factor`` goes on at each rung (ADR 11); ``rung`` is the first, a number
-    of steps or a share of the run.
-    """
-
-    kind: Literal["grid", "racing", "tpe", "asha"] = "grid"
-    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    first: Annotated[int, Field(ge=2)] = 3
-    resolve: Annotated[float, Field(ge=0, lt=100)] = 0.0
-    trials: Positive | None = None
-    batch: Positive = 4
-    seed: Annotated[int, Field(ge=0)] = 0
-    rung: Annotated[int | float, Field(gt=0)] = 0.25
-    factor: Annotated[int, Field(ge=2)] = 2
-
-    @field_validator("rung")
-    @classmethod
-    def _steps_or_a_share(cls, rung: int | float) -> int | float:
-        if isinstance(rung, float) and rung >= 1:
-            raise ValueError(f"{rung} is no share of a run: give one below 1, or a whole number of steps.")
-        return rung
-
-    @model_validator(mode="after")
-    def _each_key_has_its_kind(self) -> Self:
-        fields = type(self).model_fields
-        for kind, name in ((kind, name) for kind, names in KEYS_OF_SEARCH.items() for name in names):
-            if self.kind != kind and getattr(self, name) != fields[name].default:
-                here = "a grid" if self.kind == "grid" else f"kind: {self.kind}"
-                own = KEYS_OF_SEARCH.get(self.kind)
-                takes = f" It takes {listed(own)}." if own else ""
-                raise ValueError(f"{name} belongs to kind: {kind}, and this is {here}.{takes}")
-        return self

@@ -1,4 +1,4 @@
-"""Seeds: one a run, or two on separate axes, so that variance can be split by where it comes from."""
+"""The seeds of a recipe: one seed per run, or two on separate axes, which split variance by where it comes from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-LIMIT = 10**6  # of a seed on an axis: then no label of a pair, which is larger, is also a seed
-DIGITS = 3  # that each seed of a pair has at least in its label
+LIMIT = 10**6  # seeds on an axis are smaller, and labels of pairs are larger: so no label of a pair is also a seed
+DIGITS = 3  # the least digits of each seed in the label of a pair
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch can be seeded with
 CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True)
 AxisSeed = Annotated[int, Field(ge=0, lt=LIMIT)]
@@ -26,10 +26,10 @@ class SeedPair(BaseModel):
 
     @property
     def label(self) -> int:
-        """One number that names the pair: the seed itself where both are equal, else 1, ``init``, ``data`` in a row.
+        """One number that names the pair: the seed itself if both are equal, else the digits 1, ``init``, ``data``.
 
-        ``init=2, data=1`` is 1002001. A pair has the same label in every sweep, whatever stands beside it, no two pairs
-        share one, and a pair of equal seeds is the run that the plain seed is.
+        ``init=2, data=1`` is 1002001. A pair has the same label in every sweep, and no two pairs share a label. A run
+        with a pair of equal seeds is the run with that seed alone.
         """
         if self.init == self.data:
             return self.init
@@ -38,7 +38,7 @@ class SeedPair(BaseModel):
 
 
 class SeedAxes(BaseModel):
-    """Seeds on separate axes: a run for every start with every order of the data. A single seed may stand alone."""
+    """Seeds on separate axes: a run per pair of a start and an order of the data. An axis may be a single number."""
 
     model_config = CONFIG
 
@@ -62,13 +62,13 @@ def _kind(value: Any) -> str:
 
 Seeds = Annotated[
     Annotated[list[Seed], Field(min_length=1), Tag("list[int]")] | Annotated[SeedAxes, Tag("axes")],
-    Discriminator(_kind),  # so that an error is told of the form that was meant, not of both
+    Discriminator(_kind),  # an error is then reported for the form that was meant, not for both
 ]
 """What a recipe may say: ``[0, 1, 2]``, or ``{init: [0, 1, 2], data: [0, 1, 2]}``."""
 
 
 def drawn(seeds: Sequence[int] | SeedAxes) -> list[tuple[int, SeedPair | None]]:
-    """Return the seed of every run, and the pair that it names where its two seeds differ."""
+    """Return the seed of every run, and the pair whose label the seed is if its two seeds differ, else None."""
     if not isinstance(seeds, SeedAxes):
         return [(seed, None) for seed in seeds]
     pairs = [SeedPair(init=init, data=data) for init, data in product(seeds.init, seeds.data)]
@@ -81,7 +81,7 @@ def seed_words(seed: int, init_seed: int, data_seed: int) -> str:
 
 
 def distinct(seeds: list[int]) -> list[int]:
-    """Return the seeds; ValueError for one that stands there twice."""
+    """Return the seeds; ValueError for a seed that stands there twice."""
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed, times in Counter(seeds).items() if times > 1)
         raise ValueError(f"seed {twice} stands here twice: each seed is one run.")

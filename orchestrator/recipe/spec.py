@@ -1,13 +1,14 @@
-"""A whole recipe after reading, and the checks across its sections."""
+"""A whole recipe after reading, and the checks that concern several of its sections."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.search import Grid, Racing, Search, Tpe
 from orchestrator.recipe.sections import (
     NAME,
     ClusterSpec,
@@ -16,7 +17,6 @@ from orchestrator.recipe.sections import (
     MethodSpec,
     ModelSpec,
     OptimSpec,
-    SearchSpec,
     TaskSpec,
     TrackingSpec,
 )
@@ -37,7 +37,7 @@ class SweepSpec(Frozen):
     optim: OptimSpec = OptimSpec()
     engine: EngineSpec = EngineSpec()
     cluster: ClusterSpec = ClusterSpec()
-    search: SearchSpec = SearchSpec()
+    search: Search = Grid()
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "./sweeps"
     champions: bool = True
@@ -82,39 +82,30 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _search_has_a_choice(self) -> Self:
-        if self.search.kind == "grid":
-            return self
-        kind, settings, seeds = self.search.kind, self.settings, len(drawn(self.seeds))
-        if settings < 2:
-            raise ValueError(f"search.kind={kind} needs two settings (methods x rates) or more: give them, or grid.")
-        if kind != "racing":
-            return self
-        first = self.search.first
-        if isinstance(self.seeds, SeedAxes):
-            raise ValueError("search.kind=racing compares independent seeds; pairs of two axes share them: list seeds.")
-        if first >= seeds:
+        search, settings = self.search, self.settings
+        if settings < 2 and not isinstance(search, Grid):
             raise ValueError(
-                f"search.first={first} leaves nothing to save of {seeds} seeds: give more seeds, a smaller "
-                "search.first (2 or more), or search.kind=grid."
+                f"search.kind={search.kind} needs two settings (methods x rates) or more: give them, or grid."
             )
+        match search:
+            case Racing():
+                self._check_seeds(search)
+            case Tpe() if search.trials > settings:
+                raise ValueError(
+                    f"search.trials={search.trials} is more than the {settings} settings (methods x rates) of a task: "
+                    f"at most {settings}, which is what search.kind=grid trains."
+                )
         return self
 
-    @model_validator(mode="after")
-    def _trials_are_in_the_grid(self) -> Self:
-        settings, trials = self.settings, self.search.trials
-        if self.search.kind != "tpe":
-            return self
-        if trials is None:
+    def _check_seeds(self, race: Racing) -> None:
+        """Refuse a race over pairs of seeds, and a race that has no seed left after its first look."""
+        if isinstance(self.seeds, SeedAxes):
+            raise ValueError("search.kind=racing compares independent seeds; pairs of two axes share them: list seeds.")
+        if race.first >= len(self.seeds):
             raise ValueError(
-                f"search.trials is missing: say how many of the {settings} settings (methods x rates) to try on each "
-                f"task, for example {min(settings, max(8, settings // 4))}."
+                f"search.first={race.first} leaves nothing to save of {len(self.seeds)} seeds: give more seeds, a "
+                "smaller search.first (2 or more), or search.kind=grid."
             )
-        if trials > settings:
-            raise ValueError(
-                f"search.trials={trials} is more than the {settings} settings (methods x rates) of a task: at most "
-                f"{settings}, which is what search.kind=grid trains."
-            )
-        return self
 
     @property
     def settings(self) -> int:
@@ -123,15 +114,15 @@ class SweepSpec(Frozen):
 
     @property
     def runs_at_most(self) -> int:
-        """How many runs are trained at most, unless some fail: fewer than the grid's where TPE tries some settings."""
-        settings = self.search.trials if self.search.kind == "tpe" and self.search.trials else self.settings
+        """How many runs are trained at most: those of the grid, or with TPE those of ``trials`` settings per task."""
+        settings = self.search.trials if isinstance(self.search, Tpe) else self.settings
         return len(self.tasks) * settings * len(drawn(self.seeds))
 
     @property
     def dtype(self) -> Literal["float32", "bfloat16"]:
         """The type to compute in: "auto" is bfloat16 on GPUs and float32 on CPUs, most of which are slow in bfloat16.
 
-        Resolved from the recipe, not from the machine, because it decides results and so belongs in the run's key.
+        It follows from the recipe, not from the machine, because it decides results and so is part of the run key.
         """
         if self.model.dtype == "auto":
             return "bfloat16" if self.cluster.gpus_per_worker else "float32"
@@ -146,3 +137,7 @@ class SweepSpec(Frozen):
     def experiment(self) -> str:
         """The MLflow experiment."""
         return self.tracking.experiment or self.name
+
+
+WORDS = {name: get_args(SweepSpec.model_fields[name].annotation) for name in ("controls", "budget")}
+"""The words that these keys of a recipe may hold."""

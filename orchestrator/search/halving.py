@@ -1,7 +1,8 @@
-"""Pure: the rungs of a run, and who goes on there: asynchronous successive halving within one task and seed (ADR 11).
+"""Pure: the rungs of a run, and which runs go on there: asynchronous successive halving per task and seed (ADR 11).
 
 Runs of one task and one seed are rivals, so that a seed on which all do badly harms all alike. At a rung a run is
-compared with the rivals that have been there so far, by validation accuracy; one in ``factor`` goes on, ties too.
+compared by validation accuracy with the rivals that have reached the rung so far; the best one in ``factor`` goes on,
+and so does a run whose score ties with the last run that goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fractions import Fraction
 
 from orchestrator.errors import InputError
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.recipe.sections import SearchSpec
+from orchestrator.recipe.search import Asha, Search
 from orchestrator.wording import count, listed, percent
 
 
@@ -25,35 +26,40 @@ class Halving:
     factor: int
 
     @classmethod
-    def of(cls, search: SearchSpec) -> Halving | None:
-        """Return the rule of a search; None where it stops no run."""
-        return cls(search.rung, search.factor) if search.kind == "asha" else None
+    def of(cls, search: Asha) -> Halving:
+        """Return the rule that a recipe asks for."""
+        return cls(search.rung, search.factor)
 
     @property
     def rule(self) -> str:
-        """The rule in words: a verdict holds under the rule by which it was made, and under no other."""
+        """The rule in words: a verdict holds under the rule by which it was made, and under no other rule."""
         return f"asha: first rung {self.first!r}, factor {self.factor}"
 
     def steps(self, total: int) -> tuple[int, ...]:
         """Return the optimizer steps after which a run of ``total`` steps is judged, each once and never the last."""
         share = Fraction(str(self.first))  # 0.1 is a tenth, not the float above it
         exact = share * total if isinstance(self.first, float) else share
-        found: list[int] = []
+        steps: list[int] = []
         while (step := max(1, math.floor(exact + Fraction(1, 2)))) < total:
-            found.append(step)
+            steps.append(step)
             exact *= self.factor
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(steps))
+
+
+def stopping_rule(search: Search) -> str | None:
+    """Return the rule that the stops of a search bear in run folders; None for a search that stops no run."""
+    return Halving.of(search).rule if isinstance(search, Asha) else None
 
 
 @dataclass(frozen=True)
 class Contest:
-    """The rule and, by run key, the keys of all runs that a run is compared with, its own among them."""
+    """The rule and, by run key, the keys of all runs that the run is compared with, its own key among them."""
 
     halving: Halving
     rivals: Mapping[str, tuple[str, ...]]
 
     def only(self, runs: Sequence[PlannedRun]) -> Contest:
-        """Return what the trainer of these runs needs."""
+        """Return the part of the contest that the trainer of these runs needs."""
         return Contest(self.halving, {run.key: self.rivals[run.key] for run in runs})
 
 
@@ -62,28 +68,30 @@ def field_of(run: PlannedRun) -> tuple[str, int]:
     return run.spec.task.name, run.spec.seed
 
 
-def kept_together(search: SearchSpec) -> Callable[[PlannedRun], tuple[str, int]] | None:
-    """Return what tells `plan.pack_runs` which runs must share a pack: rivals, so that each meets all the others."""
-    return None if Halving.of(search) is None else field_of
+def kept_together(search: Search) -> Callable[[PlannedRun], tuple[str, int]] | None:
+    """Return the ``field_of`` of `plan.pack_runs`, which keeps rivals in one pack; None if a search has no rivals."""
+    return field_of if isinstance(search, Asha) else None
 
 
-def contest(search: SearchSpec, planned: Sequence[PlannedRun]) -> Contest | None:
-    """Return the contest of a sweep's runs; None where its search stops none."""
-    halving = Halving.of(search)
-    if halving is None:
+def contest(search: Search, planned: Sequence[PlannedRun]) -> Contest | None:
+    """Return the contest of a sweep's runs; None for a search that stops none."""
+    if not isinstance(search, Asha):
         return None
     groups: dict[tuple[str, int], list[str]] = {}
     for run in planned:
         groups.setdefault(field_of(run), []).append(run.key)
-    keys = {group: tuple(found) for group, found in groups.items()}
-    return Contest(halving, {run.key: keys[field_of(run)] for run in planned})
+    keys = {field: tuple(rivals) for field, rivals in groups.items()}
+    return Contest(Halving.of(search), {run.key: keys[field_of(run)] for run in planned})
 
 
-def rungs_told(search: SearchSpec, totals: Mapping[str, int]) -> list[str]:
-    """Return a line for each task: where its runs, of so many steps, are judged. InputError where none would be."""
-    halving = Halving.of(search)
-    if halving is None:
+def rung_lines(search: Search, totals: Mapping[str, int]) -> list[str]:
+    """Return a line per task that says after which steps its runs are judged; none if the search stops no run.
+
+    ``totals`` are the optimizer steps of a run by task. InputError where no run of any task would be judged.
+    """
+    if not isinstance(search, Asha):
         return []
+    halving = Halving.of(search)
     rungs = {task: [str(step) for step in halving.steps(total)] for task, total in totals.items()}
     if not any(rungs.values()):
         lengths = listed([f"{total} on {task}" for task, total in totals.items()])
@@ -99,13 +107,13 @@ def rungs_told(search: SearchSpec, totals: Mapping[str, int]) -> list[str]:
 
 
 def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Return the runs so that rivals stand together, and so meet in a pack and are judged at once.
+    """Return the runs so that rivals follow one another, and so meet in a pack and are judged at once.
 
-    Among rivals the order is that of their keys, which is as good as drawn: in the recipe's order, rates that rise to
-    the best would each be the best so far, and all go on.
+    Rivals are in the order of their keys, which is as good as drawn. In the recipe's order, rates often rise to the
+    best rate: then each run would be the best so far, and all would go on.
     """
     tasks, seeds = (
-        {name: place for place, name in enumerate(dict.fromkeys(names))}
+        {name: number for number, name in enumerate(dict.fromkeys(names))}
         for names in ([run.spec.task.name for run in planned], [run.spec.seed for run in planned])
     )
     return sorted(planned, key=lambda run: (tasks[run.spec.task.name], seeds[run.spec.seed], run.key))
@@ -113,33 +121,34 @@ def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided on a run: of ``reached`` runs, it among them, the best ``places`` go on, from ``cut`` upwards.
+    """What was decided on a run at a rung.
 
-    ``score`` and ``cut`` are shares of the validation items.
+    Of the ``reached`` runs that had come to the rung, the run among them, the best ``kept`` go on: those with a score
+    of ``cut`` or more. ``score`` and ``cut`` are shares of the validation items.
     """
 
     score: float
     reached: int
-    places: int
+    kept: int
     cut: float
     goes_on: bool
 
 
 def judge(score: float, scores: Collection[float | None], factor: int) -> Verdict:
-    """Return the verdict on a run; ``scores`` are of all that have reached its rung, its own among them.
+    """Return the verdict on a run; ``scores`` are those of all runs that have reached its rung, its own among them.
 
-    None is a run that diverged on its way there: it counts as one that is beaten. Places are rounded up, so the first
-    always goes on.
+    None stands for a run that diverged before the rung: it counts as beaten. The number of runs that go on is rounded
+    up, so the first run always goes on.
     """
-    known = sorted((one for one in scores if one is not None), reverse=True)
-    places = math.ceil(len(scores) / factor)
-    cut = known[min(places, len(known)) - 1]
-    return Verdict(score, len(scores), places, cut, score >= cut)
+    known = sorted((known for known in scores if known is not None), reverse=True)
+    kept = math.ceil(len(scores) / factor)
+    cut = known[min(kept, len(known)) - 1]
+    return Verdict(score, len(scores), kept, cut, score >= cut)
 
 
 def reason(verdict: Verdict, step: int, total: int) -> str:
-    """Return why a run was stopped, for people."""
-    best = "the best" if verdict.places == 1 else f"among the best {verdict.places}"
+    """Return why a run was stopped, as a sentence for its row of results."""
+    best = "the best" if verdict.kept == 1 else f"among the best {verdict.kept}"
     return (
         f"Stopped at step {step} of {total}: {percent(verdict.score)} on validation is not {best} of "
         f"{count(verdict.reached, 'run')} of its task and seed that had come so far (the cut was "

@@ -15,38 +15,38 @@ if TYPE_CHECKING:
 
 
 History = tuple[tuple[int, float | None], ...]
-"""The points tried so far, in their order: number and value, None where a run of it failed."""
-STARTUP = 4  # settings with a value before the sampler believes them; until then it draws at random
-ASKS = 8  # proposals to hear before the nearest setting that is left is taken in their place
+"""The points tried so far, in their order: number and value, None where a run of the setting failed."""
+STARTUP = 4  # settings with a value that the sampler needs; with fewer it draws at random
+ASKS = 8  # proposals that are no point left to try, before the point nearest to the first of them is taken
 
 
 def seed_of(seed: int, *what: object) -> int:
-    """Return a seed of 32 bits for ``what``, drawn from the recipe's: the same on every machine."""
+    """Return a seed of 32 bits, the hash of the recipe's ``seed`` and ``what`` it is for: the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:4], "big")
 
 
-@lru_cache(maxsize=1024)  # a driver asks anew after every rung, and only the last batch is new
+@lru_cache(maxsize=1024)  # a driver asks anew after every round, and only the last batch is new
 def propose(space: Space, history: History, amount: int, seed: int) -> tuple[int, ...]:
-    """Return the next ``amount`` points (by number): points of the grid, none tried before, none twice.
+    """Return the next ``amount`` points (by number): points of the grid, none of them tried before, none twice.
 
-    Each method has one of the first proposals, in the order of the recipe, so that none is judged unseen.
+    Each method has one of the first proposals, in the order of the recipe, so that no method is passed over unseen.
     """
-    study = _study(space, history, seed_of(seed, len(history)))
+    study = study_of(space, history, seed_of(seed, len(history)))
     left = set(range(len(space.points))) - {point for point, _ in history}
-    found: list[int] = []
+    proposed: list[int] = []
     for turn in range(len(history), len(history) + amount):
         point = _ask(study, space, left, turn if turn < len(space.own) else None)
         left.remove(point)
-        found.append(point)
-    return tuple(found)
+        proposed.append(point)
+    return tuple(proposed)
 
 
-def _study(space: Space, history: History, seed: int) -> Study:
-    """Return a study in memory that knows what was tried; a setting without a value counts for nothing there."""
+def study_of(space: Space, history: History, seed: int) -> Study:
+    """Return a study in memory with the points tried so far; a point without a value is not in it."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # All that the proposals depend on is said here or pinned: the defaults have changed between versions.
+    # All that the proposals depend on is given here or pinned: the defaults have changed between versions.
     sampler = optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=STARTUP, n_ei_candidates=24, multivariate=True, constant_liar=True
     )
@@ -63,7 +63,7 @@ def _study(space: Space, history: History, seed: int) -> Study:
 
 
 def _add(study: Study, space: Space, point: Point, value: float | None) -> None:
-    """Put a point into the study: with its value, or as one whose value is awaited."""
+    """Put a point into the study: with its value, or without a value as a point whose value is awaited."""
     from optuna.trial import TrialState, create_trial
 
     axes = {axis.name: axis for axis in space.axes(dict(point).get(METHOD, 0))}
@@ -78,10 +78,11 @@ def _add(study: Study, space: Space, point: Point, value: float | None) -> None:
 
 
 def _ask(study: Study, space: Space, left: Collection[int], method: int | None) -> int:
-    """Return the point (of those ``left``) that the sampler proposes; it is in the study then, as awaited.
+    """Return the point (of those ``left``) that the sampler proposes; the study then awaits its value.
 
-    A sampler that knows no grid may propose what was tried, or what the recipe does not have. It is asked again, then
-    the nearest to its first word is taken.
+    The sampler does not know which points the grid has and which were tried. So it is asked up to ``ASKS`` times; if
+    none of its proposals is left to try, the point nearest to its first proposal is taken. ``method`` is the number of
+    the method that the point must have, None for any.
     """
     from optuna.trial import TrialState
 
@@ -102,7 +103,7 @@ def _ask(study: Study, space: Space, left: Collection[int], method: int | None) 
 
 
 def _suggested(trial: Trial, space: Space) -> Point:
-    """Return the sampler's place on each shared axis, and on those of the method that it has chosen."""
+    """Return the sampler's index on each shared axis, and on each axis of the method that it has chosen."""
     shared = tuple((axis.name, _suggest(trial, axis)) for axis in space.shared)
     own = space.own[dict(shared).get(METHOD, 0)]
     return shared + tuple((axis.name, _suggest(trial, axis)) for axis in own)

@@ -1,16 +1,17 @@
 """Pure: which settings of a race are shown to be worse than its leader, and which seeds are worth training next.
 
-All settings share their seeds. At a look, each is compared with the leader (the best mean so far) over the first n
-seeds by the one-sided paired t interval, and is dropped where that lies below zero. Look k may err with probability
-``alpha / (k (k + 1))``, which sums to ``alpha`` however many looks follow, so seeds may be added later; it is shared
-among the settings still in and their K - 1 possible leaders. By the union bound no setting as good as the best is
-dropped, in the whole race, with probability ``1 - alpha`` or more, whatever the variances (ADR 9).
+All settings share their seeds. At a look, each setting is compared with the leader (the best mean so far) over the
+first n seeds by the one-sided paired t interval, and is dropped where that interval lies below zero. Look k may err
+with probability ``alpha / (k (k + 1))``. These probabilities sum to ``alpha`` however many looks follow, so seeds may
+be added later. Each is shared among the settings still in and their K - 1 possible leaders. By the union bound, the
+probability that the whole race drops no setting as good as the best is at least ``1 - alpha``, whatever the variances
+(ADR 9).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -19,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from orchestrator.search.standing import Scores, worth
+from orchestrator.recipe.search import Racing
+from orchestrator.search.standing import Lost, RunName, Scores, TaskSoFar, worth
 from orchestrator.statistics.thresholds import ROUNDING
+from orchestrator.wording import count, listed, points
 
 Outcome = Literal["open", "waiting", "one left", "close enough", "seeds spent"]
 DECIDED: tuple[Outcome, ...] = ("one left", "close enough", "seeds spent")
@@ -39,7 +42,11 @@ class Race:
 
 @dataclass(frozen=True)
 class Gap:
-    """Accuracy of a setting minus the leader's, as shares: the mean, and what it is below at the look's level."""
+    """Accuracy of a setting minus the leader's, as shares.
+
+    ``mean`` is the mean difference over the seeds, ``high`` the upper end of its one-sided interval at the level of the
+    look.
+    """
 
     mean: float
     high: float
@@ -47,7 +54,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Why a setting is out: after so many seeds it was shown to be worse than the leader of then."""
+    """Why a setting is out: after ``seeds`` seeds it was shown to be worse than ``leader`` (of then), by ``gap``."""
 
     seeds: int
     leader: str
@@ -55,11 +62,12 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RaceStanding:
     """Where a race stands: a pure function of its results.
 
-    ``looked`` is the number of seeds at the last look (0 before the first), ``gaps`` are those of the settings that it
-    left in. ``waiting`` are settings that cannot go on because a run of theirs failed. ``next`` are the runs to train.
+    ``looked`` is the number of seeds at the last look (0 before the first look). ``active`` are the settings still in,
+    and ``gaps`` are their gaps at the last look. ``waiting`` are settings that cannot go on because one of their runs
+    failed. ``next`` are the runs (setting, seed) to train.
     """
 
     outcome: Outcome
@@ -69,27 +77,64 @@ class Decision:
     waiting: tuple[str, ...]
     dropped: Mapping[str, Dropped]
     gaps: Mapping[str, Gap]
-    next: tuple[tuple[str, int], ...]
+    next: tuple[RunName, ...]
+
+    def line(self, task: str) -> str | None:
+        """Return who leads, who is out and how the race ended; None before the first look."""
+        if not self.looked:
+            return None
+        entered = len(self.active) + len(self.dropped)
+        line = f"race of {task}: {len(self.active)} of {count(entered, 'setting')} in after {_seeds(self.looked)}"
+        line += f"; {self.leader} leads"
+        now = [setting for setting, out in self.dropped.items() if out.seeds == self.looked]
+        line += f"; dropped {listed(now)}" if now else ""
+        line += f"; {listed(self.waiting)} waits for a run that failed" if self.waiting else ""
+        return line + (f"; over: {self._ending()}" if self.outcome in DECIDED else "")
+
+    def why_not(self, setting: str) -> str:
+        """Return why further runs of a setting are not trained; "" while the setting may still need them."""
+        if out := self.dropped.get(setting):
+            gap = f"{points(out.gap.mean, 2)} points, and below {points(out.gap.high, 2)}"
+            return f"Its setting was dropped after {_seeds(out.seeds)}: {gap} on validation, against {out.leader}."
+        return f"Not needed: {self._ending()}." if self.outcome in DECIDED else ""
+
+    def _ending(self) -> str:
+        if self.outcome == "one left":
+            return f"{self.active[0]} alone is left after {_seeds(self.looked)}"
+        if self.outcome == "close enough":
+            return f"no setting can be ahead of {self.leader} by more than search.resolve after {_seeds(self.looked)}"
+        return "all seeds are spent"
 
 
-def decide(race: Race, scores: Scores, lost: Collection[tuple[str, int]] = ()) -> Decision:
-    """Return where the race stands; ``lost`` are runs (setting, seed) that failed and cannot be had now.
+def _seeds(number: int) -> str:
+    return count(number, "seed")
 
-    The race is run again from its first look with the scores that belong there: results of later seeds, of an earlier
-    grid for instance, change no decision.
+
+def race_standing(search: Racing, task: TaskSoFar) -> RaceStanding:
+    """Return where the race of a task stands; the tasks of a sweep share ``search.alpha``."""
+    alpha = search.alpha / task.tasks
+    race = Race(tuple(task.settings), task.seeds, alpha, search.first, search.resolve / 100)
+    return decide(race, task.scores, task.lost)
+
+
+def decide(race: Race, scores: Scores, lost: Lost = ()) -> RaceStanding:
+    """Return where the race stands.
+
+    The race is run again from its first look with the scores that belong to each look. Results of later seeds, for
+    instance those of an earlier grid, change no decision.
     """
-    stand = Decision("open", 0, None, race.settings, (), {}, {}, ())
+    standing = RaceStanding("open", 0, None, race.settings, (), {}, {}, ())
     for seeds in range(min(race.first, len(race.seeds)), len(race.seeds) + 1):
-        stand = _arrive(stand, race.seeds[:seeds], scores, lost)
-        if stand.next:
-            return stand
-        ready = [setting for setting in stand.active if setting not in stand.waiting]
+        standing = _with_missing(standing, race.seeds[:seeds], scores, lost)
+        if standing.next:
+            return standing
+        ready = [setting for setting in standing.active if setting not in standing.waiting]
         if seeds < len(race.seeds) and len(ready) > 1:
-            stand = _look(race, stand, ready, seeds, scores)
-        outcome = _outcome(race, stand, seeds)
+            standing = _look(race, standing, ready, seeds, scores)
+        outcome = _outcome(race, standing, seeds)
         if outcome != "open":
-            return replace(stand, outcome=outcome)
-    return stand
+            return replace(standing, outcome=outcome)
+    return standing
 
 
 def share_of(race: Race, look: int, active: int) -> float:
@@ -97,21 +142,21 @@ def share_of(race: Race, look: int, active: int) -> float:
     return race.alpha / (look * (look + 1)) / (active * (len(race.settings) - 1))
 
 
-def _arrive(stand: Decision, seeds: Sequence[int], scores: Scores, lost: Collection[tuple[str, int]]) -> Decision:
-    """Return the decision with what is missing for the look at these seeds; who has lost a run waits."""
-    missing = [(setting, seed) for setting in stand.active for seed in seeds if (setting, seed) not in scores]
+def _with_missing(standing: RaceStanding, seeds: Sequence[int], scores: Scores, lost: Lost) -> RaceStanding:
+    """Return the standing with the runs that a look at these seeds lacks; a setting that lost one of them waits."""
+    missing = [(setting, seed) for setting in standing.active for seed in seeds if (setting, seed) not in scores]
     waiting = {setting for setting, seed in missing if (setting, seed) in lost}
-    wanted = tuple(pair for pair in missing if pair[0] not in waiting)
-    return replace(stand, waiting=tuple(one for one in stand.active if one in waiting), next=wanted)
+    wanted = tuple(name for name in missing if name[0] not in waiting)
+    return replace(standing, waiting=tuple(name for name in standing.active if name in waiting), next=wanted)
 
 
-def _look(race: Race, stand: Decision, ready: Sequence[str], seeds: int, scores: Scores) -> Decision:
-    """Return the decision after comparing everyone who is ready with the leader on the first ``seeds`` seeds."""
+def _look(race: Race, standing: RaceStanding, ready: Sequence[str], seeds: int, scores: Scores) -> RaceStanding:
+    """Return the standing after comparing every ready setting with the leader on the first ``seeds`` seeds."""
     table = np.array([[worth(scores[setting, seed]) for seed in race.seeds[:seeds]] for setting in ready])
     best = int(table.mean(axis=1).argmax())  # the first of equals, so that the order of the recipe decides
     means, errors = _compare(table, best)
-    look, active, dropped = seeds - race.first + 1, list(stand.active), dict(stand.dropped)
-    while True:  # who goes leaves their share of the error to those who stay
+    look, active, dropped = seeds - race.first + 1, list(standing.active), dict(standing.dropped)
+    while True:  # each setting that is dropped leaves its share of the error to the settings still in
         critical = _critical(share_of(race, look, len(active)), seeds - 1)
         gaps = {
             setting: Gap(float(mean), float(mean + critical * error))
@@ -120,16 +165,17 @@ def _look(race: Race, stand: Decision, ready: Sequence[str], seeds: int, scores:
         }
         worse = {setting: Dropped(seeds, ready[best], gap) for setting, gap in gaps.items() if gap.high < -ROUNDING}
         if not worse:
-            return replace(stand, looked=seeds, leader=ready[best], active=tuple(active), dropped=dropped, gaps=gaps)
+            return replace(standing, looked=seeds, leader=ready[best], active=tuple(active), dropped=dropped, gaps=gaps)
         dropped |= worse
         active = [setting for setting in active if setting not in worse]
 
 
 def _compare(table: NDArray[np.float64], best: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean difference of each row (a setting, by seed) to row ``best``, and its standard error.
+    """Return the mean difference of each row to row ``best``, and its standard error, both of shape (settings,).
 
-    The standard deviation is at least the smallest step between two accuracies: they are counts, and a few that agree
-    to the last item do not show that there is no spread.
+    ``table`` is of shape (settings, seeds). The standard deviation is taken to be at least the smallest step between
+    two accuracies. Accuracies are counts of items, so a few seeds that agree to the last item do not show that there is
+    no spread.
     """
     steps = np.diff(np.unique(table))
     step = steps[steps > ROUNDING].min(initial=math.inf)
@@ -144,13 +190,13 @@ def _critical(share: float, freedom: int) -> float:
     return float(stats.t.isf(share, freedom))
 
 
-def _outcome(race: Race, stand: Decision, seeds: int) -> Outcome:
-    """Return whether the race is over; it is not while a setting waits that could still win."""
+def _outcome(race: Race, standing: RaceStanding, seeds: int) -> Outcome:
+    """Return how the race ended, or that it is open; it stays open while a setting waits that could still win."""
     over: Outcome = "open"
-    if len(stand.active) - len(stand.waiting) <= 1:
+    if len(standing.active) - len(standing.waiting) <= 1:
         over = "one left"
     elif seeds == len(race.seeds):
         over = "seeds spent"
-    elif race.resolve > 0 and all(gap.high <= race.resolve for gap in stand.gaps.values()):
+    elif race.resolve > 0 and all(gap.high <= race.resolve for gap in standing.gaps.values()):
         over = "close enough"
-    return "waiting" if over != "open" and stand.waiting else over
+    return "waiting" if over != "open" and standing.waiting else over

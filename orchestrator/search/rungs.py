@@ -1,7 +1,8 @@
-"""What happened at a run's rungs: a small file each in its folder, so that a restarted run meets what was decided.
+"""What happened at a run's rungs: one small file per rung in the run's folder, so that a restarted run meets it again.
 
-``runs/<key>/rungs/<step>.json`` has the run's ``score`` there (null: it diverged on its way) and ``verdicts`` by rule.
-Neither is changed once it is there: a run that is trained again, in other company, is judged by what it first showed.
+``runs/<key>/rungs/<step>.json`` has the run's ``score`` there (null if the run diverged on its way) and ``verdicts`` by
+rule. Neither is changed once it is there: a run that is trained again, beside other runs, is judged by its first score.
+In the file a verdict's ``kept`` is called ``places``, as in the first versions.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Rung:
 
     @property
     def score(self) -> float | None:
-        """The validation accuracy there, a share; None before there is one, and of a run that diverged."""
-        found = self._read().get("score")
-        return None if found is None else float(found)
+        """The validation accuracy there, a share; None before it was measured, and for a run that diverged."""
+        score = self._read().get("score")
+        return None if score is None else float(score)
 
     @property
     def reached(self) -> bool:
@@ -42,32 +43,40 @@ class Rung:
 
     def verdict(self, rule: str) -> Verdict | None:
         """Return what was decided under the rule, or None."""
-        found = self._read().get("verdicts", {}).get(rule)
-        return None if found is None else Verdict(**found)
+        verdict = self._read().get("verdicts", {}).get(rule)
+        return None if verdict is None else _from_file(verdict)
 
     def settle(self, rule: str, verdict: Verdict) -> Verdict:
-        """Keep the verdict, unless the rule has one; return the one that holds."""
+        """Keep the verdict, unless there is a verdict under this rule; return the verdict that holds."""
         with locked(self.run):
             there = self._read()
             known = there.get("verdicts", {})
             if rule not in known:
-                self._write(there | {"verdicts": known | {rule: asdict(verdict)}})
+                self._write(there | {"verdicts": known | {rule: _for_file(verdict)}})
                 return verdict
-            return Verdict(**known[rule])
+            return _from_file(known[rule])
 
     @property
     def _file(self) -> Path:
         return self.run / "rungs" / f"{self.step}.json"
 
     def _read(self) -> dict[str, Any]:
-        found = read_json(self._file)
-        return found if isinstance(found, dict) else {}
+        content = read_json(self._file)
+        return content if isinstance(content, dict) else {}
 
     def _write(self, content: dict[str, Any]) -> None:
         write_json(self._file, {"step": self.step} | content)
 
 
+def _for_file(verdict: Verdict) -> dict[str, Any]:
+    return {"places" if name == "kept" else name: value for name, value in asdict(verdict).items()}
+
+
+def _from_file(content: dict[str, Any]) -> Verdict:
+    return Verdict(**{"kept" if name == "places" else name: value for name, value in content.items()})
+
+
 def scores_at(runs: Path, keys: Sequence[str], step: int) -> list[float | None]:
-    """Return the scores of those of these runs that have reached the step; ``runs`` is the folder of all."""
+    """Return the scores at the step of those runs that have reached it; ``runs`` is the folder of all runs."""
     rungs = (Rung(runs / key, step) for key in keys)
     return [rung.score for rung in rungs if rung.reached]

@@ -1,4 +1,4 @@
-"""Pure: the settings of a recipe as points on axes: ordered where all values are numbers, each method with its own."""
+"""Pure: the settings of a recipe as points on axes. An axis is ordered where all its values are numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHOD, RATE = "method", "rate"
 
 @dataclass(frozen=True)
 class Axis:
-    """What varies, by how many values; a point's place on it is an index, and on an ordered axis near is alike."""
+    """What varies among settings, with ``size`` values; on an ordered axis, points with near indices are alike."""
 
     name: str
     size: int
@@ -21,14 +21,15 @@ class Axis:
 
 
 Point = tuple[tuple[str, int], ...]
-"""By axis, the place on it: the method and the rate where they vary, then what varies within the method."""
+"""The index on each axis, by name: the axes of methods and rates if there are such, then the axes of the method."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """The axes that all settings have, those of each method by its place on the axis of methods, and every point.
+    """The axes of a recipe's settings, and its settings as points.
 
-    A recipe need not span all that its axes do (two entries of one method, controls), so only ``points`` can be tried.
+    ``shared`` are the axes that all settings have; ``own[i]`` are the axes of method i. A recipe may have fewer points
+    than its axes span (because of two entries of one method, or controls), so only ``points`` can be tried.
     """
 
     shared: tuple[Axis, ...]
@@ -41,7 +42,7 @@ class Space:
 
 
 def space_of(settings: Sequence[tuple[MethodSpec, float]]) -> Space:
-    """Return the space of these settings, each a method at a learning rate; its points are in their order."""
+    """Return the space of these settings, each a method at a learning rate; points are in the order of settings."""
     names = list(dict.fromkeys(method.name for method, _ in settings))
     rates = _Values(RATE, [rate for _, rate in settings])
     shared = tuple(axis for axis in (Axis(METHOD, len(names), False), rates.axis) if axis.size > 1)
@@ -49,11 +50,11 @@ def space_of(settings: Sequence[tuple[MethodSpec, float]]) -> Space:
     points: list[Point] = []
     for method, rate in settings:
         number = names.index(method.name)
-        places = {METHOD: number, RATE: rates.place(rate)}
-        inner = tuple((name, values.place(_told(method)[name])) for name, values in own[number].items())
-        points.append(tuple((axis.name, places[axis.name]) for axis in shared) + _prefixed(method.name, inner))
+        indices = {METHOD: number, RATE: rates.index(rate)}
+        inner = tuple((name, values.index(_values_of(method)[name])) for name, values in own[number].items())
+        points.append(tuple((axis.name, indices[axis.name]) for axis in shared) + _prefixed(method.name, inner))
     axes = tuple(
-        tuple(Axis(f"{name}.{one.axis.name}", one.axis.size, one.axis.ordered) for one in each.values())
+        tuple(Axis(f"{name}.{setting}", values.axis.size, values.axis.ordered) for setting, values in each.items())
         for name, each in zip(names, own, strict=True)
     )
     return Space(shared, axes, tuple(points))
@@ -62,18 +63,18 @@ def space_of(settings: Sequence[tuple[MethodSpec, float]]) -> Space:
 def nearest(space: Space, wanted: Point, left: Collection[int]) -> int:
     """Return which of the points ``left`` (by number) is nearest to ``wanted``; the first of equals.
 
-    An ordered axis counts the share of its length, another one 1 where the values differ, and another method more than
-    all axes together.
+    Distances on the axes are added. On an ordered axis the distance is the difference of the indices as a share of the
+    axis; on another axis it is 1 where the values differ. A point of another method is farther than any of this method.
     """
-    place = dict(wanted)
-    method = place.get(METHOD, 0)
+    indices = dict(wanted)
+    method = indices.get(METHOD, 0)
     axes = {axis.name: axis for axis in space.axes(method)}
 
     def distance(number: int) -> float:
         point = dict(space.points[number])
         if point.get(METHOD, 0) != method:
             return 1.0 + len(axes)
-        return sum(_apart(axes[name], at, point[name]) for name, at in place.items())
+        return sum(_apart(axes[name], at, point[name]) for name, at in indices.items())
 
     return min(sorted(left), key=distance)
 
@@ -83,35 +84,36 @@ def _apart(axis: Axis, first: int, second: int) -> float:
 
 
 class _Values:
-    """The distinct values of what varies: sorted where all are numbers, else in the order of the recipe."""
+    """The distinct values on one axis: sorted where all are numbers, else in the order of the recipe."""
 
     def __init__(self, name: str, values: Sequence[Any]) -> None:
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        self._places: dict[Any, int] = {}
+        self._indices: dict[Any, int] = {}
         for value in sorted(values) if numbers else values:
-            self._places.setdefault(_hashable(value), len(self._places))
-        self.axis = Axis(name, len(self._places), numbers)
+            self._indices.setdefault(_hashable(value), len(self._indices))
+        self.axis = Axis(name, len(self._indices), numbers)
 
-    def place(self, value: Any) -> int:
-        """Return the value's index."""
-        return self._places[_hashable(value)]
+    def index(self, value: Any) -> int:
+        """Return where on the axis the value is."""
+        return self._indices[_hashable(value)]
 
 
 def _own(methods: Sequence[MethodSpec]) -> dict[str, _Values]:
-    """Return what varies among methods of one name, by setting."""
-    told = [_told(method) for method in methods]
-    found = {name: _Values(name, [one[name] for one in told]) for name in told[0]}
-    return {name: values for name, values in found.items() if values.axis.size > 1}
+    """Return the values of each setting that varies among methods of one name."""
+    each = [_values_of(method) for method in methods]
+    by_name = {name: _Values(name, [values[name] for values in each]) for name in each[0]}
+    return {name: values for name, values in by_name.items() if values.axis.size > 1}
 
 
-def _told(method: MethodSpec) -> Mapping[str, Any]:
+def _values_of(method: MethodSpec) -> Mapping[str, Any]:
+    """Return the values of a method that a recipe may list: its settings and its targets."""
     return {**method.settings, "targets": method.targets}
 
 
 def _prefixed(method: str, point: Point) -> Point:
-    return tuple((f"{method}.{name}", place) for name, place in point)
+    return tuple((f"{method}.{name}", index) for name, index in point)
 
 
 def _hashable(value: Any) -> Any:
-    """Return a stand-in that tells values apart: True is not 1, and a list is not hashable; 1 and 1.0 are one value."""
+    """Return a stand-in for a value, because a list is no key of a dict; 1 and 1.0 are equal, True and 1 are not."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)

@@ -1,13 +1,26 @@
-"""The results that a search has so far."""
+"""What every search rule is given and gives: the results of one task so far, and where the search of the task stands.
+
+A rule is a file of this room with a function that takes its section of the recipe and a `TaskSoFar`, and returns a
+`Standing`. A new rule is such a file, and one line in `next_runs.standing_of`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.plan.runs import PlannedRun
+from orchestrator.recipe.sections import MethodSpec
 
 Results = Mapping[str, float | None]
-"""By run key: the last validation accuracy of a run that has ended, None of a diverged one; other runs are absent."""
-Scores = Mapping[tuple[str, int], float | None]
-"""By setting and seed: the validation accuracy, or None where the run diverged. What is absent is not trained."""
+"""By run key: the last validation accuracy of a run that has ended, None for a diverged run. Other runs are absent."""
+RunName = tuple[str, int]
+"""What a run is called within its task: its setting and its seed."""
+Scores = Mapping[RunName, float | None]
+"""The validation accuracy (a share) of a run that has ended, None where the run diverged. Other runs are absent."""
+Lost = Collection[RunName]
+"""Runs that failed and cannot be had now."""
 WORST = 0.0
 """What a diverged run scores: a loss against every run that answered anything, and no bonus for what others lost."""
 
@@ -17,5 +30,51 @@ def worth(score: float | None) -> float:
     return WORST if score is None else score
 
 
-Lost = Collection[tuple[str, int]]
-"""Runs (setting, seed) that failed and cannot be had now."""
+class Standing(Protocol):
+    """Where the search of one task stands: a pure function of the results so far."""
+
+    @property
+    def next(self) -> Sequence[RunName]:
+        """The runs to train now, in their order; none where the search is over."""
+
+    def line(self, task: str) -> str | None:
+        """Return what the job prints after a round, or None where there is nothing to say."""
+
+    def why_not(self, setting: str) -> str:
+        """Return why runs of a setting that have no result are not trained; "" where they are or may be."""
+
+
+@dataclass(frozen=True)
+class TaskSoFar:
+    """The planned runs of one task in the recipe's order, and their results so far.
+
+    ``seeds`` are in the recipe's order. ``tasks`` is how many tasks the sweep has: they share the error that a rule may
+    make.
+    """
+
+    name: str
+    runs: Sequence[PlannedRun]
+    seeds: tuple[int, ...]
+    tasks: int
+    scores: Scores
+    lost: Lost
+
+    @property
+    def settings(self) -> dict[str, tuple[MethodSpec, float]]:
+        """The method and the rate of every setting by its name."""
+        return {setting_of(run): (run.spec.method, run.spec.lr) for run in self.runs}
+
+    @property
+    def left(self) -> list[PlannedRun]:
+        """The runs without a result that can be had."""
+        return [run for run in self.runs if (name := run_name(run)) not in self.scores and name not in self.lost]
+
+
+def setting_of(run: PlannedRun) -> str:
+    """Return the name of what competes: a method with its settings, at a rate: ``lora, lr 0.001``."""
+    return f"{run.spec.method.label}, lr {run.spec.lr!r}"
+
+
+def run_name(run: PlannedRun) -> RunName:
+    """Return the run's setting and seed: what it is called within its task."""
+    return setting_of(run), run.spec.seed

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from d2lora import Lane, get_method
+from d2lora import Lane
 from orchestrator.plan.runs import PlannedRun
 
 
 def lane_of_run(run: PlannedRun) -> Lane:
     """Return the lane: the run's method, its settings, and the seed that draws its start and its dropout masks."""
     method = run.spec.method
-    return Lane(method.name, get_method(method.name).Config(**method.settings), run.spec.init_seed)
+    return Lane(method.name, method.config, run.spec.init_seed)

@@ -32,7 +32,6 @@ from orchestrator.model.shortcuts import take
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.plan.widths import Point, best_width, extended, whole_bytes, worth_doubling
 from orchestrator.recipe.sections import EngineSpec
-from orchestrator.recipe.targets import targets_of
 from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
@@ -147,7 +146,7 @@ class TaskProbe:
         """Within: the model has ``lanes`` lanes, of runs that are spread evenly over the task's runs."""
         begin = time.perf_counter()
         chosen = [self.runs[index * len(self.runs) // lanes] for index in range(lanes)]
-        d2lora.attach_lanes(self.model, [lane_of_run(run) for run in chosen], targets_of(chosen[0].spec.method.targets))
+        d2lora.attach_lanes(self.model, [lane_of_run(run) for run in chosen], chosen[0].spec.method.patterns)
         try:
             engine = PlainEngine(self.model, lanes, self.optim, self.device)
             self.start_seconds = time.perf_counter() - begin

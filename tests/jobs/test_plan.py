@@ -70,10 +70,10 @@ def test_the_keys_of_the_json_are_stable(recipe: Path, capsys: pytest.CaptureFix
 def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture[str]) -> None:
     recipe = str(ROOT / "recipes/quickstart.yaml")
     words = (recipe, "seeds=[0,1]", "--tflops", "2", "--price", "0.5", "optim.lr=[1e-3,1e-2]")
-    plan = planned(capsys, *words)
-    assert (plan["seeds"], plan["rates"]) == (2, 2)
-    assert plan["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
-    assert plan["duration"]["cost"] == pytest.approx(plan["duration"]["worker_hours"] / 2)
+    estimated = planned(capsys, *words)
+    assert (estimated["seeds"], estimated["rates"]) == (2, 2)
+    assert estimated["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
+    assert estimated["duration"]["cost"] == pytest.approx(estimated["duration"]["worker_hours"] / 2)
     assert plan(*words) == 0
     output = capsys.readouterr().out
     assert "as given by --tflops" in output
@@ -104,11 +104,11 @@ def test_a_plan_says_what_its_seeds_can_show_and_how_many_would_resolve_a_point(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     recipe, seeds = str(ROOT / "recipes/quickstart.yaml"), 7
-    plan = planned(capsys, recipe, f"seeds={list(range(seeds))}")
-    for one in plan["detectable"]:
+    estimated = planned(capsys, recipe, f"seeds={list(range(seeds))}")
+    for one in estimated["detectable"]:
         assert one["difference"] == pytest.approx(smallest_detectable_difference(seeds, one["sd"]), rel=1e-6)
         assert one["seeds_for_one_point"] == seeds_needed(0.01, one["sd"])
-    comparisons = (len(plan["methods"]) - 1) * len(plan["tasks"])
+    comparisons = (len(estimated["methods"]) - 1) * len(estimated["tasks"])
     assert plan(recipe, f"seeds={list(range(seeds))}") == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "What 7 paired seeds can show (power 0.8, two-sided 5 %, one task, one comparison)" in output

@@ -54,7 +54,7 @@ def alone_words(run: PlannedRun) -> list[str]:
     method = {"name": spec.method.name, **spec.method.settings}
     method |= {"targets": spec.method.targets, "label": spec.method.label}
     values: dict[str, Any] = {"name": f"again-{run.key}", "tasks": [task], "methods": [method], "controls": "none"}
-    seeds = [spec.seed] if spec.apart is None else {"init": spec.init_seed, "data": spec.data_seed}
+    seeds = [spec.seed] if spec.seed_pair is None else {"init": spec.init_seed, "data": spec.data_seed}
     values |= {"seeds": seeds, "optim.lr": spec.lr, "search": {"kind": "grid"}, "champions": False}
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
 

@@ -13,7 +13,8 @@ from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.errors import InputError
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.read import read_recipe
-from orchestrator.search.next_runs import next_runs, setting_of, spared
+from orchestrator.search.next_runs import next_runs, why_not_trained
+from orchestrator.search.standing import setting_of
 from orchestrator.worker.jobs import PackJob
 from tests.helpers.sweeps import rows_of
 from tests.orchestrator.search.test_next_runs import GRID, Stubbed, accuracy, planned, race
@@ -31,8 +32,8 @@ def test_a_tpe_sweep_trains_batches_of_settings_with_all_seeds_and_says_what_it_
     cluster = Stubbed()
     code, output, folder = race(recipe, cluster, *WORDS)
     assert code == 0, output
-    assert [len(rung) for rung in cluster.rungs] == [2 * 2 * 2, 2 * 1 * 2]
-    assert [len(settings_of(rung)) for rung in cluster.rungs] == [4, 2]
+    assert [len(rung) for rung in cluster.rounds] == [2 * 2 * 2, 2 * 1 * 2]
+    assert [len(settings_of(rung)) for rung in cluster.rounds] == [4, 2]
     assert "12 runs planned at most, 0 done already, 8 to train next" in output
     assert "search of tiny_recall: 2 of 3 settings tried; best so far " in output
     assert "search of tiny_above: 3 of 3 settings tried; best so far " in output
@@ -69,8 +70,8 @@ def test_widths_are_measured_for_each_batch_of_other_settings_and_once_for_the_s
     cluster = Measuring()
     code, output, _ = race(recipe, cluster, "seeds=[0, 1, 2]", search, "cluster.pack=auto")
     assert code == 0, output
-    assert len(cluster.rungs) == 2
-    keys = [[{run.key for run in runs} for runs in rounds] for rounds in (cluster.measured, cluster.rungs)]
+    assert len(cluster.rounds) == 2
+    keys = [[{run.key for run in runs} for runs in rounds] for rounds in (cluster.measured, cluster.rounds)]
     assert keys[0] == keys[1][:times]
 
 
@@ -88,11 +89,11 @@ def test_a_tpe_sweep_that_was_killed_goes_on_where_it_was_and_ends_the_same(reci
     outcomes = [[(row["run_key"], row["status"], row.get("reason")) for row in rows_of(one)] for one in (folder, other)]
     assert outcomes[0] == outcomes[1]
     assert code == 0
-    trained = [run.key for cluster in (killed, second) for rung in cluster.rungs for run in rung]
+    trained = [run.key for cluster in (killed, second) for round_ in cluster.rounds for run in round_]
     assert len(trained) == len(set(trained)) == 12
     third = Stubbed()
     assert race(recipe, third, *WORDS)[0] == 0
-    assert third.rungs == []
+    assert third.rounds == []
 
 
 def test_a_grid_after_a_search_trains_what_it_left_out(recipe: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_grid_after_a_search_trains_what_it_left_out(recipe: Path) -> None:
     grid = Stubbed()
     code, _, folder = race(recipe, grid, SEEDS)
     assert code == 0
-    assert len(settings_of(grid.rungs[0])) == 2
+    assert len(settings_of(grid.rounds[0])) == 2
     assert {row["status"] for row in rows_of(folder)} == {"committed"}
 
 
@@ -118,8 +119,8 @@ def test_a_run_that_fails_ends_its_setting_only_and_the_next_call_takes_it_up(re
     repaired = Stubbed()
     code, _, folder = race(recipe, repaired, *WORDS)
     assert code == 0
-    assert any(_same(run, first) for run in repaired.rungs[0])
-    assert len(repaired.rungs[0]) == 1
+    assert any(_same(run, first) for run in repaired.rounds[0])
+    assert len(repaired.rounds[0]) == 1
     assert {row["status"] for row in rows_of(folder)} == {"committed", "dropped"}
 
 
@@ -134,15 +135,17 @@ def test_what_is_not_proposed_so_far_is_spared_so_far_and_a_batch_that_has_not_e
     spec = read_recipe(recipe, (*GRID, *WORDS))
     runs = planned(spec)
     first = next_runs(spec, runs, {})
-    waiting = spared(spec, runs, {})  # as the merge job asks after a kill, knowing of nothing that failed
+    waiting = why_not_trained(spec, runs, {})  # as the merge job asks after a kill, knowing of nothing that failed
     assert waiting.keys() == {run.key for run in runs} - {run.key for run in first}
     assert all(why.startswith("Its setting was not proposed so far: TPE tried 0 of ") for why in waiting.values())
     results: dict[str, float | None] = {run.key: accuracy(run) for run in first}
     second = next_runs(spec, runs, results)
-    assert spared(spec, runs, results).keys() == {run.key for run in runs} - results.keys() - {r.key for r in second}
+    assert why_not_trained(spec, runs, results).keys() == {run.key for run in runs} - results.keys() - {
+        r.key for r in second
+    }
     results |= {run.key: accuracy(run) for run in second}
     assert next_runs(spec, runs, results) == []
-    over = spared(spec, runs, results)
+    over = why_not_trained(spec, runs, results)
     assert over.keys() == {run.key for run in runs} - results.keys()
     assert all(why.startswith("Its setting was not proposed: TPE tried 3 of ") for why in over.values())
 

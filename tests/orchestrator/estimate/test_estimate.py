@@ -53,10 +53,10 @@ def planned(**changes: Any) -> Estimate:
 
 
 def test_runs_and_packs_are_counted() -> None:
-    found = planned()
-    assert (found.runs, found.rates, found.seeds) == (24, 2, 3)
-    assert (found.packs, found.largest_pack) == (8, 3)
-    assert [task.steps for task in found.tasks] == [8, 8]
+    plan = planned()
+    assert (plan.runs, plan.rates, plan.seeds) == (24, 2, 3)
+    assert (plan.packs, plan.largest_pack) == (8, 3)
+    assert [task.steps for task in plan.tasks] == [8, 8]
 
 
 @pytest.mark.parametrize(("name", "settings"), METHODS)
@@ -88,23 +88,23 @@ def test_a_rank_or_a_target_that_does_not_fit_is_refused_with_the_layer() -> Non
 
 
 def test_work_is_four_operations_a_base_parameter_and_token_and_six_a_trained_one() -> None:
-    found = planned(tasks=[{"name": "tiny_above"}], seeds=[0], optim={"lr": 1e-3, "epochs": 2, "global_batch": 8})
-    assert found.work is not None
-    trained = [method.trainable_parameters or 0 for method in found.methods]
+    plan = planned(tasks=[{"name": "tiny_above"}], seeds=[0], optim={"lr": 1e-3, "epochs": 2, "global_batch": 8})
+    assert plan.work is not None
+    trained = [method.trainable_parameters or 0 for method in plan.methods]
     rows, questions = 2 * 64, 20 + 100
-    assert found.work.train_tokens == 2 * rows * 11  # two methods, prompts of 10 tokens with one for the answer
-    assert found.work.score_tokens == 2 * questions * 12  # the two choices share the prompt
+    assert plan.work.train_tokens == 2 * rows * 11  # two methods, prompts of 10 tokens with one for the answer
+    assert plan.work.score_tokens == 2 * questions * 12  # the two choices share the prompt
     body = sum(rows * 11 * (4 * SHAPE.body + 6 * one) + questions * 12 * 2 * (SHAPE.body + one) for one in trained)
     head = 2 * (4 * rows + 2 * 2 * questions) * SHAPE.head
-    assert found.work.operations == body + head
+    assert plan.work.operations == body + head
 
 
 def test_full_rows_bound_the_usual_ones_and_max_length_bounds_both() -> None:
-    found = planned()
-    assert found.work is not None
-    assert found.work_at_most is not None
-    assert found.work_at_most.train_tokens == 24 * 2 * 64 * 40
-    assert found.work.train_tokens < found.work_at_most.train_tokens
+    plan = planned()
+    assert plan.work is not None
+    assert plan.work_at_most is not None
+    assert plan.work_at_most.train_tokens == 24 * 2 * 64 * 40
+    assert plan.work.train_tokens < plan.work_at_most.train_tokens
     short = planned(data={"train_samples": 64, "max_length": 8})
     assert short.work is not None
     assert short.work_at_most is not None
@@ -122,13 +122,13 @@ def test_recomputing_activations_costs_arithmetic_and_saves_memory() -> None:
 
 
 def test_memory_counts_the_base_by_its_type_and_sixteen_bytes_a_trained_parameter() -> None:
-    found = planned().memory
-    assert found is not None
+    memory = planned().memory
+    assert memory is not None
     trained = [method.trainable_parameters or 0 for method in planned().methods]
-    assert found.base == 4 * SHAPE.parameters()
-    assert found.adapters == 3 * 16 * max(trained)  # the largest pack is of the wide method alone
-    assert found.total == found.base + found.adapters + found.activations + PROCESS_BYTES
-    assert found.total <= found.total_at_most
+    assert memory.base == 4 * SHAPE.parameters()
+    assert memory.adapters == 3 * 16 * max(trained)  # the largest pack is of the wide method alone
+    assert memory.total == memory.base + memory.adapters + memory.activations + PROCESS_BYTES
+    assert memory.total <= memory.total_at_most
     half = planned(model={"dtype": "bfloat16"}).memory
     assert half is not None
     assert half.base == 2 * SHAPE.parameters()
@@ -136,9 +136,9 @@ def test_memory_counts_the_base_by_its_type_and_sixteen_bytes_a_trained_paramete
 
 @pytest.mark.parametrize(("dtype", "gpus", "size"), [("auto", 0, 4), ("auto", 1, 2), ("float32", 1, 4)])
 def test_the_type_is_bfloat16_on_accelerators_unless_said(dtype: str, gpus: int, size: int) -> None:
-    found = planned(model={"dtype": dtype}, cluster={"kind": "local", "gpus_per_worker": gpus}).memory
-    assert found is not None
-    assert found.base == size * SHAPE.parameters()
+    memory = planned(model={"dtype": dtype}, cluster={"kind": "local", "gpus_per_worker": gpus}).memory
+    assert memory is not None
+    assert memory.base == size * SHAPE.parameters()
 
 
 def test_zero_3_shares_the_base_among_workers() -> None:
@@ -150,14 +150,14 @@ def test_zero_3_shares_the_base_among_workers() -> None:
 
 def test_time_is_arithmetic_at_the_rate_and_trainers_share_it() -> None:
     spec = sweep(cluster={"kind": "ray", "max_concurrent": 3, "pack": 4, "workers": 2})
-    found = estimate(spec, SHAPE, "a test", tflops=1e-6, price=2.0)
-    assert found.work is not None
-    assert found.duration is not None
-    arithmetic = found.work.operations / 1e6
-    assert found.trainers == 3
-    assert found.duration.worker_hours * 3600 == pytest.approx(arithmetic + 2 * 3 * START_SECONDS)
-    assert found.duration.hours >= found.duration.worker_hours / (2 * 3)
-    assert found.duration.cost == pytest.approx(2 * found.duration.worker_hours)
+    plan = estimate(spec, SHAPE, "a test", tflops=1e-6, price=2.0)
+    assert plan.work is not None
+    assert plan.duration is not None
+    arithmetic = plan.work.operations / 1e6
+    assert plan.trainers == 3
+    assert plan.duration.worker_hours * 3600 == pytest.approx(arithmetic + 2 * 3 * START_SECONDS)
+    assert plan.duration.hours >= plan.duration.worker_hours / (2 * 3)
+    assert plan.duration.cost == pytest.approx(2 * plan.duration.worker_hours)
 
 
 def test_rates_are_assumed_by_device_and_said_to_be() -> None:
@@ -180,11 +180,11 @@ def test_rivals_at_rungs_are_planned_into_one_pack_as_they_are_trained() -> None
 
 
 def test_an_unknown_shape_still_gives_runs_and_packs() -> None:
-    found = estimate(sweep(), None, "unknown")
-    assert (found.runs, found.packs) == (24, 8)
-    assert (found.memory, found.work, found.duration) == (None, None, None)
-    assert [method.trainable_parameters for method in found.methods] == [None, None]
-    assert as_json(found)["parameters"] is None
+    plan = estimate(sweep(), None, "unknown")
+    assert (plan.runs, plan.packs) == (24, 8)
+    assert (plan.memory, plan.work, plan.duration) == (None, None, None)
+    assert [method.trainable_parameters for method in plan.methods] == [None, None]
+    assert as_json(plan)["parameters"] is None
 
 
 def test_the_table_of_effects_is_what_scipy_computes() -> None:
@@ -231,10 +231,10 @@ def test_rows_of_other_files_and_splits_are_assumed_and_marked(change: dict[str,
 
 def test_published_numbers_of_the_paper_recipe() -> None:
     spec = read_recipe(RECIPES / "paper.yaml")
-    found = estimate(spec, *shape_of(spec.model))
-    assert found.shape == PUBLISHED["meta-llama/Llama-3.2-3B-Instruct"]
-    assert found.runs == 640
-    trained = {method.label: method.trainable_parameters for method in found.methods}
+    plan = estimate(spec, *shape_of(spec.model))
+    assert plan.shape == PUBLISHED["meta-llama/Llama-3.2-3B-Instruct"]
+    assert plan.runs == 640
+    trained = {method.label: method.trainable_parameters for method in plan.methods}
     # 28 layers of q (3072 x 3072), k and v (1024 x 3072) and o: 2 * 6144 + 2 * 4096 a rank.
     assert trained["lora-r"] == 28 * 16 * (2 * 6144 + 2 * 4096)
     assert trained["lora-2r"] == trained["d2lora"] == 2 * trained["lora-r"]

@@ -58,23 +58,23 @@ def test_one_word_adds_the_seven_controls_with_a_label_and_what_each_controls(tm
 
 
 def test_lora_2r_starts_from_the_very_numbers_of_both_pairs_and_has_their_scale(tmp_path: Path) -> None:
-    found = by_label(read(tmp_path, D2))
-    lora, pairs = start(found["lora-2r"]), start(found["d2lora"])
+    methods = by_label(read(tmp_path, D2))
+    lora, pairs = start(methods["lora-2r"]), start(methods["d2lora"])
     assert torch.equal(lora["down"], torch.cat([pairs["down_plus"], pairs["down_minus"]]))
-    assert config(found["lora-2r"]).scale == config(found["d2lora"]).scale == 8.1 / 3
+    assert config(methods["lora-2r"]).scale == config(methods["d2lora"]).scale == 8.1 / 3
     assert sum(one.numel() for one in lora.values()) == sum(one.numel() for one in pairs.values())
 
 
 def test_lora_2r_is_d2lora_without_sign_projection_and_readding(tmp_path: Path) -> None:
-    found = by_label(read(tmp_path, D2))
+    methods = by_label(read(tmp_path, D2))
     weight_OI = torch.randn(OUT, IN, dtype=torch.float64, generator=Generator().manual_seed(1))
-    bare = found["projection-off"]
+    bare = methods["projection-off"]
     pairs = {name: torch.randn_like(one, dtype=torch.float64) for name, one in start(bare).items()}
     lora = {
         "up": torch.cat([pairs["up_plus"], -0.5 * pairs["up_minus"]], 1),
         "down": torch.cat([pairs["down_plus"], pairs["down_minus"]]),
     }
-    one, other = found["lora-2r"], bare
+    one, other = methods["lora-2r"], bare
     torch.testing.assert_close(
         d2lora.get_method("lora").effective_weight(weight_OI, lora, config(one)),
         d2lora.get_method("d2lora").effective_weight(weight_OI, pairs, config(other)),
@@ -85,18 +85,18 @@ def test_lora_2r_is_d2lora_without_sign_projection_and_readding(tmp_path: Path) 
 
 def test_each_control_differs_from_d2lora_in_what_its_name_says_and_in_nothing_else(tmp_path: Path) -> None:
     given = {**D2, "norm_axis": "in", "norm_grad": "detach", "dropout": 0.1, "targets": "mlp"}
-    found = by_label(read(tmp_path, given))
-    settings = found["d2lora"].settings
+    methods = by_label(read(tmp_path, given))
+    settings = methods["d2lora"].settings
     for label, changes in {
         "readd-0": {"readd": 0},
         "minus-off": {"minus": "off"},
         "minus-detached": {"minus": "detach"},
         "projection-off": {"projection": "off", "readd": 0, "norm_axis": "out", "norm_grad": "through"},
     }.items():
-        assert found[label].settings == settings | changes, label
-    assert {method.targets for method in found.values()} == {"mlp"}
-    assert {method.settings["dropout"] for method in found.values()} == {0.1}
-    low = {label: (found[label].settings["rank"], found[label].settings["alpha"]) for label in KINDS[:3]}
+        assert methods[label].settings == settings | changes, label
+    assert {method.targets for method in methods.values()} == {"mlp"}
+    assert {method.settings["dropout"] for method in methods.values()} == {0.1}
+    low = {label: (methods[label].settings["rank"], methods[label].settings["alpha"]) for label in KINDS[:3]}
     assert low == {"lora-2r": (6, 16.2), "lora-2alpha": (3, 16.2), "dora-2r": (6, 16.2)}
 
 
@@ -125,11 +125,11 @@ def test_a_minus_pair_without_gradient_never_acts_so_that_control_trains_what_mi
 def test_unequal_and_single_pairs_have_a_lora_of_their_ranks_sum_with_their_scale_and_draws(
     tmp_path: Path, settings: dict[str, Any], label: str, rank: int, start: str
 ) -> None:
-    found = by_label(read(tmp_path, {**D2, **settings}))
-    lora = found[label]
+    methods = by_label(read(tmp_path, {**D2, **settings}))
+    lora = methods[label]
     assert (lora.settings["rank"], lora.settings["start"]) == (rank, start)
     assert config(lora).scale == pytest.approx(8.1 / 3, rel=1e-15)
-    assert ("minus-detached" in found) == (settings.get("minus") != "off")
+    assert ("minus-detached" in methods) == (settings.get("minus") != "off")
 
 
 @pytest.mark.parametrize(
@@ -154,29 +154,29 @@ def test_what_the_recipe_names_already_is_not_added_again(tmp_path: Path) -> Non
         {**D2, "minus": "off", "tau": 0.25, "label": "plus only"},  # tau decides nothing there
         {**D2, "readd": 0, "label": "once", "controls": "none"},
     ]
-    found = labels(read(tmp_path, {**D2, "label": "d2lora"}, own[0], {**own[1], "controls": "none"}, own[2]))
-    assert found == ["d2lora", "twice", "plus only", "once", *(set_of for set_of in KINDS if set_of in found)]
-    assert {"lora-2r", "minus-off", "readd-0"}.isdisjoint(found)
+    names = labels(read(tmp_path, {**D2, "label": "d2lora"}, own[0], {**own[1], "controls": "none"}, own[2]))
+    assert names == ["d2lora", "twice", "plus only", "once", *(set_of for set_of in KINDS if set_of in names)]
+    assert {"lora-2r", "minus-off", "readd-0"}.isdisjoint(names)
 
 
 def test_a_grid_has_the_controls_of_every_point_and_shares_those_that_are_the_same(tmp_path: Path) -> None:
     sweep = read(tmp_path, {**D2, "rank": [4, 8], "alpha": 8, "tau": [0.5, "learned"]})
-    found = labels(sweep)
-    assert found[:4] == [f"d2lora(rank={rank},tau={tau})" for rank in (4, 8) for tau in ("0.5", "learned")]
+    names = labels(sweep)
+    assert names[:4] == [f"d2lora(rank={rank},tau={tau})" for rank in (4, 8) for tau in ("0.5", "learned")]
     for kind in ("lora-2r", "lora-2alpha", "dora-2r", "minus-off"):  # tau is not in them
-        assert [label for label in found if label.startswith(kind)] == [f"{kind}(rank=4)", f"{kind}(rank=8)"]
+        assert [label for label in names if label.startswith(kind)] == [f"{kind}(rank=4)", f"{kind}(rank=8)"]
     for kind in ("readd-0", "minus-detached", "projection-off"):
-        assert len([label for label in found if label.startswith(f"{kind}(rank=")]) == 4
-    assert len(found) == len(set(found)) == 4 + 4 * 2 + 3 * 4
-    assert len({method.decides() for method in sweep.methods}) == len(found)
+        assert len([label for label in names if label.startswith(f"{kind}(rank=")]) == 4
+    assert len(names) == len(set(names)) == 4 + 4 * 2 + 3 * 4
+    assert len({method.decides() for method in sweep.methods}) == len(names)
     ranks = {label: method.settings["rank"] for label, method in by_label(sweep).items()}
     assert (ranks["lora-2r(rank=4)"], ranks["lora-2r(rank=8)"]) == (8, 16)
 
 
 def test_an_axis_over_a_controls_own_change_adds_nothing_for_it(tmp_path: Path) -> None:
-    found = labels(read(tmp_path, {**D2, "readd": [1, 0]}))
-    assert not any(label.startswith("readd-0") for label in found)
-    assert {"minus-off(readd=1)", "minus-off(readd=0)", "projection-off", "lora-2r"} <= set(found)
+    names = labels(read(tmp_path, {**D2, "readd": [1, 0]}))
+    assert not any(label.startswith("readd-0") for label in names)
+    assert {"minus-off(readd=1)", "minus-off(readd=0)", "projection-off", "lora-2r"} <= set(names)
 
 
 def test_a_method_may_ask_for_its_controls_alone_or_refuse_those_that_all_have(tmp_path: Path) -> None:
@@ -187,8 +187,8 @@ def test_a_method_may_ask_for_its_controls_alone_or_refuse_those_that_all_have(t
 
 
 def test_controls_of_methods_that_differ_only_in_targets_are_told_apart_by_them(tmp_path: Path) -> None:
-    found = labels(read(tmp_path, {**D2, "targets": ["attention", "mlp"]}))
-    assert {f"lora-2r(targets={targets})" for targets in ("attention", "mlp")} <= set(found)
+    names = labels(read(tmp_path, {**D2, "targets": ["attention", "mlp"]}))
+    assert {f"lora-2r(targets={targets})" for targets in ("attention", "mlp")} <= set(names)
 
 
 def test_the_recipe_of_the_ablation_names_the_runs_that_it_named_when_every_control_was_written_out() -> None:

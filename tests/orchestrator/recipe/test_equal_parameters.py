@@ -16,9 +16,9 @@ from orchestrator.recipe.equal_parameters import (
     TOLERANCE,
     at_rank,
     equalised,
-    nearest,
+    nearest_ranks,
     trained_parameters,
-    within_budget,
+    with_equal_parameters,
 )
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.sections import MethodSpec
@@ -39,8 +39,8 @@ def sweep(folder: Path, *methods: Any, budget: str = "parameters", controls: str
 
 
 def fitted(spec: SweepSpec, shape: ModelShape = SHAPE) -> dict[str, MethodSpec]:
-    found = within_budget(spec, lambda targets: shape.targets(targets_of(targets)))
-    return {method.label: method for method in found.methods}
+    equal = with_equal_parameters(spec, lambda targets: shape.targets(targets_of(targets)))
+    return {method.label: method for method in equal.methods}
 
 
 def counts(methods: dict[str, MethodSpec], shape: ModelShape = SHAPE) -> dict[str, int]:
@@ -55,35 +55,39 @@ def counts(methods: dict[str, MethodSpec], shape: ModelShape = SHAPE) -> dict[st
 
 def test_every_method_comes_to_the_references_parameters_and_keeps_its_scale(tmp_path: Path) -> None:
     spec = sweep(tmp_path, {"name": "lora", "rank": 4, "alpha": 4}, {"name": "dora", "rank": 2, "alpha": 8}, D2)
-    found = fitted(spec)
-    assert found["d2lora"] == spec.methods[2]  # the first d2lora is the reference, wherever it stands
-    assert {label: method.settings["rank"] for label, method in found.items()} == {"lora": 16, "dora": 16, "d2lora": 8}
-    assert {label: method.settings["alpha"] for label, method in found.items()} == {
+    methods = fitted(spec)
+    assert methods["d2lora"] == spec.methods[2]  # the first d2lora is the reference, wherever it stands
+    assert {label: method.settings["rank"] for label, method in methods.items()} == {
+        "lora": 16,
+        "dora": 16,
+        "d2lora": 8,
+    }
+    assert {label: method.settings["alpha"] for label, method in methods.items()} == {
         "lora": 16,
         "dora": 64,
         "d2lora": 16,
     }
-    wanted = counts(found)["d2lora"]
-    assert counts(found)["lora"] == wanted
-    assert abs(counts(found)["dora"] / wanted - 1) <= TOLERANCE
+    wanted = counts(methods)["d2lora"]
+    assert counts(methods)["lora"] == wanted
+    assert abs(counts(methods)["dora"] / wanted - 1) <= TOLERANCE
 
 
 def test_other_targets_take_the_rank_that_their_own_layers_need(tmp_path: Path) -> None:
     wide = {"name": "d2lora", "rank": 16, "alpha": 16, "targets": "attention+mlp", "label": "wide"}
-    found = fitted(sweep(tmp_path, {**D2, "rank": 16, "label": "d2lora"}, wide))
-    assert found["wide"].settings["rank"] == 7  # a rank costs 1,536 there and 672 here
-    numbers = counts(found)
+    methods = fitted(sweep(tmp_path, {**D2, "rank": 16, "label": "d2lora"}, wide))
+    assert methods["wide"].settings["rank"] == 7  # a rank costs 1,536 there and 672 here
+    numbers = counts(methods)
     assert abs(numbers["wide"] / numbers["d2lora"] - 1) <= TOLERANCE
 
 
 @pytest.mark.parametrize("base", PUBLISHED)
 def test_matched_controls_of_the_papers_rank_are_equal_on_every_published_base(tmp_path: Path, base: str) -> None:
     spec = sweep(tmp_path, {"name": "d2lora", "rank": 16, "alpha": 32}, controls="matched")
-    found = fitted(spec, PUBLISHED[base])
-    numbers = counts(found, PUBLISHED[base])
+    methods = fitted(spec, PUBLISHED[base])
+    numbers = counts(methods, PUBLISHED[base])
     assert len(numbers) == 8
     assert max(abs(count / numbers["d2lora"] - 1) for count in numbers.values()) < 0.02
-    ranks = {label: method.settings["rank"] for label, method in found.items()}
+    ranks = {label: method.settings["rank"] for label, method in methods.items()}
     assert (ranks["lora-2r"], ranks["lora-2alpha"], ranks["dora-2r"], ranks["minus-off"]) == (32, 32, 32, 32)
 
 
@@ -92,9 +96,9 @@ def test_matched_controls_of_the_papers_rank_are_equal_on_every_published_base(t
 def test_the_nearest_rank_is_the_one_that_trying_them_all_finds(tmp_path: Path, name: str, wanted: int) -> None:
     (method,) = sweep(tmp_path, {"name": name}, budget="none").methods
     tried = {rank: trained_parameters(at_rank(method, rank), SQUARE) for rank in range(1, 65)}
-    found = nearest(method, SQUARE, wanted)[0]
-    assert abs(found.count - wanted) == min(abs(count - wanted) for count in tried.values())
-    assert (tried[found.rank], found.off) == (found.count, (found.count - wanted) / wanted)
+    fit = nearest_ranks(method, SQUARE, wanted)[0]
+    assert abs(fit.count - wanted) == min(abs(count - wanted) for count in tried.values())
+    assert (tried[fit.rank], fit.off) == (fit.count, (fit.count - wanted) / wanted)
 
 
 def test_unequal_pairs_keep_their_proportion_and_never_outgrow_a_layer(tmp_path: Path) -> None:
@@ -102,7 +106,7 @@ def test_unequal_pairs_keep_their_proportion_and_never_outgrow_a_layer(tmp_path:
     doubled = at_rank(method, 8).settings
     assert (doubled["rank"], doubled["rank_minus"], doubled["alpha"]) == (8, 16, 12)
     assert at_rank(method, 4) == method
-    most = nearest(method, SQUARE, 10**9)[0]
+    most = nearest_ranks(method, SQUARE, 10**9)[0]
     assert (most.rank, at_rank(method, most.rank).settings["rank_minus"]) == (32, 64)
 
 
@@ -112,12 +116,12 @@ def test_equalising_twice_changes_nothing_and_without_a_budget_nothing_changes_a
     once = equalised(spec.methods, layers)
     assert equalised(once, layers) == once != spec.methods
     free = sweep(tmp_path, D2, {"name": "lora", "rank": 4}, budget="none")
-    assert within_budget(free, layers.__getitem__) is free
+    assert with_equal_parameters(free, layers.__getitem__) is free
 
 
 def test_a_label_that_tells_a_rank_tells_the_new_one_too(tmp_path: Path) -> None:
-    found = fitted(sweep(tmp_path, D2, {"name": "lora", "rank": 4}, {"name": "lora", "rank": 16, "alpha": 8}))
-    assert list(found) == ["d2lora", "lora(rank=4) at rank 16", "lora(rank=16,alpha=8)"]
+    methods = fitted(sweep(tmp_path, D2, {"name": "lora", "rank": 4}, {"name": "lora", "rank": 16, "alpha": 8}))
+    assert list(methods) == ["d2lora", "lora(rank=4) at rank 16", "lora(rank=16,alpha=8)"]
 
 
 # -- runs follow
@@ -125,8 +129,8 @@ def test_a_label_that_tells_a_rank_tells_the_new_one_too(tmp_path: Path) -> None
 
 def test_plan_shows_the_ranks_and_counts_that_the_sweep_will_train(tmp_path: Path) -> None:
     spec = sweep(tmp_path, D2, {"name": "lora", "rank": 4}, {"name": "dora", "rank": 4})
-    found = estimate(spec, SHAPE, "a test")
-    assert {one.label: (one.rank, one.trainable_parameters) for one in found.methods} == {
+    plan = estimate(spec, SHAPE, "a test")
+    assert {one.label: (one.rank, one.trainable_parameters) for one in plan.methods} == {
         label: (method.settings["rank"], counts({label: method})[label]) for label, method in fitted(spec).items()
     }
     unknown = estimate(spec, None, "a test")
@@ -175,8 +179,8 @@ def test_what_cannot_be_equalised_is_refused_with_every_count_the_tolerance_and_
         "Remedy: give 'd2lora' rank 5, where all come within it, leave out 'dora', or take budget: none.",
     ]
     methods[0] = {"name": "d2lora", "rank": 5, "alpha": 10}
-    found = equalised(sweep(tmp_path, *methods).methods, layers)
-    assert [trained_parameters(method, SQUARE) for method in found] == [2560, 2560, 2688]  # 5 % exactly
+    by_name = equalised(sweep(tmp_path, *methods).methods, layers)
+    assert [trained_parameters(method, SQUARE) for method in by_name] == [2560, 2560, 2688]  # 5 % exactly
     equalised(sweep(tmp_path, *methods[:2]).methods, layers)
 
 
@@ -201,9 +205,9 @@ def test_methods_that_become_the_same_are_refused_unless_one_is_an_added_control
     assert "makes 'lora(rank=4,alpha=8)' (rank 4) and 'lora(rank=8,alpha=16)' (rank 8) the same" in str(caught.value)
     assert "the same runs, both of rank 16 and alpha 32: leave one out" in str(caught.value)
     named = {"name": "lora", "rank": 2, "alpha": 4, "start": "halves", "label": "mine"}  # the scale of lora-2r
-    found = fitted(sweep(tmp_path, D2, named, controls="matched"))
-    assert "mine" in found
-    assert "lora-2r" not in found
+    methods = fitted(sweep(tmp_path, D2, named, controls="matched"))
+    assert "mine" in methods
+    assert "lora-2r" not in methods
 
 
 def test_an_unknown_budget_is_refused_with_place_and_nearest_name(tmp_path: Path) -> None:

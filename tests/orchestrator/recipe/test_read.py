@@ -18,6 +18,7 @@ from orchestrator.errors import InputError
 from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.read import read_recipe
+from orchestrator.recipe.search import KINDS
 from orchestrator.recipe.sections import TaskSpec
 from orchestrator.recipe.spec import SweepSpec
 from tests.helpers.places import ROOT
@@ -61,7 +62,17 @@ def sections() -> dict[str, type[Frozen]]:
     }
 
 
+SEARCH_KEYS = {key: kind for kind, section in KINDS.items() for key in section.model_fields if key != "kind"}
 KEYS = [(section, key) for section, kind in sections().items() for key in kind.model_fields]
+KEYS += [("search", key) for key in ("kind", *SEARCH_KEYS)]
+
+
+def beside(section: str, key: str) -> str:
+    """The lines that a search needs below one of its keys: its kind, and for TPE the trials."""
+    if section != "search" or key == "kind":
+        return ""
+    kind = SEARCH_KEYS[key]
+    return f"\n  kind: {kind}" + ("\n  trials: 1" if kind == "tpe" and key != "trials" else "")
 
 
 def typo(key: str) -> str:
@@ -90,8 +101,8 @@ def test_reading_a_recipe_loads_neither_torch_nor_ray() -> None:
         f"read_recipe(Path({str(ROOT / 'recipes' / 'paper.yaml')!r})); "
         "print([name for name in ('torch', 'ray', 'transformers', 'mlflow', 'deepspeed') if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", ".0001", "+1e-4"])
@@ -296,7 +307,7 @@ def fits(section: str, key: str, what: str) -> bool:
 def test_a_value_of_the_wrong_kind_is_refused_with_its_line_and_key(
     tmp_path: Path, section: str, key: str, what: str
 ) -> None:
-    message = refused_text(tmp_path, f"{section}:\n  {key}: {WRONG[what]}")
+    message = refused_text(tmp_path, f"{section}:\n  {key}: {WRONG[what]}{beside(section, key)}")
     assert message.startswith(f"{tmp_path / 'recipe.yaml'}:6: {section}.{key}")
 
 
@@ -309,7 +320,7 @@ def test_a_negative_number_is_refused_wherever_a_number_belongs(tmp_path: Path, 
     assert f":6: {section}.{key}" in refused_text(tmp_path, f"{section}:\n  {key}: -1")
 
 
-@pytest.mark.parametrize("section", sections())
+@pytest.mark.parametrize("section", [*sections(), "search"])
 @pytest.mark.parametrize("value", ["null", "[]", "5", "word"])
 def test_a_section_that_holds_no_keys_is_refused(tmp_path: Path, section: str, value: str) -> None:
     assert f"recipe.yaml:5: {section} holds keys, not " in refused_text(tmp_path, f"{section}: {value}")

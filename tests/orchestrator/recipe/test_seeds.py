@@ -49,9 +49,9 @@ def axes(init: list[int], data: list[int]) -> SeedAxes:
 
 
 def test_every_start_meets_every_order_of_the_data_once() -> None:
-    found = runs({"init": [0, 1], "data": [0, 1, 2]})
-    assert [(one.spec.init_seed, one.spec.data_seed) for one in found] == [*product((0, 1), (0, 1, 2))]
-    assert len({one.key for one in found}) == len({one.spec.seed for one in found}) == 6
+    grid = runs({"init": [0, 1], "data": [0, 1, 2]})
+    assert [(one.spec.init_seed, one.spec.data_seed) for one in grid] == [*product((0, 1), (0, 1, 2))]
+    assert len({one.key for one in grid}) == len({one.spec.seed for one in grid}) == 6
 
 
 def test_a_pair_of_equal_seeds_is_the_very_run_of_the_plain_seed() -> None:
@@ -61,7 +61,7 @@ def test_a_pair_of_equal_seeds_is_the_very_run_of_the_plain_seed() -> None:
 
 def test_plain_seeds_draw_both_and_have_the_keys_that_they_have_always_had() -> None:
     (one,) = runs([7])
-    assert (one.spec.seed, one.spec.init_seed, one.spec.data_seed, one.spec.apart) == (7, 7, 7, None)
+    assert (one.spec.seed, one.spec.init_seed, one.spec.data_seed, one.spec.seed_pair) == (7, 7, 7, None)
     settings = {"rank": 8, "alpha": 16.0}
     old = sweep([0]).model_copy(update={"methods": [LORA.model_copy(update={"settings": settings})]})
     assert expand(old)[0].key("base", "data") == "5a7ab1ef5ab9ff0e"  # of this format: tests/.../test_spec.py
@@ -99,7 +99,7 @@ def test_a_changed_copy_cannot_say_one_seed_and_train_another() -> None:
     (one,) = expand(sweep({"init": [2], "data": [1]}))
     with pytest.raises(ValidationError, match=r"seed=5 is not the label of init=2, data=1, which is 1002001"):
         with_values(one, {"seed": 5})
-    assert with_values(one, {"seed": 5, "apart": None}).data_seed == 5
+    assert with_values(one, {"seed": 5, "seed_pair": None}).data_seed == 5
 
 
 # -- what each of the two decides
@@ -142,8 +142,8 @@ def test_rows_tags_parameters_and_names_tell_both_seeds(tmp_path: Path) -> None:
     for one, seeds in ((plain, (3, 3, 3)), (apart, (1002001, 2, 1))):
         names = dict(zip(("seed", "init_seed", "data_seed"), seeds, strict=True))
         row = result_row(one, RunFolder(tmp_path / one.key), "not trained yet", {})
-        for found in (row, shown.tags(one, "python jobs/sweep.py r.yaml"), shown.params(one)):
-            assert {name: int(found[name]) for name in names} == names
+        for fields in (row, shown.tags(one, "python jobs/sweep.py r.yaml"), shown.params(one)):
+            assert {name: int(fields[name]) for name in names} == names
     row = result_row(apart, RunFolder(tmp_path / apart.key), "not trained yet", {})
     assert run_name(row) == "lora, lr 0.0002, seed 1002001 (init 2, data 1)"
     assert shown.title(apart).startswith("seed 1002001 (init 2, data 1) · lr 0.0002")
@@ -171,10 +171,10 @@ def test_a_row_that_was_committed_before_there_were_axes_gets_both_seeds(tmp_pat
 )
 def test_a_grid_is_worth_its_shorter_axis_and_a_held_seed_counts_for_nothing(seeds: Any, worth: int) -> None:
     assert independent(seeds) == worth
-    found = estimate(sweep(seeds), None, "a test")
-    assert (found.runs, found.seeds, found.independent_seeds) == (len(drawn(seeds)), len(drawn(seeds)), worth)
-    if found.tested:
-        assert found.detectable == estimate(sweep([*range(worth)]), None, "a test").detectable
+    plan = estimate(sweep(seeds), None, "a test")
+    assert (plan.runs, plan.seeds, plan.independent_seeds) == (len(drawn(seeds)), len(drawn(seeds)), worth)
+    if plan.tested:
+        assert plan.detectable == estimate(sweep([*range(worth)]), None, "a test").detectable
 
 
 @pytest.mark.parametrize(
@@ -182,10 +182,10 @@ def test_a_grid_is_worth_its_shorter_axis_and_a_held_seed_counts_for_nothing(see
     [(axes([0, 1], [0, 1, 2]), False), (axes([0, 1, 2], [0, 1, 2]), True), (axes([0, 1], [2]), True), ([0], False)],
 )
 def test_on_a_grid_with_two_seeds_on_an_axis_nothing_is_tested_and_the_plan_says_so(seeds: Any, wanted: bool) -> None:
-    found, told = estimate(sweep(seeds), None, "a test"), Console(width=1000, file=StringIO())
-    assert (is_tested(seeds), found.tested) == (wanted, wanted)
-    assert (found.detectable[0].difference is not None) == wanted
-    print_plan(found, told)
+    plan, told = estimate(sweep(seeds), None, "a test"), Console(width=1000, file=StringIO())
+    assert (is_tested(seeds), plan.tested) == (wanted, wanted)
+    assert (plan.detectable[0].difference is not None) == wanted
+    print_plan(plan, told)
     text = told.file.getvalue()
     assert ("What this grid of seeds can show" in text) == (seeds == axes([0, 1], [0, 1, 2]))
     assert ("with fewer than 3 seeds on an axis does not tell how much seeds differ" in text) == (

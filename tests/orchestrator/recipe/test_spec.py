@@ -11,6 +11,7 @@ from orchestrator.errors import InputError
 from orchestrator.plan import runs
 from orchestrator.plan.runs import RunSpec, expand
 from orchestrator.recipe.frozen import with_values
+from orchestrator.recipe.search import Asha, Grid, Racing, Search, Tpe
 from orchestrator.recipe.sections import MethodSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.recipe.targets import targets_of
@@ -121,6 +122,16 @@ def test_a_set_of_targets_and_the_list_that_it_means_have_one_key() -> None:
     assert targets_of(" mlp , *.lm_head") == ["*.gate_proj", "*.up_proj", "*.down_proj", "*.lm_head"]
 
 
+def test_a_method_builds_its_config_and_patterns_once_and_a_copy_builds_its_own() -> None:
+    assert LORA.config is LORA.config
+    assert (LORA.config.rank, LORA.patterns) == (LORA.settings["rank"], tuple(targets_of(LORA.targets)))
+    wider = LORA.model_copy(update={"settings": LORA.settings | {"rank": 5}, "targets": "mlp"})
+    assert (wider.config.rank, wider.patterns) == (5, tuple(targets_of("mlp")))
+    assert wider.config is not LORA.config
+    assert LORA.model_copy() == LORA == MethodSpec(**LORA.model_dump())
+    assert "config" not in LORA.model_dump()
+
+
 def test_a_changed_copy_leaves_the_original_and_reaches_what_trains() -> None:
     one = run()
     other = with_values(one, {"optim.lr": 3e-4, "seed": 5})
@@ -157,6 +168,13 @@ def test_a_spec_cannot_be_changed_in_place_and_takes_no_unknown_key() -> None:
 
 def test_a_run_survives_json() -> None:
     assert RunSpec.model_validate_json(run().model_dump_json()) == run()
+
+
+@pytest.mark.parametrize("search", [Grid(), Racing(first=2), Tpe(trials=2), Asha(rung=6)])
+def test_a_search_of_any_kind_survives_json_with_the_keys_of_its_kind_alone(search: Search) -> None:
+    one = sweep(search=search, methods=[LORA, DORA], seeds=[0, 1, 2])
+    assert SweepSpec.model_validate_json(one.model_dump_json()).search == search
+    assert one.model_dump()["search"].keys() == type(search).model_fields.keys()
 
 
 def test_the_experiment_is_called_like_the_sweep_unless_it_has_a_name() -> None:

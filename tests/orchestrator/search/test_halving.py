@@ -10,9 +10,10 @@ import pytest
 from orchestrator.errors import InputError
 from orchestrator.plan.packs import Pack, pack_runs
 from orchestrator.plan.runs import PlannedRun, expand, keyed
-from orchestrator.recipe.sections import MethodSpec, OptimSpec, SearchSpec, TaskSpec
+from orchestrator.recipe.search import Asha, Grid, Racing
+from orchestrator.recipe.sections import MethodSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.search.halving import Halving, contest, field_of, judge, reason, rungs_told, together
+from orchestrator.search.halving import Halving, contest, field_of, judge, reason, rung_lines, stopping_rule, together
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_a_run_that_diverged_on_its_way_counts_as_beaten() -> None:
     assert not judge(0.2, [0.3, 0.2, 0.1], 3).goes_on
     assert judge(0.2, [0.3, 0.2, 0.1, None], 3).goes_on
     only = judge(0.1, [None, None, None, 0.1], 3)
-    assert (only.goes_on, only.places, only.cut) == (True, 2, 0.1)
+    assert (only.goes_on, only.kept, only.cut) == (True, 2, 0.1)
 
 
 def test_the_reason_says_where_with_what_and_what_would_have_been_enough() -> None:
@@ -84,14 +85,14 @@ def fields(pack: Pack) -> set[tuple[str, int]]:
 
 def test_rivals_are_the_settings_of_one_task_and_one_seed() -> None:
     runs = planned()
-    found = contest(SearchSpec(kind="asha"), runs)
-    assert found is not None
+    of_all = contest(Asha(), runs)
+    assert of_all is not None
     for run in runs:
         wanted = [one.key for one in runs if (one.spec.task, one.spec.seed) == (run.spec.task, run.spec.seed)]
-        assert found.rivals[run.key] == tuple(wanted)
+        assert of_all.rivals[run.key] == tuple(wanted)
         assert len(wanted) == 4
-    assert found.only(runs[:3]).rivals.keys() == {run.key for run in runs[:3]}
-    assert contest(SearchSpec(), runs) is contest(SearchSpec(kind="racing"), runs) is None
+    assert of_all.only(runs[:3]).rivals.keys() == {run.key for run in runs[:3]}
+    assert contest(Grid(), runs) is contest(Racing(), runs) is None
 
 
 def test_rivals_stand_together_in_an_order_that_no_rate_decides() -> None:
@@ -171,15 +172,17 @@ def test_what_a_killed_sweep_left_of_fields_is_not_cut_either(trainers: int, wid
 def test_another_first_rung_or_factor_is_another_rule() -> None:
     rules = {Halving(first, factor).rule for first in (0.25, 25, 0.5) for factor in (2, 3)}
     assert len(rules) == 6
-    assert Halving.of(SearchSpec(kind="asha", rung=25, factor=2)) == Halving(25, 2)
+    assert Halving.of(Asha(rung=25, factor=2)) == Halving(25, 2)
+    assert stopping_rule(Asha(rung=25, factor=2)) == "asha: first rung 25, factor 2"
+    assert stopping_rule(Grid()) is stopping_rule(Racing()) is None
 
 
 def test_a_task_that_is_too_short_to_be_judged_is_said_to_be() -> None:
-    search = SearchSpec(kind="asha", rung=6)
-    assert rungs_told(search, {"long": 30, "short": 6}) == [
+    search = Asha(rung=6)
+    assert rung_lines(search, {"long": 30, "short": 6}) == [
         "runs on long: judged after step 6, 12 and 24 of 30",
         "runs on short: too short to judge",
     ]
-    assert rungs_told(SearchSpec(), {"long": 30}) == []
+    assert rung_lines(Grid(), {"long": 30}) == []
     with pytest.raises(InputError, match="which has 6 on short and 5 on shorter: give fewer steps, a share"):
-        rungs_told(search, {"short": 6, "shorter": 5})
+        rung_lines(search, {"short": 6, "shorter": 5})

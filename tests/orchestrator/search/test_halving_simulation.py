@@ -10,17 +10,17 @@ WIDE = next(case for case in CASES if case.name == "wide grid, all equally fast"
 
 
 def test_a_wide_grid_keeps_a_good_setting_whole_at_half_of_the_steps() -> None:
-    found = simulate(WIDE, 100)
-    assert found.good > 0.95
-    assert 0.4 < found.saved < 0.6
+    outcome = simulate(WIDE, 100)
+    assert outcome.good > 0.95
+    assert 0.4 < outcome.saved < 0.6
 
 
 def test_many_near_ties_rarely_leave_any_setting_whole_and_what_is_left_leans_upwards() -> None:
     tied = Case("tied", (0.0,) * 8, (0.2,) * 8)
-    found = simulate(tied, 100)
-    assert found.all_seeds < 0.5
-    assert found.lean > 0.1
-    assert found.lean_whole > 0.1  # what kept all its seeds was selected as well
+    outcome = simulate(tied, 100)
+    assert outcome.all_seeds < 0.5
+    assert outcome.lean > 0.1
+    assert outcome.lean_whole > 0.1  # what kept all its seeds was selected as well
 
 
 def test_stopping_more_costs_the_best_setting_more_often_its_seeds() -> None:

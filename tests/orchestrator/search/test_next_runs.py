@@ -1,4 +1,4 @@
-"""The search of a sweep: what is trained next, rung after rung, and what becomes of the runs that are not."""
+"""The search of a sweep: what is trained next, round after round, and what becomes of the runs that are not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.files import write_lines
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.search.next_runs import decisions, next_runs, spared
+from orchestrator.search.next_runs import decisions, lines, next_runs, why_not_trained
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.sweep import run_sweep
@@ -50,10 +50,10 @@ class Stubbed(LocalCluster):
 
     def __init__(self, broken: Callable[[PlannedRun], bool] = lambda run: False) -> None:
         super().__init__()
-        self.broken, self.rungs = broken, list[list[PlannedRun]]()
+        self.broken, self.rounds = broken, list[list[PlannedRun]]()
 
     def run_packs(self, jobs: Sequence[PackJob], train: Train) -> Failures:
-        self.rungs.append([run for job in jobs for run in job.pack.runs])
+        self.rounds.append([run for job in jobs for run in job.pack.runs])
         return super().run_packs(jobs, self._train)
 
     def _train(self, job: PackJob, device: torch.device) -> None:
@@ -87,7 +87,8 @@ def test_a_grid_is_trained_at_once_and_never_twice(recipe: Path) -> None:
     assert next_runs(spec, runs, {}) == runs
     done = {run.key: 0.5 for run in runs[3:]}
     assert next_runs(spec, runs, done, failed={runs[0].key}) == runs[1:3]
-    assert decisions(spec, runs, done) == spared(spec, runs, done) == {}
+    assert why_not_trained(spec, runs, done) == {}
+    assert list(lines(decisions(spec, runs, done))) == []
 
 
 def test_a_race_trains_the_first_seeds_of_every_task_then_one_seed_of_those_still_in(recipe: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_racing_sweep_trains_rung_after_rung_and_its_dropped_runs_are_no_failu
     cluster = Stubbed()
     code, said, folder = race(recipe, cluster, RACING)
     assert code == 0, said
-    assert [sorted({run.spec.seed for run in rung}) for rung in cluster.rungs][:2] == [[0, 1, 2], [3]]
+    assert [sorted({run.spec.seed for run in runs}) for runs in cluster.rounds][:2] == [[0, 1, 2], [3]]
     rows = rows_of(folder)
     assert len(rows) == 2 * 4 * 6
     dropped = [row for row in rows if row["status"] == "dropped"]
@@ -127,7 +128,7 @@ def test_a_racing_sweep_trains_rung_after_rung_and_its_dropped_runs_are_no_failu
     assert {(row["method"], row["lr"]) for row in dropped} == {("lora", 1e-3)}
     assert all(row["accuracy"] is None and "error" not in row for row in dropped)
     assert all("dropped after" in row["reason"] and "against d2lora, lr 0.001" in row["reason"] for row in dropped)
-    assert sum(map(len, cluster.rungs)) == len(rows) - len(dropped)
+    assert sum(map(len, cluster.rounds)) == len(rows) - len(dropped)
     assert "dropped lora, lr 0.001" in said
     summary = json.loads((folder / "summary.json").read_text())
     lora = summary["tasks"]["tiny_recall"]["methods"]["lora"]
@@ -140,7 +141,7 @@ def test_a_racing_sweep_trains_rung_after_rung_and_its_dropped_runs_are_no_failu
 def test_a_racing_sweep_that_was_killed_goes_on_where_it_was_and_ends_the_same(recipe: Path, tmp_path: Path) -> None:
     class Killed(Stubbed):
         def run_packs(self, jobs: Sequence[PackJob], train: Train) -> Failures:
-            if len(self.rungs) == 2:
+            if len(self.rounds) == 2:
                 raise KeyboardInterrupt
             return super().run_packs(jobs, train)
 
@@ -148,7 +149,7 @@ def test_a_racing_sweep_that_was_killed_goes_on_where_it_was_and_ends_the_same(r
         race(recipe, Killed(), RACING)
     second = Stubbed()
     code, _, folder = race(recipe, second, RACING)
-    assert {run.spec.seed for run in second.rungs[0]} == {4}
+    assert {run.spec.seed for run in second.rounds[0]} == {4}
     whole = Stubbed()
     _, _, other = race(recipe, whole, RACING, f"storage={tmp_path}/other")
     told = [[(row["run_key"], row["status"], row.get("reason")) for row in rows_of(one)] for one in (folder, other)]
@@ -156,7 +157,7 @@ def test_a_racing_sweep_that_was_killed_goes_on_where_it_was_and_ends_the_same(r
     assert code == 0
     third = Stubbed()
     assert race(recipe, third, RACING)[0] == 0
-    assert third.rungs == []
+    assert third.rounds == []
 
 
 def test_a_grid_becomes_a_race_and_a_race_a_grid_without_training_anything_again(recipe: Path) -> None:
@@ -164,10 +165,10 @@ def test_a_grid_becomes_a_race_and_a_race_a_grid_without_training_anything_again
     cluster = Stubbed()
     code, _, folder = race(recipe, cluster)
     assert code == 0
-    assert {(run.spec.method.label, run.spec.lr) for run in cluster.rungs[0]} == {("lora", 1e-3)}
+    assert {(run.spec.method.label, run.spec.lr) for run in cluster.rounds[0]} == {("lora", 1e-3)}
     cluster = Stubbed()
     race(recipe, cluster, RACING)
-    assert cluster.rungs == []
+    assert cluster.rounds == []
     assert {row["status"] for row in rows_of(folder)} == {"committed"}
 
 
@@ -201,7 +202,9 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
         ),
         ("search={kind: racing, first: 1}", r"search\.first: Input should be greater than or equal to 2 \(found 1\)"),
         ("search={kind: racing, alpha: 0}", r"search\.alpha: Input should be greater than 0"),
-        ("search={first: 4}", "first belongs to kind: racing, and this is a grid"),
+        ("search={kind: rase}", r"search\.kind: Input should be .* \(found 'rase'\)"),
+        ("search={first: 4}", r"search\.first belongs to kind: racing, and this is a grid\.$"),
+        ("search={kind: racing, trials: 4}", "trials belongs to kind: tpe, .* It takes alpha, first and resolve"),
         (
             "search={kind: asha, first: 4}",
             "first belongs to kind: racing, and this is kind: asha. It takes rung and fac",
@@ -263,6 +266,6 @@ def test_a_result_that_cannot_be_read_ends_its_run_as_failed_and_not_the_sweep_i
 
     cluster = Spoiling()
     code, _, folder = race(recipe, cluster, "tasks=[tiny_recall]")
-    assert (code, len(cluster.rungs)) == (1, 1)
+    assert (code, len(cluster.rounds)) == (1, 1)
     (failed,) = [row for row in rows_of(folder) if row["status"] != "committed"]
     assert (failed["status"], "is not what was written" in failed["error"]) == ("failed", True)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from benchmarks.racing_simulation import Case, simulate
 from orchestrator.search import racing
-from orchestrator.search.racing import DECIDED, Decision, Race, decide, share_of
+from orchestrator.search.racing import DECIDED, Race, RaceStanding, decide, share_of
 
 SEEDS = tuple(range(10))
 NOISE = [0.011, -0.007, 0.004, -0.012, 0.009, 0.002, -0.003, 0.008, -0.006, 0.001]
@@ -29,7 +29,7 @@ def near(level: float, shift: int = 0) -> list[float]:
     return [level + 0.5 * NOISE[(seed + shift) % 10] for seed in SEEDS]
 
 
-def step_by_step(of: Race, scores: Mapping[tuple[str, int], float | None]) -> tuple[Decision, int]:
+def step_by_step(of: Race, scores: Mapping[tuple[str, int], float | None]) -> tuple[RaceStanding, int]:
     """Train only what the race asks for; return its end and how many runs it took."""
     known: dict[tuple[str, int], float | None] = {}
     while True:
@@ -182,6 +182,6 @@ def test_the_simulation_finds_a_race_whose_error_is_not_shared(monkeypatch: pyte
 
 
 def test_the_simulation_counts_what_is_saved() -> None:
-    found = simulate(Case("three far behind", settings=4, seeds=8, gaps=(0, 30, 30, 30)), 50)
-    assert 0.4 < found.saved <= 5 / 8  # no setting trains fewer than three of its eight seeds
-    assert (found.error, found.kept_best) == (0, 1)
+    outcome = simulate(Case("three far behind", settings=4, seeds=8, gaps=(0, 30, 30, 30)), 50)
+    assert 0.4 < outcome.saved <= 5 / 8  # no setting trains fewer than three of its eight seeds
+    assert (outcome.error, outcome.kept_best) == (0, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.files import read_json
 from orchestrator.search.halving import Verdict, judge
 from orchestrator.search.rungs import Rung, scores_at
 
@@ -38,11 +39,18 @@ def test_a_verdict_is_kept_as_it_was_first_made_and_under_its_own_rule(rung: Run
     assert (rung.verdict(RULE), rung.score) == (STOP, 0.2)
 
 
+def test_the_file_of_a_rung_is_that_of_the_first_versions(rung: Rung) -> None:
+    rung.record(0.2)
+    rung.settle(RULE, STOP)
+    verdict = {"score": 0.2, "reached": 2, "places": 1, "cut": 0.5, "goes_on": False}
+    assert read_json(rung.run / "rungs" / "23.json") == {"step": 23, "score": 0.2, "verdicts": {RULE: verdict}}
+
+
 def test_trainers_that_decide_at_the_same_time_agree(rung: Rung) -> None:
     rung.record(0.2)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda n: rung.settle(RULE, Verdict(0.2, n + 1, 1, 0.2, n % 2 == 0)), range(16)))
-    assert len(set(found)) == 1
+        verdicts = list(pool.map(lambda n: rung.settle(RULE, Verdict(0.2, n + 1, 1, 0.2, n % 2 == 0)), range(16)))
+    assert len(set(verdicts)) == 1
 
 
 def test_a_run_that_diverged_has_been_there_and_has_no_score_until_it_comes_after_all(rung: Rung) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.tpe_simulation import CASES, simulate
 from orchestrator.recipe.sections import MethodSpec
-from orchestrator.search.proposals import _study, propose, seed_of
+from orchestrator.search.proposals import propose, seed_of, study_of
 from orchestrator.search.space import METHOD, space_of
-from orchestrator.search.tpe import Search, Tried, decide
+from orchestrator.search.tpe import TpeInput, TpeStanding, decide
 from tests.helpers.places import ROOT
 
 SEEDS = (0, 1, 2)
@@ -33,8 +33,8 @@ SETTINGS = [(one, rate) for one in METHODS for rate in (1e-4, 3e-4, 1e-3, 3e-3)]
 NAMES = tuple(f"setting {number}" for number in range(len(SETTINGS)))
 
 
-def search(trials: int = 12, batch: int = 4, seed: int = 0) -> Search:
-    return Search(NAMES, space_of(SETTINGS), SEEDS, trials, batch, seed)
+def search(trials: int = 12, batch: int = 4, seed: int = 0) -> TpeInput:
+    return TpeInput(NAMES, space_of(SETTINGS), SEEDS, trials, batch, seed)
 
 
 def value(setting: str, seed: int) -> float:
@@ -49,7 +49,7 @@ def everything() -> Scores:
 
 
 def driven(
-    one: Search, scores: Scores | None = None, runs: int = 10**6, lost: frozenset[tuple[str, int]] = frozenset()
+    one: TpeInput, scores: Scores | None = None, runs: int = 10**6, lost: frozenset[tuple[str, int]] = frozenset()
 ):
     """Yield where the search stands, while at most ``runs`` of what it asks for are trained at a time."""
     known = {} if scores is None else dict(scores)
@@ -62,7 +62,7 @@ def driven(
         known |= {run: value(*run) for run in standing.next[:runs]}
 
 
-def end(one: Search, **how) -> Tried:
+def end(one: TpeInput, **how) -> TpeStanding:
     *_, last = driven(one, **how)
     return last
 
@@ -153,7 +153,7 @@ def test_a_search_whose_every_run_fails_still_ends() -> None:
 
 def test_a_setting_without_a_value_is_not_in_the_study_that_proposes() -> None:
     space = space_of(SETTINGS)
-    (trial,) = _study(space, ((3, None), (5, 0.75)), 0).get_trials()
+    (trial,) = study_of(space, ((3, None), (5, 0.75)), 0).get_trials()
     assert (trial.value, tuple(trial.params.items())) == (0.75, space.points[5])
 
 
@@ -176,12 +176,12 @@ def test_what_is_good_is_tried_more_often_than_at_random() -> None:
 
 @pytest.mark.slow
 def test_on_invented_results_it_finds_better_settings_than_random_choice_of_as_many() -> None:
-    found = simulate(CASES[1], 32, 25)
-    assert found.grid < found.tpe < found.random
+    outcome = simulate(CASES[1], 32, 25)
+    assert outcome.grid < outcome.tpe < outcome.random
 
 
 def test_the_axis_of_methods_is_left_out_where_there_is_one_method() -> None:
     settings = [(method("lora", rank=rank), rate) for rank in (2, 4) for rate in (1e-4, 1e-3)]
-    one = Search(NAMES[:4], space_of(settings), SEEDS, 4, 2, 0)
+    one = TpeInput(NAMES[:4], space_of(settings), SEEDS, 4, 2, 0)
     assert all(axis.name != METHOD for axis in one.space.shared)
     assert decide(one, everything()).values.keys() == set(NAMES[:4])
