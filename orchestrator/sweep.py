@@ -44,7 +44,7 @@ from orchestrator.store.manifest import DamagedRunError
 from orchestrator.store.rows import dropped_row, publish_predictions, result_row
 from orchestrator.store.run_folder import DONE, RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.sqlite_address import absolute
@@ -257,7 +257,7 @@ class Sweep:
             elif self._folder_of(run).ended():
                 self._folder_of(run).error.unlink(missing_ok=True)
         write_lines(self.files.results, rows)
-        summary: dict[str, Any] = {**summarise(rows, predictions)}
+        summary: dict[str, Any] = {**summary_of(rows, predictions)}
         write_json(self.files.summary, summary)
         return rows, summary
 

@@ -51,16 +51,14 @@ def are_told_apart(cells: Sequence[Cell]) -> bool:
 
 
 def mean_interval(values: Sequence[float], cells: Sequence[Cell], level: float = 0.95) -> Interval | None:
-    """Return the interval of the mean, `t_interval` where the runs are independent.
+    """Return the interval of the mean; for independent runs it is `t_interval`.
 
-    None for fewer than two values, and where axes are not told apart. Equal values give a point, as there.
+    None for fewer than two values, for equal values, and for crossed runs whose axes are not told apart.
     """
     if not are_crossed(cells):
         return t_interval(values, level)
-    if not are_told_apart(cells):
+    if not (are_told_apart(cells) and spread(values)):
         return None
-    if not spread(values):
-        return t_interval(values, level)
     (error, freedom), mean = mean_error(values, cells), statistics.fmean(values)
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return [mean - half, mean + half]

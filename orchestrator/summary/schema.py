@@ -10,6 +10,10 @@ ResultRow = Mapping[str, Any]
 Predictions = Mapping[str, Sequence[Mapping[str, Any]]]
 """By run key, the lines of ``predictions/<run_key>.jsonl``."""
 Verdict = Literal["ahead", "behind", "tie", "unknown"]
+"""Where the first of two methods stands to the second, by the corrected p (`comparisons.verdict`)."""
+WhyUnknown = Literal["few seeds", "crossed seeds", "stopped seeds"]
+"""Why two methods have no p: they share fewer than two seeds; their crossed seeds are too few on an axis; or rungs
+stopped seeds of either method."""
 
 
 def family_of(row: ResultRow) -> str:
@@ -131,6 +135,8 @@ class Difference(TypedDict):
     spread detect with power 0.8, ``seeds_for_one_point`` how many would detect 1 point. ``pooled`` counts every
     (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart. Over crossed seeds ``interval``
     knows what runs share, and ``detectable`` and ``seeds_for_one_point`` are None; ``bootstrap`` as in `RateSummary`.
+    If all ``values`` are equal, ``sd`` is 0, and intervals, ``detectable`` and ``seeds_for_one_point`` are None.
+    ``why_unknown`` is None unless the verdict is "unknown".
     """
 
     first: str
@@ -152,6 +158,7 @@ class Difference(TypedDict):
     by_seed: list[SeedDiscordance]
     volatility_ratio: Ratio | None
     verdict: Verdict
+    why_unknown: WhyUnknown | None
 
 
 class TieGroup(TypedDict):
@@ -218,14 +225,23 @@ class Macro(TypedDict):
     tie_groups: list[TieGroup]
 
 
-class Summary(TypedDict):
-    """The whole file."""
+class Figures(TypedDict):
+    """Every number of the file, by task and over all tasks."""
 
     reference: str | None
     tasks: dict[str, TaskSummary]
     macro: Macro
+
+
+class Sentences(TypedDict):
+    """What the figures allow to be said."""
+
     headline: str
     claims: list[str]
+
+
+class Summary(Figures, Sentences):
+    """The whole file."""
 
 
 LOST = ("diverged", "failed", "stopped")

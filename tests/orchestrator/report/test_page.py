@@ -17,7 +17,7 @@ from orchestrator.report.figures.forest import Estimate, draw
 from orchestrator.report.gains import seconds_a_point
 from orchestrator.report.page import write_report
 from orchestrator.summary.schema import Summary
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 from orchestrator.wording import between, between_points, percent
 
 VOID = {"meta", "wbr"}
@@ -121,7 +121,7 @@ def written(
     sweep: Mapping[str, Any] | None = None,
     champions: Mapping[str, dict[str, Any]] | None = None,
 ) -> Written:
-    summary = summarise(rows, {})
+    summary = summary_of(rows, {})
     write_report(path / "report.html", dict(sweep or {}), {**summary}, list(rows), dict(champions or {}))
     return (path / "report.html").read_text(encoding="utf-8"), summary
 
@@ -213,9 +213,9 @@ def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) ->
 
 def test_intervals_by_resampling_are_on_the_page_of_a_sweep_with_seeds_and_tasks_enough(tmp_path: Path) -> None:
     rows = [
-        run(f"task{number}", name, seed, level + number / 50 + 0.003 * ((seed * number) % 5))
+        run(f"task{number}", name, seed, level + number / 50 + 0.003 * ((seed * (number + shift)) % 5))
         for number in range(1, 7)
-        for name, level in (("d2lora", 0.7), ("lora", 0.69))
+        for name, level, shift in (("d2lora", 0.7, 0), ("lora", 0.69, 1))
         for seed in range(7)
     ]
     text, summary = written(tmp_path, rows)

@@ -12,7 +12,7 @@ from scipy import stats
 from orchestrator.statistics.crossed import are_crossed, are_told_apart, mean_error, mean_interval, mean_p
 from orchestrator.statistics.intervals import paired_p, t_interval
 from orchestrator.summary.comparisons import difference
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 
 GRID = np.array([[0.70, 0.73, 0.71, 0.74], [0.62, 0.66, 0.64, 0.63], [0.75, 0.77, 0.79, 0.78]])
 CELLS = list(product(range(3), range(4)))
@@ -97,7 +97,7 @@ def test_runs_of_plain_seeds_or_of_one_axis_are_independent(cells: list[tuple[in
 
 
 def test_equal_values_have_no_error_to_divide_by() -> None:
-    assert mean_interval([0.5] * 12, CELLS) == t_interval([0.5] * 12)
+    assert mean_interval([0.5] * 12, CELLS) is None
     assert mean_p([0.0] * 12, CELLS) == 1.0
     assert mean_p([0.01] * 12, CELLS) == 0.25  # the sign test of three runs, the seeds of the shorter axis
     few = [cell for cell in CELLS if cell[0] < 2]
@@ -125,11 +125,11 @@ def test_a_sweep_over_seed_axes_has_intervals_that_know_what_runs_share() -> Non
 
     rows = [row("a", cell, value) for cell, value in zip(CELLS, VALUES, strict=True)]
     rows += [row("b", cell, 0.69 + 0.001 * cell[1]) for cell in CELLS]
-    found = summarise(rows, {})
+    found = summary_of(rows, {})
     method = found["tasks"]["t"]["methods"]["a"]
     assert method["interval"] == mean_interval(VALUES, CELLS)
     assert method["bootstrap"] is None
-    few = summarise([one for one in rows if one["data_seed"] < 2], {})
+    few = summary_of([one for one in rows if one["data_seed"] < 2], {})
     assert "not comparable (too few seeds to tell two axes apart) with" in few["headline"]
     macro = found["macro"]["methods"]["a"]
     assert macro["interval"] == mean_interval(VALUES, CELLS)

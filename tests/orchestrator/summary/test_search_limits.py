@@ -6,8 +6,8 @@ from typing import Any
 
 from orchestrator.summary.reference import most_tried
 from orchestrator.summary.search_limits import left_out, limits_of_search
-from orchestrator.summary.summarise import summarise
-from tests.orchestrator.summary.test_summarise import row
+from orchestrator.summary.summary import summary_of
+from tests.helpers.result_rows import row
 
 
 def rows(method: str, task: str, status: str, kind: str = "d2lora") -> list[dict[str, Any]]:
@@ -28,14 +28,14 @@ FOUND = [
 def test_what_tpe_left_out_is_counted_and_a_kind_of_method_that_it_never_tried_is_named() -> None:
     said = left_out(FOUND)
     assert said == "TPE chose which settings to try and left out 6 of 18 runs. On arc_easy it tried no dora."
-    assert said in summarise(FOUND, {})["headline"]
+    assert said in summary_of(FOUND, {})["headline"]
 
 
 def test_each_method_that_was_never_tried_is_named_with_its_task() -> None:
     adaptive, untried = limits_of_search(FOUND)
     assert "best-of-n curves are of the settings that TPE chose" in adaptive
     assert untried == "TPE tried no rate of 2 methods on arc_easy: d2lora(rank=4) and dora."
-    assert summarise(FOUND, {})["claims"][-2:] == [adaptive, untried]
+    assert summary_of(FOUND, {})["claims"][-2:] == [adaptive, untried]
 
 
 def test_where_any_run_was_stopped_the_claims_say_that_what_kept_all_its_seeds_was_selected_too() -> None:
@@ -43,7 +43,7 @@ def test_where_any_run_was_stopped_the_claims_say_that_what_kept_all_its_seeds_w
     (said,) = limits_of_search([*rows("dora", "boolq", "committed", "dora"), *beaten])
     assert "what kept all its seeds was selected too" in said
     assert said.endswith("A grid of the rates that are left, with new seeds, confirms them.")
-    assert summarise([*rows("dora", "boolq", "committed", "dora"), *beaten], {})["claims"][-1] == said
+    assert summary_of([*rows("dora", "boolq", "committed", "dora"), *beaten], {})["claims"][-1] == said
 
 
 def test_many_untried_methods_are_counted() -> None:
@@ -53,7 +53,7 @@ def test_many_untried_methods_are_counted() -> None:
 
 def test_the_reference_is_a_method_that_was_tried_on_the_most_tasks() -> None:
     assert most_tried(FOUND) == ["d2lora(rank=8)"]
-    summary = summarise(FOUND, {})
+    summary = summary_of(FOUND, {})
     assert summary["reference"] == "d2lora(rank=8)"
     assert {pair["first"] for pair in summary["macro"]["differences"]} == {"d2lora(rank=8)"}
 
@@ -68,11 +68,11 @@ def test_a_grid_and_a_race_are_told_as_before() -> None:
 def test_a_method_that_was_not_tried_has_no_chosen_rate_at_an_end_of_its_grid() -> None:
     untried = [one | {"lr": lr} for lr in (1e-4, 1e-3, 1e-2) for one in rows("dora", "arc_easy", "dropped", "dora")]
     tried = [one | {"lr": lr} for lr in (1e-4, 1e-3, 1e-2) for one in rows("lora", "arc_easy", "committed", "lora")]
-    claims = " ".join(summarise([*tried, *untried], {})["claims"])
+    claims = " ".join(summary_of([*tried, *untried], {})["claims"])
     assert "In 1 of 1 cases the chosen learning rate is an end of its grid" in claims
 
 
 def test_a_reference_without_a_finished_run_on_a_task_is_told_so() -> None:
     found = [*FOUND, *rows("d2lora(rank=8)", "race", "dropped"), *rows("dora", "race", "committed", "dora")]
     assert most_tried(found) == ["d2lora(rank=8)", "dora"]
-    assert "race: d2lora(rank=8) has no finished run." in summarise(found, {})["claims"]
+    assert "race: d2lora(rank=8) has no finished run." in summary_of(found, {})["claims"]
