@@ -14,7 +14,7 @@ from orchestrator.report.figures.axis import in_order, logarithmic
 from orchestrator.report.figures.panels import BOTTOM, SHAPES, TOP, PanelPlot
 from orchestrator.report.figures.rates import MOST, draw_rates
 from orchestrator.summary.summarise import summarise
-from tests.orchestrator.report.test_page import Page, run, written
+from tests.orchestrator.report.pages import Page, run, written
 
 
 def plot(rows: Sequence[dict[str, Any]]) -> PanelPlot:
@@ -125,7 +125,7 @@ def test_a_few_rates_are_evenly_spaced_and_many_keep_their_ratios() -> None:
     gaps = [after.x - before.x for before, after in zip(few.labels, few.labels[1:], strict=False)]
     assert gaps[0] == pytest.approx(gaps[1], abs=0.02)
     many = logarithmic("rate", [1e-5, 1e-4, 1e-2], str)
-    assert many.place(1e-2) - many.place(1e-4) == pytest.approx(2 * (many.place(1e-4) - many.place(1e-5)), abs=0.02)
+    assert many.x(1e-2) - many.x(1e-4) == pytest.approx(2 * (many.x(1e-4) - many.x(1e-5)), abs=0.02)
     rates = [10 ** (-5 + index / 4) for index in range(12)]
     labels = [place.label for place in plot(grid("d2lora", rates)).across]
     assert labels == ["1e-5", "1e-4", "1e-3"]
