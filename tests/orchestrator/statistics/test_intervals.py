@@ -111,9 +111,9 @@ def test_seeds_needed_are_those_of_g_power_for_small_medium_and_large_effects(ef
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 100])
 @pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
 def test_the_smallest_detectable_difference_has_exactly_the_power_asked_for(n: int, power: float) -> None:
-    found = smallest_detectable_difference(n, 0.01, power)
-    assert paired_power(n, found / 0.01) == pytest.approx(power, abs=1e-9)
-    assert seeds_needed(found * 1.0001, 0.01, power) == n
+    detectable = smallest_detectable_difference(n, 0.01, power)
+    assert paired_power(n, detectable / 0.01) == pytest.approx(power, abs=1e-9)
+    assert seeds_needed(detectable * 1.0001, 0.01, power) == n
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30, 1000])

@@ -13,11 +13,11 @@ from tests.helpers.result_rows import OURS, THEIRS, left_by_rungs, runs
 
 def test_the_macro_average_counts_every_task_once_and_only_seeds_that_finished_all() -> None:
     rows = runs("d2lora", [0.6, 0.7, 0.8], task="a") + runs("d2lora", [0.4, 0.5], task="b")
-    found = summary_of(rows, {})["macro"]["methods"]["d2lora"]
-    assert found["mean"] == pytest.approx((0.7 + 0.45) / 2, abs=1e-9)
-    assert found["n"] == 2
-    assert found["seed_mean"] == pytest.approx(0.55, abs=1e-9)
-    assert found["sd"] == pytest.approx(statistics.stdev([0.5, 0.6]), abs=1e-9)
+    average = summary_of(rows, {})["macro"]["methods"]["d2lora"]
+    assert average["mean"] == pytest.approx((0.7 + 0.45) / 2, abs=1e-9)
+    assert average["n"] == 2
+    assert average["seed_mean"] == pytest.approx(0.55, abs=1e-9)
+    assert average["sd"] == pytest.approx(statistics.stdev([0.5, 0.6]), abs=1e-9)
 
 
 def test_a_method_that_lacks_a_task_has_no_macro_average() -> None:
@@ -29,9 +29,9 @@ def test_a_method_that_lacks_a_task_has_no_macro_average() -> None:
 
 def test_an_average_over_tasks_is_of_no_task_whose_seeds_were_selected_at_rungs() -> None:
     whole = [*runs("d2lora", OURS), *runs("d2lora", OURS, task="boolq"), *runs("lora", THEIRS)]
-    found = summary_of([*whole, *left_by_rungs("lora", THEIRS[:4], 5, task="boolq")], {})["macro"]["methods"]
-    assert (found["lora"]["mean"], found["lora"]["tasks"], found["lora"]["stopped"]) == (None, 1, 1)
-    assert found["d2lora"]["mean"] == pytest.approx(statistics.fmean(OURS), abs=1e-9)
+    averages = summary_of([*whole, *left_by_rungs("lora", THEIRS[:4], 5, task="boolq")], {})["macro"]["methods"]
+    assert (averages["lora"]["mean"], averages["lora"]["tasks"], averages["lora"]["stopped"]) == (None, 1, 1)
+    assert averages["d2lora"]["mean"] == pytest.approx(statistics.fmean(OURS), abs=1e-9)
     alone = summary_of(left_by_rungs("lora", THEIRS[:2], 3), {})
     assert alone["headline"].startswith("lora has no average on arc_easy: seeds were stopped at rungs; ")
 

@@ -18,19 +18,19 @@ from tests.helpers.result_rows import OURS, THEIRS, answers, left_by_rungs, row,
 
 def test_methods_are_paired_by_seed_as_in_scipys_paired_test() -> None:
     rows = runs("lora", THEIRS) + runs("d2lora", OURS)
-    (found,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
+    (pair,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
     expected = stats.ttest_rel(OURS, THEIRS)
-    assert (found["first"], found["second"], found["n"]) == ("d2lora", "lora", 5)
-    assert found["mean"] == pytest.approx(statistics.fmean(OURS) - statistics.fmean(THEIRS), abs=1e-9)
-    assert found["p"] == pytest.approx(expected.pvalue, abs=1e-9)
-    assert found["interval"] == pytest.approx(list(expected.confidence_interval()), abs=1e-9)
-    assert (found["p_corrected"], found["verdict"]) == (found["p"], "ahead")
+    assert (pair["first"], pair["second"], pair["n"]) == ("d2lora", "lora", 5)
+    assert pair["mean"] == pytest.approx(statistics.fmean(OURS) - statistics.fmean(THEIRS), abs=1e-9)
+    assert pair["p"] == pytest.approx(expected.pvalue, abs=1e-9)
+    assert pair["interval"] == pytest.approx(list(expected.confidence_interval()), abs=1e-9)
+    assert (pair["p_corrected"], pair["verdict"]) == (pair["p"], "ahead")
 
 
 def test_only_seeds_that_both_finished_are_paired_and_the_rest_is_listed() -> None:
     rows = runs("d2lora", OURS) + runs("lora", THEIRS[:4]) + [row("lora", 4, status="diverged")]
-    (found,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
-    assert (found["seeds"], found["unpaired"]) == ([0, 1, 2, 3], [4])
+    (pair,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
+    assert (pair["seeds"], pair["unpaired"]) == ([0, 1, 2, 3], [4])
 
 
 def test_identical_methods_tie_with_difference_zero_p_of_one_and_no_interval() -> None:
@@ -81,13 +81,13 @@ def test_a_difference_says_why_it_has_no_verdict(rows: list[dict[str, Any]], why
 
 
 def test_a_worse_reference_is_behind() -> None:
-    (found,) = summarise(runs("d2lora", THEIRS) + runs("lora", OURS), {})["tasks"]["arc_easy"]["differences"]
-    assert found["verdict"] == "behind"
+    (pair,) = summarise(runs("d2lora", THEIRS) + runs("lora", OURS), {})["tasks"]["arc_easy"]["differences"]
+    assert pair["verdict"] == "behind"
 
 
 def test_p_values_are_corrected_over_the_references_comparisons_on_all_tasks() -> None:
-    rows = [found for task in ("a", "b") for name, values in (("lora", THEIRS), ("d2lora", OURS), ("dora", OURS[::-1]))
-            for found in runs(name, values, task=task)]  # fmt: skip
+    accuracies = {"lora": THEIRS, "d2lora": OURS, "dora": OURS[::-1]}
+    rows = [one for task in ("a", "b") for name, values in accuracies.items() for one in runs(name, values, task=task)]
     summary = summarise(rows, {})
     pairs = [pair for task in summary["tasks"].values() for pair in task["differences"]]
     assert [(pair["first"], pair["second"]) for pair in pairs] == 2 * [("d2lora", "lora"), ("d2lora", "dora")]
@@ -102,24 +102,24 @@ def test_items_are_compared_pooled_over_seeds_and_once_each() -> None:
     rows = runs("d2lora", [0.8, 0.8]) + runs("lora", [0.4, 0.4])
     ours, theirs = [True] * 8 + [False] * 2, [True] * 3 + [False] * 6 + [True]
     predictions = {r["run_key"]: answers(ours if r["method"] == "d2lora" else theirs) for r in rows}
-    (found,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
-    assert found["pooled"] is not None
-    assert found["by_item"] is not None
-    assert (found["pooled"]["wins"], found["pooled"]["losses"]) == (10, 2)
-    assert found["pooled"]["p"] == pytest.approx(stats.binomtest(10, 12).pvalue, abs=1e-9)
-    assert (found["by_item"]["wins"], found["by_item"]["losses"]) == (5, 1)
-    assert found["by_item"]["p_corrected"] == pytest.approx(stats.binomtest(5, 6).pvalue, abs=1e-9)
+    (pair,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
+    assert pair["pooled"] is not None
+    assert pair["by_item"] is not None
+    assert (pair["pooled"]["wins"], pair["pooled"]["losses"]) == (10, 2)
+    assert pair["pooled"]["p"] == pytest.approx(stats.binomtest(10, 12).pvalue, abs=1e-9)
+    assert (pair["by_item"]["wins"], pair["by_item"]["losses"]) == (5, 1)
+    assert pair["by_item"]["p_corrected"] == pytest.approx(stats.binomtest(5, 6).pvalue, abs=1e-9)
 
 
 def test_an_item_that_seeds_disagree_on_counts_for_neither_method() -> None:
     rows = runs("d2lora", [0.5, 0.5]) + runs("lora", [0.5, 0.5])
     right = [[True], [False], [False], [True]]
     predictions = {r["run_key"]: answers(marks) for r, marks in zip(rows, right, strict=True)}
-    (found,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
-    assert found["pooled"] is not None
-    assert found["by_item"] is not None
-    assert (found["pooled"]["wins"], found["pooled"]["losses"]) == (1, 1)
-    assert (found["by_item"]["wins"], found["by_item"]["losses"], found["by_item"]["p"]) == (0, 0, 1.0)
+    (pair,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
+    assert pair["pooled"] is not None
+    assert pair["by_item"] is not None
+    assert (pair["pooled"]["wins"], pair["pooled"]["losses"]) == (1, 1)
+    assert (pair["by_item"]["wins"], pair["by_item"]["losses"], pair["by_item"]["p"]) == (0, 0, 1.0)
 
 
 def test_runs_that_answered_different_items_cannot_be_paired() -> None:
@@ -134,13 +134,13 @@ def test_no_counts_of_right_answers_break_a_summary() -> None:
     ties = 0
     for trial in range(300):
         pair = [[generator.randint(250, 260) / 384 for _ in range(3)] for _ in range(2)]
-        found = difference(("d2lora", "lora"), *(dict(enumerate(values)) for values in pair))
+        compared = difference(("d2lora", "lora"), *(dict(enumerate(values)) for values in pair))
         balanced = sum(round(384 * share) for share in pair[0]) == sum(round(384 * share) for share in pair[1])
-        assert (found["mean"] == 0) == balanced
+        assert (compared["mean"] == 0) == balanced
         ties += balanced
         if balanced or trial % 10 == 0:
             summary = summarise(runs("d2lora", pair[0]) + runs("lora", pair[1]), {})
-            assert summary["tasks"]["arc_easy"]["differences"][0]["mean"] == found["mean"]
+            assert summary["tasks"]["arc_easy"]["differences"][0]["mean"] == compared["mean"]
     assert ties > 10
 
 
@@ -149,12 +149,12 @@ def test_identical_predictions_are_a_tie_with_p_of_one_at_every_level() -> None:
     marks = {seed: [(item + seed) % 3 > 0 for item in range(20)] for seed in range(5)}
     predictions = {one["run_key"]: answers(marks[one["seed"]]) for one in rows}
     summary = summarise(rows, predictions)
-    found = summary["tasks"]["arc_easy"]
-    (pair,) = (pair for pair in found["differences"] if pair["second"] == "twin")
+    task = summary["tasks"]["arc_easy"]
+    (pair,) = (pair for pair in task["differences"] if pair["second"] == "twin")
     assert (pair["p"], pair["p_corrected"], pair["verdict"]) == (1.0, 1.0, "tie")
     assert pair["pooled"] == {"wins": 0, "losses": 0, "p": 1.0, "p_corrected": 1.0}
     assert [(one["p"], one["p_corrected"], one["interval"]) for one in pair["by_seed"]] == 5 * [(1.0, 1.0, [0.0, 0.0])]
-    assert found["tie_groups"] == [
+    assert task["tie_groups"] == [
         {"leader": "d2lora", "methods": ["d2lora", "twin"], "standing": "tie"},
         {"leader": "lora", "methods": ["lora"], "standing": "behind"},
     ]
@@ -172,8 +172,8 @@ def test_each_seed_has_its_exact_mcnemar_test_corrected_over_all_of_them() -> No
     rows = runs("d2lora", [0.9, 0.5]) + runs("lora", [0.1, 0.5])
     right = [[True] * 9 + [False], [True, False] * 5, [True] + [False] * 9, [False, True] * 5]
     predictions = {one["run_key"]: answers(marks) for one, marks in zip(rows, right, strict=True)}
-    (found,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
-    first, second = found["by_seed"]
+    (pair,) = summarise(rows, predictions)["tasks"]["arc_easy"]["differences"]
+    first, second = pair["by_seed"]
     assert (first["seed"], first["items"], first["wins"], first["losses"]) == (0, 10, 8, 0)
     assert first["p"] == pytest.approx(2 / 2**8, abs=1e-12)
     assert first["p_corrected"] == pytest.approx(4 / 2**8, abs=1e-12)
@@ -212,11 +212,11 @@ def test_volatility_has_its_interval_across_seeds_and_its_ratio_paired_by_seed()
         for name, values in (("d2lora", ours), ("lora", theirs))
         for one in runs(name, [0.7, 0.71, 0.72])
     ]
-    found = summarise(rows, {})["tasks"]["arc_easy"]
+    task = summarise(rows, {})["tasks"]["arc_easy"]
     interval = stats.t.interval(0.95, 2, loc=statistics.fmean(ours), scale=stats.sem(ours))
-    assert found["methods"]["d2lora"]["volatility_interval"] == pytest.approx(list(interval), abs=1e-12)
-    assert found["methods"]["d2lora"]["loss_change"] == pytest.approx(0.22, abs=1e-12)
-    ratio = found["differences"][0]["volatility_ratio"]
+    assert task["methods"]["d2lora"]["volatility_interval"] == pytest.approx(list(interval), abs=1e-12)
+    assert task["methods"]["d2lora"]["loss_change"] == pytest.approx(0.22, abs=1e-12)
+    ratio = task["differences"][0]["volatility_ratio"]
     logs = stats.ttest_rel([math.log(one) for one in ours], [math.log(one) for one in theirs])
     assert ratio is not None
     assert ratio["ratio"] == pytest.approx(stats.gmean([a / b for a, b in zip(ours, theirs, strict=True)]), abs=1e-12)
@@ -225,8 +225,8 @@ def test_volatility_has_its_interval_across_seeds_and_its_ratio_paired_by_seed()
 
 def test_a_tie_whose_mean_is_only_rounding_is_a_tie_of_zero() -> None:
     rows = runs("d2lora", [0.8, 0.6, 0.7]) + runs("lora", [0.7, 0.7, 0.7])
-    (found,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
-    assert (found["mean"], found["verdict"]) == (0.0, "tie")
+    (pair,) = summarise(rows, {})["tasks"]["arc_easy"]["differences"]
+    assert (pair["mean"], pair["verdict"]) == (0.0, "tie")
     claims = " ".join(summary_of(rows, {})["claims"])
     assert "A tie is not equality" in claims
     assert "points seen are true" not in claims

@@ -16,11 +16,11 @@ def test_survivors_of_rungs_have_a_mean_and_no_interval_and_are_compared_with_no
         one | {"status": "stopped", "accuracy": None} if one["seed"] == 2 else one for one in runs("lora", THEIRS)
     ]
     summary = summary_of(runs("d2lora", OURS) + selected, {})
-    found = summary["tasks"]["arc_easy"]["methods"]["lora"]
-    assert (found["n"], found["stopped"]) == (4, 1)
-    assert found["mean"] == pytest.approx(statistics.fmean(THEIRS[:2] + THEIRS[3:]), abs=1e-9)
+    method = summary["tasks"]["arc_easy"]["methods"]["lora"]
+    assert (method["n"], method["stopped"]) == (4, 1)
+    assert method["mean"] == pytest.approx(statistics.fmean(THEIRS[:2] + THEIRS[3:]), abs=1e-9)
     names = ("sd", "interval", "bootstrap", "volatility_interval", "loss_change_interval", "sources")
-    assert [found[name] for name in names] == [None] * len(names)
+    assert [method[name] for name in names] == [None] * len(names)
     (pair,) = summary["tasks"]["arc_easy"]["differences"]
     assert (pair["n"], pair["p"], pair["verdict"]) == (0, None, "unknown")
     average = summary["macro"]["methods"]["lora"]
@@ -59,10 +59,10 @@ def test_methods_that_share_seeds_are_not_comparable_because_rungs_chose_them_an
 def test_lost_runs_are_counted_and_named_and_enter_no_mean() -> None:
     rows = [*runs("d2lora", [0.7, 0.8]), row(seed=2, status="diverged"), row(seed=3, status="failed")]
     summary = summary_of(rows, {})
-    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
-    assert found["n"] == 2
-    assert found["mean"] == pytest.approx(0.75, abs=1e-9)
-    assert (found["diverged_seeds"], found["failed_seeds"]) == ([2], [3])
+    method = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert method["n"] == 2
+    assert method["mean"] == pytest.approx(0.75, abs=1e-9)
+    assert (method["diverged_seeds"], method["failed_seeds"]) == ([2], [3])
     assert "Diverged and in no average: d2lora on arc_easy, seed 2 at lr 1e-4." in summary["headline"]
     assert "1 run failed and is missing from these figures." in summary["headline"]
 
@@ -92,7 +92,7 @@ def test_the_headline_counts_tasks_and_says_which_tie_a_few_more_seeds_would_set
 
 def test_a_headline_over_many_methods_stays_one_sentence() -> None:
     names = ["d2lora", "lora", "dora", "a", "b", "c"]
-    rows = [found for name in names for found in runs(name, OURS)]
+    rows = [run_row for name in names for run_row in runs(name, OURS)]
     assert summary_of(rows, {})["headline"] == (
         "d2lora is not distinguishable from any of the 5 other methods on arc_easy, 5 seeds."
     )
@@ -109,8 +109,8 @@ def test_a_single_method_is_reported_without_a_comparison() -> None:
 
 def test_one_seed_concludes_nothing_and_gives_no_interval() -> None:
     summary = summary_of([row("d2lora", accuracy=0.7), row("lora", accuracy=0.6)], {})
-    (found,) = summary["tasks"]["arc_easy"]["differences"]
-    assert (found["p"], found["interval"], found["sd"], found["verdict"]) == (None, None, None, "unknown")
+    (pair,) = summary["tasks"]["arc_easy"]["differences"]
+    assert (pair["p"], pair["interval"], pair["sd"], pair["verdict"]) == (None, None, None, "unknown")
     assert summary["headline"].startswith("Only one seed a method, so nothing can be concluded")
     assert "ahead" not in " ".join([summary["headline"], *summary["claims"]])
 

@@ -16,17 +16,17 @@ def test_the_rate_is_chosen_on_validation_and_reported_on_test() -> None:
     rows = runs("d2lora", [0.60, 0.62], lr=1e-4, validation=0.75) + runs(
         "d2lora", [0.70, 0.72], lr=3e-4, validation=0.74
     )
-    found = summary_of(rows, {})["tasks"]["arc_easy"]["methods"]["d2lora"]
-    assert (found["lr"], found["validation_mean"]) == (1e-4, 0.75)
-    assert found["mean"] == pytest.approx(0.61, abs=1e-9)
-    assert found["by_lr"]["0.0003"]["mean"] == pytest.approx(0.71)
+    method = summary_of(rows, {})["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (method["lr"], method["validation_mean"]) == (1e-4, 0.75)
+    assert method["mean"] == pytest.approx(0.61, abs=1e-9)
+    assert method["by_lr"]["0.0003"]["mean"] == pytest.approx(0.71)
 
 
 def test_the_mean_on_validation_has_an_interval_of_its_own_and_one_seed_gives_none() -> None:
     scores = [0.70, 0.74, 0.75]
-    found = summarise_rate([row(lr=1e-4, seed=seed, validation=score) for seed, score in enumerate(scores)])
+    rate = summarise_rate([row(lr=1e-4, seed=seed, validation=score) for seed, score in enumerate(scores)])
     expected = stats.t.interval(0.95, 2, loc=statistics.fmean(scores), scale=stats.sem(scores))
-    assert found["validation_interval"] == pytest.approx(list(expected), abs=1e-9)
+    assert rate["validation_interval"] == pytest.approx(list(expected), abs=1e-9)
     assert summarise_rate([row(lr=1e-4, seed=0, validation=0.7)])["validation_interval"] is None
 
 
@@ -68,9 +68,9 @@ def test_a_rate_that_a_race_dropped_loses_to_one_that_stayed_in_and_is_no_failur
     lucky = [row(lr=1e-3, validation=0.99), *(row(lr=1e-3, seed=seed, status="dropped") for seed in range(1, 5))]
     stayed = runs("d2lora", OURS, lr=1e-4, validation=0.50)
     summary = summary_of(lucky + stayed, {})
-    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
-    assert (found["lr"], found["dropped"], found["failed"]) == (1e-4, 0, 0)
-    assert (found["by_lr"]["0.001"]["dropped"], found["by_lr"]["0.001"]["n"]) == (4, 1)
+    method = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (method["lr"], method["dropped"], method["failed"]) == (1e-4, 0, 0)
+    assert (method["by_lr"]["0.001"]["dropped"], method["by_lr"]["0.001"]["n"]) == (4, 1)
     assert "The race made 4 of 10 runs needless." in summary["headline"]
     assert "failed" not in summary["headline"]
 
@@ -79,13 +79,13 @@ def test_a_rate_whose_seeds_were_stopped_loses_to_one_that_kept_them_and_nothing
     lucky = [row(lr=1e-3, validation=0.99), *(row(lr=1e-3, seed=seed, status="stopped") for seed in range(1, 5))]
     kept = runs("d2lora", OURS, lr=1e-4, validation=0.50)
     summary = summary_of(lucky + kept, {})
-    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
-    assert (found["lr"], found["n"], found["stopped"]) == (1e-4, 5, 0)
-    assert found["interval"] is not None
-    other = found["by_lr"]["0.001"]
+    method = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (method["lr"], method["n"], method["stopped"]) == (1e-4, 5, 0)
+    assert method["interval"] is not None
+    other = method["by_lr"]["0.001"]
     assert (other["n"], other["stopped"], other["stopped_seeds"]) == (1, 4, [1, 2, 3, 4])
     assert summary["headline"].endswith("4 of 10 runs were stopped at a rung and are in no average.")
-    assert found["best_of"] == summary["tasks"]["arc_easy"]["families"]["d2lora"] == []
+    assert method["best_of"] == summary["tasks"]["arc_easy"]["families"]["d2lora"] == []
 
 
 def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
@@ -95,30 +95,30 @@ def test_a_rate_without_a_finished_run_loses_to_any_with_one() -> None:
 
 
 def test_rows_of_runs_from_before_the_mean_change_was_measured_have_none() -> None:
-    found = summary_of(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]
-    assert (found["loss_change"], found["loss_change_interval"]) == (None, None)
+    method = summary_of(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert (method["loss_change"], method["loss_change_interval"]) == (None, None)
 
 
 def test_the_variance_at_the_chosen_rate_is_split_by_whatever_seeds_the_rows_name() -> None:
     rows = [{**one, "init_seed": one["seed"] // 2, "data_seed": one["seed"] % 2} for one in runs("d2lora", OURS[:4])]
-    found = summary_of(rows, {})["tasks"]["arc_easy"]["methods"]["d2lora"]["sources"]
-    assert found is not None
-    assert [one["source"] for one in found["sources"]] == ["init_seed", "data_seed", "init_seed x data_seed"]
+    sources = summary_of(rows, {})["tasks"]["arc_easy"]["methods"]["d2lora"]["sources"]
+    assert sources is not None
+    assert [one["source"] for one in sources["sources"]] == ["init_seed", "data_seed", "init_seed x data_seed"]
     plain = summary_of(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]["sources"]
     assert plain is not None
     assert plain["sources"][0]["variance"] == pytest.approx(statistics.variance(OURS), abs=1e-12)
 
 
 def test_a_method_is_summed_up_by_what_numpy_and_scipy_say_of_its_seeds() -> None:
-    found = summary_of(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]
+    method = summary_of(runs("d2lora", OURS), {})["tasks"]["arc_easy"]["methods"]["d2lora"]
     interval = stats.t.interval(0.95, 4, loc=statistics.fmean(OURS), scale=stats.sem(OURS))
-    assert found["n"] == 5
-    assert found["mean"] == pytest.approx(statistics.fmean(OURS), abs=1e-9)
-    assert found["sd"] == pytest.approx(stats.tstd(OURS), abs=1e-9)
-    assert found["interval"] == pytest.approx(list(interval), abs=1e-9)
-    assert (found["worst"], found["worst_seed"]) == (0.709, 2)
-    assert (found["base_accuracy"], found["trainable_parameters"]) == (0.4, 100)
-    assert found["volatility"] == pytest.approx(0.1, abs=1e-9)
+    assert method["n"] == 5
+    assert method["mean"] == pytest.approx(statistics.fmean(OURS), abs=1e-9)
+    assert method["sd"] == pytest.approx(stats.tstd(OURS), abs=1e-9)
+    assert method["interval"] == pytest.approx(list(interval), abs=1e-9)
+    assert (method["worst"], method["worst_seed"]) == (0.709, 2)
+    assert (method["base_accuracy"], method["trainable_parameters"]) == (0.4, 100)
+    assert method["volatility"] == pytest.approx(0.1, abs=1e-9)
 
 
 def test_settings_of_one_name_share_a_curve_so_that_more_of_them_gain_nothing() -> None:

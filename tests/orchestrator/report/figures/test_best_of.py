@@ -14,7 +14,7 @@ from tests.orchestrator.report.pages import Page, run, written
 
 
 def rows() -> list[dict[str, Any]]:
-    found = []
+    drawn = []
     for label, name, level in (
         ("lora", "lora", 0.60),
         ("d2lora(r=2)", "d2lora", 0.62),
@@ -22,8 +22,8 @@ def rows() -> list[dict[str, Any]]:
     ):
         for lr in (1e-4, 3e-4):
             each = [run("boolq", label, seed, level + 20 * lr + 0.01 * seed, lr=lr) for seed in range(2)]
-            found += [one | {"settings": {"name": name}} for one in each]
-    return found
+            drawn += [one | {"settings": {"name": name}} for one in each]
+    return drawn
 
 
 def test_a_line_is_as_long_as_the_settings_tried_and_ends_at_what_was_chosen() -> None:
