@@ -20,11 +20,11 @@ for (task, method), of in rates.items():  # the rate: fewest lost runs, then bes
     paired.setdefault(task, {})[method] = own if all(row["status"] != "stopped" for row in rows) else {}
 ours = max(tried, key=lambda method: (len(tried[method]), method == "d2lora"))  # the first of those on the most tasks
 for task, name, of in ((task, name, of) for task, methods in paired.items() for name, of in methods.items()):
-    lead = [mean - of[seed] for seed, mean in paired[task].get(ours, {}).items() if seed in of]
+    lead = [round(mean - of[seed], 12) for seed, mean in paired[task].get(ours, {}).items() if seed in of]
     for what, values in ((name, [*scores[task][name].values()]), (f"{ours} - {name}", lead))[: 1 + (name != ours)]:
-        found = {"task": task, "what": what, "n": len(values), "mean": np.mean(values) if values else None}
-        if values[1:] and of:  # two seeds or more, not selected at rungs; all equal: a point, and the sign test
-            n, mean, sd = len(values), found["mean"], np.std(values, ddof=1)
-            p = stats.ttest_1samp(values, 0).pvalue if sd > 1e-12 else 2.0 ** (1 - n) if abs(mean) > 1e-12 else 1.0
-            found |= {"sd": sd, "interval": [*(mean + sd / n**0.5 * stats.t.ppf([0.025, 0.975], n - 1))], "p": p}
-        print(json.dumps(found))
+        line = {"task": task, "what": what, "n": (n := len(values)), "mean": np.mean(values) if values else None}
+        if values[1:] and of:  # two seeds or more, not selected at rungs; all equal: no interval, and the sign test
+            line["sd"] = sd = round(np.std(values, ddof=1), 12)
+            line["p"] = (t := stats.ttest_1samp(values, 0)).pvalue if sd else 2.0 ** (1 - n) if any(values) else 1.0
+            line["interval"] = [*np.clip(t.confidence_interval(), -(what != name), 1)] if sd else None
+        print(json.dumps(line))

@@ -213,8 +213,8 @@ def keep(browser: Chrome, name: str, place: Path, height: int) -> None:
 
 
 def colour(browser: Chrome) -> str:
-    found: str = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    return found
+    background: str = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    return background
 
 
 def test_the_report_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark(

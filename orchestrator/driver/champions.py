@@ -15,6 +15,7 @@ from orchestrator.driver.services import Services
 from orchestrator.say import Say
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.summary.table import ResultTable
 from orchestrator.worker.jobs import ChampionJob
 from orchestrator.worker.merge import make_champion
 
@@ -72,13 +73,13 @@ def choose(rows: Sequence[Row], summary: Mapping[str, Any]) -> dict[str, dict[st
     Test accuracy has no say.
     """
     chosen: dict[str, dict[str, Any]] = {}
+    table = ResultTable(rows)
     for task, content in summary["tasks"].items():
         methods = {label: method for label, method in content["methods"].items() if method["n"]}
         if not methods:
             continue
         label = max(methods, key=lambda name: _standing(methods[name]))
-        cell = [row for row in rows if (row["task"], row["method"], row["lr"]) == (task, label, methods[label]["lr"])]
-        committed = [row for row in cell if row["status"] == "committed"]
+        committed = table.rows(task, label, methods[label]["lr"], "committed")
         chosen[task] = dict(max(committed, key=lambda row: (_score(row["validation_accuracy"]), -int(row["seed"]))))
     return chosen
 

@@ -12,7 +12,7 @@ from orchestrator.plan.runs import PlannedRun
 from orchestrator.search.next_runs import why_not_trained
 from orchestrator.store.rows import dropped_row, publish_predictions, result_row
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 from orchestrator.tracking.patient import PatientTracker
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ def collect(
         elif folder.run(run.key).ended():
             folder.run(run.key).error.unlink(missing_ok=True)
     write_lines(folder.results, rows)
-    summary: dict[str, Any] = {**summarise(rows, predictions)}
+    summary: dict[str, Any] = {**summary_of(rows, predictions)}
     write_json(folder.summary, summary)
     return rows, summary
 

@@ -9,19 +9,19 @@ from orchestrator.summary.schema import MethodSummary
 from orchestrator.wording import count, number, points
 
 
-def seconds_a_point(found: MethodSummary) -> float | None:
-    """Return the training seconds of a run for each point of test accuracy that it gained over the untrained base.
+def seconds_a_point(method: MethodSummary) -> float | None:
+    """Return the training seconds of a run per point of test accuracy gained over the untrained base.
 
-    None where nothing was gained, or where the base, the mean or the seconds are not known.
+    None if nothing was gained, or if the base's accuracy, the mean or the seconds are not known.
     """
-    mean, base, seconds = found["mean"], found["base_accuracy"], found["train_seconds"]
+    mean, base, seconds = method["mean"], method["base_accuracy"], method["train_seconds"]
     if mean is None or base is None or seconds is None or mean <= base:
         return None
     return seconds / (100 * (mean - base))
 
 
 def merge_verdict(evaluation: Mapping[str, Any]) -> str | None:
-    """Return in words what merging changed, from a champion's ``evaluation.json``; None where it does not say."""
+    """Return in words what merging changed, from a champion's ``evaluation.json``; None if the file lacks a figure."""
     flips, items, gap = (evaluation.get(key) for key in ("item_flips", "items", "gap_points"))
     if flips is None or items is None or gap is None:
         return None

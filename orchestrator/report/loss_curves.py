@@ -10,14 +10,16 @@ import numpy as np
 
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.summary.schema import ResultRow
+from orchestrator.summary.table import ResultTable
 
-BINS = 100  # points a curve: more than a panel's width can tell apart
+BINS = 100
+"""Points per curve: more points than a panel's width can tell apart."""
 Curve = Sequence[tuple[int, float]]
-"""Steps and losses of one run."""
+"""Steps and training losses of one run."""
 
 
 class Band(NamedTuple):
-    """A loss over the seeds, by step: the mean, and between which seeds it lies."""
+    """A loss over the seeds, by step: the mean, and the lowest and the highest seed."""
 
     steps: list[float]
     mean: list[float]
@@ -29,8 +31,8 @@ class Band(NamedTuple):
 def curve_band(curves: Sequence[Curve], bins: int = BINS) -> Band | None:
     """Return mean, lowest and highest of the curves, each averaged over ``bins`` equal parts of their common steps.
 
-    The lowest and highest seed, not a standard deviation: with few seeds it claims nothing that was not seen. Steps
-    that any of them lacks are left out; None where that leaves none.
+    The band is from the lowest to the highest seed, not a standard deviation, because with few seeds it then claims
+    nothing that was not seen. Steps that a curve lacks are left out. None without a common step.
     """
     if not curves or not (common := sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))):
         return None
@@ -44,14 +46,13 @@ def curve_band(curves: Sequence[Curve], bins: int = BINS) -> Band | None:
     return Band(steps.tolist(), means_RP.mean(axis=0).tolist(), low.tolist(), high.tolist(), len(curves))
 
 
-def chosen(rows: Sequence[ResultRow], task: str, method: str, one: Mapping[str, Any]) -> list[ResultRow]:
-    """Return the committed runs of a task and a method at the rate that its summary ``one`` is about."""
-    wanted = (task, method, one["lr"], "committed")
-    return [row for row in rows if (row["task"], row["method"], row["lr"], row["status"]) == wanted]
+def chosen(rows: Sequence[ResultRow], task: str, method: str, setting: Mapping[str, Any]) -> list[ResultRow]:
+    """Return the committed runs of a task and a method at the rate (``lr``) of ``setting``, one of its summaries."""
+    return ResultTable(rows).rows(task, method, setting["lr"], "committed")
 
 
 def losses(rows: Sequence[ResultRow], folder: Path) -> list[Curve]:
-    """Return the steps and training losses of these runs, as far as their folders have them."""
-    found = [SweepFolder(folder).run(row["run_key"]).metrics() for row in rows]
-    curves = [[(int(one["step"]), float(one["train_loss"])) for one in steps if "train_loss" in one] for steps in found]
+    """Return the training losses of these runs, as far as the run folders in the sweep's ``folder`` have them."""
+    logs = [SweepFolder(folder).run(row["run_key"]).metrics() for row in rows]
+    curves = [[(int(step["step"]), float(step["train_loss"])) for step in log if "train_loss" in step] for log in logs]
     return [curve for curve in curves if curve]

@@ -12,13 +12,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from orchestrator import wording
 from orchestrator.report.figures.curves import CurvePlot, draw_curves
 from orchestrator.report.gains import seconds_a_point
-from orchestrator.report.loss_curves import chosen, curve_band, losses
+from orchestrator.report.loss_curves import curve_band, losses
 from orchestrator.report.paper import paper_claims
-from orchestrator.report.sections import _champion, _lost, _macro_forest, _section
-from orchestrator.statistics import quotable as resampled
-from orchestrator.statistics.thresholds import LEVELS
+from orchestrator.report.sections import average_forest, champion_row, lost_run, task_section
+from orchestrator.report.verdicts import verdict_legend, verdict_note
+from orchestrator.statistics import thresholds
 from orchestrator.store.rows import DONE
 from orchestrator.summary.schema import ResultRow, Summary
+from orchestrator.summary.table import ResultTable
 
 TEMPLATE = "page.html.j2"
 FILTERS = ("percent", "points", "number", "between", "between_points", "p_value", "rate", "count", "listed")
@@ -33,11 +34,13 @@ def write_report(
 ) -> None:
     """Write the page to ``path``, whole or not at all.
 
-    ``sweep`` may hold name, command, versions, commit, created and chance (by task); ``summary`` is what ``summarise``
-    returned for ``rows``; ``champions`` holds each task's ``evaluation.json``. Whatever is missing is left out.
+    ``sweep`` may hold name, command, versions, commit, created and chance (by task). ``summary`` is the content of
+    ``summary.json`` for ``rows``. ``champions`` holds each task's ``evaluation.json``. The page leaves out whatever is
+    missing. Learning curves are read from the run folders beside ``path``.
     """
-    found = cast("Summary", summary)
-    page = render_report(sweep, found, rows, champions, _curves(found, rows, path.parent))
+    content = cast("Summary", summary)
+    curves = _curves(content, ResultTable(rows), path.parent)
+    page = render_report(sweep, content, rows, champions, curves)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     unfinished.write_text(page, encoding="utf-8")
@@ -51,42 +54,48 @@ def render_report(
     champions: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, CurvePlot | None],
 ) -> str:
-    """Return the page as text; ``curves`` by task."""
-    chance = sweep.get("chance") or {}
-    broken = {task: one.get("why") for task, one in sorted(champions.items()) if one.get("status") == "broken"}
+    """Return the page as text; ``curves`` and ``champions`` are by task, and the rest is as in `write_report`."""
+    chance, table = sweep.get("chance") or {}, ResultTable(rows)
+    broken = {
+        task: evaluation.get("why")
+        for task, evaluation in sorted(champions.items())
+        if evaluation.get("status") == "broken"
+    }
     return (
         _environment()
         .get_template(TEMPLATE)
         .render(
             sweep=_provenance(sweep),
             summary=summary,
-            macro=_macro_forest(summary),
+            macro=average_forest(summary),
             curves=curves,
             paper=paper_claims(summary, rows, champions),
             rows=rows,
             sections=[
-                _section(task, found, rows, chance.get(task), summary["reference"])
-                for task, found in summary["tasks"].items()
+                task_section(task, content, table, chance.get(task), summary["reference"])
+                for task, content in summary["tasks"].items()
             ],
-            champions=[_champion(task, champions[task]) for task in sorted(champions) if task not in broken],
+            champions=[champion_row(task, champions[task]) for task in sorted(champions) if task not in broken],
             broken=broken,
-            lost=[_lost(row) for row in rows if row["status"] not in DONE],
+            lost=[lost_run(row) for row in rows if row["status"] not in DONE],
             runs={"planned": len(rows), "committed": sum(row["status"] == "committed" for row in rows)},
             seeds=sorted({row["seed"] for row in rows}),
-            quoted=resampled,
-            least_on_axis=LEVELS,
+            quoted=thresholds,
         )
     )
 
 
-def _curves(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> dict[str, CurvePlot | None]:
+def _curves(summary: Summary, table: ResultTable, folder: Path) -> dict[str, CurvePlot | None]:
     """Draw each task's training losses at the chosen rates, from the steps in the run folders."""
     return {
         task: draw_curves(
             f"Training loss on {task}, by step",
-            {name: curve_band(losses(chosen(rows, task, name, one), folder)) for name, one in found["methods"].items()},
+            {
+                name: curve_band(losses(table.rows(task, name, method["lr"], "committed"), folder))
+                for name, method in content["methods"].items()
+            },
         )
-        for task, found in summary["tasks"].items()
+        for task, content in summary["tasks"].items()
     }
 
 
@@ -100,6 +109,7 @@ def _environment() -> Environment:
     )
     environment.filters.update({name: getattr(wording, name) for name in FILTERS})
     environment.filters["seconds_a_point"] = seconds_a_point
+    environment.filters |= {"verdict_note": verdict_note, "verdict_legend": verdict_legend}
     return environment
 
 

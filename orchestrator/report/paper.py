@@ -9,14 +9,14 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.summary.schema import ResultRow, Summary
+from orchestrator.summary.schema import Figures, Ratio, ResultRow
 from orchestrator.wording import NOTHING, between_points, number, points
 
 NOT_MEASURED = "not measured here"
 
 
 class PaperClaim(NamedTuple):
-    """A claim, its figure there, the like figure here, and whether one agrees with the other."""
+    """A claim, its figure in the paper, the like figure of this sweep, and whether the two agree."""
 
     claim: str
     published: str
@@ -25,17 +25,20 @@ class PaperClaim(NamedTuple):
 
 
 def paper_claims(
-    summary: Summary, rows: Sequence[ResultRow], champions: Mapping[str, Mapping[str, Any]]
+    summary: Figures, rows: Sequence[ResultRow], champions: Mapping[str, Mapping[str, Any]]
 ) -> list[PaperClaim]:
-    """Return the claims; none where the sweep has no D2-LoRA. Their setting (models, eight tasks) is not this one."""
+    """Return the paper's claims beside this sweep; no claims if the sweep has no D2-LoRA.
+
+    The paper's setting (models, eight tasks) is not the sweep's, so agreement is of direction, not of size.
+    """
     settings = {row["method"]: row.get("settings") or {} for row in rows}
     reference = summary["reference"]
     if reference is None or settings.get(reference, {}).get("name", reference) != "d2lora":
         return []
     rank = settings[reference].get("rank") or 0
-    lora = {name: found.get("rank") for name, found in settings.items() if found.get("name") == "lora" and rank}
-    alike = [name for name, one in lora.items() if one == rank]
-    twice = [name for name, one in lora.items() if one == 2 * rank]
+    lora = {label: of.get("rank") for label, of in settings.items() if of.get("name") == "lora" and rank}
+    alike = [label for label, its_rank in lora.items() if its_rank == rank]
+    twice = [label for label, its_rank in lora.items() if its_rank == 2 * rank]
     return [
         *_accuracy(
             "accuracy against LoRA of the same rank, mean of tasks", "+2.2 points (76.4 and 74.2)", alike, summary
@@ -50,27 +53,25 @@ def paper_claims(
     ]
 
 
-def _accuracy(claim: str, published: str, others: Sequence[str], summary: Summary) -> Iterator[PaperClaim]:
-    pairs = [found for found in summary["macro"]["differences"] if found["second"] in others and found["n"]]
-    for found in pairs:
-        low_high = between_points(found["interval"])
-        here = f"{points(found['mean'])} points" + (f" ({low_high})" if low_high != NOTHING else "")
+def _accuracy(claim: str, published: str, others: Sequence[str], summary: Figures) -> Iterator[PaperClaim]:
+    pairs = [pair for pair in summary["macro"]["differences"] if pair["second"] in others and pair["n"]]
+    for pair in pairs:
+        low_high = between_points(pair["interval"])
+        here = f"{points(pair['mean'])} points" + (f" ({low_high})" if low_high != NOTHING else "")
         verdict = {"ahead": "ahead here too", "behind": "behind here", "tie": "no difference was shown"}
-        yield PaperClaim(
-            f"{claim} ({found['second']})", published, here, verdict.get(found["verdict"], "too few seeds")
-        )
+        yield PaperClaim(f"{claim} ({pair['second']})", published, here, verdict.get(pair["verdict"], "too few seeds"))
     if not pairs:
         yield PaperClaim(claim, published, NOT_MEASURED, "controls: matched adds it")
 
 
-def _volatility(others: Sequence[str], summary: Summary) -> Iterator[PaperClaim]:
-    found = False
+def _volatility(others: Sequence[str], summary: Figures) -> Iterator[PaperClaim]:
+    measured = False
     for task, content in summary["tasks"].items():
         for pair in content["differences"]:
             ratio = pair["volatility_ratio"]
             if pair["first"] != summary["reference"] or pair["second"] not in others or ratio is None:
                 continue
-            found, low_high = True, ratio["interval"]
+            measured, low_high = True, ratio["interval"]
             here = number(ratio["ratio"], 2) + (
                 f" ({number(low_high[0], 2)} to {number(low_high[1], 2)})" if low_high else ""
             )
@@ -78,22 +79,25 @@ def _volatility(others: Sequence[str], summary: Summary) -> Iterator[PaperClaim]
                 f"training volatility over that of {pair['second']} on {task}",
                 "0.64 (not defined there)",
                 here,
-                _below_one(low_high),
+                _below_one(ratio),
             )
-    if not found:
+    if not measured:
         yield PaperClaim("training volatility over LoRA's", "0.64 (not defined there)", NOT_MEASURED, NOTHING)
 
 
-def _below_one(interval: Sequence[float] | None) -> str:
+def _below_one(ratio: Ratio) -> str:
+    interval = ratio["interval"]
     if interval is None:
-        return "too few seeds"
+        return "too few seeds" if ratio["n"] < 2 else "no interval"
     if interval[1] < 1:
         return "lower here too"
     return "higher here" if interval[0] > 1 else "no difference was shown"
 
 
 def _gap(champions: Mapping[str, Mapping[str, Any]]) -> PaperClaim:
-    gaps = [abs(found["gap_points"]) for found in champions.values() if found.get("gap_points") is not None]
+    gaps = [
+        abs(evaluation["gap_points"]) for evaluation in champions.values() if evaluation.get("gap_points") is not None
+    ]
     claim, published = "accuracy lost or gained by merging, in points", "0.03 mean, 0.7 worst"
     if not gaps:
         return PaperClaim(claim, published, NOT_MEASURED, "a sweep with champions measures it")
@@ -103,8 +107,8 @@ def _gap(champions: Mapping[str, Mapping[str, Any]]) -> PaperClaim:
 
 def _speed(champions: Mapping[str, Mapping[str, Any]]) -> PaperClaim:
     rates = [
-        (found.get("examples_per_second_merged"), found.get("examples_per_second_unmerged"))
-        for found in champions.values()
+        (evaluation.get("examples_per_second_merged"), evaluation.get("examples_per_second_unmerged"))
+        for evaluation in champions.values()
     ]
     known = [merged / unmerged for merged, unmerged in rates if merged and unmerged]
     claim, published = "speed of evaluation, merged over unmerged", "1.91"

@@ -1,4 +1,4 @@
-"""The section of one task in the report."""
+"""The section of one task in the report, and the rows of its tables of champions and of lost runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from orchestrator import wording
-from orchestrator.report.figures.best_of import draw_budgets
+from orchestrator.report.figures.best_of import draw_best_of
 from orchestrator.report.figures.forest import Estimate, Forest, draw
 from orchestrator.report.figures.panels import PanelPlot
 from orchestrator.report.figures.rates import draw_rates
 from orchestrator.report.gains import merge_verdict
+from orchestrator.statistics.intervals import DIFFERENCES, SHARES
 from orchestrator.summary.schema import Difference, RateSummary, ResultRow, Summary, TaskSummary, family_of
+from orchestrator.summary.table import ResultTable
 
 
 class TaskSection(NamedTuple):
-    """What the page shows of one task."""
+    """What the page shows of one task; a figure that cannot be drawn is None.
+
+    ``sensitivity`` has for each method its summary at each of ``rates``, None for a rate that was not tried.
+    """
 
     name: str
     summary: TaskSummary
@@ -24,108 +29,114 @@ class TaskSection(NamedTuple):
     rates: list[float]
     sensitivity: dict[str, list[RateSummary | None]]
     rate_plot: PanelPlot | None
-    budget_plot: PanelPlot | None
+    best_of_plot: PanelPlot | None
 
 
-def _section(
-    task: str, summary: TaskSummary, rows: Sequence[ResultRow], chance: float | None, reference: str | None
+def task_section(
+    task: str, summary: TaskSummary, table: ResultTable, chance: float | None, reference: str | None
 ) -> TaskSection:
-    rates = sorted({found["lr"] for method in summary["methods"].values() for found in method["by_lr"].values()})
+    """Return the section of a task; ``chance`` is the accuracy (share) of guessing, if it is known."""
+    methods = summary["methods"]
+    rates = sorted({setting["lr"] for method in methods.values() for setting in method["by_lr"].values()})
     return TaskSection(
         name=task,
         summary=summary,
-        accuracies=_accuracy_forest(task, summary, rows, chance, reference),
+        accuracies=_accuracy_forest(task, summary, table, chance, reference),
         differences=_difference_forest(task, summary["differences"]),
         rates=rates,
-        sensitivity={
-            name: [method["by_lr"].get(repr(lr)) for lr in rates] for name, method in summary["methods"].items()
-        },
-        rate_plot=draw_rates(task, summary["methods"]),
-        budget_plot=draw_budgets(task, summary["families"], _places(list(summary["methods"]), rows)),
+        sensitivity={name: [method["by_lr"].get(repr(lr)) for lr in rates] for name, method in methods.items()},
+        rate_plot=draw_rates(task, methods),
+        best_of_plot=draw_best_of(task, summary["families"], _style_of(task, list(methods), table)),
     )
 
 
-def _places(methods: Sequence[str], rows: Sequence[ResultRow]) -> dict[str, int]:
-    """Return for each family of methods the place of the first of them."""
-    families = {str(row["method"]): family_of(row) for row in rows}
-    return {families.get(label, label): place for place, label in reversed(list(enumerate(methods)))}
+def _style_of(task: str, methods: Sequence[str], table: ResultTable) -> dict[str, int]:
+    """Return the style number of each family: the position of its first method, so that all figures draw it alike."""
+    families = {label: family_of(row) for label in methods for row in table.rows(task, label)[:1]}
+    return {families.get(label, label): style for style, label in reversed(list(enumerate(methods)))}
 
 
 def _accuracy_forest(
-    task: str, summary: TaskSummary, rows: Sequence[ResultRow], chance: float | None, reference: str | None
+    task: str, summary: TaskSummary, table: ResultTable, chance: float | None, reference: str | None
 ) -> Forest | None:
-    estimates = []
-    for name, found in summary["methods"].items():
-        if found["mean"] is None:
-            continue
-        seeds = [
-            float(row["accuracy"])
-            for row in rows
-            if (row["task"], row["method"], row["lr"], row["status"]) == (task, name, found["lr"], "committed")
-        ]
-        note = _note(wording.percent(found["mean"]), wording.between(found["interval"]))
-        estimates.append(Estimate(name, found["mean"], found["interval"], seeds, note, strong=name == reference))
+    """Draw each method's mean test accuracy and its seeds at the chosen rate, with the untrained base and chance."""
+    methods = summary["methods"]
+    estimates = [
+        Estimate(
+            name,
+            method["mean"],
+            method["interval"],
+            [float(row["accuracy"]) for row in table.rows(task, name, method["lr"], "committed")],
+            _note(wording.percent(method["mean"]), wording.between(method["interval"])),
+            strong=name == reference,
+        )
+        for name, method in methods.items()
+        if method["mean"] is not None
+    ]
     if not estimates:
         return None
-    bases = [found["base_accuracy"] for found in summary["methods"].values() if found["base_accuracy"] is not None]
+    bases = [method["base_accuracy"] for method in methods.values() if method["base_accuracy"] is not None]
     references = [(f"untrained base {wording.percent(base)}", base) for base in bases[:1]]
     references += [(f"chance {wording.percent(chance)}", chance)] if chance is not None else []
-    return draw(f"Test accuracy on {task}, in percent", estimates, references, (0.0, 1.0))
+    return draw(f"Test accuracy on {task}, in percent", estimates, references, SHARES)
 
 
 def _difference_forest(where: str, differences: Sequence[Difference]) -> Forest | None:
-    """Draw the reference's differences to every other method: they come first and share its name."""
+    """Draw the reference's differences from every other method: they come first and share its name."""
     estimates = [
         Estimate(
-            f"against {found['second']}",
-            found["mean"],
-            found["interval"],
-            found["values"],
-            _note(wording.points(found["mean"]), wording.between_points(found["interval"])),
-            strong=found["verdict"] in ("ahead", "behind"),
+            f"against {pair['second']}",
+            pair["mean"],
+            pair["interval"],
+            pair["values"],
+            _note(wording.points(pair["mean"]), wording.between_points(pair["interval"])),
+            strong=pair["verdict"] in ("ahead", "behind"),
         )
-        for found in differences
-        if found["mean"] is not None and found["first"] == differences[0]["first"]
+        for pair in differences
+        if pair["mean"] is not None and pair["first"] == differences[0]["first"]
     ]
     if not estimates:
         return None
     title = f"{differences[0]['first']} against each other method on {where}, paired by seed, in points"
-    return draw(title, estimates, [("no difference", 0.0)], (-1.0, 1.0))
+    return draw(title, estimates, [("no difference", 0.0)], DIFFERENCES)
 
 
-def _macro_forest(summary: Summary) -> Forest | None:
+def average_forest(summary: Summary) -> Forest | None:
+    """Draw each method's average over the tasks; None for a single task."""
     estimates = [
         Estimate(
             name,
-            found["mean"],
-            found["interval"],
+            average["mean"],
+            average["interval"],
             [],
-            _note(wording.percent(found["mean"]), wording.between(found["interval"])),
+            _note(wording.percent(average["mean"]), wording.between(average["interval"])),
             strong=name == summary["reference"],
         )
-        for name, found in summary["macro"]["methods"].items()
-        if found["mean"] is not None
+        for name, average in summary["macro"]["methods"].items()
+        if average["mean"] is not None
     ]
     if len(summary["tasks"]) < 2 or not estimates:
         return None
-    return draw("Average accuracy over all tasks, in percent", estimates, [], (0.0, 1.0))
+    return draw("Average accuracy over all tasks, in percent", estimates, [], SHARES)
 
 
 def _note(mean: str, interval: str) -> str:
     return mean if interval == wording.NOTHING else f"{mean} ({interval})"
 
 
-def _champion(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def champion_row(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a champion's row of the table, from its ``evaluation.json``; what that file does not say is None."""
     keys = (
         "method lr seed accuracy_merged accuracy_unmerged gap_points item_flips largest_logit_difference "
         "examples_per_second_merged examples_per_second_unmerged path items base_accuracy"
     )
-    found = {key: evaluation.get(key) for key in keys.split()}
-    merged, unmerged = found["examples_per_second_merged"], found["examples_per_second_unmerged"]
+    row = {key: evaluation.get(key) for key in keys.split()}
+    merged, unmerged = row["examples_per_second_merged"], row["examples_per_second_unmerged"]
     speedup = merged / unmerged if merged and unmerged else None
-    return {**found, "task": task, "speedup": speedup, "verdict": merge_verdict(evaluation)}
+    return {**row, "task": task, "speedup": speedup, "verdict": merge_verdict(evaluation)}
 
 
-def _lost(row: ResultRow) -> dict[str, Any]:
+def lost_run(row: ResultRow) -> dict[str, Any]:
+    """Return what the page shows of a failed or diverged run."""
     error = row.get("error") or "No message was recorded."
     return {**{key: row[key] for key in ("task", "method", "lr", "seed", "status")}, "error": str(error).strip()}

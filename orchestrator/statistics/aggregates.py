@@ -1,4 +1,4 @@
-"""Many tasks in one figure, as in "Deep RL at the edge of the statistical precipice" (arXiv 2108.13264)."""
+"""Figures over many tasks, as in "Deep RL at the edge of the statistical precipice" (arXiv 2108.13264)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from orchestrator.statistics.bootstrap import stratified_interval
 from orchestrator.statistics.intervals import Interval
 
 Strata = Sequence[Sequence[float]]
-"""A task's accuracies, one a seed, for every task."""
+"""For every task the accuracies of one method, one accuracy per seed."""
 TRIM = 0.25
-"""The share that the interquartile mean leaves out at either end."""
+"""The share of runs that the interquartile mean leaves out at each end."""
 
 
 def task_mean(strata: Strata) -> float:
@@ -23,35 +23,39 @@ def task_mean(strata: Strata) -> float:
 
 
 def task_mean_interval(strata: Strata) -> Interval | None:
-    """Return its stratified bootstrap interval; None where a task has fewer than two seeds."""
+    """Return the stratified bootstrap interval of the task mean; None as in `stratified_interval`."""
     return stratified_interval(strata, _task_mean)
 
 
 def interquartile_mean(strata: Strata) -> float:
-    """Return the mean of the middle half of all runs: every task's every seed, ``floor(n / 4)`` left out at each end.
+    """Return the mean of the middle half of the n runs of all tasks: ``floor(n / 4)`` are left out at each end.
 
-    Runs count, not tasks, and in accuracy as it is: tasks of extreme difficulty are what is left out. It compares
-    methods on the same tasks, and says little of a single one.
+    Runs are ranked by plain accuracy, not normalised per task, so the runs left out are mostly runs of very easy and
+    very hard tasks. The figure compares methods on the same tasks; it says little of a single method.
     """
     return float(_middle_mean(*_arrays(strata)))
 
 
 def interquartile_interval(strata: Strata) -> Interval | None:
-    """Return its stratified bootstrap interval; None where a task has fewer than two seeds."""
+    """Return the stratified bootstrap interval of the interquartile mean; None as in `stratified_interval`."""
     return stratified_interval(strata, _middle_mean)
 
 
 def probability_of_improvement(first: Strata, second: Strata) -> float:
-    """Return how likely a run of ``first`` beats a run of ``second`` on a task drawn at random; a draw counts half.
+    """Return how likely a run of ``first`` beats a run of ``second`` on a task drawn at random; equality counts half.
 
-    The mean over tasks of Mann and Whitney's U over the number of pairs. 0.5 says nothing; it has no size in points.
+    The figure is the mean over tasks of Mann and Whitney's U over the number of pairs of runs: 0.5 favours neither
+    method. It does not say by how many points a method is better. ValueError if the numbers of tasks differ.
     """
     _same_tasks(first, second)
     return float(_improvement(*_arrays(first), *_arrays(second)))
 
 
 def improvement_interval(first: Strata, second: Strata) -> Interval | None:
-    """Return its stratified bootstrap interval, both methods' seeds drawn apart; None as above."""
+    """Return the stratified bootstrap interval of that probability; None as in `stratified_interval`.
+
+    The seeds of both methods are drawn independently. ValueError if the numbers of tasks differ.
+    """
     _same_tasks(first, second)
     return stratified_interval([*first, *second], _improvement)
 

@@ -1,4 +1,4 @@
-"""Intervals, tests and power: the distributions behind every claim."""
+"""Student's interval and test of a mean, McNemar's test, and Holm's correction: what every verdict rests on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from scipy import stats
 from orchestrator.statistics.thresholds import ROUNDING
 
 Interval = list[float]
+"""The lower and the upper end."""
+Range = tuple[float, float]
+"""The smallest and the largest value that a figure can have."""
+SHARES: Range = (0.0, 1.0)
+"""The range of an accuracy."""
+DIFFERENCES: Range = (-1.0, 1.0)
+"""The range of a difference between two accuracies."""
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation (ddof 1), exactly 0 for equal values; None for fewer than two."""
+    """Return the sample standard deviation (ddof 1), exactly 0 for equal values; None for fewer than two values."""
     if len(values) < 2:
         return None
     sd = statistics.stdev(values)
@@ -22,7 +29,7 @@ def spread(values: Sequence[float]) -> float | None:
 
 
 def mean_difference(differences: Sequence[float]) -> float:
-    """Return the mean of one or more paired differences, exactly 0 where only their rounding is left of it."""
+    """Return the mean of one or more paired differences; a mean that only rounding keeps from 0 is exactly 0."""
     mean = statistics.fmean(differences)
     return 0.0 if abs(mean) <= ROUNDING else mean
 
@@ -30,23 +37,36 @@ def mean_difference(differences: Sequence[float]) -> float:
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
     """Return the two-sided Student interval of the mean as ``[low, high]``.
 
-    None for fewer than two values. Equal values give a point: that states how little the metric resolves, not that
-    the mean is known.
+    None for fewer than two values. None for equal values too: their standard deviation is 0, so the interval would be a
+    point, which would claim that the mean is known exactly. Equal accuracies of a few seeds only say that the seeds
+    differ by less than one test item.
     """
     sd = spread(values)
-    if sd is None:
+    if not sd:
         return None
     mean = statistics.fmean(values)
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * sd / math.sqrt(len(values))
     return [mean - half, mean + half]
 
 
+def clipped(interval: Interval | None, limits: Range) -> Interval | None:
+    """Return the part of the interval that lies within ``limits``, the range of the figure; None stays None.
+
+    The true value lies within the limits, so the clipped interval holds the true value exactly when the whole interval
+    does: the coverage is the same (ADR 29).
+    """
+    if interval is None:
+        return None
+    low, high = limits
+    return [min(max(end, low), high) for end in interval]
+
+
 def paired_p(differences: Sequence[float]) -> float | None:
     """Return the two-sided p of "the mean difference is 0" from paired differences.
 
-    The paired t test where it is defined. None for fewer than two pairs. Where all n differences are equal there is
-    no spread to divide by and t would be infinite: zeros give 1.0, any other constant gives the exact sign test,
-    ``2 ** (1 - n)``, which is all that n equal signs can support.
+    The p is that of the paired t test. None for fewer than two pairs. If all n differences are equal, their standard
+    deviation is 0 and t would be infinite. Then differences of 0 give 1.0, and other equal differences give the exact
+    sign test, ``2 ** (1 - n)``, because n equal signs support no smaller p.
     """
     sd = spread(differences)
     if sd is None:
@@ -58,12 +78,12 @@ def paired_p(differences: Sequence[float]) -> float | None:
 
 
 def mcnemar_p(wins: int, losses: int) -> float:
-    """Return McNemar's exact two-sided p from the discordant counts; 1.0 where there is none."""
+    """Return McNemar's exact two-sided p from the counts of discordant items; 1.0 if no item is discordant."""
     return min(1.0, 2 * float(stats.binom.cdf(min(wins, losses), wins + losses, 0.5)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return Holm's step-down corrected p-values, in the order given; a None stays None and is not counted."""
+    """Return Holm's step-down corrected p-values in the given order; a p of None stays None and is not counted."""
     ranked = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0

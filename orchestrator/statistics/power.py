@@ -8,7 +8,7 @@ from functools import lru_cache
 from scipy import optimize, special, stats
 
 MOST_SEEDS = 10_000
-"""Nobody trains more seeds than this: beyond it, how many more is no help."""
+"""The most seeds that are counted: nobody trains more, so a larger number would not help."""
 
 
 def paired_power(n: int, effect: float, alpha: float = 0.05) -> float:
@@ -22,7 +22,8 @@ def paired_power(n: int, effect: float, alpha: float = 0.05) -> float:
 def smallest_detectable_difference(n: int, sd: float, power: float = 0.8) -> float:
     """Return the mean difference that n paired seeds detect with the given power (two-sided 5 %, noncentral t).
 
-    ``sd`` is the standard deviation of the paired differences; the result has its unit.
+    ``sd`` is the standard deviation of the paired differences; the result has the same unit. ValueError for fewer than
+    two seeds, and for an sd or a power that is none.
     """
     _check(sd, power)
     if n < 2:
@@ -42,7 +43,7 @@ def _detectable_effect(n: int, power: float) -> float:
 def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int | None:
     """Return the fewest paired seeds (2 or more) that detect ``difference`` with the given power (two-sided 5 %).
 
-    None where ``MOST_SEEDS`` are not enough.
+    None if ``MOST_SEEDS`` are not enough. ValueError for a difference of 0, and for an sd or a power that is none.
     """
     _check(sd, power)
     if difference == 0:
@@ -61,7 +62,7 @@ def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int | None
 
 
 def _first_guess(effect: float, power: float) -> int:
-    """Return the seeds that the normal distribution would ask for, with Guenther's correction: one or two off, if any.
+    """Return the seeds that the normal distribution asks for, with Guenther's correction: at most one or two seeds off.
 
     Guenther (1981), Sample size formulas for normal theory t tests, The American Statistician 35.
     """
@@ -71,7 +72,10 @@ def _first_guess(effect: float, power: float) -> int:
 
 
 def _detects(n: int, effect: float, power: float) -> bool:
-    """Compare, sure beforehand where the shift is so far beyond the critical value that the noncentral t overflows."""
+    """Return whether n seeds have the power.
+
+    An effect so far beyond the critical value that the noncentral t would overflow certainly has it.
+    """
     certain = effect * math.sqrt(n) > 50 + 5 * float(stats.t.ppf(0.975, n - 1))
     return certain or paired_power(n, effect) >= power
 

@@ -1,8 +1,9 @@
-"""Pure: which intervals by resampling seeds are quoted: those that hold the truth about as often as they say.
+"""Pure: which bootstrap intervals over seeds are quoted: those that hold the truth about as often as they say.
 
-From the numbers of runs that stand here on, those of 95 % held it in 93 to 97 % of simulated sweeps
-(docs/statistics.md). With fewer they are too short, or too long, and there is none; means over seeds have Student's.
-Runs that share seeds (`crossed`) have none either: they would be drawn as if they were independent.
+From the numbers of runs in `thresholds` on, 95 % intervals held the truth in 93 to 97 % of simulated sweeps
+(docs/statistics.md). With fewer runs the intervals are too short or too long, so they are None. For crossed runs they
+are None too, because resampling would draw these runs as if they were independent. `cells` are the (init seed, data
+seed) of the runs.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from orchestrator.statistics.thresholds import FEWEST, FREEDOM, SEEDS, SEEDS_OF_
 
 
 def mean_bootstrap(values: Sequence[float], cells: Sequence[Cell]) -> Interval | None:
-    """Return the BCa interval of the mean over seeds."""
+    """Return the BCa interval of the mean over seeds, from `SEEDS` seeds on."""
     return bca_interval(values) if len(values) >= SEEDS and not are_crossed(cells) else None
 
 
 def task_mean_bootstrap(strata: Strata, cells: Sequence[Cell]) -> Interval | None:
-    """Return the interval of the mean over tasks, seeds drawn again within tasks."""
+    """Return the interval of the mean over tasks: seeds drawn again within tasks, from `FEWEST` seeds per task on."""
     runs = [len(task) for task in strata]
     enough = min(runs, default=0) >= FEWEST and sum(runs) - len(runs) >= FREEDOM
     return task_mean_interval(strata) if enough and not are_crossed(cells) else None
 
 
 def interquartile_bootstrap(strata: Strata, cells: Sequence[Cell]) -> Interval | None:
-    """Return the interval of the interquartile mean of all runs, seeds drawn again within tasks."""
+    """Return the interval of the interquartile mean of all runs, from `TASKS` tasks of `SEEDS_OF_TASK` seeds on."""
     enough = len(strata) >= TASKS and min(map(len, strata)) >= SEEDS_OF_TASK
     return interquartile_interval(strata) if enough and not are_crossed(cells) else None
 
 
 def improvement_bootstrap(first: Strata, second: Strata, cells: Sequence[Cell]) -> Interval | None:
-    """Return the interval of the probability that a run of the first beats one of the second."""
+    """Return the interval of the probability of improvement, from `SEEDS_OF_PAIR` seeds of both methods on."""
     enough = min(map(len, [*first, *second]), default=0) >= SEEDS_OF_PAIR
     return improvement_interval(first, second) if enough and not are_crossed(cells) else None

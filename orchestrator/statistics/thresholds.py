@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-LEVELS = 3  # seeds on each of two axes, from which means over the grid are tested (docs/statistics.md)
+LEVELS = 3
+"""The fewest seeds on each of two axes for an interval and a test of a mean over crossed runs (docs/statistics.md)."""
 SIGNIFICANT = 0.05
+"""A difference is shown if its corrected p is below this."""
 ONE_POINT = 0.01
+"""One point of accuracy, as a share."""
 ROUNDING = 1e-12
-"""Accuracies are counts over items, so a spread or a mean difference below this is rounding, not a finding."""
+"""A spread or a mean difference up to this is rounding, because accuracies are counts over items."""
 SEEDS = 7
-"""For the mean, or mean difference, over seeds: means of resamples never leave the range of what was seen."""
+"""The fewest seeds for the bootstrap interval of a mean: means of few seeds' resamples stay too close to it."""
 FEWEST, FREEDOM = 3, 8
-"""For the mean over tasks: runs of each task, and runs in all beyond one a task."""
+"""For the bootstrap interval of the mean over tasks: the fewest runs per task, and in all beyond one per task."""
 TASKS, SEEDS_OF_TASK = 6, 5
-"""For the interquartile mean, which leaves out runs at both ends."""
+"""The fewest tasks, and seeds per task, for the interval of the interquartile mean, which leaves out extreme runs."""
 SEEDS_OF_PAIR = 10
-"""For the probability of improvement: of both methods, on each task."""
+"""The fewest seeds of both methods, on each task, for the interval of the probability of improvement."""

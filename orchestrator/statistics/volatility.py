@@ -1,4 +1,4 @@
-"""Training volatility: how far a loss curve strays from its own trend, and how far it moves from step to step."""
+"""Training volatility: the spread of a loss curve around its own trend, and its mean change from step to step."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def loss_volatility(losses: Sequence[float]) -> float:
     - the trend at step t is the median of ``l_(t-h) .. l_(t+h)``, for the steps with a full window, h < t <= n - h;
     - volatility is the sample standard deviation (ddof 1) of ``l_t - trend_t`` over those steps.
 
-    A median, not a mean: it follows any steadily falling curve exactly, however curved (volatility 0), and a spike
-    does not lift its own trend. Compare only runs with the same number of steps: w grows with n. Fewer than 6 losses
-    (a single full window) give 0.0: nothing was measured. A loss that is not finite gives infinity.
+    The trend is a median, not a mean, because a median follows any steadily falling curve exactly, however curved
+    (volatility 0), and because a spike does not lift its own trend. Compare only runs with the same number of steps,
+    because w grows with n. Fewer than 6 losses fill one window at most and give 0.0. A loss that is not finite gives
+    infinity.
     """
     curve = np.asarray(losses, dtype=np.float64)
     if not np.isfinite(curve).all():
@@ -36,8 +37,8 @@ def loss_volatility(losses: Sequence[float]) -> float:
 def loss_change(losses: Sequence[float]) -> float:
     """Return the mean absolute change of the step loss, ``mean |l_t - l_(t-1)|`` for t = 2..n, in units of the loss.
 
-    It takes no trend out, so it holds the descent as well; it needs no window, so it is there for short runs. Fixed
-    before any run was made. Fewer than 2 losses give 0.0. A loss that is not finite gives infinity.
+    The figure contains the descent as well, because no trend is subtracted. Short runs have it too, because it needs no
+    window. Fixed before any run was made. Fewer than 2 losses give 0.0. A loss that is not finite gives infinity.
     """
     curve = np.asarray(losses, dtype=np.float64)
     if not np.isfinite(curve).all():

@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 
 from orchestrator.statistics.bootstrap import item_interval
 from orchestrator.statistics.crossed import Cells, are_crossed, cells_of, mean_interval, mean_p
-from orchestrator.statistics.intervals import holm, mcnemar_p, mean_difference, spread
+from orchestrator.statistics.intervals import DIFFERENCES, clipped, holm, mcnemar_p, mean_difference, spread
 from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
 from orchestrator.statistics.quotable import mean_bootstrap
 from orchestrator.statistics.thresholds import ONE_POINT, SIGNIFICANT
-from orchestrator.summary.schema import Difference, Discordance, Predictions, Ratio, SeedDiscordance, Verdict
+from orchestrator.summary.schema import (
+    Difference,
+    Discordance,
+    Predictions,
+    Ratio,
+    SeedDiscordance,
+    Verdict,
+    WhyUnknown,
+)
 
 
 class Finished(NamedTuple):
@@ -35,13 +43,22 @@ class Marks(NamedTuple):
 
 
 def difference(
-    names: tuple[str, str], first: Mapping[int, float], second: Mapping[int, float], cells: Cells | None = None
+    names: tuple[str, str],
+    first: Mapping[int, float],
+    second: Mapping[int, float],
+    cells: Cells | None = None,
+    *,
+    stopped: bool = False,
 ) -> Difference:
-    """Return the difference of two methods' accuracies (by seed), before any correction."""
+    """Return the difference of two methods' accuracies (shares, by seed), before any correction.
+
+    ``stopped`` says that rungs stopped seeds of either method; then the caller gives no accuracies of that method.
+    """
     seeds = sorted(first.keys() & second.keys())
     drawn = cells_of(seeds, cells)
     values = [first[seed] - second[seed] for seed in seeds]
     sd, alone = spread(values), not are_crossed(drawn)
+    p = mean_p(values, drawn)
     return {
         "first": names[0],
         "second": names[1],
@@ -51,43 +68,53 @@ def difference(
         "unpaired": sorted(first.keys() ^ second.keys()),
         "mean": mean_difference(values) if values else None,
         "sd": sd,
-        "interval": mean_interval(values, drawn),
+        "interval": clipped(mean_interval(values, drawn), DIFFERENCES),
         "bootstrap": mean_bootstrap(values, drawn),
-        "p": mean_p(values, drawn),
+        "p": p,
         "p_corrected": None,
         "detectable": smallest_detectable_difference(len(values), sd) if sd and alone else None,
-        "seeds_for_one_point": seeds_needed(ONE_POINT, sd) if sd is not None and alone else None,
+        "seeds_for_one_point": seeds_needed(ONE_POINT, sd) if sd and alone else None,
         "pooled": None,
         "by_item": None,
         "by_seed": [],
         "volatility_ratio": None,
         "verdict": "unknown",
+        "why_unknown": _why_unknown(len(seeds), p, stopped),
     }
 
 
+def _why_unknown(shared: int, p: float | None, stopped: bool) -> WhyUnknown | None:
+    """Return why two methods with so many shared seeds have no p; None if they have a p."""
+    if p is not None:
+        return None
+    if stopped:
+        return "stopped seeds"
+    return "few seeds" if shared < 2 else "crossed seeds"
+
+
 def with_items(
-    found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], marks: Mapping[str, Marks]
+    pair: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], marks: Mapping[str, Marks]
 ) -> Difference:
     """Return the difference with its item-level counts, over the paired seeds that have predictions of both runs."""
-    runs = {seed: (first[seed].run_key, second[seed].run_key) for seed in found["seeds"]}
+    runs = {seed: (first[seed].run_key, second[seed].run_key) for seed in pair["seeds"]}
     pairs = {seed: _aligned(a, b, marks) for seed, (a, b) in runs.items() if a in marks and b in marks}
     if not pairs:
-        return found
+        return pair
     index, lead = (np.concatenate(columns) for columns in zip(*pairs.values(), strict=True))
-    _, place = np.unique(index, return_inverse=True)
-    net = np.bincount(place, weights=lead)
+    _, item = np.unique(index, return_inverse=True)
+    net = np.bincount(item, weights=lead)
     by_seed = [_seed_discordance(seed, lead) for seed, (_, lead) in pairs.items()]
-    return {**found, "pooled": _discordance(lead), "by_item": _discordance(net), "by_seed": by_seed}
+    return {**pair, "pooled": _discordance(lead), "by_item": _discordance(net), "by_seed": by_seed}
 
 
 def with_volatility(
-    found: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], cells: Cells | None = None
+    pair: Difference, first: Mapping[int, Finished], second: Mapping[int, Finished], cells: Cells | None = None
 ) -> Difference:
     """Return the difference with the ratio of the training volatilities: paired by seed, Student's t on logarithms."""
-    pairs = {seed: (first[seed].volatility, second[seed].volatility) for seed in found["seeds"]}
+    pairs = {seed: (first[seed].volatility, second[seed].volatility) for seed in pair["seeds"]}
     by_seed = {seed: math.log(a / b) for seed, (a, b) in pairs.items() if a and b}
     if not by_seed:
-        return found
+        return pair
     logs = list(by_seed.values())
     interval = mean_interval(logs, cells_of(list(by_seed), cells))
     ratio: Ratio = {
@@ -95,7 +122,7 @@ def with_volatility(
         "ratio": math.exp(statistics.fmean(logs)),
         "interval": None if interval is None else [math.exp(end) for end in interval],
     }
-    return {**found, "volatility_ratio": ratio}
+    return {**pair, "volatility_ratio": ratio}
 
 
 def mark(predictions: Predictions) -> dict[str, Marks]:
@@ -111,28 +138,33 @@ def mark(predictions: Predictions) -> dict[str, Marks]:
 def corrected(differences: Sequence[Difference]) -> list[Difference]:
     """Return the differences with Holm-corrected p-values over all of them as one family, and their verdicts.
 
-    The verdict rests on the paired t test over seeds, the only one that asks whether another seed would agree. The
-    seed-level, the pooled and the item-level p-values are each a family of their own, as are those of single seeds.
+    The verdict rests on the paired t test over seeds, because only that test asks whether another seed would agree. The
+    seed-level, the pooled and the item-level p-values are each a family of their own, as are the p-values of single
+    seeds.
     """
-    seed_level = holm([found["p"] for found in differences])
-    pooled = holm([found["pooled"]["p"] if found["pooled"] else None for found in differences])
-    by_item = holm([found["by_item"]["p"] if found["by_item"] else None for found in differences])
-    single = iter(holm([one["p"] for found in differences for one in found["by_seed"]]))
+    seed_level = holm([pair["p"] for pair in differences])
+    pooled = holm([pair["pooled"]["p"] if pair["pooled"] else None for pair in differences])
+    by_item = holm([pair["by_item"]["p"] if pair["by_item"] else None for pair in differences])
+    single = iter(holm([of_seed["p"] for pair in differences for of_seed in pair["by_seed"]]))
     return [
         {
-            **found,
+            **pair,
             "p_corrected": p,
-            "pooled": _with_p(found["pooled"], p_pooled),
-            "by_item": _with_p(found["by_item"], p_item),
-            "by_seed": [{**one, "p_corrected": next(single)} for one in found["by_seed"]],
-            "verdict": verdict(found["mean"], p),
+            "pooled": _with_p(pair["pooled"], p_pooled),
+            "by_item": _with_p(pair["by_item"], p_item),
+            "by_seed": [{**of_seed, "p_corrected": next(single)} for of_seed in pair["by_seed"]],
+            "verdict": verdict(pair["mean"], p),
         }
-        for found, p, p_pooled, p_item in zip(differences, seed_level, pooled, by_item, strict=True)
+        for pair, p, p_pooled, p_item in zip(differences, seed_level, pooled, by_item, strict=True)
     ]
 
 
 def verdict(mean: float | None, p_corrected: float | None) -> Verdict:
-    """Return where the first method stands: "tie" says that no difference was shown, not that there is none."""
+    """Return where the first method stands to the second.
+
+    "ahead" or "behind" if the corrected p is below 5 %, by the sign of the mean difference. "tie" if it is not: no
+    difference was shown, which does not show that there is none. "unknown" if the two methods have no p.
+    """
     if mean is None or p_corrected is None:
         return "unknown"
     if p_corrected >= SIGNIFICANT or mean == 0:
@@ -163,5 +195,5 @@ def _seed_discordance(seed: int, lead: NDArray[Any]) -> SeedDiscordance:
     return {"seed": seed, "items": len(lead), "interval": interval, **counts}
 
 
-def _with_p(found: Discordance | None, p_corrected: float | None) -> Discordance | None:
-    return None if found is None else {**found, "p_corrected": p_corrected}
+def _with_p(counts: Discordance | None, p_corrected: float | None) -> Discordance | None:
+    return None if counts is None else {**counts, "p_corrected": p_corrected}

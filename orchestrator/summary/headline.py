@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestrator.summary.phrases import NAMED, _standing, _where
+from orchestrator.summary.phrases import NAMED, how_sure, on_tasks, standing
 from orchestrator.summary.schema import Difference, Macro, ResultRow, TaskSummary
 from orchestrator.summary.search_limits import left_out
-from orchestrator.wording import between, count, listed, percent, rate
+from orchestrator.wording import count, listed, percent, rate
 
 
 def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[ResultRow]) -> str:
@@ -20,37 +20,34 @@ def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Mac
 
 
 def _outcome(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro) -> str:
-    finished = [found["n"] for task in tasks.values() for found in task["methods"].values()]
+    finished = [summary["n"] for task in tasks.values() for summary in task["methods"].values()]
     if reference is None or not any(finished):
         return "No run finished: nothing can be concluded."
-    where = _where(tasks)
+    where = on_tasks(tasks)
     if max(finished) < 2:
-        means = [
-            f"{name} {percent(found['mean'])}" for name, found in macro["methods"].items() if found["mean"] is not None
-        ]
-        shown = f" {listed(means)} {where}." if means else ""
-        few = "Rungs left at most one seed a method" if _lost_to_rungs(macro) else "Only one seed a method"
-        return f"{few}, so nothing can be concluded and no interval is given.{shown}"
+        return _too_few(macro, where)
     if len(macro["methods"]) == 1:
         return _alone(reference, macro, where)
-    seeds = max(found["n"] for found in macro["differences"])
-    phrases = _standing([one for one in macro["differences"] if one["first"] == reference], _lost_to_rungs(macro))
+    seeds = max(pair["n"] for pair in macro["differences"])
+    phrases = standing([pair for pair in macro["differences"] if pair["first"] == reference])
     return f"{reference} is {'; '.join(phrases)} {where}" + (f", {count(seeds, 'seed')}." if seeds > 1 else ".")
 
 
+def _too_few(macro: Macro, where: str) -> str:
+    """Say that no method has two finished runs on a task."""
+    means = {name: average["mean"] for name, average in macro["methods"].items() if average["mean"] is not None}
+    shown = f" {listed([f'{name} {percent(mean)}' for name, mean in means.items()])} {where}." if means else ""
+    stopped = any(average["stopped"] for average in macro["methods"].values())
+    few = "Rungs left at most one seed a method" if stopped else "Only one seed a method"
+    return f"{few}, so nothing can be concluded and no interval is given.{shown}"
+
+
 def _alone(method: str, macro: Macro, where: str) -> str:
-    found = macro["methods"][method]
-    if found["stopped"]:
+    average = macro["methods"][method]
+    if average["stopped"]:
         return f"{method} has no average {where}: seeds were stopped at rungs; there is no other method either."
-    interval = (
-        f" (95 % interval {between(found['interval'])}, {count(found['n'], 'seed')})" if found["interval"] else ""
-    )
-    return f"{method} reaches {percent(found['mean'])} {where}{interval}; there is no other method to compare it with."
-
-
-def _lost_to_rungs(macro: Macro) -> list[str]:
-    """Return the methods of which a task's chosen rate has lost seeds to rungs: they are compared with nothing."""
-    return [name for name, found in macro["methods"].items() if found["stopped"]]
+    sure = f" ({how_sure(average)})" if how_sure(average) else ""
+    return f"{method} reaches {percent(average['mean'])} {where}{sure}; there is no other method to compare it with."
 
 
 def _by_task(reference: str, tasks: Mapping[str, TaskSummary]) -> str:
@@ -67,15 +64,16 @@ def _by_task(reference: str, tasks: Mapping[str, TaskSummary]) -> str:
 
 
 def _task_count(name: str, pairs: Sequence[Difference]) -> str:
-    seen = Counter(pair["verdict"] for pair in pairs)
-    rest = [f"{count(seen['tie'], 'tie')}"] if seen["tie"] else []
-    rest += [f"behind on {seen['behind']}"] if seen["behind"] else []
-    rest += [f"{seen['unknown']} not comparable"] if seen["unknown"] else []
-    return f"ahead of {name} on {seen['ahead']} of {count(len(pairs), 'task')}" + (f" ({listed(rest)})" if rest else "")
+    verdicts = Counter(pair["verdict"] for pair in pairs)
+    rest = [f"{count(verdicts['tie'], 'tie')}"] if verdicts["tie"] else []
+    rest += [f"behind on {verdicts['behind']}"] if verdicts["behind"] else []
+    rest += [f"{verdicts['unknown']} not comparable"] if verdicts["unknown"] else []
+    ahead = f"ahead of {name} on {verdicts['ahead']} of {count(len(pairs), 'task')}"
+    return ahead + (f" ({listed(rest)})" if rest else "")
 
 
 def _more_seeds(tasks: Mapping[str, TaskSummary]) -> str:
-    """Name the tie that the fewest more seeds would settle to one point; nothing where all ties are that fine."""
+    """Name the tie that the fewest more seeds would settle to one point; "" if every tie has seeds enough for that."""
     ties = [
         (pair["seeds_for_one_point"], pair["n"], task, pair["second"])
         for task, summary in tasks.items()
@@ -102,15 +100,22 @@ def _failed(rows: Sequence[ResultRow]) -> str:
 
 
 def _stopped(rows: Sequence[ResultRow], tasks: Mapping[str, TaskSummary]) -> str:
-    """Count the runs stopped at rungs, and say of which methods the chosen rate has lost some."""
-    out = sum(row["status"] == "stopped" for row in rows)
-    if not out:
+    """Count the runs that rungs stopped, and name the methods whose chosen rate has lost seeds to rungs."""
+    stopped = sum(row["status"] == "stopped" for row in rows)
+    if not stopped:
         return ""
-    they = ("was", "is") if out == 1 else ("were", "are")
-    said = f"{out} of {count(len(rows), 'run')} {they[0]} stopped at a rung and {they[1]} in no average."
-    partly = [f"{name} on {task}" for task, found in tasks.items() for name, one in found["methods"].items()
-              if one["n"] and one["stopped"]]  # fmt: skip
+    was, is_ = ("was", "is") if stopped == 1 else ("were", "are")
+    sentence = f"{stopped} of {count(len(rows), 'run')} {was} stopped at a rung and {is_} in no average."
+    partly = [
+        f"{name} on {task}"
+        for task, summary in tasks.items()
+        for name, method in summary["methods"].items()
+        if method["n"] and method["stopped"]
+    ]
     if not partly:
-        return said
+        return sentence
     named = listed(partly) if len(partly) <= NAMED else f"{len(partly)} cases"
-    return f"{said} For {named} no rate kept all its seeds: those left were selected, so no interval and no comparison."
+    return (
+        f"{sentence} For {named} no rate kept all its seeds: those left were selected, so no interval and no "
+        "comparison."
+    )

@@ -6,16 +6,17 @@ import statistics
 from collections.abc import Sequence
 from typing import cast
 
-from orchestrator.statistics.crossed import Cell, mean_interval
-from orchestrator.statistics.intervals import Interval, spread
+from orchestrator.statistics.crossed import mean_interval
+from orchestrator.statistics.intervals import SHARES, Interval, clipped, spread
 from orchestrator.statistics.quotable import mean_bootstrap
 from orchestrator.summary.best_of import best_of_n
 from orchestrator.summary.schema import MethodSummary, Predictions, RateSummary, ResultRow
+from orchestrator.summary.table import ResultTable, cell_of
 from orchestrator.summary.variance_sources import variance_sources
 
 
 def summarise_rate(rows: Sequence[ResultRow]) -> RateSummary:
-    """Return the figures of one task, method and learning rate from its rows, one a seed."""
+    """Return the figures of one task, method and learning rate from its rows, one row per seed."""
     done = [row for row in rows if row["status"] == "committed"]
     accuracies = [float(row["accuracy"]) for row in done]
     worst = min(done, key=lambda row: (row["accuracy"], row["seed"]), default=None)
@@ -27,8 +28,8 @@ def summarise_rate(rows: Sequence[ResultRow]) -> RateSummary:
         "n": len(done),
         "mean": _mean(accuracies),
         "sd": None if stopped else spread(accuracies),
-        "interval": None if stopped else _interval(done, "accuracy"),
-        "bootstrap": None if stopped else mean_bootstrap(accuracies, [_cell(row) for row in done]),
+        "interval": None if stopped else clipped(_interval(done, "accuracy"), SHARES),
+        "bootstrap": None if stopped else mean_bootstrap(accuracies, [cell_of(row) for row in done]),
         "worst": float(worst["accuracy"]) if worst else None,
         "worst_seed": worst["seed"] if worst else None,
         "diverged": len(diverged),
@@ -43,7 +44,7 @@ def summarise_rate(rows: Sequence[ResultRow]) -> RateSummary:
         "loss_change": _mean(changes),
         "loss_change_interval": None if stopped else _interval(done, "train_loss_change"),
         "validation_mean": _mean(validations),
-        "validation_interval": None if stopped else _interval(done, "validation_accuracy"),
+        "validation_interval": None if stopped else clipped(_interval(done, "validation_accuracy"), SHARES),
         "train_seconds": _mean(_known(done, "train_seconds")),
         "trainable_parameters": next((row["trainable_parameters"] for row in done), None),
     }
@@ -52,36 +53,34 @@ def summarise_rate(rows: Sequence[ResultRow]) -> RateSummary:
 def choose_rate(by_lr: Sequence[RateSummary]) -> RateSummary:
     """Return the learning rate to report: the fewest lost runs, then the best mean validation, never the test accuracy.
 
-    A run is lost if it diverged, failed, was dropped by a search or stopped at a rung: a mean over the seeds that are
-    left may be luck, so however well they did, their rate loses to one that lost fewer. A rate without a committed run
-    loses to any with one. Ties go to the smaller rate.
+    A run is lost if it diverged, failed, was dropped by a search or was stopped at a rung. The seeds that a rate kept
+    may be the lucky ones, so a rate loses to every rate that lost fewer runs, however good the seeds that it kept. A
+    rate without a committed run loses to every rate with one. Equal rates go to the smaller learning rate.
     """
-
-    return min(by_lr, key=_merit)
-
-
-def _merit(found: RateSummary) -> tuple[bool, int, float, float]:
-    """Return what settings are ranked by, the best the smallest."""
-    validation = found["validation_mean"]
-    lost = found["diverged"] + found["failed"] + found["dropped"] + found["stopped"]
-    return found["n"] == 0, lost, -validation if validation is not None else float("inf"), found["lr"]
+    return min(by_lr, key=ranking_key)
 
 
-def summarise_method(rows: Sequence[ResultRow], predictions: Predictions | None = None) -> MethodSummary:
-    """Return the figures of one task and method from its rows: at the chosen rate, and by rate."""
-    of_rate: dict[float, list[ResultRow]] = {}
-    for row in rows:
-        of_rate.setdefault(float(row["lr"]), []).append(row)
-    by_lr = [summarise_rate(of_rate[lr]) for lr in sorted(of_rate)]
+def ranking_key(setting: RateSummary) -> tuple[bool, int, float, float]:
+    """Return the key that ranks settings: the best setting has the smallest key."""
+    validation = setting["validation_mean"]
+    lost = setting["diverged"] + setting["failed"] + setting["dropped"] + setting["stopped"]
+    return setting["n"] == 0, lost, -validation if validation is not None else float("inf"), setting["lr"]
+
+
+def summarise_method(table: ResultTable, task: str, method: str, predictions: Predictions) -> MethodSummary:
+    """Return the figures of one task and method: at the chosen rate, and by rate. The table has a row of them."""
+    by_lr = [summarise_rate(table.rows(task, method, lr)) for lr in table.rates(task, method)]
     chosen = choose_rate(by_lr)
-    found = {
+    bases = [row["base_accuracy"] for row in table.rows(task, method) if row.get("base_accuracy") is not None]
+    at_chosen = table.rows(task, method, chosen["lr"])
+    summary = {
         **chosen,
-        "base_accuracy": next((row["base_accuracy"] for row in rows if row.get("base_accuracy") is not None), None),
-        "by_lr": {repr(one["lr"]): one for one in by_lr},
-        "sources": None if chosen["stopped"] else variance_sources(of_rate[chosen["lr"]], predictions or {}),
-        "best_of": best_of_n(sorted(by_lr, key=_merit)),
+        "base_accuracy": bases[0] if bases else None,
+        "by_lr": {repr(setting["lr"]): setting for setting in by_lr},
+        "sources": None if chosen["stopped"] else variance_sources(at_chosen, predictions),
+        "best_of": best_of_n(sorted(by_lr, key=ranking_key)),
     }
-    return cast("MethodSummary", found)
+    return cast("MethodSummary", summary)
 
 
 def _seeds(rows: Sequence[ResultRow], status: str) -> list[int]:
@@ -89,14 +88,9 @@ def _seeds(rows: Sequence[ResultRow], status: str) -> list[int]:
 
 
 def _interval(rows: Sequence[ResultRow], key: str) -> Interval | None:
-    """Return the interval of the mean over the rows that have the figure."""
+    """Return the interval of the mean of a column over the rows that have a value in it."""
     known = [row for row in rows if row.get(key) is not None]
-    return mean_interval([float(row[key]) for row in known], [_cell(row) for row in known])
-
-
-def _cell(row: ResultRow) -> Cell:
-    """Return the seeds of a run's start and of its order; a row of before there were two has one for both."""
-    return int(row.get("init_seed", row["seed"])), int(row.get("data_seed", row["seed"]))
+    return mean_interval([float(row[key]) for row in known], [cell_of(row) for row in known])
 
 
 def _known(rows: Sequence[ResultRow], key: str) -> list[float]:

@@ -13,9 +13,9 @@ def reference_method(methods: Sequence[str]) -> str | None:
 
 
 def reference_pairs(methods: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
-    """Return the reference with each other method, in the order of the sweep; nothing where it is not among them.
+    """Return the reference with each other method, in the order of the sweep; no pair if it is not among the methods.
 
-    These are what is compared, and the family of the correction: as many as there are other methods, not their pairs.
+    Only these pairs are compared, and they are the family of the correction: one pair per other method (ADR 8).
     """
     if reference is None or reference not in methods:
         return []
@@ -23,7 +23,10 @@ def reference_pairs(methods: Sequence[str], reference: str | None) -> list[tuple
 
 
 def most_tried(rows: Sequence[ResultRow]) -> list[str]:
-    """Return the methods that were tried on the most tasks, in their order: all of them, unless a search chose."""
+    """Return the methods that were tried on the most tasks, in their order: all methods, unless a search left some out.
+
+    A method was tried on a task if any of its runs there was not dropped.
+    """
     tasks: dict[str, set[str]] = {str(row["method"]): set() for row in rows}
     for row in rows:
         if row["status"] != "dropped":

@@ -10,6 +10,10 @@ ResultRow = Mapping[str, Any]
 Predictions = Mapping[str, Sequence[Mapping[str, Any]]]
 """By run key, the lines of ``predictions/<run_key>.jsonl``."""
 Verdict = Literal["ahead", "behind", "tie", "unknown"]
+"""Where the first of two methods stands to the second, by the corrected p (`comparisons.verdict`)."""
+WhyUnknown = Literal["few seeds", "crossed seeds", "stopped seeds"]
+"""Why two methods have no p: they share fewer than two seeds; their crossed seeds are too few on an axis; or rungs
+stopped seeds of either method."""
 
 
 def family_of(row: ResultRow) -> str:
@@ -20,11 +24,12 @@ def family_of(row: ResultRow) -> str:
 class RateSummary(TypedDict):
     """One task, method and learning rate, over its seeds. Means are over the ``n`` committed runs alone.
 
-    ``dropped`` are runs that a search has decided not to train, ``stopped`` those that were beaten at a rung. Where any
-    was stopped, those left were selected: they have no spread and no interval, and are compared with nothing.
-    ``interval`` and ``validation_interval`` are Student's, which knows what runs over crossed seeds share,
-    ``bootstrap`` the BCa bootstrap's where it can be quoted (see `resampled`), all 95 %. ``volatility`` is the mean
-    over runs of the standard deviation of the de-trended step loss, ``loss_change`` that of its mean absolute change.
+    ``dropped`` are runs that a search has decided not to train, ``stopped`` are runs that were beaten at a rung. If any
+    run was stopped, the runs that are left were selected: they have no spread and no interval, and are not compared.
+    Accuracies are shares. Intervals are 95 %: ``interval`` and ``validation_interval`` are Student's (for crossed seeds
+    with their own error), clipped to [0, 1]; ``bootstrap`` is the BCa bootstrap's, where it can be quoted (see
+    `quotable`). ``volatility`` is the mean over runs of the standard deviation of the de-trended step loss,
+    ``loss_change`` the mean over runs of the mean absolute change of the step loss.
     """
 
     lr: float
@@ -53,7 +58,7 @@ class RateSummary(TypedDict):
 
 
 class BestOf(TypedDict):
-    """What the best of ``n`` settings, chosen on validation, is expected to reach, and what so many cost."""
+    """The expected accuracies of the best of ``n`` settings, chosen on validation, and the cost of n settings."""
 
     n: int
     runs: float
@@ -63,7 +68,7 @@ class BestOf(TypedDict):
 
 
 class Source(TypedDict):
-    """A source's part of the variance of one run's accuracy; ``variance`` is ``estimate``, or 0 where it is below."""
+    """A source's part of the variance of one run's accuracy; ``variance`` is ``estimate``, or 0 for one below 0."""
 
     source: str
     estimate: float
@@ -130,7 +135,10 @@ class Difference(TypedDict):
     Student's, ``bootstrap`` the BCa bootstrap's. ``detectable`` is the true difference that so many seeds with this
     spread detect with power 0.8, ``seeds_for_one_point`` how many would detect 1 point. ``pooled`` counts every
     (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart. Over crossed seeds ``interval``
-    knows what runs share, and ``detectable`` and ``seeds_for_one_point`` are None; ``bootstrap`` as in `RateSummary`.
+    has the error of crossed runs, and ``detectable`` and ``seeds_for_one_point`` are None; ``bootstrap`` as in
+    `RateSummary`.
+    If all ``values`` are equal, ``sd`` is 0, and intervals, ``detectable`` and ``seeds_for_one_point`` are None.
+    ``why_unknown`` is None unless the verdict is "unknown".
     """
 
     first: str
@@ -152,6 +160,7 @@ class Difference(TypedDict):
     by_seed: list[SeedDiscordance]
     volatility_ratio: Ratio | None
     verdict: Verdict
+    why_unknown: WhyUnknown | None
 
 
 class TieGroup(TypedDict):
@@ -177,11 +186,11 @@ class TaskSummary(TypedDict):
 class MacroMethod(TypedDict):
     """A method over all tasks.
 
-    ``mean`` is the mean of the tasks' means; None where a task has no finished run, or has lost seeds to rungs at the
-    chosen rate: then it is not among the ``tasks``. ``bootstrap`` is its interval with seeds drawn again within tasks,
-    ``iqm`` the interquartile mean of all runs with the like interval, both where they can be quoted (`resampled`).
-    ``n``, ``seed_mean``, ``sd``, ``interval``, ``worst`` are over the macro averages of the seeds that finished on all
-    tasks.
+    ``mean`` is the mean of the tasks' means. It is None if a task has no finished run, or has lost seeds to rungs at
+    the chosen rate; such a task is not counted in ``tasks``. ``bootstrap`` is the interval of ``mean`` with seeds drawn
+    again within tasks, ``iqm`` the interquartile mean of all runs with an interval of the same kind. Both intervals are
+    None where they cannot be quoted (`quotable`). ``n``, ``seed_mean``, ``sd``, ``interval`` and ``worst`` are over the
+    seeds that finished on all tasks: each seed's mean over the tasks.
     """
 
     tasks: int
@@ -218,14 +227,23 @@ class Macro(TypedDict):
     tie_groups: list[TieGroup]
 
 
-class Summary(TypedDict):
-    """The whole file."""
+class Figures(TypedDict):
+    """Every number of the file, by task and over all tasks."""
 
     reference: str | None
     tasks: dict[str, TaskSummary]
     macro: Macro
+
+
+class Sentences(TypedDict):
+    """What the figures allow to be said."""
+
     headline: str
     claims: list[str]
+
+
+class Summary(Figures, Sentences):
+    """The whole file."""
 
 
 LOST = ("diverged", "failed", "stopped")

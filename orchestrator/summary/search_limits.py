@@ -1,4 +1,4 @@
-"""What a search has left out, in sentences: how many runs, and which methods it never tried, so that none is silent."""
+"""What a search has left out, in sentences: how many runs it spared, and which methods it never tried on a task."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orchestrator.summary.schema import ResultRow, family_of
 from orchestrator.wording import count, listed
 
 NAMED = 12
-"""At most so many are named one by one."""
+"""Up to this many methods are named one by one; more are counted."""
 ADAPTIVE = (
     "The settings were chosen by validation results as they came in: what one method reached decided how often others "
     "were tried, so best-of-n curves are of the settings that TPE chose, not of the grid."
@@ -21,36 +21,36 @@ SELECTED = (
 
 def left_out(rows: Sequence[ResultRow]) -> str:
     """Return how many runs the search has not trained, and the kinds of method that it never tried on a task."""
-    spared = sum(row["status"] == "dropped" for row in rows)
-    if not spared:
+    dropped = sum(row["status"] == "dropped" for row in rows)
+    if not dropped:
         return ""
     if not _by_tpe(rows):
-        return f"The race made {spared} of {count(len(rows), 'run')} needless."
-    sentence = f"TPE chose which settings to try and left out {spared} of {count(len(rows), 'run')}."
+        return f"The race made {dropped} of {count(len(rows), 'run')} needless."
+    sentence = f"TPE chose which settings to try and left out {dropped} of {count(len(rows), 'run')}."
     never = _untried(rows, kinds=True)
     return " ".join([sentence, *(f"On {task} it tried no {listed(names)}." for task, names in never.items())])
 
 
 def limits_of_search(rows: Sequence[ResultRow]) -> list[str]:
-    """Return what a reader must know of a search that chose its settings, or stopped runs, as results came in."""
-    found = [SELECTED] if any(row["status"] == "stopped" for row in rows) else []
+    """Return what a reader must know of a search that chose settings, or stopped runs, by the results so far."""
+    limits = [SELECTED] if any(row["status"] == "stopped" for row in rows) else []
     if not _by_tpe(rows):
-        return found
-    found.append(ADAPTIVE)
+        return limits
+    limits.append(ADAPTIVE)
     for task, names in _untried(rows).items():
         named = f": {listed(names)}" if len(names) <= NAMED else "; their rows are empty"
-        found.append(f"TPE tried no rate of {count(len(names), 'method')} on {task}{named}.")
-    return found
+        limits.append(f"TPE tried no rate of {count(len(names), 'method')} on {task}{named}.")
+    return limits
 
 
 def _untried(rows: Sequence[ResultRow], kinds: bool = False) -> Mapping[str, list[str]]:
-    """Return by task the methods (or kinds of method, whatever their settings) of which every run was left out."""
+    """Return by task the methods of which every run was dropped; with ``kinds`` the method names, not the labels."""
     tried: dict[str, dict[str, bool]] = {}
     for row in rows:
         name = family_of(row) if kinds else str(row["method"])
         of_task = tried.setdefault(str(row["task"]), {})
         of_task[name] = of_task.get(name, False) or row["status"] != "dropped"
-    never = {task: [name for name, once in of.items() if not once] for task, of in tried.items()}
+    never = {task: [name for name, once in of_task.items() if not once] for task, of_task in tried.items()}
     return {task: names for task, names in never.items() if names}
 
 

@@ -15,17 +15,18 @@ OPPOSITE: Mapping[str, Standing] = {"ahead": "behind", "tie": "tie", "behind": "
 def tie_groups(
     reference: str | None, means: Mapping[str, float | None], differences: Sequence[Difference]
 ) -> list[TieGroup]:
-    """Return the groups, those ahead of the reference first; within a group the best mean first: the leader.
+    """Return the groups, first the group ahead of the reference; within a group the best mean first: the leader.
 
-    ``differences`` are the reference's, corrected. Two methods are joined by an edge where the comparison between
-    them is a tie, or where both stand on the same side of the reference and nothing compared them; groups are the
-    connected parts. So every group boundary is a corrected comparison, and a group promises nothing: its members were
-    not shown to differ. Methods that could not be compared are in none; without any comparison there is no group.
+    ``means`` are by method, ``differences`` are the reference's, corrected. Two methods are joined by an edge if the
+    comparison between them is a tie, or if both stand on the same side of the reference and nothing compared them.
+    Groups are the connected parts, so every boundary between groups is a corrected comparison. A group does not say
+    that its members are equal: they were not shown to differ. Methods that could not be compared are in no group;
+    without any comparison there is no group.
     """
     sides: dict[Standing, list[str]] = {standing: [] for standing in STANDINGS}
-    for found in differences:
-        if found["first"] == reference and found["verdict"] != "unknown":
-            sides[OPPOSITE[found["verdict"]]].append(found["second"])
+    for pair in differences:
+        if pair["first"] == reference and pair["verdict"] != "unknown":
+            sides[OPPOSITE[pair["verdict"]]].append(pair["second"])
     if reference is None or not any(sides.values()):
         return []
     sides["tie"].insert(0, reference)

@@ -1,4 +1,4 @@
-"""How many test answers were exact ties, in a sentence."""
+"""How many test answers were exact ties between choices, as a sentence."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 from orchestrator.wording import count
 
 
-def told_ties(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return in one sentence how many test answers of the committed runs were exact ties, if any were."""
+def exact_ties(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one sentence that counts the test answers of committed runs that were exact ties; nothing for no tie.
+
+    An exact tie is an item of which several choices have the best score to the last bit (``ties`` in a row).
+    """
     ties = [int(row.get("ties") or 0) for row in rows if row["status"] == "committed"]
     if not any(ties):
         return []

@@ -13,11 +13,11 @@ from orchestrator.summary.comparisons import Marks, mark
 from orchestrator.summary.schema import Predictions, ResultRow, Source, Sources
 
 AXES = ("init_seed", "data_seed")
-"""What a row may name of its seeds; a row with one seed for all of it has the axis ``seed``."""
+"""The seed axes that a row may name; a row with one seed for both has the axis ``seed``."""
 EVALUATION = "evaluation"
 
 ROUNDING = 1e-15
-"""Means of squared shares: an estimate nearer to 0 than this is 0, not below it."""
+"""Estimates are means of squared shares; rounding alone may take an estimate this far from 0."""
 
 Effect = frozenset[str]
 Between = Callable[[int, int], float]
@@ -29,16 +29,19 @@ def variance_sources(rows: Sequence[ResultRow], predictions: Predictions) -> Sou
     The model: a right or wrong answer is a mean plus a random effect of each seed axis, of their interaction, of the
     item, and of what is left. For two runs that differ in the axes U, with w and l items that only one of them has
     right, ``((w - l) ** 2 - (w + l)) / (2 * items * (items - 1))`` has as its expectation the sum of the variances of
-    all seed effects that involve an axis in U: the items' share is taken out. Means over all pairs of runs give these
-    sums, and their differences the components (Koch 1967, A general approach to the estimation of variance
-    components, Technometrics 9). On a full grid they are the ANOVA estimators; a grid with gaps, or two arms that
-    share a run, need nothing else. ``evaluation`` is ``accuracy * (1 - accuracy) / (items - 1)``, the mean over runs:
-    what other items from the same source would change.
+    all seed effects that involve an axis in U; the variance of the items is already subtracted. Means over all pairs of
+    runs estimate these sums, and differences of the sums are the components (Koch 1967, A general approach to the
+    estimation of variance components, Technometrics 9). On a full grid the components are the ANOVA estimators; a grid
+    with gaps needs no other formula. ``evaluation`` is the mean over runs of ``accuracy * (1 - accuracy) / (items -
+    1)``: the variance that other items from the same source would bring.
 
-    Without predictions pairs give ``(difference of accuracies) ** 2 / 2``, and seeds' components hold what items and
-    seeds do together. A negative estimate is reported as 0, marked ``truncated``, and said in ``notes``. Axes that no
-    two runs tell apart are one joint source. None without a committed run. ValueError for rows of several settings,
-    for two runs with the same seeds, and for runs that answered different items.
+    Without predictions a pair of runs gives ``(difference of accuracies) ** 2 / 2``, and the seeds' components contain
+    the interaction of seeds and items. A negative estimate is reported as 0, marked ``truncated``, and named in
+    ``notes``. Axes that no two runs tell apart are one joint source. None without a committed run.
+
+    Raises:
+        ValueError: for rows of several settings, for two runs with the same seeds, and for runs that answered
+            different items.
     """
     done = [row for row in rows if row["status"] == "committed"]
     if not done:
@@ -59,15 +62,15 @@ def variance_sources(rows: Sequence[ResultRow], predictions: Predictions) -> Sou
         estimates[EVALUATION] = float((share_R * (1 - share_R)).mean() / (right_RI.shape[1] - 1))
     sources = [_source(name, estimate) for name, estimate in estimates.items()]
     notes += [
-        f"The estimate of {found['source']} is {found['estimate']:.3g}, below 0, and counts as 0: it is too small to "
+        f"The estimate of {source['source']} is {source['estimate']:.3g}, below 0, and counts as 0: it is too small to "
         "be seen in so few runs."
-        for found in sources
-        if found["truncated"]
+        for source in sources
+        if source["truncated"]
     ]
     return {
         "runs": len(done),
         "items": None if right_RI is None else right_RI.shape[1],
-        "levels": {axis: len(found) for axis, found in levels.items()},
+        "levels": {axis: len(seeds) for axis, seeds in levels.items()},
         "sources": sources,
         "notes": notes,
     }
@@ -131,7 +134,7 @@ def _between_accuracies(rows: Sequence[ResultRow]) -> Between:
 
 
 def _right(rows: Sequence[ResultRow], predictions: Predictions) -> NDArray[np.float64] | None:
-    """Return 1 for right and 0 for wrong by run and item; None where a run lacks them, or there is a single item."""
+    """Return 1 for right and 0 for wrong by run and item; None if a run has no predictions, or for a single item."""
     keys = [str(row["run_key"]) for row in rows]
     if not all(key in predictions for key in keys):
         return None
@@ -142,11 +145,11 @@ def _right(rows: Sequence[ResultRow], predictions: Predictions) -> NDArray[np.fl
 
 
 def _same_items(marks: dict[str, Marks]) -> None:
-    (first, found), *others = marks.items()
+    (first_key, first), *others = marks.items()
     for key, other in others:
-        if not np.array_equal(found.items, other.items):
+        if not np.array_equal(first.items, other.items):
             raise ValueError(
-                f"Runs {first} and {key} answered different items ({len(found.items)} and {len(other.items)}), so "
+                f"Runs {first_key} and {key} answered different items ({len(first.items)} and {len(other.items)}), so "
                 "their variance has no common source. Evaluate both on the same items, or leave their predictions out."
             )
 

@@ -10,7 +10,7 @@ from orchestrator.files import read_json, write_json, write_lines
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.sections import MethodSpec, OptimSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 
 STEPS = 40
 METHODS = [
@@ -60,7 +60,7 @@ def write_sweep(folder: Path) -> dict[str, Any]:
         write_json(place / ("DIVERGED.json" if run == DIVERGED else "COMMITTED.json"), {"row": row(run), "files": {}})
     rows = [row(run) for run in RUNS]
     write_lines(folder / "results.jsonl", rows)
-    write_json(folder / "summary.json", {**summarise(rows, {})})
+    write_json(folder / "summary.json", {**summary_of(rows, {})})
     (folder / "report.html").write_text("<!doctype html><title>report</title>")
     data = {"boolq": {"fingerprint": "d" * 64, **SIZES}, "arc_easy": {"fingerprint": "e" * 64, **SIZES}}
     sweep = {"command": "python jobs/sweep.py r.yaml", "commit": None, "recipe": SWEEP.model_dump(), "data": data}

@@ -13,7 +13,7 @@ import pytest
 import jobs.report
 from jobs.command import run_job
 from orchestrator.files import write_json, write_lines
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 from tests.helpers.places import ROOT
 
 RECIPE = "name: small\ntasks: [tiny_recall]\nmethods: [d2lora, lora]\nseeds: [0, 1]\nstorage: {place}\n"
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "sweeps" / "small"
     rows = [row(method, seed) for method in ("d2lora", "lora") for seed in (0, 1)]
     write_lines(place / "results.jsonl", rows)
-    write_json(place / "summary.json", {**summarise(rows, {})})
+    write_json(place / "summary.json", {**summary_of(rows, {})})
     write_json(place / "sweep.json", {"name": "small", "command": "python jobs/sweep.py small.yaml"})
     write_json(place / "champions" / "tiny_recall" / "evaluation.json", CHAMPION)
     for other in (".tmp-tiny_above", "tiny_above.sound-d2lora1"):  # half made; kept of before

@@ -1,4 +1,4 @@
-"""Expected best of n settings as a figure: what tuning on validation reaches as more settings are tried."""
+"""Expected best of n settings as a figure: the accuracy that tuning on validation reaches with more settings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HELP = (
 )
 
 
-def draw_budgets(task: str, families: Mapping[str, Sequence[BestOf]], places: Mapping[str, int]) -> PanelPlot | None:
-    """Return the figure of a task; None where no method has two settings that finished a run.
+def draw_best_of(task: str, families: Mapping[str, Sequence[BestOf]], style_of: Mapping[str, int]) -> PanelPlot | None:
+    """Return the figure of a task; None if no family of methods has two settings that finished a run.
 
-    ``places`` says of each family as which of the task's methods it is drawn.
+    ``style_of`` has each family's style number, as in `panels.Series`.
     """
     most = max(map(len, families.values()), default=0)
     if most < 2:
@@ -30,27 +30,27 @@ def draw_budgets(task: str, families: Mapping[str, Sequence[BestOf]], places: Ma
         f"Expected accuracy on {task}, in percent, of the best of n settings",
         HELP,
         counted("n, settings tried", most),
-        [_series(name, places[name], curve) for name, curve in families.items() if curve],
+        [_series(name, style_of[name], curve) for name, curve in families.items() if curve],
         csv_link(
             ("method", "n", "runs", "train_seconds", "expected_validation", "expected_test"),
             (
-                (name, one["n"], one["runs"], one["train_seconds"], one["validation"], one["test"])
+                (name, best["n"], best["runs"], best["train_seconds"], best["validation"], best["test"])
                 for name, curve in families.items()
-                for one in curve
+                for best in curve
             ),
         ),
     )
 
 
-def _series(name: str, place: int, curve: Sequence[BestOf]) -> Series:
+def _series(name: str, style: int, curve: Sequence[BestOf]) -> Series:
     last = curve[-1]
     cost = [f"{number(last['runs'], 0)} runs"]
     cost += [f"{number(last['train_seconds'], 0)} s"] if last["train_seconds"] is not None else []
     note = f"{count(last['n'], 'setting')}: {', '.join(cost)}"
-    spots = [Spot(one["n"], (one["validation"], one["test"])) for one in curve]
-    return Series(name, place, note, (_words(name, curve, "validation"), _words(name, curve, "test")), spots)
+    spots = [Spot(best["n"], (best["validation"], best["test"])) for best in curve]
+    return Series(name, style, note, (_words(name, curve, "validation"), _words(name, curve, "test")), spots)
 
 
 def _words(name: str, curve: Sequence[BestOf], figure: Literal["validation", "test"]) -> str:
-    ends = [f"{percent(one[figure])} with {count(one['n'], 'setting')}" for one in (curve[0], curve[-1])]
+    ends = [f"{percent(best[figure])} with {count(best['n'], 'setting')}" for best in (curve[0], curve[-1])]
     return f"{name}: {', '.join(dict.fromkeys(ends))}."

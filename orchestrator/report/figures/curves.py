@@ -1,18 +1,18 @@
-"""The geometry of learning curves: where lines and bands lie in a panel of 100 x 100, and their ticks in percent."""
+"""The geometry of learning curves: lines and bands in a panel of 100 x 100, and the positions of their ticks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from orchestrator.report.figures.axis import STYLES, Place, tick, ticks
+from orchestrator.report.figures.axis import STYLES, Tick, tick_label, ticks
 from orchestrator.report.figures.csv_link import csv_link
 from orchestrator.report.loss_curves import Band
 from orchestrator.wording import count, number
 
 
 class Line(NamedTuple):
-    """A method: the points of its mean, and of its band where there are two seeds."""
+    """A method: the points of its mean over seeds, and of its band if there are two seeds."""
 
     label: str
     style: int
@@ -26,13 +26,13 @@ class CurvePlot(NamedTuple):
     title: str
     words: str
     lines: list[Line]
-    across: list[Place]
-    up: list[Place]
+    across: list[Tick]
+    up: list[Tick]
     csv: str
 
 
 def draw_curves(title: str, bands: Mapping[str, Band | None]) -> CurvePlot | None:
-    """Return the plot, or None where no method has a curve. Ticks are in percent of the width and of the height."""
+    """Return the plot, or None if no method has a curve. Ticks are in percent of the width and of the height."""
     known = {name: band for name, band in bands.items() if band is not None}
     if not known:
         return None
@@ -59,10 +59,12 @@ def draw_curves(title: str, bands: Mapping[str, Band | None]) -> CurvePlot | Non
     ]
     return CurvePlot(
         title,
-        " ".join(f"{name}: from {number(one.mean[0], 3)} to {number(one.mean[-1], 3)}." for name, one in known.items()),
+        " ".join(
+            f"{name}: from {number(band.mean[0], 3)} to {number(band.mean[-1], 3)}." for name, band in known.items()
+        ),
         lines,
-        [Place(tick(step), x(step), 0.0, "middle") for step in ticks(left, right)],
-        [Place(tick(loss), 0.0, y(loss), "start") for loss in ticks(low, high)],
+        [Tick(tick_label(step), x(step), 0.0, "middle") for step in ticks(left, right)],
+        [Tick(tick_label(loss), 0.0, y(loss), "start") for loss in ticks(low, high)],
         csv_link(
             ("method", "step", "mean", "lowest_seed", "highest_seed", "seeds"),
             (

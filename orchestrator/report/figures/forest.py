@@ -1,11 +1,11 @@
-"""The geometry of a forest plot: where each mean, interval and seed lies on a shared axis, in percent of its width."""
+"""The geometry of a forest plot: positions of means, intervals and seeds on a shared axis, in percent of the width."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.report.figures.axis import Place, domain, tick, ticks
+from orchestrator.report.figures.axis import Tick, domain, tick_label, ticks
 from orchestrator.report.figures.csv_link import csv_link
 
 MARGIN = 3.0
@@ -45,8 +45,8 @@ class Forest(NamedTuple):
     top: float
     bottom: float
     rows: list[Drawn]
-    references: list[Place]
-    ticks: list[Place]
+    references: list[Tick]
+    ticks: list[Tick]
     csv: str
 
 
@@ -71,10 +71,10 @@ def draw(
         bottom=bottom,
         rows=[_drawn(each, top + LINE * i, x) for i, each in enumerate(estimates)],
         references=[
-            Place(label, x(value), HEAD * (i + 1.0), "start" if x(value) < 60 else "end")
+            Tick(label, x(value), HEAD * (i + 1.0), "start" if x(value) < 60 else "end")
             for i, (label, value) in enumerate(references)
         ],
-        ticks=[Place(tick(100 * value), x(value), bottom + 17, "middle") for value in ticks(low, high)],
+        ticks=[Tick(tick_label(100 * value), x(value), bottom + 17, "middle") for value in ticks(low, high)],
         csv=csv_link(
             ("label", "mean", "low", "high", "seeds"),
             (

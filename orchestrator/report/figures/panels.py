@@ -1,17 +1,17 @@
-"""The geometry of two panels, validation and test, that share an axis: lines with markers, intervals, what was lost."""
+"""The geometry of two panels, validation and test, that share an axis: lines, markers, intervals, lost runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from orchestrator.report.figures.axis import STYLES, Axis, Place, domain, tick, ticks
+from orchestrator.report.figures.axis import STYLES, Axis, Tick, domain, tick_label, ticks
 
 PANELS = ("validation", "test")
 TOP, BOTTOM = 10.0, 190.0
 """Where the highest and the lowest value lie, in pixels of a panel 200 high."""
 LOST_LINE = 17
-"""Height in pixels of a line below a panel that says what was lost."""
+"""Height in pixels of the line of signs of lost runs, one line per series, below a panel."""
 SHAPES = (
     "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z",  # circle
     "M-4 -4H4V4H-4Z",  # square
@@ -23,10 +23,10 @@ SHAPES = (
 
 
 class Spot(NamedTuple):
-    """A value of each panel (None where there is none) at ``x``, the intervals, and what is said of it.
+    """The values of both panels at ``x`` (None without a value), and their intervals.
 
-    ``hollow`` is of a value that rests on fewer runs than were planned, ``ringed`` is the one that was chosen; ``lost``
-    are signs of what is not in the value.
+    ``hollow`` marks values over fewer runs than were planned, ``ringed`` marks the chosen setting. ``lost`` are the
+    signs of the runs that are not in the values.
     """
 
     x: float
@@ -38,13 +38,14 @@ class Spot(NamedTuple):
 
 
 class Series(NamedTuple):
-    """A line: its name, what the legend adds to it, what each panel says of it in words, and its spots from the left.
+    """A line: its name, the legend's note on it, each panel's words on it, and its spots from left to right.
 
-    ``place`` decides its look: that of the method in its task, so that all figures draw a method alike.
+    ``style`` is the position of the method among the methods of its task. It decides colour, dashes and marker, so that
+    all figures draw a method alike.
     """
 
     label: str
-    place: int
+    style: int
     note: str
     words: tuple[str, str]
     spots: Sequence[Spot]
@@ -78,14 +79,14 @@ class Line(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The signs below a panel of what a series has lost."""
+    """The signs below a panel of the runs that a series has lost."""
 
     look: Look
-    signs: list[Place]
+    signs: list[Tick]
 
 
 class Panel(NamedTuple):
-    """One of the two, and the same in words."""
+    """One of the two panels, and the same in words."""
 
     name: str
     words: str
@@ -100,8 +101,8 @@ class PanelPlot(NamedTuple):
     help: str
     axis: str
     panels: list[Panel]
-    up: list[Place]
-    across: list[Place]
+    up: list[Tick]
+    across: list[Tick]
     bottom: int
     legend: list[Look]
     csv: str
@@ -109,7 +110,7 @@ class PanelPlot(NamedTuple):
 
 def draw_panels(title: str, help_text: str, axis: Axis, series: Sequence[Series], csv: str) -> PanelPlot | None:
     """Return the figure of accuracies (shares), or None where no series has a value."""
-    spots = [spot for one in series for spot in one.spots]
+    spots = [spot for line in series for spot in line.spots]
     known = [value for spot in spots for value in spot.values if value is not None]
     known += [end for spot in spots for interval in spot.intervals for end in interval or ()]
     if not known:
@@ -119,28 +120,33 @@ def draw_panels(title: str, help_text: str, axis: Axis, series: Sequence[Series]
     def y(value: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (min(max(value, low), high) - low) / (high - low), 2)
 
-    looks = [Look(one.label, one.note, one.place % STYLES + 1, SHAPES[one.place % len(SHAPES)]) for one in series]
-    losing = [one.label for one in series if any(spot.lost for spot in one.spots)]
+    looks = [_look(line) for line in series]
+    losing = [line.label for line in series if any(spot.lost for spot in line.spots)]
     placed = list(zip(_apart(axis, series), looks, strict=True))
     panels = [
         Panel(
             name,
-            " ".join(one.words[panel] for one in series),
-            [_line(one, look, panel, y) for one, look in placed],
-            [_lost(one, look, losing) for one, look in placed if one.label in losing],
+            " ".join(line.words[panel] for line in series),
+            [_line(line, look, panel, y) for line, look in placed],
+            [_lost(line, look, losing) for line, look in placed if line.label in losing],
         )
         for panel, name in enumerate(PANELS)
     ]
-    up = [Place(tick(100 * value), 0.0, y(value), "start") for value in ticks(low, high)]
+    up = [Tick(tick_label(100 * value), 0.0, y(value), "start") for value in ticks(low, high)]
     return PanelPlot(title, help_text, axis.name, panels, up, axis.labels, 200 + LOST_LINE * len(losing), looks, csv)
 
 
+def _look(series: Series) -> Look:
+    style = series.style
+    return Look(series.label, series.note, style % STYLES + 1, SHAPES[style % len(SHAPES)])
+
+
 def _apart(axis: Axis, series: Sequence[Series]) -> list[Series]:
-    """Return the series with ``x`` in percent, side by side where the axis has room, so that intervals are seen."""
+    """Return the series with ``x`` in percent of the width, side by side if the axis has room."""
     shifts = [axis.spread * ((index + 0.5) / len(series) - 0.5) for index in range(len(series))]
     return [
-        one._replace(spots=[spot._replace(x=round(axis.place(spot.x) + shift, 2)) for spot in one.spots])
-        for one, shift in zip(series, shifts, strict=True)
+        line._replace(spots=[spot._replace(x=round(axis.x(spot.x) + shift, 2)) for spot in line.spots])
+        for line, shift in zip(series, shifts, strict=True)
     ]
 
 
@@ -155,7 +161,7 @@ def _line(placed: Series, look: Look, panel: int, y: Callable[[float], float]) -
 
 
 def _lost(placed: Series, look: Look, losing: Sequence[str]) -> Lost:
-    """Return the signs of what a series has lost, on a line of its own."""
+    """Return the signs of the runs that a series has lost, on a line of its own."""
     y = 200 + LOST_LINE * (losing.index(placed.label) + 0.5)
     signs = [(spot.lost, spot.x) for spot in placed.spots if spot.lost]
-    return Lost(look, [Place(sign, x, y, "end" if x > 70 else "start") for sign, x in signs])  # within the page
+    return Lost(look, [Tick(sign, x, y, "end" if x > 70 else "start") for sign, x in signs])  # within the page

@@ -1,4 +1,4 @@
-"""Sensitivity to the learning rate as a figure: a line a method over its rates, with whatever was lost at its rate."""
+"""Sensitivity to the learning rate as a figure: a line per method over its rates, with the runs lost at each rate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.summary.schema import MethodSummary, RateSummary
 from orchestrator.wording import count, listed, percent, rate
 
 MOST = 12
-"""Lines that a figure holds: more cannot be told apart by eye. The CSV has all."""
+"""The most lines in a figure: more lines cannot be told apart by eye. The CSV has all methods."""
 Figure = Literal["validation_mean", "mean"]
 DIVERGED, FAILED, STOPPED = "\N{MULTIPLICATION SIGN}", "!", "\N{WHITE SQUARE}"
-"""Signs at the rate of what was lost; with its number where it is more than one run."""
+"""Signs of lost runs, drawn at their rate; a sign for several runs has their number beside it."""
 MEANINGS = {DIVERGED: "diverged", FAILED: "failed", STOPPED: "stopped at a rung"}
 COLUMNS = (
     *("method", "lr", "chosen", "validation_mean", "validation_low", "validation_high"),
@@ -24,9 +24,9 @@ COLUMNS = (
 
 
 def draw_rates(task: str, methods: Mapping[str, MethodSummary]) -> PanelPlot | None:
-    """Return the figure of a task; None where no method has two rates, or no run finished."""
+    """Return the figure of a task; None if no method has two rates, or no run finished."""
     shown = best_methods(methods, MOST)
-    rates = [one["lr"] for method in shown.values() for one in method["by_lr"].values()]
+    rates = [setting["lr"] for method in shown.values() for setting in method["by_lr"].values()]
     if all(len(method["by_lr"]) < 2 for method in methods.values()):
         return None
     title = f"Accuracy on {task}, in percent, by learning rate"
@@ -34,13 +34,13 @@ def draw_rates(task: str, methods: Mapping[str, MethodSummary]) -> PanelPlot | N
         title += f": the best {len(shown)} of {len(methods)} methods"
     name = "learning rate"
     axis = in_order(f"{name}, in order", rates, rate) if len(set(rates)) <= FEW else logarithmic(name, rates, rate)
-    places = {label: place for place, label in enumerate(methods)}
-    series = [_series(label, places[label], method) for label, method in shown.items()]
+    style_of = {label: style for style, label in enumerate(methods)}
+    series = [_series(label, style_of[label], method) for label, method in shown.items()]
     return draw_panels(title, _help(series), axis, series, _csv(methods))
 
 
 def best_methods(methods: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Return the methods to draw, in their own order: those with the best means, where there are too many."""
+    """Return the methods to draw, in their own order; of more than ``most``, the methods with the best means."""
     if len(methods) <= most:
         return dict(methods)
     ranked = sorted(methods, key=lambda name: -(methods[name]["mean"] or 0.0))[:most]
@@ -48,7 +48,7 @@ def best_methods(methods: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def _help(series: Sequence[Series]) -> str:
-    """Return how to read what is in the figure, and nothing else."""
+    """Return how to read the figure; signs and markers that are not in it are not explained."""
     spots = [spot for one in series for spot in one.spots]
     words = ["The ring is the rate that validation chose; bars are 95 % intervals over the seeds, none for one."]
     lost = meanings([spot.lost for spot in spots])
@@ -59,11 +59,11 @@ def _help(series: Sequence[Series]) -> str:
     return " ".join(words)
 
 
-def _series(label: str, place: int, method: MethodSummary) -> Series:
+def _series(label: str, style: int, method: MethodSummary) -> Series:
     tried = sorted(method["by_lr"].values(), key=lambda one: one["lr"])
     return Series(
         label,
-        place,
+        style,
         "; ".join(f"{lost} at {rate(one['lr'])}" for one in tried if (lost := _lost_words(one))),
         (_words(label, method, tried, "validation_mean"), _words(label, method, tried, "mean")),
         [
@@ -91,7 +91,7 @@ def meanings(signs: Sequence[str]) -> str:
 
 
 def signs_of(one: RateSummary) -> str:
-    """Return the signs of what was lost at a rate, each with its number where that is more than one."""
+    """Return the signs of the runs lost at a rate, each with the number of runs if it is more than one."""
     lost = [(one["diverged"], DIVERGED), (one["failed"], FAILED), (one.get("stopped", 0), STOPPED)]
     return " ".join(f"{sign}{amount if amount > 1 else ''}" for amount, sign in lost if amount)
 
@@ -103,7 +103,7 @@ def _lost_words(one: RateSummary) -> str:
 
 
 def _words(label: str, method: MethodSummary, tried: Sequence[RateSummary], figure: Figure) -> str:
-    """Return what a panel says of a method: its chosen rate, then from where to where the others go."""
+    """Return a panel in words for one method: the chosen rate, then the range over all rates, then lost runs."""
     known = [value for one in tried if (value := one[figure]) is not None]
     if not known:
         return f"{label}: no run finished."

@@ -26,14 +26,14 @@ def test_no_gain_and_no_knowledge_have_no_price(known: tuple[float | None, float
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("evaluation", "said"),
     [
         ({"item_flips": 0, "items": 384, "gap_points": 0.0}, "the same answer to each of 384 questions."),
         ({"item_flips": 3, "items": 384, "gap_points": -0.26}, "changed 3 of 384 answers, \N{MINUS SIGN}0.26 points."),
     ],
 )
-def test_merging_is_judged_by_the_answers_it_changed(found: dict[str, Any], said: str) -> None:
-    assert str(merge_verdict(found)).endswith(said)
+def test_merging_is_judged_by_the_answers_it_changed(evaluation: dict[str, Any], said: str) -> None:
+    assert str(merge_verdict(evaluation)).endswith(said)
 
 
 def test_nothing_is_said_of_a_merge_without_figures() -> None:

@@ -4,126 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from orchestrator.report.figures.forest import Estimate, draw
 from orchestrator.report.gains import seconds_a_point
-from orchestrator.report.page import write_report
-from orchestrator.summary.schema import Summary
-from orchestrator.summary.summarise import summarise
 from orchestrator.wording import between, between_points, percent
-
-VOID = {"meta", "wbr"}
-Written = tuple[str, Summary]
-Attributes = dict[str, str]
-
-
-class Page(HTMLParser):
-    """Reads a page and fails on a tag that is left open or closed twice."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, Attributes]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
-
-    def all(self, tag: str) -> list[Attributes]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
-
-def run(
-    task: str,
-    method: str,
-    seed: int,
-    accuracy: float | None,
-    *,
-    lr: float = 3e-4,
-    status: str = "committed",
-    error: str | None = None,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "run_key": f"{task}/{method}/{lr}/{seed}",
-        "task": task,
-        "method": method,
-        "settings": {},
-        "lr": lr,
-    }
-    found |= {"seed": seed, "status": status, "base_accuracy": 0.381, "trainable_parameters": 221184, "error": error}
-    numbers = {
-        "accuracy": accuracy,
-        "validation_accuracy": (accuracy or 0) - lr,
-        "train_loss_volatility": 0.0837,
-        "train_seconds": 31.4,
-    }
-    return found | (numbers if status == "committed" else dict.fromkeys(numbers))
-
-
-def sweep_rows() -> list[dict[str, Any]]:
-    return [
-        run(task, method, seed, level + bonus + 0.003 * ((seed * 7) % 5), lr=lr)
-        for task, level in (("arc_easy", 0.68), ("boolq", 0.72))
-        for method, bonus in (("d2lora", 0.04), ("lora(rank=16)", 0.0))
-        for lr in (3e-4, 1e-3)
-        for seed in range(4)
-    ] + [
-        run("boolq", "lora(rank=16)", 4, None, lr=1e-3, status="diverged", error="Loss became nan at step 143 of 300."),
-        run("arc_easy", "d2lora", 4, None, status="failed", error="Worker died <lost contact>"),
-    ]
-
-
-CHAMPION = {
-    "task": "arc_easy", "method": "d2lora", "lr": 3e-4, "seed": 2, "run_key": "k", "accuracy_merged": 0.7366,
-    "accuracy_unmerged": 0.7361, "gap_points": 0.05, "item_flips": 3, "largest_logit_difference": 3.1e-6,
-    "examples_per_second_merged": 812.0, "examples_per_second_unmerged": 406.0, "path": "champions/arc_easy",
-    "items": 600, "base_accuracy": 0.381,
-}  # fmt: skip
-SWEEP = {
-    "name": "quickstart",
-    "command": "python jobs/sweep.py recipes/quickstart.yaml",
-    "versions": {"torch": "2.13.0", "ray": "2.60.0"},
-    "commit": "4f1c2d9",
-    "created": "2026-01-05 03:00 UTC",
-    "chance": {"arc_easy": 0.25, "boolq": 0.5},
-}
-
-
-def written(
-    path: Path,
-    rows: Sequence[dict[str, Any]],
-    sweep: Mapping[str, Any] | None = None,
-    champions: Mapping[str, dict[str, Any]] | None = None,
-) -> Written:
-    summary = summarise(rows, {})
-    write_report(path / "report.html", dict(sweep or {}), {**summary}, list(rows), dict(champions or {}))
-    return (path / "report.html").read_text(encoding="utf-8"), summary
+from tests.orchestrator.report.pages import CHAMPION, SWEEP, Page, Written, run, sweep_rows, written
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +52,8 @@ def test_every_figure_has_its_words(whole: Written) -> None:
     figures = [attrs for attrs in page.all("svg") if attrs.get("aria-hidden") != "true"]
     assert len(figures) == 13  # the average; a task: accuracies, differences, and two figures of two panels
     assert all(attrs["role"] == "img" and set(attrs["aria-labelledby"].split()) <= ids for attrs in figures)
-    found = whole[1]["tasks"]["boolq"]["methods"]["d2lora"]
-    assert f"d2lora: {percent(found['mean'])} ({between(found['interval'])})." in page.text
+    method = whole[1]["tasks"]["boolq"]["methods"]["d2lora"]
+    assert f"d2lora: {percent(method['mean'])} ({between(method['interval'])})." in page.text
 
 
 def test_ids_are_unique_and_every_link_arrives(whole: Written) -> None:
@@ -194,8 +83,8 @@ def test_figures_of_methods_champions_and_provenance_are_all_there(whole: Writte
 def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) -> None:
     words, summary = Page(whole[0]).text, whole[1]
     task = summary["tasks"]["arc_easy"]
-    found, average = task["methods"]["d2lora"], summary["macro"]["methods"]["d2lora"]
-    assert f"{seconds_a_point(found):.2f}" in words
+    method, average = task["methods"]["d2lora"], summary["macro"]["methods"]["d2lora"]
+    assert f"{seconds_a_point(method):.2f}" in words
     assert (
         f"{percent(average['mean'])} {between(average['bootstrap'])} {percent(average['iqm'])} {between(None)}" in words
     )
@@ -213,16 +102,16 @@ def test_the_figures_behind_the_headline_ones_are_on_the_page(whole: Written) ->
 
 def test_intervals_by_resampling_are_on_the_page_of_a_sweep_with_seeds_and_tasks_enough(tmp_path: Path) -> None:
     rows = [
-        run(f"task{number}", name, seed, level + number / 50 + 0.003 * ((seed * number) % 5))
+        run(f"task{number}", name, seed, level + number / 50 + 0.003 * ((seed * (number + shift)) % 5))
         for number in range(1, 7)
-        for name, level in (("d2lora", 0.7), ("lora", 0.69))
+        for name, level, shift in (("d2lora", 0.7, 0), ("lora", 0.69, 1))
         for seed in range(7)
     ]
     text, summary = written(tmp_path, rows)
     words, task, average = Page(text).text, summary["tasks"]["task3"], summary["macro"]["methods"]["d2lora"]
-    found, pair = task["methods"]["d2lora"], task["differences"][0]
-    assert found["bootstrap"] and pair["bootstrap"] and average["bootstrap"] and average["iqm_interval"]  # noqa: PT018
-    assert between(found["bootstrap"]) in words
+    method, pair = task["methods"]["d2lora"], task["differences"][0]
+    assert method["bootstrap"] and pair["bootstrap"] and average["bootstrap"] and average["iqm_interval"]  # noqa: PT018
+    assert between(method["bootstrap"]) in words
     assert between_points(pair["bootstrap"], 2) in words
     shown = (
         percent(average["mean"]),
@@ -267,9 +156,9 @@ def test_every_figure_gives_its_numbers_away_and_leads_to_its_runs(whole: Writte
     page, summary = Page(whole[0]), whole[1]
     tables = [unquote(attrs["href"]) for attrs in page.all("a") if "download" in attrs]
     assert len(tables) == len(page.all("figure")) == len([a for a in page.all("a") if a["href"] == "#runs"]) - 1
-    found = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
-    assert found["interval"] is not None
-    assert any(f"d2lora,{found['mean']},{found['interval'][0]},{found['interval'][1]}," in table for table in tables)
+    method = summary["tasks"]["arc_easy"]["methods"]["d2lora"]
+    assert method["interval"] is not None
+    assert any(f"d2lora,{method['mean']},{method['interval'][0]},{method['interval'][1]}," in table for table in tables)
 
 
 def test_every_run_is_listed_with_its_folder(whole: Written) -> None:
@@ -339,25 +228,3 @@ def test_writing_replaces_the_old_page_and_leaves_nothing_else(tmp_path: Path) -
     written(tmp_path, [run("arc_easy", "d2lora", 0, 0.7)])
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert "old" not in Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split()
-
-
-def test_positions_in_a_figure_are_in_proportion_to_the_values() -> None:
-    plot = draw("t", [Estimate("a", 0.5, [0.4, 0.6], [0.45, 0.55])], [("base", 0.2), ("top", 1.0)], (0.0, 1.0))
-    (row,) = plot.rows
-    scale = (plot.references[1].x - plot.references[0].x) / 0.8
-    assert row.low is not None
-    assert row.mean - row.low == pytest.approx(0.1 * scale, abs=0.02)  # positions are rounded to 0.01 %
-    assert row.seeds[1] - row.seeds[0] == pytest.approx(0.1 * scale, abs=0.02)
-    assert [tick.label for tick in plot.ticks] == ["20", "40", "60", "80", "100"]
-
-
-def test_a_figure_holds_an_interval_that_leaves_the_possible_range() -> None:
-    plot = draw("t", [Estimate("a", 0.9, [0.2, 1.6], [0.85, 0.95])], [], (0.0, 1.0))
-    assert plot.rows[0].high == 97.0
-    assert plot.rows[0].mean < 97.0
-
-
-def test_a_figure_of_a_single_value_has_an_axis() -> None:
-    plot = draw("t", [Estimate("a", 0.7, None, [0.7])], [], (0.0, 1.0))
-    assert 3 <= len(plot.ticks) <= 6
-    assert plot.rows[0].low is None

@@ -1,4 +1,4 @@
-"""The paper's claims stand beside what was measured, and beside nothing else."""
+"""The paper's claims stand beside what was shown, and beside nothing else."""
 
 from __future__ import annotations
 
@@ -26,28 +26,31 @@ def claims(other: str, rank: int, lead: float, ratio: float) -> dict[str, PaperC
     wobble = (0.0, 0.001, 0.002, 0.0005)
     rows = [run("d2lora", 4, seed, 0.7 + lead + 2 * wobble[seed], ratio * (1 + wobble[seed])) for seed in range(4)]
     rows += [run(other, rank, seed, 0.7 + wobble[seed], 1.0) for seed in range(4)]
-    return {found.claim: found for found in paper_claims(summarise(rows, {}), rows, CHAMPIONS)}
+    return {claim.claim: claim for claim in paper_claims(summarise(rows, {}), rows, CHAMPIONS)}
 
 
 def test_a_lead_over_lora_of_twice_the_rank_is_compared_with_the_published_one() -> None:
-    found = claims("lora-2r", 8, 0.02, 0.5)
-    accuracy = found["accuracy against LoRA of twice the rank (lora-2r)"]
+    shown = claims("lora-2r", 8, 0.02, 0.5)
+    accuracy = shown["accuracy against LoRA of twice the rank (lora-2r)"]
     assert accuracy.here.startswith("+2.1 points (")
     assert accuracy.verdict == "ahead here too"
-    assert found["training volatility over that of lora-2r on a"].verdict == "lower here too"
-    assert found["accuracy against LoRA of the same rank, mean of tasks"].here == NOT_MEASURED
+    assert shown["training volatility over that of lora-2r on a"].verdict == "lower here too"
+    assert shown["accuracy against LoRA of the same rank, mean of tasks"].here == NOT_MEASURED
 
 
 def test_what_is_behind_or_steadier_is_said_as_well() -> None:
-    found = claims("lora", 4, -0.02, 1.5)
-    assert found["accuracy against LoRA of the same rank, mean of tasks (lora)"].verdict == "behind here"
-    assert found["training volatility over that of lora on a"].verdict == "higher here"
+    shown = claims("lora", 4, -0.02, 1.5)
+    assert shown["accuracy against LoRA of the same rank, mean of tasks (lora)"].verdict == "behind here"
+    assert shown["training volatility over that of lora on a"].verdict == "higher here"
 
 
 def test_merging_is_judged_by_its_worst_gap_and_its_mean_speed() -> None:
-    found = claims("lora", 4, 0.0, 1.0)
-    assert found["accuracy lost or gained by merging, in points"][2:] == ("0.45 mean, 0.80 worst of 2", "larger here")
-    assert found["speed of evaluation, merged over unmerged"][2:] == ("2.00 over 2", "as much here")
+    shown = claims("lora", 4, 0.0, 1.0)
+    assert shown["accuracy lost or gained by merging, in points"][2:] == (
+        "0.45 mean, 0.80 worst of 2",
+        "larger here",
+    )
+    assert shown["speed of evaluation, merged over unmerged"][2:] == ("2.00 over 2", "as much here")
 
 
 def test_a_sweep_without_d2lora_says_nothing_of_its_paper() -> None:

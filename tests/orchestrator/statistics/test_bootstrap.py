@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.aggregates import task_mean, task_mean_interval
+from orchestrator.statistics.aggregates import (
+    improvement_interval,
+    interquartile_interval,
+    task_mean,
+    task_mean_interval,
+)
 from orchestrator.statistics.bootstrap import (
     RESAMPLES,
     STRATIFIED_RESAMPLES,
@@ -52,10 +57,10 @@ def test_the_bca_interval_follows_a_skewed_seed_where_students_cannot() -> None:
     assert high - mean > 1.5 * (mean - low)
 
 
-def test_one_seed_has_no_bootstrap_interval_and_equal_seeds_have_a_point() -> None:
+def test_neither_one_seed_nor_equal_seeds_have_a_bootstrap_interval() -> None:
     assert bca_interval([0.7]) is None
     assert bca_interval([]) is None
-    assert bca_interval([0.7, 0.7, 0.7]) == [0.7, 0.7]
+    assert bca_interval([0.7, 0.7, 0.7]) is None
 
 
 def test_the_order_of_seeds_changes_no_end() -> None:
@@ -75,7 +80,23 @@ def test_stratified_draws_stay_within_their_task() -> None:
     tails = stats.norm.cdf(stats.t.ppf([0.025, 0.975], 12) * math.sqrt(48 / 41))
     assert task_mean(strata) == pytest.approx((np.mean(strata[0]) + np.mean(strata[1])) / 2, abs=1e-12)
     assert task_mean_interval(strata) == pytest.approx(np.quantile(means, tails).tolist(), abs=1e-9)
-    assert task_mean_interval([[0.2, 0.2], [0.8, 0.8]]) == pytest.approx([0.5, 0.5], abs=1e-12)  # not 0.2 to 0.8
+    assert task_mean_interval([[0.2, 0.21], [0.8, 0.81]]) == pytest.approx([0.5, 0.51], abs=1e-12)  # not 0.2 to 0.81
+
+
+def test_strata_whose_resamples_are_all_alike_have_no_interval() -> None:
+    assert task_mean_interval([[0.2, 0.2], [0.8, 0.8]]) is None
+    assert improvement_interval([[0.8, 0.9]], [[0.1, 0.2]]) is None  # each run of the first beats each of the second
+    assert improvement_interval([[0.8, 0.15]], [[0.1, 0.2]]) is not None
+
+
+def test_intervals_by_resampling_never_leave_the_range_of_an_accuracy() -> None:
+    generator = np.random.default_rng(5)
+    for _ in range(20):
+        strata = (generator.binomial(50, 0.97, (3, 8)) / 50).tolist()
+        intervals = [bca_interval(strata[0]), task_mean_interval(strata), interquartile_interval(strata)]
+        ends = [end for interval in intervals if interval for end in interval]
+        assert ends
+        assert 0 <= min(ends) <= max(ends) <= 1
 
 
 def test_a_task_with_one_seed_leaves_the_average_without_a_bootstrap_interval() -> None:

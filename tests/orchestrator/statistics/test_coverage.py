@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from orchestrator.statistics.aggregates import interquartile_interval, interquartile_mean, task_mean_interval
 from orchestrator.statistics.bootstrap import bca_interval, item_interval
 from orchestrator.statistics.crossed import are_crossed, mean_interval
-from orchestrator.statistics.intervals import holm, paired_p, t_interval
+from orchestrator.statistics.intervals import SHARES, clipped, holm, paired_p, t_interval
 from orchestrator.statistics.quotable import (
     improvement_bootstrap,
     interquartile_bootstrap,
@@ -32,12 +32,12 @@ def sweeps(seeds: int, lift: float = 0.0) -> NDArray[np.float64]:
 
 
 def share(intervals: list[list[float] | None], truth: float) -> float:
-    return float(np.mean([found is not None and found[0] <= truth <= found[1] for found in intervals]))
+    return float(np.mean([interval is not None and interval[0] <= truth <= interval[1] for interval in intervals]))
 
 
-def by_task(found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return all sweeps' accuracies by task: as good as the truth."""
-    return found.transpose(1, 0, 2).reshape(found.shape[1], -1)
+def by_task(accuracies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return all sweeps' accuracies by task: so many runs that their mean is as good as the truth."""
+    return accuracies.transpose(1, 0, 2).reshape(accuracies.shape[1], -1)
 
 
 @pytest.fixture
@@ -52,6 +52,27 @@ def test_students_intervals_of_methods_differences_and_averages_cover_at_93_to_9
     assert 0.93 <= share([t_interval(values) for values in theirs[:, 0].tolist()], LEVELS[0]) <= 0.97
     assert 0.93 <= share([t_interval(values) for values in (ours - theirs)[:, 1].tolist()], 0.01) <= 0.97
     assert 0.93 <= share([t_interval(values) for values in theirs.mean(axis=1).tolist()], LEVELS.mean()) <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "least"), [(0.99, 0.005, 0.92), (0.98, 0.01, 0.92), (0.98, 0.015, 0.89), (0.02, 0.01, 0.92)]
+)
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_near_the_edges_a_clipped_interval_covers_exactly_as_often_as_students_own(
+    mean: float, sd: float, least: float, seeds: int
+) -> None:
+    """The seeds' true accuracies are beta distributed: between 0 and 1, and skewed towards the middle."""
+    generator = np.random.default_rng(4)
+    size = mean * (1 - mean) / sd**2 - 1
+    true = generator.beta(mean * size, (1 - mean) * size, (SWEEPS, seeds))
+    drawn = (generator.binomial(ITEMS, true) / ITEMS).tolist()
+    known = [interval for interval in (t_interval(values) for values in drawn) if interval is not None]
+    inside = [clipped(interval, SHARES) for interval in known]
+    assert len(known) >= 0.99 * SWEEPS
+    assert inside != known
+    assert share(inside, mean) == share(known, mean)
+    assert least <= share(inside, mean) <= 0.97
+    assert all(interval is not None and 0 <= interval[0] < interval[1] <= 1 for interval in inside)
 
 
 @pytest.mark.parametrize("seeds", [SEEDS, 10, 20])
@@ -129,8 +150,8 @@ def test_the_improvement_interval_covers_at_93_to_97_percent_where_it_begins_to_
 def test_the_interval_of_the_task_mean_covers_at_93_to_97_percent_where_it_begins_to_be_quoted(
     tasks: int, seeds: int
 ) -> None:
-    found = [task_mean_bootstrap(one[:tasks], []) for one in sweeps(seeds).tolist()]
-    assert 0.93 <= share(found, LEVELS[:tasks].mean()) <= 0.97
+    intervals = [task_mean_bootstrap(sweep[:tasks], []) for sweep in sweeps(seeds).tolist()]
+    assert 0.93 <= share(intervals, LEVELS[:tasks].mean()) <= 0.97
 
 
 def test_the_interquartile_interval_covers_at_93_to_97_percent_where_it_begins_to_be_quoted() -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 from orchestrator.statistics.crossed import are_crossed, are_told_apart, mean_error, mean_interval, mean_p
 from orchestrator.statistics.intervals import paired_p, t_interval
 from orchestrator.summary.comparisons import difference
-from orchestrator.summary.summarise import summarise
+from orchestrator.summary.summary import summary_of
 
 GRID = np.array([[0.70, 0.73, 0.71, 0.74], [0.62, 0.66, 0.64, 0.63], [0.75, 0.77, 0.79, 0.78]])
 CELLS = list(product(range(3), range(4)))
@@ -28,19 +28,19 @@ def mean_squares() -> tuple[float, float, float]:
 
 def test_the_error_of_a_full_grid_is_that_of_its_mean_squares() -> None:
     start, order, rest = mean_squares()
-    found = mean_error(VALUES, CELLS)
-    assert found.error == pytest.approx(math.sqrt((start + order - rest) / 12), rel=1e-9)
+    estimate = mean_error(VALUES, CELLS)
+    assert estimate.error == pytest.approx(math.sqrt((start + order - rest) / 12), rel=1e-9)
     wanted = (start + order - rest) ** 2 / (start**2 / 2 + order**2 / 3 + rest**2 / 6)
-    assert found.freedom == pytest.approx(max(2, wanted), rel=1e-9)
+    assert estimate.freedom == pytest.approx(max(2, wanted), rel=1e-9)
 
 
 def test_interval_and_p_are_students_with_that_error() -> None:
-    found, half = mean_error(VALUES, CELLS), None
-    half = stats.t.ppf(0.975, found.freedom) * found.error
+    estimate, half = mean_error(VALUES, CELLS), None
+    half = stats.t.ppf(0.975, estimate.freedom) * estimate.error
     assert mean_interval(VALUES, CELLS) == pytest.approx([GRID.mean() - half, GRID.mean() + half], abs=1e-12)
     centred = [value - 0.7 for value in VALUES]
     p = mean_p(centred, CELLS)
-    assert p == pytest.approx(2 * stats.t.sf((GRID.mean() - 0.7) / found.error, found.freedom), rel=1e-9)
+    assert p == pytest.approx(2 * stats.t.sf((GRID.mean() - 0.7) / estimate.error, estimate.freedom), rel=1e-9)
     low, high = mean_interval(centred, CELLS, 1 - p) or (1.0, 1.0)
     assert min(abs(low), abs(high)) == pytest.approx(0, abs=1e-9)
 
@@ -59,15 +59,15 @@ def test_an_axis_that_brings_nothing_is_pooled_with_the_rest() -> None:
     """One-way analysis of variance: the orders' mean square, with the orders' degrees of freedom."""
     grid = np.array([[0.70, 0.74, 0.63], [0.71, 0.73, 0.65], [0.69, 0.75, 0.64], [0.71, 0.74, 0.64]])
     cells = list(product(range(4), range(3)))
-    found = mean_error(grid.ravel().tolist(), cells)
-    assert found.error == pytest.approx(math.sqrt(4 * grid.mean(0).var(ddof=1) / 12), rel=1e-9)
-    assert found.freedom == pytest.approx(2, rel=1e-9)
+    estimate = mean_error(grid.ravel().tolist(), cells)
+    assert estimate.error == pytest.approx(math.sqrt(4 * grid.mean(0).var(ddof=1) / 12), rel=1e-9)
+    assert estimate.freedom == pytest.approx(2, rel=1e-9)
 
 
 def test_where_neither_axis_brings_anything_the_runs_are_as_good_as_independent() -> None:
     square = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]])  # a Latin square: all margins are equal
-    found = mean_error(square.ravel().tolist(), list(product(range(3), range(3))))
-    assert found == pytest.approx((math.sqrt(square.var(ddof=1) / 9), 8), rel=1e-9)
+    estimate = mean_error(square.ravel().tolist(), list(product(range(3), range(3))))
+    assert estimate == pytest.approx((math.sqrt(square.var(ddof=1) / 9), 8), rel=1e-9)
 
 
 @pytest.mark.parametrize("sizes", [(2, 4), (4, 2), (2, 2)])
@@ -97,7 +97,7 @@ def test_runs_of_plain_seeds_or_of_one_axis_are_independent(cells: list[tuple[in
 
 
 def test_equal_values_have_no_error_to_divide_by() -> None:
-    assert mean_interval([0.5] * 12, CELLS) == t_interval([0.5] * 12)
+    assert mean_interval([0.5] * 12, CELLS) is None
     assert mean_p([0.0] * 12, CELLS) == 1.0
     assert mean_p([0.01] * 12, CELLS) == 0.25  # the sign test of three runs, the seeds of the shorter axis
     few = [cell for cell in CELLS if cell[0] < 2]
@@ -125,13 +125,13 @@ def test_a_sweep_over_seed_axes_has_intervals_that_know_what_runs_share() -> Non
 
     rows = [row("a", cell, value) for cell, value in zip(CELLS, VALUES, strict=True)]
     rows += [row("b", cell, 0.69 + 0.001 * cell[1]) for cell in CELLS]
-    found = summarise(rows, {})
-    method = found["tasks"]["t"]["methods"]["a"]
+    summary = summary_of(rows, {})
+    method = summary["tasks"]["t"]["methods"]["a"]
     assert method["interval"] == mean_interval(VALUES, CELLS)
     assert method["bootstrap"] is None
-    few = summarise([one for one in rows if one["data_seed"] < 2], {})
+    few = summary_of([one for one in rows if one["data_seed"] < 2], {})
     assert "not comparable (too few seeds to tell two axes apart) with" in few["headline"]
-    macro = found["macro"]["methods"]["a"]
+    macro = summary["macro"]["methods"]["a"]
     assert macro["interval"] == mean_interval(VALUES, CELLS)
     assert (macro["bootstrap"], macro["iqm_interval"]) == (None, None)
-    assert found["macro"]["improvement"][0]["interval"] is None
+    assert summary["macro"]["improvement"][0]["interval"] is None

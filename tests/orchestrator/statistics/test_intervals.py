@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from scipy import integrate, ndimage, stats
 
-from orchestrator.statistics.intervals import holm, mcnemar_p, mean_difference, paired_p, spread, t_interval
+from orchestrator.statistics.intervals import (
+    DIFFERENCES,
+    SHARES,
+    clipped,
+    holm,
+    mcnemar_p,
+    mean_difference,
+    paired_p,
+    spread,
+    t_interval,
+)
 from orchestrator.statistics.power import MOST_SEEDS, paired_power, seeds_needed, smallest_detectable_difference
 from orchestrator.statistics.volatility import loss_change, loss_volatility
 
@@ -38,11 +48,20 @@ def test_one_value_has_neither_spread_nor_interval_nor_p() -> None:
     assert (spread([0.5]), t_interval([0.5]), paired_p([0.5])) == (None, None, None)
 
 
-def test_equal_values_give_a_point_although_their_differences_are_rounded() -> None:
+def test_equal_values_have_no_interval_although_their_differences_are_rounded() -> None:
     differences = [0.75 - 0.70, 0.80 - 0.75, 0.60 - 0.55]
     assert len(set(differences)) > 1
     assert spread(differences) == 0.0
-    assert t_interval(differences) == pytest.approx([0.05, 0.05], abs=1e-12)
+    assert t_interval(differences) is None
+
+
+def test_an_interval_is_clipped_to_the_range_of_its_figure_and_otherwise_left_alone() -> None:
+    assert clipped([0.92, 1.034], SHARES) == [0.92, 1.0]
+    assert clipped([-0.1, 0.17], SHARES) == [0.0, 0.17]
+    assert clipped([-0.1, 1.1], SHARES) == [0.0, 1.0]
+    assert clipped([0.2, 0.3], SHARES) == [0.2, 0.3]
+    assert clipped([-1.2, 0.3], DIFFERENCES) == [-1.0, 0.3]
+    assert clipped(None, SHARES) is None
 
 
 def test_identical_results_give_p_of_one() -> None:
@@ -92,9 +111,9 @@ def test_seeds_needed_are_those_of_g_power_for_small_medium_and_large_effects(ef
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 100])
 @pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
 def test_the_smallest_detectable_difference_has_exactly_the_power_asked_for(n: int, power: float) -> None:
-    found = smallest_detectable_difference(n, 0.01, power)
-    assert paired_power(n, found / 0.01) == pytest.approx(power, abs=1e-9)
-    assert seeds_needed(found * 1.0001, 0.01, power) == n
+    detectable = smallest_detectable_difference(n, 0.01, power)
+    assert paired_power(n, detectable / 0.01) == pytest.approx(power, abs=1e-9)
+    assert seeds_needed(detectable * 1.0001, 0.01, power) == n
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30, 1000])

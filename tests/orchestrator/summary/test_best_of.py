@@ -25,14 +25,14 @@ RANKED = [setting(0.75, 0.70), setting(0.72, 0.73), setting(0.60, 0.50)]
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_the_curve_is_the_mean_over_every_choice_of_n_settings(n: int) -> None:
     kept = [min(drawn) for drawn in combinations(range(3), n)]  # the best is the first in rank
-    found = best_of_n(RANKED)[n - 1]
-    assert found["validation"] == pytest.approx(fmean([0.75, 0.72, 0.60][best] for best in kept), abs=1e-12)
-    assert found["test"] == pytest.approx(fmean([0.70, 0.73, 0.50][best] for best in kept), abs=1e-12)
+    expected = best_of_n(RANKED)[n - 1]
+    assert expected["validation"] == pytest.approx(fmean([0.75, 0.72, 0.60][best] for best in kept), abs=1e-12)
+    assert expected["test"] == pytest.approx(fmean([0.70, 0.73, 0.50][best] for best in kept), abs=1e-12)
 
 
 def test_the_budget_is_given_in_settings_runs_and_seconds() -> None:
-    found = best_of_n(RANKED)[1]
-    assert (found["n"], found["runs"], found["train_seconds"]) == (2, 4.0, 120.0)
+    best = best_of_n(RANKED)[1]
+    assert (best["n"], best["runs"], best["train_seconds"]) == (2, 4.0, 120.0)
 
 
 @pytest.mark.parametrize("few", [2, 4, 7])

@@ -14,7 +14,7 @@ SAID_BY_THEIR_NAMES = {
     "lr", "failed_seeds", "diverged_seeds", "train_seconds", "trainable_parameters", "base_accuracy", "methods",
     "first", "second", "ratio", "probability", "leader", "tasks", "reference", "headline", "claims", "levels", "runs",
 }  # fmt: skip
-TYPES = [found for found in vars(summary).values() if isinstance(found, type) and hasattr(found, "__total__")]
+TYPES = [kind for kind in vars(summary).values() if isinstance(kind, type) and hasattr(kind, "__total__")]
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)

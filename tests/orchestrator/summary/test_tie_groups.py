@@ -17,7 +17,7 @@ def groups(**lifts: float | None) -> list[TieGroup]:
         values = [level + (lift or 0.0) + jitter for level, jitter in zip(LEVELS, noise, strict=True)]
         methods[name] = dict(enumerate(values if lift is not None else values[:1]))
     pairs = corrected([difference(("ours", name), methods["ours"], methods[name]) for name in lifts])
-    return tie_groups("ours", {name: sum(found.values()) / len(found) for name, found in methods.items()}, pairs)
+    return tie_groups("ours", {name: sum(by_seed.values()) / len(by_seed) for name, by_seed in methods.items()}, pairs)
 
 
 def test_groups_are_ahead_of_with_and_behind_the_reference_with_the_best_as_leader() -> None:

@@ -28,14 +28,16 @@ def answered(marks: Sequence[int]) -> list[dict[str, Any]]:
 
 def by_seeds(marks: Mapping[tuple[int, ...], Sequence[int]], axes: Sequence[str]) -> Sources:
     rows = [row(sum(of) / len(of), **dict(zip(axes, seeds, strict=True))) for seeds, of in marks.items()]
-    found = variance_sources(rows, {one["run_key"]: answered(of) for one, of in zip(rows, marks.values(), strict=True)})
-    assert found is not None
-    return found
+    sources = variance_sources(
+        rows, {one["run_key"]: answered(of) for one, of in zip(rows, marks.values(), strict=True)}
+    )
+    assert sources is not None
+    return sources
 
 
-def estimates(found: Sources | None) -> dict[str, float]:
-    assert found is not None
-    return {one["source"]: one["estimate"] for one in found["sources"]}
+def estimates(sources: Sources | None) -> dict[str, float]:
+    assert sources is not None
+    return {one["source"]: one["estimate"] for one in sources["sources"]}
 
 
 def anova(values: Mapping[tuple[int, ...], Fraction], sizes: Sequence[int]) -> dict[tuple[int, ...], Fraction]:
@@ -72,23 +74,25 @@ def anova(values: Mapping[tuple[int, ...], Fraction], sizes: Sequence[int]) -> d
 
 def test_two_axes_give_the_components_of_shrout_and_fleiss() -> None:
     rows = [row(float(v), init_seed=i, data_seed=j) for i, of in enumerate(RATINGS) for j, v in enumerate(of)]
-    found = estimates(variance_sources(rows, {}))
+    variances = estimates(variance_sources(rows, {}))
     between, judges, error = Fraction(56 + Fraction(5, 24), 5), Fraction(97 + Fraction(11, 24), 3), Fraction(367, 360)
     assert [round(float(square), 2) for square in (between, judges, error)] == [11.24, 32.49, 1.02]  # their table 3
-    assert found["init_seed x data_seed"] == pytest.approx(float(error), abs=1e-9)
-    assert found["init_seed"] == pytest.approx(float((between - error) / 4), abs=1e-9)
-    assert found["data_seed"] == pytest.approx(float((judges - error) / 6), abs=1e-9)
-    assert round(found["init_seed"] / sum(found.values()), 2) == 0.29  # their ICC(2, 1)
-    assert round(found["init_seed"] / (found["init_seed"] + found["init_seed x data_seed"]), 2) == 0.71  # ICC(3, 1)
+    assert variances["init_seed x data_seed"] == pytest.approx(float(error), abs=1e-9)
+    assert variances["init_seed"] == pytest.approx(float((between - error) / 4), abs=1e-9)
+    assert variances["data_seed"] == pytest.approx(float((judges - error) / 6), abs=1e-9)
+    assert round(variances["init_seed"] / sum(variances.values()), 2) == 0.29  # their ICC(2, 1)
+    assert (
+        round(variances["init_seed"] / (variances["init_seed"] + variances["init_seed x data_seed"]), 2) == 0.71
+    )  # ICC(3, 1)
 
 
 def test_one_axis_with_answers_is_the_two_way_analysis_of_variance() -> None:
     generator = np.random.default_rng(0)
     marks = {(seed,): (generator.random(12) < 0.3 + 0.1 * seed).astype(int).tolist() for seed in range(4)}
     exact = anova({(*seeds, i): Fraction(v) for seeds, of in marks.items() for i, v in enumerate(of)}, [4, 12])
-    found = estimates(by_seeds(marks, ["seed"]))
-    assert found["seed"] == pytest.approx(float(exact[0,]), abs=1e-12)
-    assert found["evaluation"] == pytest.approx(float(exact[1,] + exact[0, 1]) / 12, abs=1e-12)
+    variances = estimates(by_seeds(marks, ["seed"]))
+    assert variances["seed"] == pytest.approx(float(exact[0,]), abs=1e-12)
+    assert variances["evaluation"] == pytest.approx(float(exact[1,] + exact[0, 1]) / 12, abs=1e-12)
 
 
 def test_two_axes_with_answers_are_the_three_way_analysis_of_variance() -> None:
@@ -98,21 +102,21 @@ def test_two_axes_with_answers_are_the_three_way_analysis_of_variance() -> None:
         for i, d in product(range(3), range(4))
     }
     exact = anova({(*seeds, i): Fraction(v) for seeds, of in marks.items() for i, v in enumerate(of)}, [3, 4, 9])
-    found = estimates(by_seeds(marks, ["init_seed", "data_seed"]))
-    assert found["init_seed"] == pytest.approx(float(exact[0,]), abs=1e-12)
-    assert found["data_seed"] == pytest.approx(float(exact[1,]), abs=1e-12)
-    assert found["init_seed x data_seed"] == pytest.approx(float(exact[0, 1]), abs=1e-12)
-    assert found["evaluation"] == pytest.approx(
+    variances = estimates(by_seeds(marks, ["init_seed", "data_seed"]))
+    assert variances["init_seed"] == pytest.approx(float(exact[0,]), abs=1e-12)
+    assert variances["data_seed"] == pytest.approx(float(exact[1,]), abs=1e-12)
+    assert variances["init_seed x data_seed"] == pytest.approx(float(exact[0, 1]), abs=1e-12)
+    assert variances["evaluation"] == pytest.approx(
         float(exact[2,] + exact[0, 2] + exact[1, 2] + exact[0, 1, 2]) / 9, abs=1e-12
     )
 
 
 def test_one_axis_without_answers_is_the_sample_variance() -> None:
     accuracies = [0.70, 0.72, 0.69, 0.75]
-    found = variance_sources([row(value, seed=seed) for seed, value in enumerate(accuracies)], {})
-    assert estimates(found) == {"seed": pytest.approx(float(np.var(accuracies, ddof=1)), abs=1e-12)}
-    assert found is not None
-    assert "evaluation sampling is not told from the seeds" in " ".join(found["notes"])
+    sources = variance_sources([row(value, seed=seed) for seed, value in enumerate(accuracies)], {})
+    assert estimates(sources) == {"seed": pytest.approx(float(np.var(accuracies, ddof=1)), abs=1e-12)}
+    assert sources is not None
+    assert "evaluation sampling is not told from the seeds" in " ".join(sources["notes"])
 
 
 def test_the_sources_of_simulated_runs_are_recovered_without_bias() -> None:
@@ -125,8 +129,8 @@ def test_the_sources_of_simulated_runs_are_recovered_without_bias() -> None:
             (i, d): (generator.random(60) < 0.6 + init[i] + data[d] + hard).astype(int).tolist()
             for i, d in product(range(4), range(4))
         }
-        found = estimates(by_seeds(marks, ["init_seed", "data_seed"]))
-        totals = {name: value + found[name] / 300 for name, value in totals.items()}
+        variances = estimates(by_seeds(marks, ["init_seed", "data_seed"]))
+        totals = {name: value + variances[name] / 300 for name, value in totals.items()}
     assert totals["init_seed"] == pytest.approx(0.0009, abs=0.00015)  # over three standard errors of 300 estimates
     assert totals["data_seed"] == pytest.approx(0.0004, abs=0.00015)
     assert totals["evaluation"] == pytest.approx(0.6 * 0.4 / 60, rel=0.05)
@@ -134,55 +138,55 @@ def test_the_sources_of_simulated_runs_are_recovered_without_bias() -> None:
 
 def test_a_negative_estimate_counts_as_zero_and_is_said() -> None:
     marks = {(seed,): [(item + seed) % 2 for item in range(6)] for seed in range(4)}  # equal accuracies, other items
-    found = by_seeds(marks, ["seed"])
-    seeds = found["sources"][0]
+    sources = by_seeds(marks, ["seed"])
+    seeds = sources["sources"][0]
     assert seeds["estimate"] < 0
     assert (seeds["variance"], seeds["sd"], seeds["truncated"]) == (0.0, 0.0, True)
-    assert "The estimate of seed is -0.0667, below 0, and counts as 0" in " ".join(found["notes"])
+    assert "The estimate of seed is -0.0667, below 0, and counts as 0" in " ".join(sources["notes"])
 
 
 def test_identical_runs_have_no_variance_between_seeds_and_nothing_is_truncated() -> None:
-    found = by_seeds({(seed,): [1, 1, 0, 1] for seed in range(3)}, ["seed"])
-    assert estimates(found) == {"seed": 0.0, "evaluation": pytest.approx(0.75 * 0.25 / 3, abs=1e-15)}
-    assert not any(one["truncated"] for one in found["sources"])
+    sources = by_seeds({(seed,): [1, 1, 0, 1] for seed in range(3)}, ["seed"])
+    assert estimates(sources) == {"seed": 0.0, "evaluation": pytest.approx(0.75 * 0.25 / 3, abs=1e-15)}
+    assert not any(one["truncated"] for one in sources["sources"])
 
 
 def test_two_arms_that_share_a_run_are_enough_for_all_three_components() -> None:
     rows = [row(0.6 + 0.01 * i, init_seed=i, data_seed=0) for i in range(3)]
     rows += [row(0.6 + 0.02 * d, init_seed=0, data_seed=d) for d in (1, 2)]
-    found = estimates(variance_sources(rows, {}))
-    assert set(found) == {"init_seed", "data_seed", "init_seed x data_seed"}
-    assert found["init_seed"] + found["init_seed x data_seed"] == pytest.approx(0.0001, abs=1e-12)
-    assert found["data_seed"] + found["init_seed x data_seed"] == pytest.approx(0.0004, abs=1e-12)
+    variances = estimates(variance_sources(rows, {}))
+    assert set(variances) == {"init_seed", "data_seed", "init_seed x data_seed"}
+    assert variances["init_seed"] + variances["init_seed x data_seed"] == pytest.approx(0.0001, abs=1e-12)
+    assert variances["data_seed"] + variances["init_seed x data_seed"] == pytest.approx(0.0004, abs=1e-12)
 
 
 def test_axes_that_move_together_are_one_joint_source() -> None:
     rows = [row(value, init_seed=seed, data_seed=10 + seed) for seed, value in enumerate([0.70, 0.72, 0.69])]
-    found = variance_sources(rows, {})
-    assert estimates(found) == {"init_seed and data_seed": pytest.approx(float(np.var([0.70, 0.72, 0.69], ddof=1)))}
-    assert found is not None
-    assert "No two runs differ in init_seed alone, or in data_seed alone" in " ".join(found["notes"])
+    sources = variance_sources(rows, {})
+    assert estimates(sources) == {"init_seed and data_seed": pytest.approx(float(np.var([0.70, 0.72, 0.69], ddof=1)))}
+    assert sources is not None
+    assert "No two runs differ in init_seed alone, or in data_seed alone" in " ".join(sources["notes"])
 
 
 def test_an_axis_with_one_level_is_left_out_and_named() -> None:
-    found = variance_sources([row(0.7 + seed / 100, init_seed=seed, data_seed=0) for seed in range(3)], {})
-    assert set(estimates(found)) == {"init_seed"}
-    assert found is not None
-    assert found["levels"] == {"init_seed": 3, "data_seed": 1}
-    assert "data_seed has one level" in found["notes"][0]
+    sources = variance_sources([row(0.7 + seed / 100, init_seed=seed, data_seed=0) for seed in range(3)], {})
+    assert set(estimates(sources)) == {"init_seed"}
+    assert sources is not None
+    assert sources["levels"] == {"init_seed": 3, "data_seed": 1}
+    assert "data_seed has one level" in sources["notes"][0]
 
 
 def test_a_single_run_shows_what_its_items_could_change_and_no_more() -> None:
-    found = by_seeds({(0,): [1, 1, 0, 0]}, ["seed"])
-    assert estimates(found) == {"evaluation": pytest.approx(0.25 / 3)}
+    sources = by_seeds({(0,): [1, 1, 0, 0]}, ["seed"])
+    assert estimates(sources) == {"evaluation": pytest.approx(0.25 / 3)}
 
 
 def test_lost_runs_are_no_evidence() -> None:
     lost = {**row(0.0, seed=1), "status": "diverged", "accuracy": None}
     assert variance_sources([lost], {}) is None
-    found = variance_sources([row(0.7, seed=0), row(0.8, seed=2), lost], {})
-    assert found is not None
-    assert found["runs"] == 2
+    sources = variance_sources([row(0.7, seed=0), row(0.8, seed=2), lost], {})
+    assert sources is not None
+    assert sources["runs"] == 2
 
 
 def test_rows_that_do_not_belong_together_are_refused() -> None:

@@ -12,7 +12,7 @@ import torch
 
 import d2lora
 from orchestrator.data.tokens import Item
-from orchestrator.summary.ties import told_ties
+from orchestrator.summary.ties import exact_ties
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import Scored, accuracy, count_ties, prediction_rows, score_items
 from orchestrator.train.ties import best_choice
@@ -83,6 +83,6 @@ def test_predictions_say_where_a_tie_decided_and_only_there() -> None:
 
 def test_ties_are_told_in_one_sentence_and_not_where_there_are_none() -> None:
     rows = [{"status": "committed", "ties": ties} for ties in (0, 2, 3)] + [{"status": "failed", "ties": None}]
-    (sentence,) = told_ties(rows)
+    (sentence,) = exact_ties(rows)
     assert sentence.startswith("5 test answers of 2 runs had several choices with exactly the best score")
-    assert told_ties(rows[:1]) == told_ties([{"status": "committed"}]) == []
+    assert exact_ties(rows[:1]) == exact_ties([{"status": "committed"}]) == []

@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from orchestrator.report.figures.axis import counted
-from orchestrator.report.figures.best_of import draw_budgets
+from orchestrator.report.figures.best_of import draw_best_of
 from orchestrator.summary.summarise import summarise
-from tests.orchestrator.report.test_page import Page, run, written
+from tests.orchestrator.report.pages import Page, run, written
 
 
 def rows() -> list[dict[str, Any]]:
-    found = []
+    drawn = []
     for label, name, level in (
         ("lora", "lora", 0.60),
         ("d2lora(r=2)", "d2lora", 0.62),
@@ -22,13 +22,13 @@ def rows() -> list[dict[str, Any]]:
     ):
         for lr in (1e-4, 3e-4):
             each = [run("boolq", label, seed, level + 20 * lr + 0.01 * seed, lr=lr) for seed in range(2)]
-            found += [one | {"settings": {"name": name}} for one in each]
-    return found
+            drawn += [one | {"settings": {"name": name}} for one in each]
+    return drawn
 
 
 def test_a_line_is_as_long_as_the_settings_tried_and_ends_at_what_was_chosen() -> None:
     task = summarise(rows(), {})["tasks"]["boolq"]
-    figure = draw_budgets("boolq", task["families"], {"lora": 0, "d2lora": 1})
+    figure = draw_best_of("boolq", task["families"], {"lora": 0, "d2lora": 1})
     assert figure is not None
     for panel in figure.panels:
         assert [len(line.marks) for line in panel.lines] == [2, 4]
@@ -57,9 +57,9 @@ def test_a_family_is_drawn_as_its_first_method_is_elsewhere(tmp_path: Path) -> N
 def test_one_setting_a_method_is_no_figure(tmp_path: Path) -> None:
     alone = [one for one in rows() if one["lr"] == 1e-4 and one["method"] != "d2lora(r=4)"]
     task = summarise(alone, {})["tasks"]["boolq"]
-    assert draw_budgets("boolq", task["families"], {"lora": 0, "d2lora": 1}) is None
+    assert draw_best_of("boolq", task["families"], {"lora": 0, "d2lora": 1}) is None
     assert "Best of n settings" not in Page(written(tmp_path, alone)[0]).text
-    assert draw_budgets("boolq", {}, {}) is None
+    assert draw_best_of("boolq", {}, {}) is None
 
 
 def test_many_settings_are_counted_in_round_steps() -> None:

@@ -14,13 +14,13 @@ from orchestrator.report.figures.axis import in_order, logarithmic
 from orchestrator.report.figures.panels import BOTTOM, SHAPES, TOP, PanelPlot
 from orchestrator.report.figures.rates import MOST, draw_rates
 from orchestrator.summary.summarise import summarise
-from tests.orchestrator.report.test_page import Page, run, written
+from tests.orchestrator.report.pages import Page, run, written
 
 
 def plot(rows: Sequence[dict[str, Any]]) -> PanelPlot:
-    found = draw_rates("boolq", summarise(rows, {})["tasks"]["boolq"]["methods"])
-    assert found is not None
-    return found
+    drawn = draw_rates("boolq", summarise(rows, {})["tasks"]["boolq"]["methods"])
+    assert drawn is not None
+    return drawn
 
 
 def grid(method: str, rates: Sequence[float], seeds: int = 3, level: float = 0.6) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ RATES = (1e-4, 3e-4, 1e-3)
 
 def test_each_rate_has_its_mean_and_interval_on_validation_and_on_test() -> None:
     rows = grid("d2lora", RATES)
-    found = summarise(rows, {})["tasks"]["boolq"]["methods"]["d2lora"]["by_lr"]
+    by_lr = summarise(rows, {})["tasks"]["boolq"]["methods"]["d2lora"]["by_lr"]
     figure = plot(rows)
     assert [panel.name for panel in figure.panels] == ["validation", "test"]
     means = {"validation": "validation_mean", "test": "mean"}
@@ -44,7 +44,7 @@ def test_each_rate_has_its_mean_and_interval_on_validation_and_on_test() -> None
     scale = None
     for panel in figure.panels:
         (line,) = panel.lines
-        for mark, one in zip(line.marks, found.values(), strict=True):
+        for mark, one in zip(line.marks, by_lr.values(), strict=True):
             low, high = one[intervals[panel.name]]  # type: ignore[literal-required]
             assert mark.ends is not None
             assert (mark.ends[0] + mark.ends[1]) / 2 == pytest.approx(mark.y, abs=0.02)
@@ -125,7 +125,7 @@ def test_a_few_rates_are_evenly_spaced_and_many_keep_their_ratios() -> None:
     gaps = [after.x - before.x for before, after in zip(few.labels, few.labels[1:], strict=False)]
     assert gaps[0] == pytest.approx(gaps[1], abs=0.02)
     many = logarithmic("rate", [1e-5, 1e-4, 1e-2], str)
-    assert many.place(1e-2) - many.place(1e-4) == pytest.approx(2 * (many.place(1e-4) - many.place(1e-5)), abs=0.02)
+    assert many.x(1e-2) - many.x(1e-4) == pytest.approx(2 * (many.x(1e-4) - many.x(1e-5)), abs=0.02)
     rates = [10 ** (-5 + index / 4) for index in range(12)]
     labels = [place.label for place in plot(grid("d2lora", rates)).across]
     assert labels == ["1e-5", "1e-4", "1e-3"]
