@@ -90,8 +90,8 @@ class Sweep:
             self._finish(rows, summary, champions, complete)
             complete = complete and self.tracker.behind is None
             problems = [f"no champion for {task}: {error}" for task, error in broken.items()]
-            if self.tracker.told:
-                problems.append(self.tracker.told)
+            if self.tracker.problem:
+                problems.append(self.tracker.problem)
             tell(self.spec, self.folder, rows, summary, sound, problems, console=self.console)
         return 0 if complete else 1
 
