@@ -51,8 +51,8 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
         champions = make_champions(ready, folder, services, rows, summary, say)
         complete = publish(ready, folder, services.tracker, rows, summary, champions)
         problems = [f"no champion for {task}: {problem}" for task, problem in champions.problems.items()]
-        if services.tracker.told:
-            problems.append(services.tracker.told)
+        if services.tracker.problem:
+            problems.append(services.tracker.problem)
         for line in final_message(folder, spec.tracking.uri, rows, summary, champions.sound, problems):
             say(line)
     return 0 if complete else 1

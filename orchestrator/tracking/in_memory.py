@@ -1,4 +1,4 @@
-"""A tracker that remembers: for tests, and for ``tracking.uri=none``."""
+"""A tracker that keeps everything in memory: for tests, and for ``tracking.uri=none``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.store.sweep_folder import SweepFolder
 
 
 class MemoryTracker:
-    """Keeps what it was told."""
+    """Keeps the last state of each run, the summary and the champions as attributes."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[dict[str, Any]]] = {}
@@ -27,7 +27,7 @@ class MemoryTracker:
         """Do nothing."""
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
-        """Take over what the run folders hold."""
+        """Read steps and ends from the run folders."""
         for run in runs:
             place = SweepFolder(folder).run(run.key)
             self.steps[run.key] = place.metrics()
@@ -40,7 +40,7 @@ class MemoryTracker:
         self.failed[run.key] = error
 
     def run_id(self, key: str) -> str | None:  # noqa: ARG002 - the contract's argument
-        """Return None: there is nothing to point to."""
+        """Return None: no run has a page."""
         return None
 
     def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:  # noqa: ARG002

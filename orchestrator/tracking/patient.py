@@ -1,4 +1,4 @@
-"""A tracker that may be out of reach: the sweep goes on, and knows at the end whether everything has arrived."""
+"""A tracker that may be out of reach: the sweep goes on, and says at the end whether everything has arrived."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orchestrator.tracking.tracker import Tracker
 
 
 class PatientTracker:
-    """Passes every call on; what fails is said once and tried again with the next call.
+    """Passes every call on to the tracker ``inner``; a failure is printed once, and the next call tries again.
 
-    ``behind`` is why the last call failed, or None. All calls may be repeated, so nothing is lost: the run folders have
-    it, and the next call, or the next driver, sends it. `begin` connects beside whatever comes next: to load MLflow and
-    to make its database takes seconds, in which Ray can start. A failure that lasts ends the sweep where it connects
-    for the first time, which is before training; later it is told like any other.
+    ``behind`` is why the last call failed, or None. Nothing is lost by a failed call: the run folders have everything,
+    and the next call, or the next driver, sends it. `begin` connects in a thread, because to load MLflow and to make
+    its database takes seconds, in which Ray can start. A failure that lasts ends the sweep only at the first
+    connection, which is before training. Later a failure that lasts is printed like any other.
     """
 
     def __init__(self, inner: Tracker, say: Callable[[str], None]) -> None:
@@ -32,15 +32,15 @@ class PatientTracker:
         self._connecting: Future[None] | None = None
 
     @property
-    def told(self) -> str | None:
-        """Why not everything has arrived, and what sends the rest; None if everything has."""
+    def problem(self) -> str | None:
+        """A sentence that says why not everything has arrived and how to send the rest; None if everything has."""
         if self.behind is None:
             return None
         mend = "Waiting does not mend it: correct it, and the" if self._lasts else "The"
         return f"tracking is behind: {self.behind} {mend} same command sends the rest."
 
     def look(self) -> None:
-        """Refuse at once a place that no waiting mends; InputError with the remedy."""
+        """Refuse at once an address that waiting does not mend; InputError with the remedy."""
         self.inner.look()
 
     def begin(self) -> None:
@@ -50,7 +50,7 @@ class PatientTracker:
 
     @property
     def connecting(self) -> bool:
-        """Whether what `begin` began has still to be waited for."""
+        """Whether `begin` was called and no later call has waited for the connection yet."""
         return self._connecting is not None
 
     def connect(self) -> None:
@@ -66,7 +66,7 @@ class PatientTracker:
         self._try(lambda: self.inner.fail(run, error))
 
     def run_id(self, key: str) -> str | None:
-        """Return the tracker's name for a run."""
+        """Return the tracker's id of the run with this key."""
         return self.inner.run_id(key)
 
     def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
@@ -90,7 +90,7 @@ class PatientTracker:
             if self.behind is None:
                 self.say(f"tracking waits: {reason} The sweep goes on.")
             self.behind, self._lasts = reason, lasts(error)
-            self._connected = self._connected and not self._lasts  # what is there may be gone: it is looked at anew
+            self._connected = self._connected and not self._lasts  # runs may be deleted: connect and list anew
             return
         self.behind = None
 
@@ -106,9 +106,9 @@ class PatientTracker:
 
 
 def _settle(future: Future[None], call: Callable[[], None]) -> None:
-    """Call, and let the future have what came of it."""
+    """Call, and put the result or the error into the future."""
     try:
         call()
         future.set_result(None)
-    except BaseException as error:  # whoever waits for the future gets it
+    except BaseException as error:  # raised where the future is waited for
         future.set_exception(error)

@@ -1,4 +1,4 @@
-"""The address of a local database and its file, each from the other, as SQLAlchemy reads addresses."""
+"""The file of a local database's address, and the address of its file, by SQLAlchemy's reading of addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.paths import resolve
 
 
 def absolute(address: str) -> str:
-    """Return a tracker's address in which the path of a local database is absolute; others as they are."""
+    """Return a tracker's address, with an absolute path if it is a local database; others unchanged."""
     if not address.startswith(LOCAL):
         return address
     from sqlalchemy.engine import make_url
@@ -23,17 +23,17 @@ def absolute(address: str) -> str:
 
 
 def file_of(address: str) -> Path:
-    """Return the file that the address of a local database means, absolute."""
+    """Return the absolute path of the file that the address of a local database means."""
     from sqlalchemy.engine import make_url
 
     return resolve(str(make_url(address).database))
 
 
 def address_of(file: Path) -> str:
-    """Return the address of the database in ``file``, with signs escaped only if SQLAlchemy would not read it back.
+    """Return the address of the database in ``file``.
 
-    MLflow makes the folder of the address as it stands, escapes and all, so an escape that is not needed makes a second
-    folder.
+    Signs are escaped only where SQLAlchemy would otherwise read another file. MLflow makes the folder of the address
+    with the escapes as part of its name, so every needless escape would make a second folder.
     """
     from sqlalchemy.engine import URL, make_url
 
@@ -46,21 +46,22 @@ def address_of(file: Path) -> str:
 
 @contextmanager
 def no_other_folder(address: str) -> Iterator[None]:
-    """Within: MLflow opens the database; afterwards the empty folder that it makes of an escaped address is gone."""
+    """Within: MLflow may open the database. Afterwards: the empty folder that MLflow makes of escapes is deleted."""
     made = _other_folders(address)
     try:
         yield
     finally:
         for folder in made:
-            with suppress(OSError):  # it is not there, or somebody else uses it
+            with suppress(OSError):  # it was not made, or somebody else uses it
                 folder.rmdir()
 
 
 def _other_folders(address: str) -> list[Path]:
-    """Return the folders, the innermost first, that MLflow would make of an escaped address and that are not there."""
+    """Return the folders that MLflow would make of an escaped address and that do not exist, the innermost first."""
     if not address.startswith(LOCAL):
         return []
     literal, meant = Path(address.removeprefix(LOCAL)).parent, file_of(address).parent
     if literal == meant:
         return []
-    return [one for one in (literal, *literal.parents) if not one.exists() and one not in (meant, *meant.parents)]
+    candidates = [folder for folder in (literal, *literal.parents) if folder not in (meant, *meant.parents)]
+    return [folder for folder in candidates if not folder.exists()]

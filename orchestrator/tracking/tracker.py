@@ -1,4 +1,4 @@
-"""What a sweep asks of a tracker: show what the run folders hold. Never called from the training path."""
+"""The contract of a tracker, which shows what the run folders hold. Only the driver calls a tracker."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from orchestrator.plan.runs import PlannedRun
 
 
 class Tracker(Protocol):
-    """Shows a sweep. Every call may be repeated: it sends what is not there yet."""
+    """Shows a sweep. Every call may be repeated: a repeated call sends only what is missing."""
 
     def look(self) -> None:
-        """Refuse at once, and without loading more than it takes, a place that no waiting mends; InputError."""
+        """Refuse at once an address that waiting does not mend; InputError. Loads as little as it can."""
 
     def connect(self) -> None:
-        """Make sure that the place to write to exists; InputError with the remedy if it cannot be reached."""
+        """Make sure that the place to write to exists; InputError with the remedy if waiting does not mend it."""
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
-        """Send the steps and the ends of these runs that have not been sent."""
+        """Send the steps and ends of these runs that were not sent yet; ``folder`` is the sweep's."""
 
     def fail(self, run: PlannedRun, error: str) -> None:
-        """Show that a run could not be trained this time."""
+        """Show the error of a run that could not be trained this time."""
 
     def run_id(self, key: str) -> str | None:
-        """Return the tracker's name for a run, if it has one."""
+        """Return the tracker's id of the run with this key; None where it has none."""
 
     def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
-        """Put statistics, and what the sweep's folder has, on the parents and end them."""
+        """Put statistics and the files of the sweep's folder on the parents, and end the parents."""
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
-        """Put a champion into the registry under the alias ``champion``, once."""
+        """Put a champion, whose directory is ``place``, into the registry under the alias ``champion``, once."""

@@ -12,7 +12,17 @@ import pytest
 
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.patient import PatientTracker
-from tests.helpers.tracked_sweep import METHODS, RUNS, SWEEP, TRAINER, accuracy, write_champion, write_sweep
+from tests.helpers.tracked_sweep import (
+    METHODS,
+    RUNS,
+    STEPS,
+    SWEEP,
+    TRAINER,
+    accuracy,
+    time_of,
+    write_champion,
+    write_sweep,
+)
 
 COMMAND = "python jobs/sweep.py r.yaml"
 FIGURES = [f"figures/{name}.png" for name in ("accuracy", "best_of_n", "learning_curves", "learning_rates")]
@@ -52,6 +62,7 @@ def check_sweep(client: Any, folder: Path, uri: str, tmp_path: Path) -> None:
         used = {name: leaves[run.key].data.metrics[f"system/trainer_{name}"] for name in TRAINER}
         assert used == TRAINER
     assert len(client.get_metric_history(leaves[RUNS[0].key].info.run_id, "train_loss")) == 40
+    _check_durations(groups, leaves, top)
     _check_statistics(client, experiment, groups)
     _check_inputs(client, experiment, groups, top)
     _check_artefacts(client, groups, top, tmp_path)
@@ -61,16 +72,29 @@ def check_sweep(client: Any, folder: Path, uri: str, tmp_path: Path) -> None:
     assert champion[1].as_uri() in (versions[0].source, versions[0].tags.get("place"))
 
 
+def _check_durations(groups: dict[tuple[str, str], Any], leaves: dict[str, Any], top: Any) -> None:
+    """Each run lasts from its first step to its last, its group and the sweep from the first begin to the last end."""
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for run in RUNS:
+        info, span = leaves[run.key].info, (time_of(run, -1), time_of(run, STEPS - 1))
+        assert (info.start_time, info.end_time) == span
+        spans.setdefault((run.spec.task.name, run.spec.method.label), []).append(span)
+    spans["", ""] = [span for of_group in spans.values() for span in of_group]
+    for key, parent in [*groups.items(), (("", ""), top)]:
+        begins, ends = zip(*spans[key], strict=True)
+        assert (parent.info.start_time, parent.info.end_time) == (min(begins), max(ends))
+
+
 def _check_statistics(client: Any, experiment: str, groups: dict[tuple[str, str], Any]) -> None:
     """Statistics are over the seeds of the chosen rate; each was sent once, and can be searched by."""
     for (task, method), group in groups.items():
         lr = float(group.data.tags["lr"])
         of = [one for one in RUNS if (one.spec.task.name, one.spec.method.label, one.spec.lr) == (task, method, lr)]
         scores = [accuracy(one) for one in of]
-        found = group.data.metrics
-        assert found["mean_accuracy"] == pytest.approx(np.mean(scores), abs=1e-12)
-        assert found["sd_accuracy"] == pytest.approx(np.std(scores, ddof=1), abs=1e-12)
-        assert (found["n"], group.info.status) == (3, "FINISHED")
+        numbers = group.data.metrics
+        assert numbers["mean_accuracy"] == pytest.approx(np.mean(scores), abs=1e-12)
+        assert numbers["sd_accuracy"] == pytest.approx(np.std(scores, ddof=1), abs=1e-12)
+        assert (numbers["n"], group.info.status) == (3, "FINISHED")
         assert "over 3 seeds" in group.data.tags["mlflow.note.content"]
         assert len(client.get_metric_history(group.info.run_id, "mean_accuracy")) == 1
     query = "tags.kind = 'group' and tags.task = 'boolq' and tags.method = 'lora' and metrics.mean_accuracy > 0.5"

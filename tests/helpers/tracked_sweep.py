@@ -1,4 +1,4 @@
-"""A finished sweep's folder without training: two tasks, two methods, two rates, three seeds, one of them diverged."""
+"""A finished sweep's folder without training: two tasks, two methods, two rates, three seeds; one run diverged."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from orchestrator.recipe.spec import SweepSpec
 from orchestrator.summary.summary import summary_of
 
 STEPS = 40
+STEP_MS = 100
+BEGAN_MS = 1_700_000_000_000  # when the first run began; the others one second after the other
 METHODS = [
     MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="attention"),
     MethodSpec(name="d2lora", settings={"rank": 2}, label="d2lora(rank=2,alpha=4)", targets="attention"),
@@ -37,14 +39,19 @@ def accuracy(run: PlannedRun) -> float:
     return 0.5 + 0.1 * (spec.task.name == "boolq") + 0.05 * (spec.method.name == "d2lora") + 0.01 * spec.seed + spec.lr
 
 
+def time_of(run: PlannedRun, step: int) -> int:
+    """Return when a step ended, in milliseconds; step -1 is when the run began."""
+    return BEGAN_MS + 1000 * RUNS.index(run) + STEP_MS * (step + 1)
+
+
 def row(run: PlannedRun) -> dict[str, Any]:
     """Return the row of a run."""
     spec, lost = run.spec, run == DIVERGED
     score = None if lost else accuracy(run)
-    found: dict[str, Any] = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
-    found |= {"seed": spec.seed, "status": "diverged" if lost else "committed", "accuracy": score}
-    found |= {"validation_accuracy": score, "eval_loss": 1.5, "train_loss_volatility": 0.25, "train_seconds": 3.0}
-    return found | {"trainable_parameters": 1000, "base_accuracy": 0.4, "trainer": TRAINER}
+    values: dict[str, Any] = {"run_key": run.key, "task": spec.task.name, "method": spec.method.label, "lr": spec.lr}
+    values |= {"seed": spec.seed, "status": "diverged" if lost else "committed", "accuracy": score}
+    values |= {"validation_accuracy": score, "eval_loss": 1.5, "train_loss_volatility": 0.25, "train_seconds": 1.0}
+    return values | {"trainable_parameters": 1000, "base_accuracy": 0.4, "trainer": TRAINER}
 
 
 def write_sweep(folder: Path) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def write_sweep(folder: Path) -> dict[str, Any]:
         place = folder / "runs" / run.key
         log = place / "attempt-1" / "metrics.jsonl" if run == DIVERGED else place / "metrics.jsonl"
         steps = [
-            {"step": step, "time": 1000 + step, "train_loss": 1 / (step + 1) + 0.1 * index, "tokens": 8 * step}
+            {"step": step, "time": time_of(run, step), "train_loss": 1 / (step + 1) + 0.1 * index, "tokens": 8 * step}
             for step in range(STEPS)
         ]
         write_lines(log, steps)

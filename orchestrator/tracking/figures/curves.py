@@ -1,4 +1,4 @@
-"""Learning curves by method."""
+"""Training losses by method, for a tracker: one panel per task."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 def curves_figure(tasks: Mapping[str, Mapping[str, Band | None]], single: Sequence[Curve] = ()) -> Figure:
-    """Draw each task's training losses: a line for the mean of a method's seeds, a band from the lowest to the highest.
+    """Draw the training losses of each task: per method the mean of its seeds as a line, their range as a band.
 
-    ``single`` are curves to be drawn thinly behind, where the figure is about one method.
+    ``tasks`` has the band of each method, or None where no run of the method has a step log. ``single`` are the curves
+    of single runs, drawn thinly behind in a figure of one method.
     """
     figure, all_axes = panels(len(tasks), height=3.6)
     for axes, (task, bands) in zip(all_axes, tasks.items(), strict=True):
-        for curve in (band for one in single if (band := curve_band([one]))):
-            axes.plot(curve.steps, curve.mean, color="0.75", linewidth=0.8, label="a seed")
+        for seed in (band for curve in single if (band := curve_band([curve]))):
+            axes.plot(seed.steps, seed.mean, color="0.75", linewidth=0.8, label="a seed")
         for number, (method, band) in enumerate(bands.items()):
             if band is None:
                 continue

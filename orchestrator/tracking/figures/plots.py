@@ -1,4 +1,4 @@
-"""What the figures of a tracker are made with: panels, one legend for all of them, and a PNG."""
+"""What the figures of a tracker share: panels, one legend for all panels, and the PNG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-MOST = 24  # methods a panel: more cannot be told apart by eye, and the table has them all
+MOST = 24  # methods per panel: nobody can tell more apart by eye, and the table has all methods
 
 
 def png(figure: Figure) -> bytes:
@@ -22,7 +22,10 @@ def png(figure: Figure) -> bytes:
 
 
 def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels, two a row, through the object interface: pyplot would keep it for ever."""
+    """Return a figure and its ``count`` panels, two per row; ``height`` is that of a panel, in inches.
+
+    Made without pyplot, because pyplot keeps every figure until the process ends.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -36,18 +39,15 @@ def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
 
 def legend(figure: Figure, all_axes: Sequence[Axes]) -> None:
     """Put one legend below all panels, each label once."""
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
+            handles.setdefault(label, handle)
+    if handles:
         figure.legend(
-            list(found.values()),
-            list(found),
+            list(handles.values()),
+            list(handles),
             loc="outside lower center",
             ncols=2 * min(2, len(all_axes)),
             fontsize="small",
         )
-
-
-TABLE, RUNS = "tables/accuracy.json", "tables/runs.json"

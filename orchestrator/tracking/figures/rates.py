@@ -1,4 +1,4 @@
-"""Sensitivity to the learning rate, for a tracker: a line a method over its rates, with whatever was lost below."""
+"""Sensitivity to the learning rate, for a tracker: one line per method over its rates, signs for lost runs below."""
 
 from __future__ import annotations
 
@@ -20,51 +20,52 @@ MARKERS = "os^Dvp*"  # seven: with ten colours, no two of the methods in a panel
 def rates_figure(summary: Mapping[str, Any]) -> Figure | None:
     """Draw each task's mean test accuracy by rate with 95 % intervals; None where no method has two rates."""
     tasks = {task: content["methods"] for task, content in summary["tasks"].items()}
-    if all(len(one["by_lr"]) < 2 for methods in tasks.values() for one in methods.values()):
+    if all(len(method["by_lr"]) < 2 for methods in tasks.values() for method in methods.values()):
         return None
     figure, all_axes = panels(len(tasks), height=3.6)
     for axes, (task, methods) in zip(all_axes, tasks.items(), strict=True):
-        rates = sorted({found["lr"] for one in methods.values() for found in one["by_lr"].values()})
+        rates = sorted({cell["lr"] for method in methods.values() for cell in method["by_lr"].values()})
         few = len(rates) <= FEW
-        shown, x = best_methods(methods, MOST), {lr: place if few else lr for place, lr in enumerate(rates)}
-        axes.update_datalim([(at, 0.0) for at in x.values()], updatey=False)  # rates of signs alone, too
-        for number, (label, one) in enumerate(shown.items()):
-            _line(axes, number, label, one, x)
+        best, x = best_methods(methods, MOST), {lr: index if few else lr for index, lr in enumerate(rates)}
+        axes.update_datalim([(at, 0.0) for at in x.values()], updatey=False)  # a rate without a mean has its signs
+        for number, (label, method) in enumerate(best.items()):
+            _line(axes, number, label, method, x)
         if few:
             axes.set_xticks(range(len(rates)), [rate(lr) for lr in rates])
         else:
             axes.set_xscale("log")
         axes.set_title(task)
-        axes.set_xlabel("\n".join(["learning rate", *_help(shown)]))
+        axes.set_xlabel("\n".join(["learning rate", *_help(best)]))
         axes.set_ylabel("test accuracy in percent")
     legend(figure, all_axes)
     return figure
 
 
 def _help(methods: Mapping[str, Any]) -> list[str]:
-    """Return how to read what is in a panel, and nothing else, in short lines."""
-    found = [one for method in methods.values() for one in method["by_lr"].values()]
-    hollow = "hollow: seeds left by a search" if any(_hollow(one) for one in found) else ""
-    return [line for line in (meanings([signs_of(one) for one in found]), hollow) if line]
+    """Return short lines that explain the signs and markers of a panel, only those that the panel has."""
+    cells = [cell for method in methods.values() for cell in method["by_lr"].values()]
+    hollow = "hollow: seeds left by a search" if any(_hollow(cell) for cell in cells) else ""
+    return [line for line in (meanings([signs_of(cell) for cell in cells]), hollow) if line]
 
 
-def _hollow(one: Mapping[str, Any]) -> bool:
-    """Return whether a mean is over the seeds that a search has left."""
-    return one["mean"] is not None and bool(one["dropped"] or one.get("stopped"))
+def _hollow(cell: Mapping[str, Any]) -> bool:
+    """Tell whether a search has stopped or dropped seeds of the cell, so that its mean is over the others."""
+    return cell["mean"] is not None and bool(cell["dropped"] or cell.get("stopped"))
 
 
 def _line(axes: Axes, number: int, label: str, method: Mapping[str, Any], x: Mapping[float, float]) -> None:
+    """Draw the method that has this number in its panel; ``x`` is where each rate lies on the axis."""
     look: dict[str, Any] = {"color": f"C{number % 10}", "marker": MARKERS[number % len(MARKERS)]}
-    found = sorted(method["by_lr"].values(), key=lambda one: one["lr"])
-    done = [one for one in found if one["mean"] is not None]
-    axes.plot([x[one["lr"]] for one in done], [100 * one["mean"] for one in done], label=label, **look)
-    for one in done:
-        at, mean = x[one["lr"]], 100 * one["mean"]
-        if one["interval"]:
-            axes.vlines(at, *(100 * end for end in one["interval"]), color=look["color"])
-        if _hollow(one):
+    cells = sorted(method["by_lr"].values(), key=lambda cell: cell["lr"])
+    measured = [cell for cell in cells if cell["mean"] is not None]
+    axes.plot([x[cell["lr"]] for cell in measured], [100 * cell["mean"] for cell in measured], label=label, **look)
+    for cell in measured:
+        at, mean = x[cell["lr"]], 100 * cell["mean"]
+        if cell["interval"]:
+            axes.vlines(at, *(100 * end for end in cell["interval"]), color=look["color"])
+        if _hollow(cell):
             axes.plot(at, mean, markerfacecolor="white", **look)
     below: dict[str, Any] = {"color": look["color"], "transform": axes.get_xaxis_transform()}
-    for one in found:
-        if signs := signs_of(one):
-            axes.text(x[one["lr"]], 0.02 + 0.04 * number, signs, ha="center", size="x-small", **below)
+    for cell in cells:
+        if signs := signs_of(cell):
+            axes.text(x[cell["lr"]], 0.02 + 0.04 * number, signs, ha="center", size="x-small", **below)

@@ -1,4 +1,4 @@
-"""What requests to MLflow carry, as its own entities."""
+"""Our values as the entities that requests to MLflow carry."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from orchestrator.tracking.mlflow.inputs import DataSet
 
 
 def points(values: Mapping[str, float], time_ms: int, step: int = 0) -> list[Any]:
-    """Return metrics at one step and time."""
+    """Return values as metrics, all at one step and time (milliseconds since 1970)."""
     from mlflow.entities import Metric
 
     return [Metric(name, value, time_ms, step) for name, value in values.items()]
 
 
 def params(values: Mapping[str, str]) -> list[Any]:
-    """Return parameters."""
+    """Return values as parameters."""
     from mlflow.entities import Param
 
     return [Param(name, value) for name, value in values.items()]
 
 
 def run_tags(values: Mapping[str, str]) -> list[Any]:
-    """Return tags."""
+    """Return values as tags of a run."""
     from mlflow.entities import RunTag
 
     return [RunTag(name, value) for name, value in values.items()]
 
 
 def data_input(data: DataSet) -> Any:
-    """Return a data set as the input of a run that trains, is chosen and is tested on it."""
+    """Return a data set as the input of a run, which trains on it, is chosen on it and is tested on it."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(data.name, data.digest, data.source_type, data.source, profile=data.profile)

@@ -1,4 +1,4 @@
-"""The MLflow experiment of a sweep: found or created, refused where nothing can be written to it, and its runs."""
+"""The MLflow experiment of a sweep, created or refused, and its runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ ACTIVE = "active"
 
 
 def usable_experiment(client: Any, name: str, address: str) -> str:
-    """Return the id of the experiment, created if it is new; InputError if it is deleted or its files have no place."""
+    """Return the id of the experiment, created if it is new.
+
+    InputError if the experiment is deleted, or if nothing can be written where its artefacts would lie.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return _created(client, name, address)
@@ -39,8 +42,8 @@ def usable_experiment(client: Any, name: str, address: str) -> str:
     return str(experiment.experiment_id)
 
 
-def runs_there(client: Any, experiment: str, query: str) -> Iterator[Any]:
-    """Yield the experiment's runs that the query matches, page after page."""
+def runs_of(client: Any, experiment: str, query: str) -> Iterator[Any]:
+    """Yield the experiment's runs that the query matches; MLflow is asked page after page."""
     token = None
     while True:
         page = client.search_runs([experiment], query, max_results=1000, page_token=token)
@@ -51,20 +54,23 @@ def runs_there(client: Any, experiment: str, query: str) -> Iterator[Any]:
 
 
 def _created(client: Any, name: str, address: str) -> str:
-    """Create the experiment; beside a local database, its artefacts lie beside the database."""
+    """Create the experiment; with a local database, the artefacts lie in a folder beside the database."""
     place = (file_of(address).resolve().parent / "mlartifacts").as_uri() if address.startswith(LOCAL) else None
     tags = {"mlflow.experimentKind": "custom_model_development"}  # of runs, not of traces (docs/mlflow.md)
     return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
 def _another(client: Any, name: str) -> str:
-    """Return the word that names an experiment which is not there yet."""
+    """Return the ``key=value`` word that names an experiment which does not exist yet."""
     free = next(other for number in count(2) if not client.get_experiment_by_name(other := f"{name}-{number}"))
     return shlex.quote(f"tracking.experiment={free}")
 
 
 def _fault_of_root(root: str) -> str | None:
-    """Return why a local folder of artefacts cannot be written to; None for other places, which the server knows."""
+    """Return why a local folder of artefacts cannot be written to.
+
+    None where it can, and for a place that is no local folder: only the server can tell.
+    """
     parts = urlparse(root)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         return None

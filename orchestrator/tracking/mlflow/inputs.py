@@ -1,4 +1,4 @@
-"""Pure: what a sweep was made from, in a tracker's terms: its data sets and its base, from ``sweep.json`` alone."""
+"""Pure: the inputs of a sweep as a tracker shows them: its data sets and its base, from ``sweep.json`` alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-DIGEST = 32  # of a sha256's 64 digits; MLflow keeps 36
+DIGEST = 32  # digits of a sha256, which has 64; MLflow keeps 36
 
 
 class DataSet(NamedTuple):
-    """One task's data as trained and tested on; ``source`` and ``profile`` are JSON, as MLflow wants them."""
+    """The prepared data of one task; ``source`` and ``profile`` are JSON, the form that MLflow wants."""
 
     name: str
     digest: str
@@ -20,7 +20,7 @@ class DataSet(NamedTuple):
 
 
 class BaseModel(NamedTuple):
-    """The frozen base; ``digest`` begins its fingerprint."""
+    """The base; ``digest`` is the beginning of its fingerprint."""
 
     name: str
     digest: str
@@ -30,24 +30,24 @@ class BaseModel(NamedTuple):
 def data_sets(sweep: Mapping[str, Any]) -> dict[str, DataSet]:
     """Return the data set of each task: the fingerprint of its tokens, and its split sizes; no row is read.
 
-    The source is the command that prepares it: what a run reads are tokens, made from rows that were split, checked
-    for duplicates and cut, and no address holds those.
+    The source of a data set is the command that prepares it. A run reads tokens, made from rows that were split,
+    checked for duplicates and cut, and no address holds those tokens.
     """
     made = {"mlflow.source.name": sweep["command"], "commit": sweep.get("commit") or "unknown"}
     return {
-        task: DataSet(task, one["fingerprint"][:DIGEST], "code", json.dumps({"tags": made}), json.dumps(_sizes(one)))
-        for task, one in sweep.get("data", {}).items()
+        task: DataSet(task, data["fingerprint"][:DIGEST], "code", json.dumps({"tags": made}), json.dumps(_sizes(data)))
+        for task, data in sweep.get("data", {}).items()
     }
 
 
 def _sizes(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the counts of `SplitReport`, and their sum under the name that MLflow's page shows."""
+    """Return the counts of `SplitReport`, and the number of rows under the name that MLflow's page shows."""
     counts = {name: value for name, value in data.items() if name != "fingerprint"}
     return {"num_rows": sum(counts[name] for name in ("train", "validation", "test")), **counts}
 
 
 def base_model(sweep: Mapping[str, Any]) -> BaseModel | None:
-    """Return the base, or None where sweep.json does not name it."""
+    """Return the base; None where ``sweep.json`` does not name it."""
     if not sweep.get("base"):
         return None
     model = sweep["recipe"]["model"]

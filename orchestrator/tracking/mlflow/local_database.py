@@ -1,4 +1,4 @@
-"""A local database is opened once, before anything is prepared: no waiting mends a file that is none."""
+"""Open a local database once, before anything is prepared: waiting does not mend a file that is no database."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from orchestrator.errors import InputError
 from orchestrator.tracking.failures import is_busy
 from orchestrator.tracking.sqlite_address import file_of
 
-SECONDS = 5.0  # that another program may hold the database
+SECONDS = 5.0  # to wait for another program that holds the database
 BESIDE = "Name another file: tracking.uri=sqlite:///{}"
 
 
 def look_at_database(address: str) -> None:
-    """Open the database at the absolute ``address`` if there is one; InputError with file and remedy if it is none.
+    """Open the database at the absolute ``address``; InputError with file and remedy where it cannot be used.
 
-    Without MLflow's retries, which take most of a minute. MLflow is loaded only for a database that has a schema. What
-    is not there yet is made later, so its folder must be one that can be written to.
+    MLflow's retries, which take most of a minute, are avoided: MLflow is loaded only for a database that has a schema.
+    A file that is not there is made later by MLflow, so its folder has to be writable. A database that another program
+    holds is taken as usable.
     """
     file = file_of(address)
     other = BESIDE.format("other.db")
@@ -41,7 +42,7 @@ def look_at_database(address: str) -> None:
 
 
 def fault_of_folder(folder: Path) -> str | None:
-    """Return why nothing can be written to ``folder``, or be made there with it; None if something can."""
+    """Return why nothing can be written to ``folder`` (which may have to be made first); None if something can."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         return f"{there} is no folder"
@@ -53,9 +54,9 @@ def fault_of_folder(folder: Path) -> str | None:
 
 
 def _version(file: Path) -> str | None:
-    """Return the version of the schema, or None if there is none; sqlite3.Error if it cannot be read and written."""
+    """Return the version of the schema; None without a schema; sqlite3.Error if the file cannot be read and written."""
     with closing(sqlite3.connect(file, timeout=SECONDS, isolation_level=None)) as database:
-        database.execute("begin immediate")  # whoever cannot write is told here
+        database.execute("begin immediate")  # fails here where the file cannot be written to
         if not database.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
             return None
         row = database.execute("select version_num from alembic_version").fetchone()

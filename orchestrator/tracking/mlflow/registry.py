@@ -1,4 +1,4 @@
-"""Champions in MLflow's registry: one version a champion, under an alias."""
+"""Champions in MLflow's registry: one version per champion, the newest under an alias."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def register_champion(
 ) -> None:
     """Register the directory ``place`` of the run ``tags["run_key"]`` as ``name``, unless this very champion is there.
 
-    A server refuses a directory of another machine as a source. It gets the evaluation, as an artefact of the
-    champion's run, and the directory as the tag ``place``: weights stay where they are.
+    A server refuses a directory of another machine as a source. So a server gets the evaluation, as an artefact of the
+    champion's run, and the directory as the tag ``place``. The weights are not uploaded.
     """
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    present, source = _present(client, name), place.as_uri()
-    known = present and present.tags.get("run_key") == tags["run_key"]
-    if known and source in (present.source, present.tags.get("place")):
+    current, source = _current(client, name), place.as_uri()
+    same = current and current.tags.get("run_key") == tags["run_key"]
+    if same and source in (current.source, current.tags.get("place")):
         return
     if server:
         client.log_artifact(run_id, str(place / "evaluation.json"), ALIAS)
@@ -30,7 +30,7 @@ def register_champion(
     client.set_registered_model_alias(name, ALIAS, version.version)
 
 
-def _present(client: Any, name: str) -> Any:
-    """Return the version that has the alias, or None."""
+def _current(client: Any, name: str) -> Any:
+    """Return the version that has the alias; None where no version has it."""
     aliases = client.get_registered_model(name).aliases
     return client.get_model_version(name, aliases[ALIAS]) if ALIAS in aliases else None

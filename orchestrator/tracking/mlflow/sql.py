@@ -1,4 +1,4 @@
-"""A database as the tracker is opened once by SQLAlchemy, without MLflow's retries, which take more than a minute."""
+"""Open a tracker's database once with SQLAlchemy alone, because MLflow's own retries take more than a minute."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from orchestrator.errors import InputError
 from orchestrator.tracking.mlflow.local_database import look_at_database
 
 DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql", "mssql": "pymssql"}
-PACKAGES = {"psycopg2": "psycopg2-binary"}  # where a driver's package has another name
+PACKAGES = {"psycopg2": "psycopg2-binary"}  # of the drivers whose package has another name
 
 
 def look_at_sql(address: str, connect: bool = False) -> None:
     """Refuse a local database that cannot be opened, and a database whose driver is not installed; InputError.
 
-    With ``connect`` a database server must answer, once: whatever SQLAlchemy raises, if it does not. Addresses of other
-    kinds are passed over.
+    With ``connect`` a database server has to answer once; if it does not, SQLAlchemy's error is raised. Addresses that
+    are not of a database are passed over.
     """
     kind = address.partition(":")[0].partition("+")[0]
     if address.startswith(LOCAL):

@@ -24,7 +24,7 @@ from orchestrator.recipe.seeds import LIMIT, SeedAxes, SeedPair, drawn
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.rows import result_row
 from orchestrator.store.run_folder import RunFolder
-from orchestrator.tracking.mlflow import fields as shown
+from orchestrator.tracking.mlflow import fields
 from orchestrator.worker.lanes import lane_of_run
 from tests.helpers.sweeps import rows_of, run
 
@@ -142,12 +142,12 @@ def test_rows_tags_parameters_and_names_tell_both_seeds(tmp_path: Path) -> None:
     for one, seeds in ((plain, (3, 3, 3)), (apart, (1002001, 2, 1))):
         names = dict(zip(("seed", "init_seed", "data_seed"), seeds, strict=True))
         row = result_row(one, RunFolder(tmp_path / one.key), "not trained yet", {})
-        for fields in (row, shown.tags(one, "python jobs/sweep.py r.yaml"), shown.params(one)):
-            assert {name: int(fields[name]) for name in names} == names
+        for shown in (row, fields.tags(one, "python jobs/sweep.py r.yaml"), fields.params(one)):
+            assert {name: int(shown[name]) for name in names} == names
     row = result_row(apart, RunFolder(tmp_path / apart.key), "not trained yet", {})
     assert run_name(row) == "lora, lr 0.0002, seed 1002001 (init 2, data 1)"
-    assert shown.title(apart).startswith("seed 1002001 (init 2, data 1) · lr 0.0002")
-    assert shown.title(plain).startswith("seed 3 · lr")
+    assert fields.title(apart).startswith("seed 1002001 (init 2, data 1) · lr 0.0002")
+    assert fields.title(plain).startswith("seed 3 · lr")
 
 
 def test_a_row_that_was_committed_before_there_were_axes_gets_both_seeds(tmp_path: Path) -> None:

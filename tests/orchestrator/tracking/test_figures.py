@@ -16,9 +16,12 @@ from orchestrator.report.figures.axis import FEW
 from orchestrator.report.figures.rates import DIVERGED, FAILED, STOPPED
 from orchestrator.report.loss_curves import Band, chosen, curve_band
 from orchestrator.summary.summarise import summarise
-from orchestrator.tracking.figures import files as figures
-from orchestrator.tracking.figures.best_of import budgets_figure
+from orchestrator.tracking.figures import artefacts
+from orchestrator.tracking.figures.accuracy import accuracy_figure
+from orchestrator.tracking.figures.best_of import best_of_figure
+from orchestrator.tracking.figures.charts import write_charts
 from orchestrator.tracking.figures.rates import rates_figure
+from orchestrator.tracking.figures.tables import ACCURACY_TABLE
 from tests.helpers.tracked_sweep import DIVERGED as WILD
 from tests.helpers.tracked_sweep import RUNS, write_sweep
 from tests.orchestrator.report.test_page import run
@@ -55,7 +58,7 @@ def test_a_long_curve_is_averaged_over_parts_that_hold_every_step_once(steps: in
 def test_a_figure_has_a_panel_a_task_and_draws_intervals_seeds_and_the_base(tmp_path: Path) -> None:
     summary = write_sweep(tmp_path)
     rows = read_lines(tmp_path / "results.jsonl")
-    figure = figures.accuracy_figure(summary, rows)
+    figure = accuracy_figure(summary, rows)
     assert [axes.get_title() for axes in figure.axes] == ["boolq", "arc_easy"]
     for axes, content in zip(figure.axes, summary["tasks"].values(), strict=True):
         drawn: dict[str, list[Any]] = {}
@@ -73,7 +76,7 @@ def test_a_method_with_one_seed_has_no_interval_and_one_without_a_run_no_mark(tm
     one, other = summary["tasks"]["boolq"]["methods"].values()
     one |= {"n": 1, "sd": None, "interval": None}
     other |= {"n": 0, "mean": None, "interval": None}
-    axes = figures.accuracy_figure({"tasks": {"boolq": summary["tasks"]["boolq"]}}, []).axes[0]
+    axes = accuracy_figure({"tasks": {"boolq": summary["tasks"]["boolq"]}}, []).axes[0]
     assert not axes.collections
     assert sum(line.get_label() == "mean" for line in axes.get_lines()) == 1
 
@@ -82,7 +85,7 @@ def test_too_many_methods_for_a_panel_are_the_best_and_the_title_says_so(tmp_pat
     summary = write_sweep(tmp_path)
     one = summary["tasks"]["boolq"]["methods"]["lora"]
     methods = {f"m{index}": one | {"mean": index / 100} for index in range(30)}
-    axes = figures.accuracy_figure({"tasks": {"boolq": {"methods": methods}}}, []).axes[0]
+    axes = accuracy_figure({"tasks": {"boolq": {"methods": methods}}}, []).axes[0]
     assert axes.get_title() == "boolq: the best 24 of 30, all in tables/accuracy.json"
     assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == [f"m{i}" for i in range(6, 30)]
 
@@ -95,7 +98,7 @@ def test_rates_have_means_and_intervals_and_whatever_diverged_a_sign_below(tmp_p
     for axes, content in zip(figure.axes, summary["tasks"].values(), strict=True):
         drawn = {str(line.get_label()): list(line.get_ydata()) for line in axes.get_lines()}
         for label, one in content["methods"].items():
-            assert drawn[label] == [100 * found["mean"] for found in one["by_lr"].values()]
+            assert drawn[label] == [100 * cell["mean"] for cell in one["by_lr"].values()]
         assert len(axes.collections) == sum(len(one["by_lr"]) for one in content["methods"].values())  # intervals
         lost = [one["by_lr"]["0.0002"]["diverged"] for one in content["methods"].values()]
         assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [(DIVERGED, 1)] * sum(lost)
@@ -130,7 +133,7 @@ def test_a_rate_that_has_lost_all_its_seeds_is_in_the_figure_with_the_reports_si
 def test_budgets_have_a_line_a_method_over_the_settings_tried(tmp_path: Path) -> None:
     summary = write_sweep(tmp_path)
     summary["tasks"]["arc_easy"]["families"] = {"lora": summary["tasks"]["arc_easy"]["families"]["lora"][:1]}
-    figure = budgets_figure(summary)
+    figure = best_of_figure(summary)
     assert figure is not None
     (axes,) = figure.axes  # one setting each is no panel
     assert axes.get_title() == "boolq"
@@ -140,12 +143,12 @@ def test_budgets_have_a_line_a_method_over_the_settings_tried(tmp_path: Path) ->
         for name, curve in summary["tasks"]["boolq"]["families"].items()
     }
     del summary["tasks"]["boolq"]
-    assert budgets_figure(summary) is None
+    assert best_of_figure(summary) is None
 
 
 def test_charts_are_small_squares_that_are_told_apart_by_task(tmp_path: Path) -> None:
     summary = write_sweep(tmp_path)
-    charts = figures.write_charts(summary, read_lines(tmp_path / "results.jsonl"), tmp_path / "charts")
+    charts = write_charts(summary, read_lines(tmp_path / "results.jsonl"), tmp_path / "charts")
     kinds = ("accuracy", "learning rates", "best of n")
     assert list(charts) == [f"{kind} {task}" for task in ("boolq", "arc_easy") for kind in kinds]
     for path in charts.values():
@@ -160,8 +163,8 @@ def test_one_rate_a_method_is_no_figure_of_rates_and_no_file(tmp_path: Path) -> 
         for one in content["methods"].values():
             one["by_lr"] = {"0.0001": one["by_lr"]["0.0001"]}
     assert rates_figure(summary) is None
-    figures.write_sweep_files(summary, [], tmp_path, tmp_path / "shown")
-    assert not (tmp_path / "shown" / figures.RATES).exists()
+    artefacts.write_sweep_files(summary, [], tmp_path, tmp_path / "shown")
+    assert not (tmp_path / "shown" / artefacts.RATES).exists()
 
 
 def test_the_same_folder_gives_the_same_bytes_and_pyplot_is_not_loaded(tmp_path: Path) -> None:
@@ -169,13 +172,13 @@ def test_the_same_folder_gives_the_same_bytes_and_pyplot_is_not_loaded(tmp_path:
     rows = read_lines(tmp_path / "sweep" / "results.jsonl")
     there = "matplotlib.pyplot" in sys.modules
     for place in ("a", "b"):
-        figures.write_sweep_files(summary, rows, tmp_path / "sweep", tmp_path / place)
+        artefacts.write_sweep_files(summary, rows, tmp_path / "sweep", tmp_path / place)
     assert ("matplotlib.pyplot" in sys.modules) == there
     names = sorted(str(file.relative_to(tmp_path / "a")) for file in (tmp_path / "a").rglob("*.*"))
-    assert names == [figures.ACCURACY, figures.BUDGETS, figures.CURVES, figures.RATES, figures.TABLE]
+    assert names == [artefacts.ACCURACY, artefacts.BEST_OF, artefacts.CURVES, artefacts.RATES, ACCURACY_TABLE]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    table = json.loads((tmp_path / "a" / figures.TABLE).read_text())
+    table = json.loads((tmp_path / "a" / ACCURACY_TABLE).read_text())
     means = {(row[0], row[1]): row[table["columns"].index("mean_accuracy")] for row in table["data"]}
     assert means["boolq", "lora"] == summary["tasks"]["boolq"]["methods"]["lora"]["mean"]
 
@@ -185,6 +188,6 @@ def test_a_curve_is_drawn_at_the_chosen_rate_and_a_diverged_run_is_in_no_band(tm
     rows = read_lines(tmp_path / "results.jsonl")
     method = RUNS[-1].spec.method.label
     one = summary["tasks"]["arc_easy"]["methods"][method]["by_lr"]["0.0002"]
-    found = chosen(rows, "arc_easy", method, one)
-    assert [row["seed"] for row in found] == [0, 1]
-    assert {row["lr"] for row in found} == {2e-4}
+    matching = chosen(rows, "arc_easy", method, one)
+    assert [row["seed"] for row in matching] == [0, 1]
+    assert {row["lr"] for row in matching} == {2e-4}

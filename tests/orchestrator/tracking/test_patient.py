@@ -78,9 +78,9 @@ def test_an_address_that_turns_out_wrong_while_it_trains_ends_nothing_and_promis
 
     tracker = PatientTracker(Late(), lambda _: None)
     tracker.connect()
-    assert tracker.told == "tracking is behind: refused The same command sends the rest."
+    assert tracker.problem == "tracking is behind: refused The same command sends the rest."
     tracker.sync([], tmp_path)
-    assert tracker.told == (
+    assert tracker.problem == (
         "tracking is behind: the experiment is deleted. Waiting does not mend it: correct it, and the same command "
         "sends the rest."
     )
@@ -88,12 +88,12 @@ def test_an_address_that_turns_out_wrong_while_it_trains_ends_nothing_and_promis
 
 @pytest.mark.slow
 def test_a_server_that_is_down_all_the_time_costs_nothing_but_the_exit_code(recipe: Path, tmp_path: Path) -> None:
-    code, told, folder = run(recipe, "tracking.uri=http://127.0.0.1:9", "champions=false")
+    code, printed, folder = run(recipe, "tracking.uri=http://127.0.0.1:9", "champions=false")
     assert code == 1
-    assert "tracking is behind" in told
+    assert "tracking is behind" in printed
     assert [row["status"] for row in rows_of(folder)] == ["committed"] * RUNS
     assert (folder / "report.html").exists()
-    code, told, _ = run(recipe, "champions=false")
-    assert code == 0, told
-    assert "0 to train" in told
+    code, printed, _ = run(recipe, "champions=false")
+    assert code == 0, printed
+    assert "0 to train" in printed
     assert all(row["mlflow_run_id"] for row in rows_of(folder))

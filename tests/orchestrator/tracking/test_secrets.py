@@ -35,9 +35,9 @@ def test_a_sweep_on_a_server_that_is_down_leaves_the_password_nowhere(
     if way == "environment":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert run_job("sweep", "test", jobs.sweep.main, [str(recipe), *WORDS, *words]) == 1
-    told = capsys.readouterr()
-    assert "127.0.0.1:9" in told.out
-    assert PASSWORD not in told.out + told.err
+    printed = capsys.readouterr()
+    assert "127.0.0.1:9" in printed.out
+    assert PASSWORD not in printed.out + printed.err
     assert (tmp_path / "sweeps/small/report.html").exists()
     assert leaks(tmp_path) == []
 
@@ -49,9 +49,9 @@ def test_a_sweep_on_a_server_that_answers_leaves_the_password_nowhere(
     with mlflow_server(f"sqlite:///{tmp_path}/server.db", tmp_path) as server:
         address = server.replace("://", f"://ann:{PASSWORD}@")
         assert run_job("sweep", "test", jobs.sweep.main, [str(recipe), *WORDS, f"tracking.uri={address}"]) == 0
-    told = capsys.readouterr()
-    assert f"runs:   {server}" in told.out
-    assert PASSWORD not in told.out + told.err
+    printed = capsys.readouterr()
+    assert f"runs:   {server}" in printed.out
+    assert PASSWORD not in printed.out + printed.err
     assert (tmp_path / "artefacts").is_dir()
     assert leaks(tmp_path) == []
 
@@ -73,6 +73,6 @@ def test_a_sweep_on_a_server_that_answers_leaves_the_password_nowhere(
 )
 def test_a_refusal_does_not_show_the_password(word: str, recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_job("sweep", "test", jobs.sweep.main, [str(recipe), word]) == 2
-    told = capsys.readouterr()
-    assert told.err
-    assert PASSWORD not in told.out + told.err
+    printed = capsys.readouterr()
+    assert printed.err
+    assert PASSWORD not in printed.out + printed.err

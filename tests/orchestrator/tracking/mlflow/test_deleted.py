@@ -15,7 +15,8 @@ import pytest
 
 from orchestrator.errors import InputError
 from orchestrator.recipe.frozen import with_values
-from orchestrator.tracking.mlflow.tracker import PARENT, MlflowTracker
+from orchestrator.tracking.mlflow.ledger import PARENT
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from tests.orchestrator.tracking.mlflow.test_tracker import RUNS, SWEEP, driver, empty, place, write  # noqa: F401 - fixtures
 
 
@@ -24,11 +25,11 @@ def tree(place: Path) -> dict[str, list[str | None]]:  # noqa: F811
     client = mlflow.MlflowClient(f"sqlite:///{place}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("tracked").experiment_id])
     kinds: dict[str | None, Any] = {run.info.run_id: run.data.tags["kind"] for run in runs}
-    found: dict[str, list[str | None]] = {}
+    parents: dict[str, list[str | None]] = {}
     for run in runs:
         parent = run.data.tags.get(PARENT)
-        found.setdefault(run.data.tags["kind"], []).append(parent and kinds.get(parent, "gone"))
-    return found
+        parents.setdefault(run.data.tags["kind"], []).append(parent and kinds.get(parent, "gone"))
+    return parents
 
 
 def delete(place: Path, *kinds: str) -> None:  # noqa: F811
@@ -63,9 +64,9 @@ def test_a_driver_whose_tree_is_deleted_while_it_trains_makes_it_anew(place: Pat
     for run in RUNS:
         write(place, run, 5)
     tracker.sync(RUNS, place)
-    assert "Waiting does not mend it" in (tracker.told or "")
+    assert "Waiting does not mend it" in (tracker.problem or "")
     tracker.sync(RUNS, place)
-    assert tracker.told is None
+    assert tracker.problem is None
     assert tree(place) == WHOLE
 
 

@@ -12,7 +12,7 @@ from mlflow.utils.validation import _validate_metric_name
 
 from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.read import read_recipe
-from orchestrator.tracking.mlflow import fields as shown
+from orchestrator.tracking.mlflow import fields
 from orchestrator.tracking.mlflow.inputs import DIGEST, base_model, data_sets
 from tests.helpers.tracked_sweep import SIZES, SWEEP
 
@@ -39,7 +39,7 @@ def test_the_description_of_a_run_makes_that_run_alone_and_leaves_the_sweep_as_i
     planned = keyed(expand(sweep), "base", data)
     assert len(planned) == 48
     for run in planned:
-        note = shown.tags(run, command)["mlflow.note.content"]
+        note = fields.tags(run, command)["mlflow.note.content"]
         words = shlex.split(note.split("```")[1])
         assert words[:3] == ["python", "jobs/sweep.py", str(recipe)]
         again = read_recipe(recipe, words[3:])
@@ -50,26 +50,26 @@ def test_the_description_of_a_run_makes_that_run_alone_and_leaves_the_sweep_as_i
 @pytest.mark.parametrize("label", ["d2lora(rank=2,alpha=4)", "lora, rank=8", "größe", "a%b", "plain"])
 def test_a_method_of_any_label_has_an_average_that_mlflow_takes(label: str) -> None:
     summary = {"macro": {"methods": {label: {"mean": 0.5}, "lost": {"mean": None}}}}
-    ((name, value),) = shown.macro(summary).items()
+    ((name, value),) = fields.averages(summary).items()
     _validate_metric_name(name)
     assert value == 0.5
 
 
 def test_labels_that_differ_in_a_setting_have_names_that_differ() -> None:
-    assert shown.metric_name("macro.d2lora(rank=2,alpha=4)") == "macro.d2lora rank:2 alpha:4"
-    assert shown.metric_name("macro.lora") == "macro.lora"
+    assert fields.metric_name("macro.d2lora(rank=2,alpha=4)") == "macro.d2lora rank:2 alpha:4"
+    assert fields.metric_name("macro.lora") == "macro.lora"
 
 
 def test_a_parent_says_how_sure_it_is_and_what_was_lost() -> None:
     one = {"mean": 0.712, "interval": [0.70, 0.724], "n": 3, "diverged": 1, "failed": 0, "stopped": 0, "lr": 2e-4}
-    assert shown.group_summary_tags("boolq", "lora", one) == {
+    assert fields.group_summary_tags("boolq", "lora", one) == {
         "lr": "0.0002",
         "mlflow.note.content": "lora on boolq: 71.2 % mean accuracy (95 % interval 70.0 to 72.4) over 3 seeds; "
         "1 diverged, at rate 2e-4, chosen on validation.",
     }
-    alone = shown.group_summary_tags("boolq", "lora", one | {"n": 1, "interval": None, "diverged": 0})
+    alone = fields.group_summary_tags("boolq", "lora", one | {"n": 1, "interval": None, "diverged": 0})
     assert "interval" not in alone["mlflow.note.content"]
-    beaten = shown.group_summary_tags("boolq", "lora", one | {"interval": None, "diverged": 0, "stopped": 2})
+    beaten = fields.group_summary_tags("boolq", "lora", one | {"interval": None, "diverged": 0, "stopped": 2})
     assert "over 3 seeds; 2 stopped, at rate" in beaten["mlflow.note.content"]
 
 
@@ -82,7 +82,7 @@ def summary_of(tasks: int, methods: int) -> dict[str, Any]:
 
 
 def test_the_description_of_a_sweep_begins_with_its_command_and_headline_and_has_every_mean() -> None:
-    note = shown.sweep_note("s", summary_of(2, 3), "python jobs/sweep.py r.yaml", "#/experiments/7/runs")
+    note = fields.sweep_note("s", summary_of(2, 3), "python jobs/sweep.py r.yaml", "#/experiments/7/runs")
     lines = note.splitlines()
     assert lines[:3] == ["`python jobs/sweep.py r.yaml`", "", "m0 leads."]
     (charts,) = [line for line in lines if line.startswith("[")]
@@ -99,28 +99,28 @@ def test_the_description_of_a_sweep_begins_with_its_command_and_headline_and_has
 
 
 def test_a_table_that_mlflow_would_cut_is_left_out() -> None:
-    note = shown.sweep_note("s", summary_of(8, 60), "python jobs/sweep.py r.yaml", "#/experiments/7/runs")
-    assert len(note) <= shown.LONGEST
+    note = fields.sweep_note("s", summary_of(8, 60), "python jobs/sweep.py r.yaml", "#/experiments/7/runs")
+    assert len(note) <= fields.LONGEST
     assert "m0 leads." in note
     assert "| method |" not in note
 
 
 def test_a_run_shows_what_its_trainer_used_and_an_older_one_shows_nothing() -> None:
     used = {"peak_memory_megabytes": 512.5, "cpu_seconds": 7.25, "runs": 4}
-    assert shown.scores({"accuracy": 0.5, "trainer": used}) == {
+    assert fields.scores({"accuracy": 0.5, "trainer": used}) == {
         "accuracy": 0.5,
         "system/trainer_peak_memory_megabytes": 512.5,
         "system/trainer_cpu_seconds": 7.25,
         "system/trainer_runs": 4.0,
     }
-    assert shown.scores({"accuracy": 0.5, "trainer": None}) == {"accuracy": 0.5}
+    assert fields.scores({"accuracy": 0.5, "trainer": None}) == {"accuracy": 0.5}
 
 
 def test_inputs_come_from_fingerprints_and_split_sizes_alone() -> None:
     sweep = {"command": "c", "base": "b" * 64, "data": {"boolq": {"fingerprint": "d" * 64, **SIZES}}}
-    found = data_sets(sweep)["boolq"]
-    assert (found.name, found.digest) == ("boolq", "d" * DIGEST)
-    assert '"num_rows": 118' in found.profile
+    data = data_sets(sweep)["boolq"]
+    assert (data.name, data.digest) == ("boolq", "d" * DIGEST)
+    assert '"num_rows": 118' in data.profile
     model = {"name": "tiny", "path": "/models/Some Base 1.5%/"}
     base = base_model(sweep | {"recipe": {"model": model}})
     assert base is not None
@@ -132,9 +132,9 @@ def test_inputs_come_from_fingerprints_and_split_sizes_alone() -> None:
 def test_labels_that_mlflow_would_read_as_one_keep_metrics_of_their_own() -> None:
     labels = ["a+b", "a!b", "A?b", "a_b 2", "lora(rank=2)", "lora rank:2", "other"]
     summary = {"macro": {"methods": {label: {"mean": index} for index, label in enumerate(labels)}}}
-    values = shown.macro(summary)
+    values = fields.averages(summary)
     assert list(values.values()) == list(range(len(labels)))
     assert len({name.casefold() for name in values}) == len(labels)
-    assert shown.macro(summary) == values
+    assert fields.averages(summary) == values
     assert values["macro.other"] == 6
     assert values["macro.a_b 2"] == 3  # a name that is somebody's own is given to nobody else

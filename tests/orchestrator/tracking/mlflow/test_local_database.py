@@ -48,9 +48,9 @@ def test_a_database_of_an_older_mlflow_is_refused_and_mlflows_own_command_mends_
     with sqlite3.connect(file) as database:  # the newest step alone is taken back
         database.execute("create table kept (x)")
     config_of(uri, "downgrade", "-1")
-    told = remedy_of(file)
-    assert "older MLflow" in told
-    (command,) = re.findall(r"(mlflow db upgrade .*)$", told)
+    refusal = remedy_of(file)
+    assert "older MLflow" in refusal
+    (command,) = re.findall(r"(mlflow db upgrade .*)$", refusal)
     subprocess.run([sys.executable, "-m", *shlex.split(command)], check=True, capture_output=True)
     look_at_database(uri)
     MlflowTracker(SWEEP, uri, "a test").connect()
@@ -67,9 +67,9 @@ def config_of(uri: str, command: str, step: str) -> None:
 def test_a_database_of_a_newer_mlflow_or_another_program_is_not_to_be_upgraded(place: Path) -> None:  # noqa: F811
     look_at_database(f"sqlite:///{place}/mlflow.db")
     set_version(place / "mlflow.db", "of-another")
-    told = remedy_of(place / "mlflow.db")
-    assert "newer MLflow, or of another program" in told
-    assert "upgrade" not in told
+    refusal = remedy_of(place / "mlflow.db")
+    assert "newer MLflow, or of another program" in refusal
+    assert "upgrade" not in refusal
     assert not older(newest())
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.sections import MethodSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.tracking.figures import files as figures
+from orchestrator.tracking.figures import artefacts, charts
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.patient import PatientTracker
 from tests.helpers import tracked_sweep
@@ -27,7 +27,7 @@ from tests.helpers.tracked_sweep import write_sweep
 LORA = MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="attention")
 SWEEP = SweepSpec(name="tracked", tasks=[TaskSpec(name="boolq")], methods=[LORA], seeds=[0, 1])
 RUNS = keyed(expand(SWEEP), "base", {"boolq": "data"})
-SCORES = {"accuracy": 0.5, "eval_loss": 1.5, "train_seconds": 3.0}
+SCORES = {"accuracy": 0.5, "eval_loss": 1.5, "train_seconds": 0.001}
 DIAGNOSTICS = {"norm_drift_mean": 0.25, "intruders": 2.0}
 ROW = {**SCORES, "diagnostics": {**DIAGNOSTICS, "skipped": "not finite: merge_gap"}}
 CLIENT = mlflow.MlflowClient
@@ -104,10 +104,11 @@ def rows(place: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def shown(place: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that MLflow has, without the ids and times that differ between databases."""
+    """Return all that MLflow has, without the ids that differ between databases."""
     named = "from {} join runs on runs.run_uuid = {}.run_uuid"
     return {
         "runs": rows(place, "select name, status from runs"),
+        "times": rows(place, "select name, start_time, end_time from runs"),
         "metrics": rows(place, "select name, key, value, timestamp, step " + named.format("metrics", "metrics")),
         "params": rows(place, "select name, key, value " + named.format("params", "params")),
         "tags": rows(
@@ -127,7 +128,7 @@ def test_a_run_costs_three_requests_and_nothing_is_asked(place: Path, monkeypatc
         write(place, run, 3, end="COMMITTED")
     client.asked.clear()
     tracker.sync(RUNS, place)
-    assert Counter(client.asked) == {"create_run": 3, "log_batch": 2, "set_terminated": 2}  # one run is their group
+    assert Counter(client.asked) == {"create_run": 4, "log_batch": 2, "set_terminated": 2}  # two are sweep and group
     client.asked.clear()
     tracker.sync(RUNS, place)
     assert client.asked == []
@@ -163,6 +164,7 @@ def a_sweep(place: Path) -> int:
 def test_everything_is_there_once_whichever_request_or_answer_is_lost(
     place: Path, tmp_path_factory: pytest.TempPathFactory, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("time.time", lambda: 1.8e9)  # when a run that fails before its first step is created
     client = watched(place, monkeypatch)
     assert a_sweep(place) == 0
     wanted = shown(place)
@@ -180,7 +182,7 @@ def test_an_answer_that_is_lost_creates_no_second_run(place: Path, monkeypatch: 
     client = watched(place, monkeypatch)
     tracker = driver(place)
     write(place, RUNS[0], 3)
-    client.lost = len(client.asked) + 1  # the group is created, then the run
+    client.lost = len(client.asked) + 2  # sweep and group are created, then the run
     tracker.sync(RUNS, place)
     assert client.asked[-1] == "create_run"
     assert tracker.behind == "no answer"
@@ -196,7 +198,7 @@ def test_steps_whose_answer_is_lost_are_not_sent_again_by_another_attempt(
     client = watched(place, monkeypatch)
     tracker = driver(place)
     write(place, RUNS[0], 3)
-    client.lost = len(client.asked) + 2  # after the group and the run
+    client.lost = len(client.asked) + 3  # after the sweep, the group and the run
     tracker.sync(RUNS, place)
     assert client.asked[-1] == "log_batch"
     assert tracker.behind == "no answer"
@@ -296,9 +298,11 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
     monkeypatch.setattr("time.time", lambda: 1.8e9)
     elsewhere = io.BytesIO()
     Image.new("RGB", (8, 8)).save(elsewhere, "png")
-    monkeypatch.setattr(figures, "png", lambda figure: elsewhere.getvalue())
-    for name in ("accuracy_figure", "curves_figure", "rates_figure", "budgets_figure"):
-        monkeypatch.setattr(figures, name, lambda *_, **__: None)
+    for module in (artefacts, charts):
+        monkeypatch.setattr(module, "png", lambda figure: elsewhere.getvalue())
+        for name in ("accuracy_figure", "rates_figure", "best_of_figure"):
+            monkeypatch.setattr(module, name, lambda *_, **__: None)
+    monkeypatch.setattr(artefacts, "curves_figure", lambda *_, **__: None)
     watched(place, monkeypatch)
     tracker(place).sync(tracked_sweep.RUNS, place / "sweep")
 
@@ -316,7 +320,7 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
         assert one.behind is None
         tables = ("datasets", "inputs", "input_tags", "logged_models")
         counts = [rows(other, f"select count(*) from {name}")[0] for name in tables]
-        return asked, [*shown(other)["metrics"], *shown(other)["runs"], *counts]
+        return asked, [*shown(other)["metrics"], *shown(other)["runs"], *shown(other)["times"], *counts]
 
     asked, wanted = summarised(None, True)
     for lost in sorted({asked.index(name) for name in asked}):  # the first request of each kind
@@ -327,6 +331,6 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
 def tracker(place: Path) -> PatientTracker:
     """Return a connected tracker of the finished sweep."""
     uri = f"sqlite:///{place}/mlflow.db"
-    found = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test"), lambda _: None)
-    found.connect()
-    return found
+    connected = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test"), lambda _: None)
+    connected.connect()
+    return connected
