@@ -15,13 +15,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from d2lora.attachment import layers_with_lane
 from d2lora.formats import peft_files
-from d2lora.formats.export import exact_form
+from d2lora.formats.as_lora import exact_form
 from d2lora.formats.tensor_files import read_json, read_tensors, write_tensors
 from d2lora.layers.adapted import AdaptedLinear
 from d2lora.layers.lanes import Lane
 from d2lora.method import PeftForm
-from d2lora.state import adapter_layers, adapter_state, describe_adapter, load_adapter_state
+from d2lora.state import adapter_state, describe_adapter, load_adapter_state
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 IS_DORA = {"lora": False, "dora": True}
@@ -43,7 +44,7 @@ def save(model: nn.Module, folder: str | Path, lane: int = 0, *, base: str | Non
     >>> peft.PeftModel.from_pretrained(base, "adapters/mine")  # doctest: +SKIP
     """
     folder = Path(folder)
-    spec = next(iter(adapter_layers(model, lane).values())).lanes[lane]
+    spec = next(iter(layers_with_lane(model, lane).values())).lanes[lane]
     export = exact_form(model, lane)
     if export is None:
         _remove(folder, peft_files.CONFIG, peft_files.TENSORS)
@@ -69,7 +70,7 @@ def load(model: nn.Module, folder: str | Path, lane: int = 0) -> None:
     >>> d2lora.load(d2lora.attach(model, "lora", lora, ["q_proj", "v_proj"]), "from-peft")  # doctest: +SKIP
     """
     folder = Path(folder)
-    layers = adapter_layers(model, lane)
+    layers = layers_with_lane(model, lane)
     spec = next(iter(layers.values())).lanes[lane]
     if (folder / DESCRIPTION).is_file():
         description, state = read_own(folder)

@@ -76,7 +76,7 @@ def init(weight: Tensor | BaseWeight, config: D2LoraConfig, generator: Generator
     base = BaseWeight.of(weight)
     draw = {"kaiming": draw_kaiming, "normal": draw_normal}
     starts = dict(zip(("down_plus", "down_minus"), config.start.split("-"), strict=True))
-    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
+    params = {name: base.zeros_for_start(shape) for name, shape in shapes(*base.shape, config).items()}
     for name, start in starts.items():
         if name in params:
             draw[start](params[name], generator)

@@ -35,7 +35,7 @@ def shapes(out_features: int, in_features: int, config: LoraConfig) -> Shapes:
 def init(weight: Tensor | BaseWeight, config: LoraConfig, generator: Generator) -> Params:
     """Return ``up`` at zero, so the start is the base model, and ``down`` drawn as ``config.start`` says."""
     base = BaseWeight.of(weight)
-    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
+    params = {name: base.zeros_for_start(shape) for name, shape in shapes(*base.shape, config).items()}
     first = {"kaiming": config.rank, "normal": 0, "halves": (config.rank + 1) // 2}[config.start]
     draw_kaiming(params["down"][:first], generator)
     draw_normal(params["down"][first:], generator)

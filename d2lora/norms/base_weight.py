@@ -33,7 +33,7 @@ class BaseWeight:
         out_features, in_features = self.weight_OI.shape
         return out_features, in_features
 
-    def zeros_like_start(self, shape: Sequence[int]) -> Tensor:
+    def zeros_for_start(self, shape: Sequence[int]) -> Tensor:
         """Return zeros on the CPU, where starts are drawn, in float32 or the weight's own type if that is wider."""
         import torch
 
@@ -58,13 +58,13 @@ class BaseWeight:
         faster on CPUs. A half-precision weight is widened a bounded slice at a time, so its product is as exact as one
         in float32.
         """
-        from d2lora.kernels.products import times_mT
+        from d2lora.products.plain import times_mT
 
         weight_OI, (lanes, rank, _) = self.weight_OI, thin.shape
         if weight_OI.element_size() < 4:
-            from d2lora.kernels.half_precision import wide_product
+            from d2lora.products.in_float32 import product_in_float32
 
-            flat = wide_product(thin.reshape(lanes * rank, -1), weight_OI, axis == "out")
+            flat = product_in_float32(thin.reshape(lanes * rank, -1), weight_OI, axis == "out")
             return flat.view(lanes, rank, -1).mT
         flat = thin.to(weight_OI.dtype).reshape(lanes * rank, -1)
         if axis == "out":
@@ -98,9 +98,9 @@ class BaseWeights:
 
         matrices = [weight.weight_OI for weight in self.weights]
         if matrices[0].element_size() < 4:
-            from d2lora.kernels.half_precision import wide_products
+            from d2lora.products.in_float32 import products_in_float32
 
-            return wide_products(thin, matrices, axis == "out").mT
+            return products_in_float32(thin, matrices, axis == "out").mT
         parts = zip(self.weights, torch.split(thin, self.lanes), strict=True)
         return torch.cat([weight.product(part, axis) for weight, part in parts])
 

@@ -68,7 +68,7 @@ def _computed(weight_OI: Tensor, axis: Axis) -> Known:
     """Return the norms in bounded memory: some rows at a time."""
     import torch
 
-    from d2lora.kernels.device_profile import profile_of
+    from d2lora.device_profile import profile_of
 
     weight_OI = weight_OI.detach()
     step = max(1, profile_of(weight_OI.device).slice_bytes // (4 * max(1, weight_OI.shape[1])))

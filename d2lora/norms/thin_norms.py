@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from d2lora.kernels.autocast import without_autocast
 from d2lora.norms.base_weight import EPS
+from d2lora.products.autocast import without_autocast
 
 if TYPE_CHECKING:
     from d2lora.norms.axes import Axis

@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from d2lora import held_factors, lane_rows
 from d2lora.attachment import adapted_layers
 from d2lora.diagnosis.diagnose import base_spectra, chosen_layers, diagnose_lanes, lane_shares
+from d2lora.diagnosis.gradients import as_merged, effective_gradients, watched
 from d2lora.diagnosis.spectra import BaseVectors, Bounds
-from d2lora.diagnosis.watch import as_merged, effective_gradients, watched
 from orchestrator.data.tokens import Item
 from orchestrator.machine.memory import let_go
 from orchestrator.model.evaluating import evaluating

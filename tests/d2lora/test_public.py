@@ -19,10 +19,10 @@ MODULES = (
     "attachment",
     "batches",
     "formats.directory",
-    "formats.export",
-    "kernels.dropout",
-    "kernels.frozen",
+    "formats.as_lora",
     "layers.adaptable",
+    "layers.dropout",
+    "layers.frozen",
     "names",
     "state",
 )

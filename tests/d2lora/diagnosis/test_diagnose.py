@@ -21,6 +21,7 @@ from d2lora.diagnosis.diagnose import (
     norm_drift,
     whole_update,
 )
+from d2lora.diagnosis.gradients import as_merged, effective_gradients, merge_gap, watched
 from d2lora.diagnosis.spectra import (
     BaseVectors,
     Bounds,
@@ -32,7 +33,6 @@ from d2lora.diagnosis.spectra import (
     product_values,
     stable_rank,
 )
-from d2lora.diagnosis.watch import as_merged, effective_gradients, merge_gap, watched
 from d2lora.method import Params
 from d2lora.norms.base_weight import BaseWeight
 from tests.d2lora.layers.test_adapted import lane, shake
@@ -243,7 +243,7 @@ def test_the_merge_gap_is_rounding_and_sees_the_type_that_the_weight_is_rounded_
         with d2lora.lane_rows(half, [5 * (index == other) for other in range(4)]), torch.no_grad():
             wanted = half[0].merged(index)(x_NI.bfloat16()) - half(x_NI.bfloat16())
         assert gap == float(wanted.abs().max()) > 1e-4
-    assert half[0].current.counts is None
+    assert half[0].batch_rows.counts is None
 
 
 # intruders

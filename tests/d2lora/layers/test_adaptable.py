@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import d2lora
 from d2lora.attachment import adapted_layers
-from d2lora.kernels.device_profile import CPU, PROFILES
-from d2lora.kernels.frozen import FrozenLinear
+from d2lora.device_profile import CPU, PROFILES
 from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.frozen import FrozenLinear
 from tests.d2lora.layers.test_adapted import CountAllocations, lane, shake
 
 

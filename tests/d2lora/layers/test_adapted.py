@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lora
 from d2lora.attachment import adapted_layers
-from d2lora.kernels.device_profile import CPU, PROFILES
+from d2lora.device_profile import CPU, PROFILES
 
 
 def two_layers(lanes: list[d2lora.Lane], width: int = 6) -> nn.Module:
@@ -142,7 +142,7 @@ def test_lengths_that_do_not_make_up_the_batch_are_refused_with_the_numbers() ->
     model = two_layers([lane("lora"), lane("lora", 1)])
     with (
         d2lora.lane_rows(model, [1, 2], lengths=[4, 3]),
-        pytest.raises(ValueError, match=r"\[1, 2\] of \[4, 3\] places for 2 lanes.*input has 1 rows \(1 x 9\)"),
+        pytest.raises(ValueError, match=r"\[1, 2\] of \[4, 3\] tokens for 2 lanes.*input has 1 rows \(1 x 9\)"),
     ):
         model(torch.randn(1, 9, 6, dtype=torch.float64))
     with pytest.raises(ValueError, match="2 lengths and no counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from d2lora.kernels import half_precision as wide
-from d2lora.kernels.device_profile import CPU, PROFILES
+from d2lora.device_profile import CPU, PROFILES
 from d2lora.norms.base_weight import BaseWeight
 from d2lora.norms.column_norms import updated_norms
+from d2lora.products import in_float32
 from tests.d2lora.layers.test_adapted import CountAllocations
 
 OUT, IN, LANES, RANK = 96, 160, 2, 3
@@ -69,7 +69,7 @@ def test_the_product_in_slices_has_a_first_and_a_second_derivative(transposed: b
     thin = torch.randn(2, 5 if transposed else 9, dtype=torch.float64).requires_grad_()
 
     def product(one: torch.Tensor) -> torch.Tensor:
-        return wide.wide_product(one, weight_OI, transposed).square()
+        return in_float32.product_in_float32(one, weight_OI, transposed).square()
 
     assert torch.autograd.gradcheck(product, thin)
     assert torch.autograd.gradgradcheck(product, thin)
@@ -87,7 +87,7 @@ def test_norms_of_a_half_precision_weight_widen_no_more_than_a_slice_of_it(axis:
 @both_axes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_wide_weight_is_used_as_it_is(axis: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wide, "wide_slices", None)  # calling it would fail
+    monkeypatch.setattr(in_float32, "widened_slices", None)  # calling it would fail
     base = BaseWeight(half_precision()[0].to(dtype))
     thin = [one.to(dtype).requires_grad_() for one in half_precision()[1:]]
     base.norms2(axis)

@@ -67,7 +67,7 @@ def as_merged(model: nn.Module) -> Iterator[None]:
 def merge_gap(layer: AdaptedLinear, lane: int, x_NI: Tensor) -> float:
     """Return ``max |x What^T + bias - forward(x)|`` for rows of one lane, What rounded to the weight's own type."""
     alone = tuple(len(x_NI) * (index == lane) for index in range(len(layer.lanes)))
-    with layer.current.having(counts=alone, lengths=None), torch.no_grad():
+    with layer.batch_rows.temporarily(counts=alone, lengths=None), torch.no_grad():
         return float((_by_merged(layer, lane, x_NI) - layer(x_NI)).abs().max())
 
 
@@ -91,6 +91,6 @@ def _by_merged(layer: AdaptedLinear, lane: int, x: Tensor) -> Tensor:
 
 def _counts(layer: AdaptedLinear, x: Tensor) -> tuple[int, ...]:
     """Return how much of the first dimension of ``x`` belongs to each lane: rows, or places where ``x`` is flat."""
-    extents = layer.current.extents(len(layer.lanes), x.shape[:-1])
+    extents = layer.batch_rows.extents(len(layer.lanes), x.shape[:-1])
     rows = sum(count for count, _ in extents)
     return tuple(count * length if x.shape[0] != rows else count for count, length in extents)

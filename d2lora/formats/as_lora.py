@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from d2lora.attachment import layers_with_lane
 from d2lora.formats.peft_files import LoraExport, exported
 from d2lora.layers.adapted import AdaptedLinear
 from d2lora.method import PeftForm
 from d2lora.methods import get_method
 from d2lora.norms.base_weight import at_least_float32
-from d2lora.state import adapter_layers
 
 EXACT = 1e-6  # what float32 rounding leaves of the relative error of an update that has the given rank
 
@@ -36,12 +36,12 @@ def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: fl
         raise ValueError(f"rank={rank} is not positive.")
     if energy is not None and not 0 < energy <= 1:
         raise ValueError(f"energy={energy} is not in (0, 1].")
-    forms = {name: _form(layer, lane) for name, layer in adapter_layers(model, lane).items()}
+    forms = {name: _form(layer, lane) for name, layer in layers_with_lane(model, lane).items()}
     if rank is None and energy is None and all(form and form.magnitude_O is None for form in forms.values()):
         return exported(model, {name: _unscaled(form) for name, form in forms.items() if form is not None})
     cuts = {
         name: _cut(_singular(layer, lane, forms[name]), rank, energy)
-        for name, layer in adapter_layers(model, lane).items()
+        for name, layer in layers_with_lane(model, lane).items()
     }
     whole2 = sum(cut.whole2 for cut in cuts.values())
     error = (sum(cut.lost2 for cut in cuts.values()) / whole2) ** 0.5 if whole2 else 0.0
@@ -51,12 +51,12 @@ def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: fl
 def exact_form(model: nn.Module, lane: int) -> LoraExport | None:
     """Return the lane as PEFT's LoRA or DoRA that computes exactly the same, or None where it is neither."""
     forms: dict[str, PeftForm] = {}
-    for name, layer in adapter_layers(model, lane).items():
+    for name, layer in layers_with_lane(model, lane).items():
         form = _form(layer, lane)
         if form is None:
             return None
         forms[name] = form
-    dropout = next(iter(adapter_layers(model, lane).values())).lanes[lane].config.dropout
+    dropout = next(iter(layers_with_lane(model, lane).values())).lanes[lane].config.dropout
     return exported(model, forms, dropout)
 
 

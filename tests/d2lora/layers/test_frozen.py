@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from d2lora.kernels import products
-from d2lora.kernels.frozen import FrozenLinear, freeze
-from d2lora.kernels.lane_products import outer_lanes, times_lanes
 from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.frozen import FrozenLinear, freeze
 from d2lora.layers.lanes import Lane
+from d2lora.products import plain
+from d2lora.products.by_lane import outer_lanes, times_lanes
 
 
 @pytest.fixture(params=["onednn", "mkl"], autouse=True)
@@ -21,8 +21,8 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Run the test with each kernel, whatever this processor would choose."""
     if request.param == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this torch has no oneDNN product")
-    monkeypatch.setattr(products, "ONEDNN", request.param == "onednn")
-    monkeypatch.setattr(products, "SMALL", 0)
+    monkeypatch.setattr(plain, "ONEDNN", request.param == "onednn")
+    monkeypatch.setattr(plain, "SMALL", 0)
     return str(request.param)
 
 
@@ -35,21 +35,21 @@ def test_products_are_exact_for_rows_and_matrices_that_lie_either_way() -> None:
     wanted = rows_MK.double() @ matrix_JK.double().mT
     for rows in (rows_MK, rows_MK.mT.contiguous().mT):
         for matrix in (matrix_JK, matrix_JK.mT.contiguous().mT):
-            found = products.times_mT(rows, matrix)
+            found = plain.times_mT(rows, matrix)
             torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_kernel_that_is_asked_for_is_the_one_that_runs(kernel: str) -> None:
     with torch.profiler.profile() as seen:
-        products.times_mT(drawn(8, 4), drawn(6, 4))
+        plain.times_mT(drawn(8, 4), drawn(6, 4))
     assert any("mkldnn" in event.key for event in seen.key_averages()) == (kernel == "onednn")
 
 
 def test_float64_never_goes_through_onednn() -> None:
-    assert not products.suits_onednn(drawn(2, 2).double())
+    assert not plain.suits_onednn(drawn(2, 2).double())
 
 
-@pytest.mark.parametrize("rows", [64, products.LONG])
+@pytest.mark.parametrize("rows", [64, plain.LONG])
 def test_thin_products_of_equal_lanes_do_not_depend_on_their_length(rows: int) -> None:
     left_MK, right_MJ, matrices_LKJ = drawn(2 * rows, 24), drawn(2 * rows, 5, seed=1), drawn(2, 24, 5, seed=2)
     times, outer = times_lanes(left_MK, matrices_LKJ, (rows, rows)), outer_lanes(left_MK, right_MJ, (rows, rows))
@@ -163,7 +163,7 @@ def test_long_lanes_in_float32_equal_the_definition_in_float64() -> None:
         for lane in (0, 1):
             for place, value in enumerate(layer.params(lane).values()):
                 value.data = (0.3 * drawn(*value.shape, seed=10 * lane + place)).to(dtype)
-        x = drawn(2 * products.LONG, 40, seed=5).to(dtype).requires_grad_()
+        x = drawn(2 * plain.LONG, 40, seed=5).to(dtype).requires_grad_()
         y = model(x)
         (y * drawn(*y.shape, seed=6).to(dtype)).sum().backward()
         named = {f"{name}_{lane}": value.grad for lane in (0, 1) for name, value in layer.params(lane).items()}
