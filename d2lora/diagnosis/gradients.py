@@ -1,96 +1,110 @@
-"""What adapted layers read and return while a batch goes through: gradients of effective weights, and merge gaps."""
+"""Gradients of effective weights on one batch, and their shares along and across the columns of a weight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import normalize
 
 from d2lora.attachment import adapted_layers
+from d2lora.diagnosis.numbers import Numbers, over_layers
 from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.lanes import Lane
+from d2lora.method import Params
+from d2lora.methods import get_method
+from d2lora.norms.axes import Axis
 from d2lora.norms.base_weight import at_least_float32
 
-Seen = dict[str, tuple[Tensor, Tensor, tuple[int, ...]]]
-"""By layer: its input and output, of shape (rows, ..., features), and how many of the rows belong to each lane."""
+Activations = dict[str, tuple[Tensor, Tensor, tuple[int, ...]]]
+"""By layer: its input and its output, of shape (rows, ..., features), and how many of the rows belong to each lane."""
 
 
 @contextmanager
-def watched(model: nn.Module, names: Sequence[str]) -> Iterator[Seen]:
-    """Within: keep what the named adapted layers read and return in the last pass."""
-    seen: Seen = {}
+def record_activations(model: nn.Module, names: Sequence[str]) -> Iterator[Activations]:
+    """Within: each pass records the inputs and outputs of the named adapted layers; the last pass's records stay."""
+    activations: Activations = {}
     layers = adapted_layers(model)
     with ExitStack() as stack:
         for name in names:
-            stack.callback(layers[name].register_forward_hook(_keep(seen, name)).remove)
-        yield seen
+            stack.callback(layers[name].register_forward_hook(_record(activations, name)).remove)
+        yield activations
 
 
-def effective_gradients(loss: Tensor, seen: Seen) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Yield each lane that had rows with the gradient of ``loss`` by its effective weights, (O, I), by layer.
+def effective_gradients(loss: Tensor, activations: Activations) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Yield each lane that has rows, with the gradient of ``loss`` by the lane's effective weight (O, I) of each layer.
 
-    ``sum_N dy x^T`` over the lane's rows, in float32 or better: exact, for a layer's output is a linear map of its
-    input by that weight (where no dropout acts). One backward down to the first layer seen, which leaves the
-    parameters' own gradients alone, then 2 N O I operations a layer; one lane's gradients are made at a time. The thin
-    factors' gradients would not do: they are this one's products with ``up`` and ``down``, without its norm or its part
-    along W. ``sum_N dy y`` would give that part, but the norm and the way back through a projection need all of it.
+    A layer's output is linear in its effective weight (without dropout), so the gradient is exactly ``sum_N dy x^T``
+    over the lane's rows, in float32 or better. One backward gives dy of all layers and leaves the parameters' ``grad``
+    alone; then 2 N O I operations per layer. Only one lane's gradients are in memory at a time.
+
+    The gradients of the thin factors do not contain this gradient, only its products with ``up`` and ``down``: neither
+    its norm nor its part along the columns of W can be computed from them.
     """
-    slopes = torch.autograd.grad(loss, [y for _, y, _ in seen.values()])
-    lanes = len(next(iter(seen.values()))[2]) if seen else 0
+    output_gradients = torch.autograd.grad(loss, [y for _, y, _ in activations.values()])
+    lanes = len(next(iter(activations.values()))[2]) if activations else 0
     for lane in range(lanes):
-        found = {}
-        for (name, (x, _, counts)), dy in zip(seen.items(), slopes, strict=True):
+        by_layer = {}
+        for (name, (x, _, counts)), dy in zip(activations.items(), output_gradients, strict=True):
             rows = slice(sum(counts[:lane]), sum(counts[: lane + 1]))
             if counts[lane]:
-                x_NI, dy_NO = (at_least_float32(one[rows].detach().flatten(0, -2)) for one in (x, dy))
-                found[name] = dy_NO.mT @ x_NI
-        if found:
-            yield lane, found
+                x_NI, dy_NO = (at_least_float32(tensor[rows].detach().flatten(0, -2)) for tensor in (x, dy))
+                by_layer[name] = dy_NO.mT @ x_NI
+        if by_layer:
+            yield lane, by_layer
 
 
-@contextmanager
-def as_merged(model: nn.Module) -> Iterator[None]:
-    """Within: adapted layers compute with each lane's merged weight, as `d2lora.merge` writes it.
+def lane_shares(model: nn.Module, lane: int, gradients: Mapping[str, Tensor]) -> Numbers:
+    """Return the mean of `gradient_shares` over the layers in ``gradients``; empty if there are none.
 
-    A weight is made when its layer is called and dropped after it, so that one dense weight is held at a time.
-    Without gradient.
+    ``gradients[layer]`` (O, I) is the gradient by the lane's effective weight, as `effective_gradients` yields it.
     """
-    with ExitStack() as stack, torch.no_grad():
-        for layer in adapted_layers(model).values():
-            stack.callback(layer.register_forward_hook(_merged).remove)
-        yield
+    layers = adapted_layers(model)
+    each = []
+    for name, gradient_OI in gradients.items():
+        layer = layers[name]
+        weight_OI = at_least_float32(layer.weight)
+        each.append(gradient_shares(weight_OI, layer.params(lane), layer.lanes[lane], gradient_OI))
+    return over_layers(each)
 
 
-def merge_gap(layer: AdaptedLinear, lane: int, x_NI: Tensor) -> float:
-    """Return ``max |x What^T + bias - forward(x)|`` for rows of one lane, What rounded to the weight's own type."""
-    alone = tuple(len(x_NI) * (index == lane) for index in range(len(layer.lanes)))
-    with layer.batch_rows.temporarily(counts=alone, lengths=None), torch.no_grad():
-        return float((_by_merged(layer, lane, x_NI) - layer(x_NI)).abs().max())
+def gradient_shares(weight_OI: Tensor, params: Params, lane: Lane, gradient_OI: Tensor) -> Numbers:
+    """Return the share of the squared gradient by ``V = W + dW`` along the columns of V, and the share across them.
+
+    ``gradient_OI`` is the gradient by the effective weight. The effective weight is a function of V, so backward of the
+    method's own equation carries the gradient back to V, as G. Then, over the columns k of the method's axis,
+    ``radial_share = sum_k (G_k . V_k / |V_k|)^2 / |G|^2``, and ``tangential_share = 1 - radial_share``. Empty if the
+    gradient is zero or not finite.
+
+    A projection whose backward goes through the norm lets no radial gradient through: 0. For a gradient in a random
+    direction the radial share is 1 / (length of a column) on average.
+    """
+    method = get_method(lane.method)
+    fixed = {name: value.detach().to(weight_OI) for name, value in params.items()}
+    update_OI = method.update(fixed, lane.config).requires_grad_()
+    with torch.enable_grad():
+        acting_OI = method.with_update(weight_OI.detach(), update_OI, fixed, lane.config)
+    (back_OI,) = torch.autograd.grad(acting_OI, update_OI, gradient_OI.to(acting_OI))
+    dim = 1 if axis_of(lane) == "out" else 0
+    unit_OI = normalize(weight_OI.detach() + update_OI.detach(), dim=dim, eps=1e-30)
+    along2, total = torch.stack([(back_OI * unit_OI).sum(dim).square().sum(), back_OI.square().sum()]).tolist()
+    if not (total > 0 and math.isfinite(total)):
+        return {}
+    return {"radial_share": along2 / total, "tangential_share": 1 - along2 / total}
 
 
-def _keep(seen: Seen, name: str) -> Any:
-    def keep(layer: AdaptedLinear, args: tuple[Tensor], output: Tensor) -> None:
-        seen[name] = args[0], output, _counts(layer, args[0])
-
-    return keep
-
-
-def _merged(layer: AdaptedLinear, args: tuple[Tensor], output: Tensor) -> Tensor:
-    (x,) = args
-    counts = _counts(layer, x)
-    parts = enumerate(zip(torch.split(x, list(counts)), counts, strict=True))
-    return torch.cat([_by_merged(layer, lane, part) for lane, (part, count) in parts if count]).to(output)
+def axis_of(lane: Lane) -> Axis:
+    """Return the axis along which the lane's method takes norms; "out" for a method without norms."""
+    axis: Axis = getattr(lane.config, "norm_axis", "out")
+    return axis
 
 
-def _by_merged(layer: AdaptedLinear, lane: int, x: Tensor) -> Tensor:
-    return linear(x, layer.effective_weight(lane).to(layer.weight.dtype), layer.bias)
+def _record(activations: Activations, name: str) -> Any:
+    def record(layer: AdaptedLinear, args: tuple[Tensor], output: Tensor) -> None:
+        activations[name] = args[0], output, layer.rows_of_lanes(args[0])
 
-
-def _counts(layer: AdaptedLinear, x: Tensor) -> tuple[int, ...]:
-    """Return how much of the first dimension of ``x`` belongs to each lane: rows, or places where ``x`` is flat."""
-    extents = layer.batch_rows.extents(len(layer.lanes), x.shape[:-1])
-    rows = sum(count for count, _ in extents)
-    return tuple(count * length if x.shape[0] != rows else count for count, length in extents)
+    return record

@@ -284,7 +284,7 @@ def test_attaching_copies_no_weight(method: str, dtype: torch.dtype, monkeypatch
     model = nn.Sequential(*(nn.Linear(256, 256) for _ in range(3))).to(dtype)
     with CountAllocations(8 * 256) as counter:
         d2lora.attach_lanes(model, [lane(method, seed) for seed in range(4)], ["*"])
-    assert counter.found == 0
+    assert counter.count == 0
 
 
 def test_norms_are_computed_once_for_all_lanes_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,8 +57,8 @@ def test_masks_are_those_of_the_definition(
     monkeypatch.setitem(PROFILES, "cpu", replace(CPU, dropout_words=chunk))
     rows = [(0, 0, 0), (5, 2**40, 3), (-1, 7, 2**33), (2**63 + 1, 1, 1), (2**64, 0, 0)]
     salt = layer_salt("model.layers.3.q_proj")
-    for found, (seed, step, place) in zip(mask_of(rows, 5, features, rate, salt), rows, strict=True):
-        assert torch.equal(found, slow_mask(seed, salt, step, place, 5, features, rate))
+    for mask, (seed, step, place) in zip(mask_of(rows, 5, features, rate, salt), rows, strict=True):
+        assert torch.equal(mask, slow_mask(seed, salt, step, place, 5, features, rate))
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.9])

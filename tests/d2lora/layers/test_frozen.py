@@ -35,8 +35,8 @@ def test_products_are_exact_for_rows_and_matrices_that_lie_either_way() -> None:
     wanted = rows_MK.double() @ matrix_JK.double().mT
     for rows in (rows_MK, rows_MK.mT.contiguous().mT):
         for matrix in (matrix_JK, matrix_JK.mT.contiguous().mT):
-            found = plain.times_mT(rows, matrix)
-            torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+            product = plain.times_mT(rows, matrix)
+            torch.testing.assert_close(product.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_kernel_that_is_asked_for_is_the_one_that_runs(kernel: str) -> None:
@@ -153,7 +153,7 @@ def test_adapters_freeze_the_rest_and_leave_plain_layers_tied_as_they_were() -> 
 
 def test_long_lanes_in_float32_equal_the_definition_in_float64() -> None:
     config = d2lora.get_method("d2lora").Config(rank=3, alpha=6.0)
-    found = {}
+    by_dtype = {}
     for dtype in (torch.float32, torch.float64):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(40, 30)).to(dtype)
@@ -167,8 +167,8 @@ def test_long_lanes_in_float32_equal_the_definition_in_float64() -> None:
         y = model(x)
         (y * drawn(*y.shape, seed=6).to(dtype)).sum().backward()
         named = {f"{name}_{lane}": value.grad for lane in (0, 1) for name, value in layer.params(lane).items()}
-        found[dtype] = {"y": y.detach(), "x": x.grad} | named
-    for name, wanted in found[torch.float64].items():
+        by_dtype[dtype] = {"y": y.detach(), "x": x.grad} | named
+    for name, wanted in by_dtype[torch.float64].items():
         assert wanted is not None
-        distance = (found[torch.float32][name].double() - wanted).norm() / wanted.norm()  # type: ignore[union-attr]
+        distance = (by_dtype[torch.float32][name].double() - wanted).norm() / wanted.norm()  # type: ignore[union-attr]
         assert distance < 1e-5, name

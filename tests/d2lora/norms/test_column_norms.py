@@ -54,11 +54,11 @@ def test_gradients_of_norms_reach_the_adapters_of_a_half_precision_weight(axis: 
     weight_OI, *rounded = half_precision()
     thin = [one.to(adapters).requires_grad_() for one in rounded]
     dense = [one.double().requires_grad_() for one in rounded]
-    found = torch.autograd.grad(updated_norms(BaseWeight(weight_OI), *thin, axis).sum(), thin)
+    gradients = torch.autograd.grad(updated_norms(BaseWeight(weight_OI), *thin, axis).sum(), thin)
     wanted = torch.autograd.grad(dense_norms(weight_OI, *dense, axis).sum(), dense)
     # the last rounding of a gradient to the type of its leaf; float64 leaves meet a float32 norm of the base
     tolerance = 2**-7 if adapters == torch.bfloat16 else 1e-5
-    for one, other, leaf in zip(found, wanted, thin, strict=True):
+    for one, other, leaf in zip(gradients, wanted, thin, strict=True):
         assert one.dtype == leaf.dtype
         assert (one.double() - other).abs().max() <= tolerance * other.abs().max()
 
@@ -81,7 +81,7 @@ def test_norms_of_a_half_precision_weight_widen_no_more_than_a_slice_of_it(axis:
     thin = [one.float().requires_grad_() for one in (up_LOR, down_LRI)]
     with CountAllocations(OUT * IN // 8) as counter:
         updated_norms(BaseWeight(weight_OI), *thin, axis).sum().backward()
-    assert counter.found == 0
+    assert counter.count == 0
 
 
 @both_axes
@@ -92,7 +92,7 @@ def test_a_wide_weight_is_used_as_it_is(axis: str, dtype: torch.dtype, monkeypat
     thin = [one.to(dtype).requires_grad_() for one in half_precision()[1:]]
     base.norms2(axis)
     with CountAllocations(OUT * IN) as counter:
-        found = updated_norms(base, *thin, axis)
-        found.sum().backward()
-    assert counter.found == 0
-    torch.testing.assert_close(found, dense_norms(base.weight_OI, *thin, axis), rtol=1e-5, atol=0)
+        norms = updated_norms(base, *thin, axis)
+        norms.sum().backward()
+    assert counter.count == 0
+    torch.testing.assert_close(norms, dense_norms(base.weight_OI, *thin, axis), rtol=1e-5, atol=0)
