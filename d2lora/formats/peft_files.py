@@ -144,10 +144,8 @@ def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
         name for name, value in config.items() if name not in HARMLESS and value not in (None, False, "none", {}, [])
     ]
     if more:
-        fields = ", ".join(f"{name}={config[name]!r}" for name in sorted(more))
-        raise ValueError(
-            f"{folder / CONFIG} asks for more than a LoRA of linear layers: {fields}. This cannot be read."
-        )
+        asked = ", ".join(f"{name}={config[name]!r}" for name in sorted(more))
+        raise ValueError(f"{folder / CONFIG} asks for more than a LoRA of linear layers: {asked}. This cannot be read.")
     start = str(config.get("init_lora_weights"))
     if start.lower().startswith(CHANGED_BASE):
         raise ValueError(

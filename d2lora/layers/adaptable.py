@@ -92,8 +92,8 @@ def _why_not(layer: nn.Linear) -> Unfit | None:
         )
     if "forward" in vars(layer):
         return Unfit(
-            "somebody has replaced its forward, which an adapter would pass over.",
-            "Adapt it before that, or leave it out of the targets.",
+            "its forward was replaced, and an adapter would replace that forward in turn.",
+            "Adapt the layer before its forward is replaced, or leave it out of the targets.",
         )
     if type(weight) is not nn.Parameter and not isinstance(weight, FakeTensor):
         return Unfit(f"its weight is a {type(weight).__name__}.", _WHOLE)
