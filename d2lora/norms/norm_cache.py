@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Known:
+class Norms:
     """The norms of a weight along one axis, their squares, and a mask of the norms that are zero.
 
     On a CPU ``zeros`` is None if no norm is zero. On other devices ``zeros`` is always the mask: to look whether it is
@@ -33,9 +33,9 @@ class NormCache:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Axis, tuple[tuple[object, ...], Known]] = {}
+        self._known: dict[Axis, tuple[tuple[object, ...], Norms]] = {}
 
-    def of(self, weight_OI: Tensor, axis: Axis) -> Known:
+    def of(self, weight_OI: Tensor, axis: Axis) -> Norms:
         """Return the norms of ``weight_OI`` along ``axis``: those in the cache, if the weight has not changed since."""
         import torch
 
@@ -68,7 +68,7 @@ def _identity(weight_OI: Tensor) -> tuple[object, ...]:
     return memory, weight_OI._version, *view
 
 
-def _computed(weight_OI: Tensor, axis: Axis) -> Known:
+def _computed(weight_OI: Tensor, axis: Axis) -> Norms:
     """Return the norms, from one slice of the weight's rows at a time, so that temporary memory is bounded."""
     import torch
 
@@ -85,4 +85,4 @@ def _computed(weight_OI: Tensor, axis: Axis) -> Known:
         norms2 = sum(others, start=first_I)
     zeros = norms2 == 0
     can_look = zeros.device.type == "cpu" and not torch.compiler.is_compiling()
-    return Known(norms2, norms2.sqrt(), None if can_look and not bool(zeros.any()) else zeros)
+    return Norms(norms2, norms2.sqrt(), None if can_look and not bool(zeros.any()) else zeros)

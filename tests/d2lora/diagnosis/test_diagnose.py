@@ -124,7 +124,7 @@ def test_a_column_of_zeros_has_no_drift_and_a_scale_across_is_refused() -> None:
 
 
 def acting(moved_OI: Tensor, weight_OI: Tensor, params: Params, method: str, config: Any) -> Tensor:
-    """The weight that acts as a function of V = W + dW, written down a second time, from the papers."""
+    """The weight that acts as a function of V = W + dW, for the methods of the papers, written down a second time."""
     if method == "lora":
         return moved_OI
     dim = 1 if method == "dora" or config.norm_axis == "out" else 0
@@ -135,7 +135,10 @@ def acting(moved_OI: Tensor, weight_OI: Tensor, params: Params, method: str, con
     return projected + config.readd * (moved_OI - weight_OI)
 
 
-@all_methods
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(method, settings) for method, settings in SETTINGS if method in ("lora", "dora", "d2lora")],
+)
 def test_shares_of_the_gradient_are_those_of_dense_autograd(method: str, settings: dict[str, Any]) -> None:
     config, weight_OI, gradient_OI = config_of(method, settings), randn(OUT, IN, seed=2), randn(OUT, IN, seed=3)
     params = trained(method, config, weight_OI)

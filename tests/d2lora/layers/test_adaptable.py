@@ -46,7 +46,7 @@ class Wrapped(Tensor):
 
 ODD = {
     "a forward of its own": (Doubled(4, 4), "odd is a Doubled .*its class has a forward of its own"),
-    "a replaced forward": (patched(), "odd is a Linear .*replaced its forward"),
+    "a replaced forward": (patched(), "odd is a Linear .*its forward was replaced"),
     "a parametrisation": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), "computed from other tensors"),
     "orthogonal": (nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), "computed from other tensors"),
     "int8": (weighted(torch.ones(4, 4, dtype=torch.int8)), "4 x 4 of torch.int8.*without quantisation"),
