@@ -1,6 +1,8 @@
-"""Signed, projected and ordinary low-rank adapters, many at a time over one frozen base.
+"""Low-rank adapters (D2-LoRA, DoRA, LoRA), many at a time over one frozen base.
 
-Names that need torch are loaded on first use, so that a planner can read methods and their settings without it.
+`attach` puts adapters on a model, `lane_rows` says which rows of a batch belong to which adapter, `merge` makes one
+adapter part of the weights, and `save` writes one to disk. A name that needs torch is imported when it is first used,
+so a planner can read methods and their settings without torch.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from d2lora.methods import available_methods, get_method
 if TYPE_CHECKING:
     from d2lora.attachment import attach, attach_lanes, detach, merge, merge_
     from d2lora.batches import held_factors, lane_rows
+    from d2lora.formats.as_lora import to_lora
     from d2lora.formats.directory import load, save
-    from d2lora.formats.export import to_lora
     from d2lora.formats.peft_files import LoraExport
-    from d2lora.kernels.frozen import freeze
     from d2lora.layers.adaptable import match_targets
+    from d2lora.layers.frozen import freeze
     from d2lora.layers.lanes import Lane
     from d2lora.state import (
         adapter_parameters,
@@ -38,11 +40,11 @@ _LAZY = {
     "lane_rows": "batches",
     "match_targets": "layers.adaptable",
     "Lane": "layers.lanes",
-    "freeze": "kernels.frozen",
+    "freeze": "layers.frozen",
     "load": "formats.directory",
     "save": "formats.directory",
     "LoraExport": "formats.peft_files",
-    "to_lora": "formats.export",
+    "to_lora": "formats.as_lora",
     "adapter_parameters": "state",
     "adapter_state": "state",
     "describe_adapter": "state",

@@ -1,4 +1,4 @@
-"""How the rows of a batch belong to lanes, and factors that are held over several batches."""
+"""What a training loop holds around a batch: whose rows they are, and factors that several passes read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from torch import nn
 
 from d2lora.attachment import adapted_layers
-from d2lora.kernels.dropout import keys_tensor
 from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.dropout import keys_tensor
 from d2lora.layers.held_factors import HeldFactors
 from d2lora.layers.rows import row_keys
 
@@ -24,16 +24,18 @@ def lane_rows(
 ) -> Iterator[None]:
     """Within: ``counts[l]`` rows of every batch belong to lane l, in lane order; a lane with 0 rows takes no part.
 
-    Hold it around forward *and* backward, because gradient checkpointing runs the forward again. With None the rows of
-    the batch that enters the model are shared equally. ``lengths[l]`` is what each of lane l's rows is long: for a
-    batch that is one row in which those rows follow one another, and for layers that get their batch flat.
+    With ``counts=None`` the rows of the batch that enters the model are shared equally. Hold the context around forward
+    *and* backward, because gradient checkpointing runs the forward again in backward.
 
-    Dropout draws by lane, by ``draw``, the optimizer step, and by the row's place in its lane's *global* batch:
-    ``places`` are those of all rows, lane after lane (0, 1, ... in each lane by default). So it is the same however a
-    batch is cut into micro batches and shared by ranks.
+    ``lengths[l]`` is how many tokens each row of lane l has. Give it if a layer gets all tokens in one dimension: then
+    the input's shape does not show where a row ends.
 
-    ValueError: no adapters, counts, lengths and places that do not go together, or, in the forward, an input that has
-    other rows.
+    Dropout draws from three numbers: the lane's seed, ``draw`` (the optimizer step), and the row's place in the lane's
+    *global* batch. ``places`` are the places of all rows, lane after lane; the default is 0, 1, ... in each lane. So a
+    row's mask is the same however the global batch is cut into micro batches and divided among ranks.
+
+    ValueError: no adapters, or ``counts``, ``lengths`` and ``places`` whose numbers contradict each other. In the
+    forward, ValueError: an input with another number of rows.
 
     >>> import d2lora, torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4))
@@ -53,35 +55,16 @@ def lane_rows(
     if counts is not None and first.training and any(lane.config.dropout for lane in first.lanes):
         keys = row_keys([lane.seed for lane in first.lanes], counts, draw, places)
         values["keys_B"] = keys_tensor(keys, first.weight.device)
-    with first.current.having(**values):
+    with first.batch_rows.temporarily(**values):
         yield
-
-
-def _check_rows(
-    lanes: int, counts: Sequence[int] | None, lengths: Sequence[int] | None, places: Sequence[int] | None
-) -> None:
-    """Refuse what does not go together, with the numbers."""
-    if counts is None:
-        for name, given in (("lengths", lengths), ("places", places)):
-            if given is not None:
-                raise ValueError(
-                    f"lane_rows got {len(given)} {name} and no counts: give the rows of each lane as well."
-                )
-        return
-    if len(counts) != lanes or min(counts, default=0) < 0:
-        raise ValueError(f"lane_rows got the counts {list(counts)} for {lanes} lanes: give each its rows, 0 or more.")
-    if lengths is not None and len(lengths) != lanes:
-        raise ValueError(f"lane_rows got {len(lengths)} lengths for {lanes} lanes: give each the length of its rows.")
-    if places is not None and len(places) != sum(counts):
-        raise ValueError(f"lane_rows got {len(places)} places for {sum(counts)} rows: give each row its place.")
 
 
 @contextmanager
 def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
     """Within: every adapted layer computes its thin factors, and so its norms, once for all passes.
 
-    Parameters must not change within. In training call ``backward()`` of what this yields after the last pass: until
-    then the parameters have no gradient. A model without adapters has nothing to hold.
+    Parameters must not change within. In training, call ``backward()`` of the yielded object after the last pass: until
+    then the parameters have no gradient. For a model without adapters the context does nothing.
 
     >>> import d2lora, torch
     >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
@@ -96,5 +79,24 @@ def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
     if not layers:
         yield held
         return
-    with layers[0].current.having(held=held):  # the pass is one object, shared by all
+    with layers[0].batch_rows.temporarily(held=held):  # all layers of the model share this one object
         yield held
+
+
+def _check_rows(
+    lanes: int, counts: Sequence[int] | None, lengths: Sequence[int] | None, places: Sequence[int] | None
+) -> None:
+    """Raise ValueError, with the numbers, if counts, lengths and places contradict each other."""
+    if counts is None:
+        for name, given in (("lengths", lengths), ("places", places)):
+            if given is not None:
+                raise ValueError(
+                    f"lane_rows got {len(given)} {name} and no counts: give the rows of each lane as well."
+                )
+        return
+    if len(counts) != lanes or min(counts, default=0) < 0:
+        raise ValueError(f"lane_rows got the counts {list(counts)} for {lanes} lanes: give each its rows, 0 or more.")
+    if lengths is not None and len(lengths) != lanes:
+        raise ValueError(f"lane_rows got {len(lengths)} lengths for {lanes} lanes: give each the length of its rows.")
+    if places is not None and len(places) != sum(counts):
+        raise ValueError(f"lane_rows got {len(places)} places for {sum(counts)} rows: give each row its place.")

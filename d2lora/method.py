@@ -1,10 +1,10 @@
-"""What a method is: a frozen config, the shapes it trains, a start, an equation, and that equation in thin factors.
+"""The contract of a method: settings, trained shapes, a start, an equation, and the same equation in thin factors.
 
-Shape letters, everywhere in this library: O out features, I in features, R rank, L lanes, N rows of a lane.
-A suffix spells a tensor's shape: ``weight_OI``, ``up_LOR``. Functions marked *batched* accept parameters with a leading
-lane dimension (``up_plus`` of shape (L, O, R)) as well as without.
+A suffix spells a tensor's shape: ``weight_OI``, ``up_LOR``. Everywhere in this library O counts out features, I in
+features, R ranks, L lanes, N the rows of one lane, M the rows of all lanes.
 
-Modules of this package read torch only inside functions, so that a planner can check a config without loading it.
+Functions marked *batched* accept parameters with a leading lane dimension (``up_plus`` of shape (L, O, R)) as well as
+without it. Files of methods import torch inside functions only, so that a planner can check settings without torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class LowRankConfig:
-    """Settings that every low-rank method has; ``alpha / rank`` scales the update, dropout acts on its input."""
+    """The settings of every low-rank method.
+
+    rank     R, the rank of the update
+    alpha    the update is multiplied by ``alpha / rank``
+    dropout  the probability with which each feature of the update's input is dropped in training
+
+    ValueError: a rank below 1, an alpha that is not positive, a dropout outside of [0, 1).
+    """
 
     rank: int = 8
     alpha: float = 16.0
@@ -42,15 +49,16 @@ class LowRankConfig:
 
     @property
     def scale(self) -> float:
-        """``alpha / rank``, the constant in front of the update."""
+        """``alpha / rank``, by which the update is multiplied."""
         return self.alpha / self.rank
 
 
 @dataclass(frozen=True)
 class PeftForm:
-    """An effective weight as PEFT can hold it: ``V = W + scale up down`` itself, as its LoRA.
+    """An effective weight as PEFT can store it: as a LoRA, or as a DoRA.
 
-    Or, with a magnitude, V with every row at that norm, as its DoRA.
+    Without a magnitude the weight is ``V = W + scale * up @ down``: PEFT's LoRA. With a magnitude it is V with each row
+    scaled to the norm ``magnitude_O``: PEFT's DoRA.
     """
 
     up_OR: Tensor
@@ -60,40 +68,52 @@ class PeftForm:
 
 
 class Method(Protocol):
-    """The contract of a file in ``d2lora/methods``; ``tests/contract`` holds every registered one to it."""
+    """The functions of a file in ``d2lora/methods``; ``tests/contract`` tests every registered method against this.
+
+    ``params`` are the tensors that `shapes` names. W is the frozen weight of shape (O, I), dW the update.
+    """
 
     @property
     def Config(self) -> type[LowRankConfig]:
-        """The method's settings."""
+        """The class of the method's settings."""
 
     def shapes(self, out_features: int, in_features: int, config: LowRankConfig, /) -> Shapes:
-        """Return the name and shape of every trained tensor; needs no torch."""
+        """Return the name and shape of every trained tensor, without torch; ValueError for a rank that is too large."""
 
     def init(self, weight: Tensor | BaseWeight, config: LowRankConfig, generator: Generator, /) -> Params:
-        """Return fresh parameters for which the effective weight is ``weight``, (O, I), in float32 or better.
+        """Return fresh parameters, on the CPU, in float32 or better, for which the effective weight is ``weight``.
 
-        Drawn on the CPU, the generator's device. A `BaseWeight` keeps norms, so that they are computed once for all
-        lanes; of a weight nothing else is read than its shape and type, and no copy is made.
+        They are drawn on the CPU because the generator is there. A `BaseWeight` keeps its norms, so that all lanes of a
+        layer share them. Apart from norms, only the shape and the type of the weight may be read, and no copy is made.
         """
 
     def effective_weight(self, weight_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
-        """Return the weight that acts, of shape (O, I): the definition, used for merging and as the reference."""
+        """Return the dense weight that the adapted layer multiplies by, of shape (O, I).
+
+        This is the definition of the method: merging uses it, and the tests compare `factored` with it.
+        """
 
     def update(self, params: Params, config: LowRankConfig, /) -> Tensor:
-        """Return dW, of shape (O, I): what is added to the frozen weight before anything else is done to it."""
+        """Return dW, of shape (O, I): the low-rank update, before a projection or a magnitude acts on ``W + dW``."""
 
     def with_update(self, weight_OI: Tensor, update_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
-        """Return the effective weight where dW is ``update_OI``: how a gradient comes back to ``W + dW``."""
+        """Return the effective weight for ``update_OI`` in place of dW.
+
+        Diagnostics differentiate it to carry the gradient of the effective weight back to ``W + dW``.
+        """
 
     def factored(self, base: AnyBaseWeight, params: Params, config: LowRankConfig, /) -> Factored:
-        """Return the same map in thin factors, *batched*; equal to the definition in value and gradient."""
+        """Return the map of `effective_weight` in thin factors, *batched*, without building a dense weight.
+
+        Value and gradient equal those of the definition. Autograd differentiates it: there is no backward to write.
+        """
 
     def as_peft(self, base: BaseWeight, params: Params, config: LowRankConfig, /) -> PeftForm | None:
-        """Return the effective weight as PEFT's LoRA or DoRA, exactly; None where it is neither."""
+        """Return the effective weight as PEFT's LoRA or DoRA if it is exactly one of the two, else None."""
 
 
 def check_rank(rank: int, out_features: int, in_features: int) -> None:
-    """Refuse a rank that no matrix of this shape can use."""
+    """Raise ValueError if ``rank`` is larger than the smaller side of the weight, beyond which no rank is used."""
     if rank > min(out_features, in_features):
         raise ValueError(
             f"rank={rank} is larger than the smaller side of a {out_features} x {in_features} weight: "

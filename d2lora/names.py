@@ -1,4 +1,4 @@
-"""Names: which layers a pattern means, and the one message for a name that nobody knows."""
+"""Which layers a pattern matches, and the message for an unknown name, with the nearest known one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from fnmatch import fnmatchcase
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return ``Unknown method 'dorra'. Did you mean 'dora'? Known: d2lora, dora, lora.``"""
+    """Return the message for a ``name`` that is not among ``known``; ``kind`` says what it is a name of.
+
+    >>> unknown("method", "dorra", ["lora", "dora"])
+    "Unknown method 'dorra'. Did you mean 'dora'? Known: dora, lora."
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -16,9 +20,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def matching(names: Iterable[str], pattern: str) -> list[str]:
-    """Return the layers among ``names`` that ``pattern`` means, in order; ``*`` stands for anything.
+    """Return the layers among ``names`` that ``pattern`` matches, in order; ``*`` stands for any text.
 
-    A whole name means that layer alone. Else ``q_proj``, without dot or star, means ``*.q_proj``.
+    A pattern that is a whole name matches only that name. Any other pattern without dot or star matches the last part
+    of names: ``q_proj`` means ``*.q_proj``.
 
     >>> matching(["layers.0.q_proj", "layers.1.q_proj", "head"], "q_proj")
     ['layers.0.q_proj', 'layers.1.q_proj']
@@ -31,5 +36,9 @@ def matching(names: Iterable[str], pattern: str) -> list[str]:
 
 
 def last_parts(names: Iterable[str]) -> str:
-    """Return the patterns that mean all of ``names``, for a message: ``k_proj, q_proj``."""
+    """Return the last parts of ``names``, for a message: patterns that together match all of them.
+
+    >>> last_parts(["layers.0.q_proj", "layers.1.q_proj", "layers.0.k_proj"])
+    'k_proj, q_proj'
+    """
     return ", ".join(sorted({name.rpartition(".")[2] for name in names}))

@@ -1,4 +1,4 @@
-"""An adapter as a dict of tensors plus a plain description; to and from it."""
+"""A lane's adapter outside of the model: its tensors as a dict, and its method and settings as plain data."""
 
 from __future__ import annotations
 
@@ -9,25 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from d2lora.attachment import adapted_layers
-from d2lora.layers.adapted import AdaptedLinear
+from d2lora.attachment import layers_with_lane
 from d2lora.layers.lanes import Lane
 from d2lora.methods import get_method
 
 
-def adapter_layers(model: nn.Module, lane: int) -> dict[str, AdaptedLinear]:
-    """Return the adapted layers by name; ValueError if there are none, or if they have no such lane."""
-    layers = adapted_layers(model)
-    if not layers:
-        raise ValueError("The model has no adapters: call d2lora.attach first.")
-    lanes = len(next(iter(layers.values())).lanes)
-    if not 0 <= lane < lanes:
-        raise ValueError(f"lane={lane} is not among the model's {lanes} lanes.")
-    return layers
-
-
 def adapter_state(model: nn.Module, lane: int = 0) -> dict[str, Tensor]:
     """Return copies of the lane's tensors, named ``LAYER.PARAMETER`` (``model.layers.0.self_attn.q_proj.up_plus``).
+
+    ValueError: no adapters, or no such lane.
 
     >>> import d2lora, torch
     >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
@@ -38,23 +28,33 @@ def adapter_state(model: nn.Module, lane: int = 0) -> dict[str, Tensor]:
 
 
 def adapter_parameters(model: nn.Module, lane: int = 0) -> dict[str, Tensor]:
-    """Return the lane's trained parameters themselves, by the same names.
+    """Return the lane's trained parameters themselves, by the names of `adapter_state`: for an optimizer.
+
+    ValueError: no adapters, or no such lane.
 
     >>> import d2lora, torch
-    >>> optimizer = torch.optim.AdamW(d2lora.adapter_parameters(model, lane=1).values(), lr=1e-3)  # doctest: +SKIP
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> model = d2lora.attach(model, "lora", lora, ["0"], lanes=2)
+    >>> optimizer = torch.optim.AdamW(d2lora.adapter_parameters(model, lane=1).values(), lr=1e-3)
     """
     return {
         f"{layer_name}.{name}": parameter
-        for layer_name, layer in adapter_layers(model, lane).items()
+        for layer_name, layer in layers_with_lane(model, lane).items()
         for name, parameter in layer.params(lane).items()
     }
 
 
 def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor], lane: int = 0) -> None:
-    """Copy ``state`` into the lane; ValueError, with nothing copied, unless names and shapes are exactly the lane's.
+    """Copy ``state``, as `adapter_state` returns it, into the lane.
 
-    >>> import d2lora
-    >>> d2lora.load_adapter_state(model, d2lora.adapter_state(other, lane=2), lane=0)  # doctest: +SKIP
+    ValueError, with nothing copied: names or shapes that differ from the lane's, no adapters, or no such lane.
+
+    >>> import d2lora, torch
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> model = d2lora.attach(model, "lora", lora, ["0"], lanes=2)
+    >>> d2lora.load_adapter_state(model, d2lora.adapter_state(model, lane=1), lane=0)
+    >>> torch.equal(model[0].down_0, model[0].down_1)
+    True
     """
     wanted = adapter_parameters(model, lane)
     missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
@@ -72,7 +72,9 @@ def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor], lane: int 
 
 
 def describe_adapter(model: nn.Module, lane: int = 0) -> dict[str, Any]:
-    """Return the lane's method, settings and shapes as plain data: what a file needs beside the tensors.
+    """Return the lane's method, settings and layers as plain data, for a file beside the tensors.
+
+    ``layers`` maps the name of each adapted layer to its out and in features. ValueError: no adapters, or no such lane.
 
     >>> import d2lora, torch
     >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
@@ -80,7 +82,7 @@ def describe_adapter(model: nn.Module, lane: int = 0) -> dict[str, Any]:
     >>> described["method"], described["layers"]
     ('lora', {'0': [4, 8]})
     """
-    layers = adapter_layers(model, lane)
+    layers = layers_with_lane(model, lane)
     spec = next(iter(layers.values())).lanes[lane]
     return {
         "method": spec.method,
@@ -90,7 +92,9 @@ def describe_adapter(model: nn.Module, lane: int = 0) -> dict[str, Any]:
 
 
 def lane_of(description: Mapping[str, Any], seed: int = 0) -> Lane:
-    """Return the lane that `describe_adapter` described.
+    """Return the `Lane` for a description by `describe_adapter`, which does not hold the seed.
+
+    ValueError for an unknown method or impossible settings, TypeError for an unknown setting.
 
     >>> import d2lora
     >>> described = {"method": "lora", "config": {"rank": 2}, "layers": {"q_proj": [4, 8]}}
@@ -102,19 +106,21 @@ def lane_of(description: Mapping[str, Any], seed: int = 0) -> Lane:
 
 
 def print_trainable_parameters(model: nn.Module) -> None:
-    """Print how many of the model's parameters are trained, and how many each lane has.
+    """Print how many of the model's parameters are trained, and how many trained parameters each lane has.
+
+    ValueError for a model without adapters.
 
     >>> import d2lora, torch
     >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
     >>> d2lora.print_trainable_parameters(d2lora.attach(model, "lora", lora, ["0"], lanes=2))
     48 of 84 parameters are trained (57.14 %): lane 0, lora of rank 2: 24; lane 1, lora of rank 2: 24.
     """
-    lanes = next(iter(adapter_layers(model, 0).values())).lanes
-    sizes = [sum(one.numel() for one in adapter_parameters(model, lane).values()) for lane in range(len(lanes))]
-    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
-    whole = sum(one.numel() for one in model.parameters())
-    each = "; ".join(
+    lanes = next(iter(layers_with_lane(model, 0).values())).lanes
+    sizes = [sum(value.numel() for value in adapter_parameters(model, lane).values()) for lane in range(len(lanes))]
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    by_lane = "; ".join(
         f"lane {index}, {lane}: {size:,}" for index, (lane, size) in enumerate(zip(lanes, sizes, strict=True))
     )
-    told = f"{trained:,} of {whole:,} parameters are trained ({100 * trained / whole:.2f} %): {each}."
-    print(told)  # noqa: T201 - what it is called for
+    line = f"{trained:,} of {total:,} parameters are trained ({100 * trained / total:.2f} %): {by_lane}."
+    print(line)  # noqa: T201 - the purpose of the function

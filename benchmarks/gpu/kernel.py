@@ -17,6 +17,7 @@ from benchmarks.gpu.scale import Scale
 from benchmarks.gpu.speed import lane_steps
 from benchmarks.models import RANK
 from d2lora.kernels import fused
+from d2lora.kernels.composition import Composition
 
 Block = tuple[int, int, int, str]
 BLOCKS: tuple[Block, ...] = (
@@ -38,17 +39,17 @@ def rows(scale: Scale) -> Rows:
     for count in scale.composed_rows:
         for lanes in (1, scale.small_lanes):
             given = _given(scale, count, lanes)
-            wanted_MO = _written_out(*given)
-            shape = {"rows": count, "outputs": given[0].shape[1], "rank": 2 * RANK, "lanes": lanes}
+            wanted_MO = _written_out(given)
+            shape = {"rows": count, "outputs": given.base_MO.shape[1], "rank": 2 * RANK, "lanes": lanes}
             with _without():
-                yield shape | _form("torch", lambda given=given: compose_lanes(*given), wanted_MO, scale)
+                yield shape | _form("torch", lambda given=given: compose_lanes(given), wanted_MO, scale)
             for block in BLOCKS:
-                if not fused.available(given[0]):
+                if not fused.available(given.base_MO):
                     yield shape | {"form": "fused: not available here"}
                     break
                 with _block(block):
                     name = "fused " + " ".join(map(str, block))
-                    yield shape | _form(name, lambda given=given: fused.compose_lanes(*given), wanted_MO, scale)
+                    yield shape | _form(name, lambda given=given: fused.compose_lanes(given), wanted_MO, scale)
 
 
 def step_rows(scale: Scale) -> Rows:
@@ -61,7 +62,7 @@ def step_rows(scale: Scale) -> Rows:
             yield {"hidden": case.hidden, "lanes": lanes, "fused": "on" if on else "off", **spread(samples)}
 
 
-def _given(scale: Scale, count: int, lanes: int) -> tuple[Tensor, tuple[int, ...], tuple[Tensor, Tensor], Tensor]:
+def _given(scale: Scale, count: int, lanes: int) -> Composition:
     """Return a base product, sizes, thin factors and deviations as the layer passes them."""
     outputs, rank = scale.layer_sizes[-1], 2 * RANK
     draw = torch.Generator(scale.device).manual_seed(0)
@@ -70,13 +71,14 @@ def _given(scale: Scale, count: int, lanes: int) -> tuple[Tensor, tuple[int, ...
         return torch.randn(*shape, generator=draw, device=scale.device)
 
     update = noise(count, rank), 0.02 * noise(lanes, outputs, rank).mT
-    return noise(count, outputs).to(torch.bfloat16), (count // lanes,) * lanes, update, 0.002 * noise(lanes, outputs)
+    base_MO = noise(count, outputs).to(torch.bfloat16)
+    return Composition(base_MO, (count // lanes,) * lanes, update, 0.002 * noise(lanes, outputs))
 
 
-def _written_out(
-    base_MO: Tensor, sizes: tuple[int, ...], update: tuple[Tensor, Tensor], deviation_LO: Tensor
-) -> Tensor:
+def _written_out(given: Composition) -> Tensor:
     """Return the same sum in float64, a lane after another."""
+    base_MO, sizes, update, deviation_LO, *_ = given
+    assert update is not None and deviation_LO is not None  # noqa: S101, PT018 - `_given` makes both
     parts = zip(base_MO.split(sizes), update[0].split(sizes), update[1], deviation_LO, strict=True)
     return torch.cat([(1 + s.double()) * b.double() + h.double() @ up.double() for b, h, up, s in parts])
 

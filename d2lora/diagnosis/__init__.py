@@ -1,1 +1,1 @@
-"""What training did to the weights, in numbers."""
+"""What training did to the weights, in numbers (docs/diagnostics.md)."""

@@ -1,16 +1,15 @@
-"""What training did to a lane's weights, in numbers: drift of norms, ranks, intruders, shares of the gradient."""
+"""Diagnoses lanes: how far norms drifted, which ranks an update has, how many of its directions are intruders."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from d2lora.attachment import adapted_layers
+from d2lora.diagnosis.gradients import axis_of, lane_shares
+from d2lora.diagnosis.numbers import Numbers, over_layers
 from d2lora.diagnosis.spectra import (
     BaseVectors,
     Bounds,
@@ -23,14 +22,9 @@ from d2lora.diagnosis.spectra import (
 )
 from d2lora.kernels.factored import Factored
 from d2lora.layers.adapted import AdaptedLinear
-from d2lora.layers.lanes import Lane
-from d2lora.method import Params
 from d2lora.methods import get_method
 from d2lora.norms.axes import Axis
 from d2lora.norms.base_weight import BaseWeight, at_least_float32
-
-Numbers = dict[str, float]
-_OVER_LAYERS: dict[str, Callable[[Sequence[float]], float]] = {"norm_drift_max": max}  # the others are means
 
 
 def diagnose(
@@ -41,9 +35,15 @@ def diagnose(
     bases: Mapping[str, BaseVectors] | None = None,
     gradients: Mapping[str, Tensor] | None = None,
 ) -> Numbers:
-    """Return the numbers of one lane: those of `diagnose_lanes`, and those of `lane_shares` where ``gradients`` are.
+    """Return the numbers of one lane: those of `diagnose_lanes`, and with ``gradients`` those of `lane_shares`.
 
-    docs/diagnostics.md says of each what may be concluded from it and what not.
+    docs/diagnostics.md says what may be concluded from each number, and what may not.
+
+    >>> import d2lora, torch
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> model = d2lora.attach(model, "lora", lora, ["0"])
+    >>> diagnose(model)["effective_rank"]  # before training
+    0.0
     """
     numbers = diagnose_lanes(model, [lane], bounds=bounds, bases=bases)[lane]
     return numbers | lane_shares(model, lane, gradients or {})
@@ -56,40 +56,27 @@ def diagnose_lanes(
     bounds: Bounds | None = None,
     bases: Mapping[str, BaseVectors] | None = None,
 ) -> dict[int, Numbers]:
-    """Return what the weights of each lane tell, means over layers (of ``norm_drift_max`` the maximum).
+    """Return the numbers of each lane, joined over layers by `over_layers`.
 
-    Of all adapted layers, from thin factors: ``norm_drift_mean``, ``norm_drift_max``, ``effective_rank`` and
-    ``stable_rank``. Of `chosen_layers`: ``intruders``, ``intruders_repaired``, ``update_effective_rank`` (absent where
-    that is beyond ``bounds``). ``bases`` is `base_spectra`, to be made once where lanes are diagnosed one by one.
-    ValueError where weights are not whole: ZeRO-3 scatters them.
+    All adapted layers give ``norm_drift_mean``, ``norm_drift_max``, ``effective_rank`` and ``stable_rank``, from thin
+    factors. `chosen_layers` give ``intruders``, ``intruders_repaired`` and ``update_effective_rank``; the last is left
+    out for layers larger than ``bounds`` allows. ``bases`` is the result of `base_spectra`: pass it to compute it once
+    for several calls. ValueError: no adapters, or weights that ZeRO-3 has scattered over ranks.
     """
     bounds = bounds or Bounds()
     if not base_is_whole(model):
         raise ValueError("The base weights are not whole on this rank: gather them first, or train below ZeRO stage 3.")
     bases = base_spectra(model, bounds) if bases is None else bases
-    found: dict[int, list[Numbers]] = {lane: [] for lane in lanes}
+    by_lane: dict[int, list[Numbers]] = {lane: [] for lane in lanes}
     for name, layer in adapted_layers(model).items():
         for members, thin in layer.thin(lanes):
             each = thin_numbers(layer.base, thin, axis_of(layer.lanes[members[0]]))
-            for place, lane in enumerate(members):
-                found[lane].append(each[place])
+            for index, lane in enumerate(members):
+                by_lane[lane].append(each[index])
                 if name in bases:
-                    alone = thin.map(lambda tensor, place=place: tensor[place : place + 1])  # type: ignore[misc]
-                    found[lane][-1] |= dense_numbers(layer, lane, alone, bases[name], bounds)
-    return {lane: _over_layers(each) for lane, each in found.items()}
-
-
-def lane_shares(model: nn.Module, lane: int, gradients: Mapping[str, Tensor]) -> Numbers:
-    """Return the mean of `gradient_shares` over the layers that ``gradients`` names; empty where there is none.
-
-    ``gradients[layer]`` (O, I) is that of the lane's effective weight (`d2lora.watch.effective_gradients`).
-    """
-    layers = adapted_layers(model)
-    each = [
-        gradient_shares(at_least_float32(layers[name].weight), layers[name].params(lane), layers[name].lanes[lane], one)
-        for name, one in gradients.items()
-    ]
-    return _over_layers(each)
+                    alone = thin.map(lambda tensor, index=index: tensor[index : index + 1])  # type: ignore[misc]
+                    by_lane[lane][-1] |= dense_numbers(layer, lane, alone, bases[name], bounds)
+    return {lane: over_layers(each) for lane, each in by_lane.items()}
 
 
 def base_is_whole(model: nn.Module) -> bool:
@@ -101,24 +88,27 @@ def base_is_whole(model: nn.Module) -> bool:
 
 
 def chosen_layers(model: nn.Module, bounds: Bounds) -> list[str]:
-    """Return the names of ``bounds.layers`` adapted layers from the first to the last, evenly spread."""
+    """Return the names of ``bounds.layers`` adapted layers, evenly spread from the first to the last."""
     names = list(adapted_layers(model))
     count = min(bounds.layers, len(names))
     steps = max(count - 1, 1)
-    return [names[(place * (len(names) - 1)) // steps] for place in range(count)]
+    return [names[(step * (len(names) - 1)) // steps] for step in range(count)]
 
 
 def base_spectra(model: nn.Module, bounds: Bounds) -> dict[str, BaseVectors]:
-    """Return the frozen weights' vectors of the chosen layers: the dearest part, and the same for every lane."""
+    """Return the singular vectors of the chosen layers' frozen weights, by layer.
+
+    They are the most expensive part of a diagnosis, and the same for every lane.
+    """
     layers = adapted_layers(model)
     return {name: base_vectors(layers[name].weight, bounds) for name in chosen_layers(model, bounds)}
 
 
 def thin_numbers(base: BaseWeight, thin: Factored, axis: Axis) -> list[Numbers]:
-    """Return what thin factors tell of each of their lanes: drift of norms, ranks of the low-rank part as it acts.
+    """Return, per lane of ``thin``, the drift of norms and the ranks of the low-rank part ``up @ down``.
 
-    The low-rank part of LoRA is its whole update. A projected update has beside it a scale on W, whose effect is in
-    ``update_effective_rank`` (`dense_numbers`). Costs 2 O I R operations a lane.
+    For LoRA the low-rank part is the whole update. A projected update also has a scale on W: the effect of the scale is
+    in ``update_effective_rank`` (`dense_numbers`). Costs 2 O I R operations per lane.
     """
     drift_LK = norm_drift(base, thin, axis).abs().double()
     values_LK = product_values(thin.up_LOR, thin.down_LRI)
@@ -132,18 +122,13 @@ def thin_numbers(base: BaseWeight, thin: Factored, axis: Axis) -> list[Numbers]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def axis_of(lane: Lane) -> Axis:
-    """Return which way the lane's method takes norms; "out" where it takes none."""
-    axis: Axis = getattr(lane.config, "norm_axis", "out")
-    return axis
-
-
 def norm_drift(base: BaseWeight, thin: Factored, axis: Axis) -> Tensor:
-    """Return ``|What_k| / |W_k| - 1`` a lane for every column k with a norm; a column is an output unit for "out".
+    """Return ``|What_k| / |W_k| - 1`` per lane, for every column k whose norm in W is not zero: (L, K).
 
-    From thin products: with left and right the factors (for "in" with the sides exchanged) and s the scale on this
-    axis, ``|What|^2 = s^2 |W|^2 + sum_R left * (2 s P + left (right right^T))`` with ``P = W right^T``. ValueError for
-    a scale on the other axis: what it does to a norm is not thin.
+    A column is an output unit for "out" and an input feature for "in". The norms come from thin products. With the
+    factors left and right (``up`` and ``down``; for "in" ``down^T`` and ``up^T``) and the scale s on this axis,
+    ``|What|^2 = s^2 |W|^2 + sum_R left * (2 s P + left (right right^T))`` with ``P = W right^T``. ValueError for a
+    scale on the other axis, whose effect on norms needs the dense weight.
     """
     ours, others = (thin.out_scale_LO, thin.in_scale_LI)[:: 1 if axis == "out" else -1]
     if others is not None:
@@ -155,17 +140,19 @@ def norm_drift(base: BaseWeight, thin: Factored, axis: Axis) -> Tensor:
     product_LKR = base.product(right_LRJ, axis)
     slope_LKR = 2 * scale_LK[:, :, None] * product_LKR + left_LKR @ (right_LRJ @ right_LRJ.mT)
     after2_LK = scale_LK.square() * before2_K + (left_LKR * slope_LKR).sum(2)
-    there_K = before2_K > 0
-    return (after2_LK[:, there_K].clamp_min(0) / before2_K[there_K]).sqrt() - 1
+    nonzero_K = before2_K > 0
+    return (after2_LK[:, nonzero_K].clamp_min(0) / before2_K[nonzero_K]).sqrt() - 1
 
 
 def dense_numbers(layer: AdaptedLinear, lane: int, thin: Factored, base: BaseVectors, bounds: Bounds) -> Numbers:
-    """Return what only the dense weight tells: intruders, and the effective rank of ``What - W``, where affordable.
+    """Return the numbers that need the dense weight: intruders, and the effective rank of ``What - W``.
 
-    ``thin`` is the lane's own. Without a scale on W the update is its low-rank part: its rank is had at any size.
+    ``thin`` are the factors of this lane alone. Without a scale on W, ``What - W`` is the low-rank part, whose
+    effective rank comes from thin factors at any size. With a scale, the rank is left out if the weight's smaller side
+    is larger than ``bounds.whole_side``.
     """
-    found = count_intruders(layer.effective_weight(lane), thin.up_LOR[0], base, bounds)
-    numbers = {"intruders": float(found.found), "intruders_repaired": float(found.left)}
+    intruders = count_intruders(layer.effective_weight(lane), thin.up_LOR[0], base, bounds)
+    numbers = {"intruders": float(intruders.count), "intruders_repaired": float(intruders.after_repair)}
     if thin.out_scale_LO is None and thin.in_scale_LI is None:
         numbers["update_effective_rank"] = float(effective_rank(product_values(thin.up_LOR, thin.down_LRI)))
     elif min(layer.out_features, layer.in_features) <= bounds.whole_side:
@@ -174,37 +161,12 @@ def dense_numbers(layer: AdaptedLinear, lane: int, thin: Factored, base: BaseVec
 
 
 def whole_update(layer: AdaptedLinear, lane: int) -> Tensor:
-    """Return ``What - W`` (O, I) in float64: float32 would leave rounding of full rank where the update is small."""
+    """Return ``What - W``, of shape (O, I), in float64.
+
+    In float32 the rounding of a small update would be of full rank, and dominate its effective rank.
+    """
     spec = layer.lanes[lane]
     with torch.no_grad():
         wide_OI = layer.weight.double()
         params = {name: value.double() for name, value in layer.params(lane).items()}
         return get_method(spec.method).effective_weight(wide_OI, params, spec.config) - wide_OI
-
-
-def gradient_shares(weight_OI: Tensor, params: Params, lane: Lane, gradient_OI: Tensor) -> Numbers:
-    """Return the share of the squared gradient of ``V = W + dW`` along V's columns, and the share across them.
-
-    ``gradient_OI`` is that of the effective weight; it is carried back to V, of which the effective weight is a
-    function, through the method's own projection. ``radial = sum_k (G_k . V_k / |V_k|)^2 / |G|^2`` over the columns of
-    the method's axis, and ``tangential = 1 - radial``. A projection that carries gradient lets nothing radial through;
-    a gradient without any preference has a radial share of one over a column's length. Empty for a gradient of zero.
-    """
-    method = get_method(lane.method)
-    fixed = {name: value.detach().to(weight_OI) for name, value in params.items()}
-    update_OI = method.update(fixed, lane.config).requires_grad_()
-    with torch.enable_grad():
-        acting_OI = method.with_update(weight_OI.detach(), update_OI, fixed, lane.config)
-    (back_OI,) = torch.autograd.grad(acting_OI, update_OI, gradient_OI.to(acting_OI))
-    dim = 1 if axis_of(lane) == "out" else 0
-    unit_OI = normalize(weight_OI.detach() + update_OI.detach(), dim=dim, eps=1e-30)
-    along2, total = torch.stack([(back_OI * unit_OI).sum(dim).square().sum(), back_OI.square().sum()]).tolist()
-    if not (total > 0 and math.isfinite(total)):
-        return {}
-    return {"radial_share": along2 / total, "tangential_share": 1 - along2 / total}
-
-
-def _over_layers(each: Sequence[Numbers]) -> Numbers:
-    """Return one number a name over the layers that have it."""
-    names = dict.fromkeys(name for numbers in each for name in numbers)
-    return {name: _OVER_LAYERS.get(name, fmean)([one[name] for one in each if name in one]) for name in names}

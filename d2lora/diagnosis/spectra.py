@@ -1,6 +1,6 @@
-"""Singular values and vectors, by which an update is told from its base: ranks, and directions that W has not.
+"""Singular values and vectors: ranks of an update, and intruders, the directions that the base does not have.
 
-Two letters of this file alone: K counts singular values or vectors, Q the columns of a basis.
+Two shape letters of this file alone: K counts singular values or vectors, Q the columns of a basis.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ from torch import Generator, Tensor
 
 from d2lora.norms.base_weight import at_least_float32
 
-TINY = 1e-300  # in float64; keeps a quotient of zeros at zero
-ROUNDS = 2  # of block iteration from a start that holds most of the answer
-COLD_ROUNDS = 4  # from a random start
+TINY = 1e-300
+"""The least divisor, in float64: zero divided by zero becomes zero."""
+ROUNDS, COLD_ROUNDS = 2, 4
+"""Rounds of block iteration: from a start that is close to the answer, and from a random start."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a diagnosis may cost, and what it calls an intruder.
+    """How much a diagnosis may compute, and which vectors count as intruders.
 
-    layers      how many adapted layers get the dense measures, spread evenly over the model; 0 for none of them
-    top         how many leading singular vectors of the tuned weight are looked at
-    threshold   the cosine below which such a vector is an intruder
-    repair      what a repair multiplies an intruder's singular value by
-    exact_side  weights with a smaller side up to this are decomposed whole, once a lane
-    whole_side  up to this, the base's vectors are all there and the whole update's values are computed; once a model
-    leading     how many of the base's vectors a larger weight is compared with
+    layers      how many adapted layers, evenly spread over the model, are measured with dense weights; 0 for none
+    top         how many leading singular vectors of the tuned weight are compared with the base
+    threshold   a vector is an intruder if its cosine with every vector of the base is below this
+    repair      the factor by which a repair multiplies an intruder's singular value
+    exact_side  a tuned weight whose smaller side is at most this is decomposed exactly, once per lane
+    whole_side  a base weight whose smaller side is at most this is decomposed exactly, once per model; up to this size
+                the effective rank of a scaled update is computed, too
+    leading     for a larger base weight, how many of its leading vectors are computed and compared with
+
+    ValueError for numbers out of range.
     """
 
     layers: int = 4
@@ -46,10 +50,13 @@ class Bounds:
 
 
 def effective_rank(values: Tensor) -> Tensor:
-    """Return exp of the entropy of the distribution of singular values, over the last dimension, in float64.
+    """Return the effective rank of singular values along the last dimension, in float64.
 
-    ``exp(-sum p log p)`` with ``p = values / sum(values)`` (Roy and Vetterli, "The effective rank", EUSIPCO 2007):
-    between 1 and the number of values; 0 where all are zero.
+    ``exp(-sum p log p)`` with ``p = values / sum(values)`` (Roy and Vetterli, "The effective rank", EUSIPCO 2007). It
+    is between 1 and the number of values, and 0 if all values are zero.
+
+    >>> effective_rank(torch.tensor([2.0, 2.0, 2.0, 0.0])).round(decimals=6)
+    tensor(3., dtype=torch.float64)
     """
     total = values.double().sum(-1, keepdim=True)
     entropy = torch.special.entr(values.double() / total.clamp_min(TINY)).sum(-1)
@@ -57,18 +64,23 @@ def effective_rank(values: Tensor) -> Tensor:
 
 
 def stable_rank(values: Tensor) -> Tensor:
-    """Return ``|M|_F^2 / |M|_2^2`` of singular values over the last dimension: at most the rank; 0 for zero.
+    """Return the stable rank of singular values along the last dimension, in float64: ``|M|_F^2 / |M|_2^2``.
 
-    As in Rudelson and Vershynin, "Sampling from large matrices", JACM 2007, where it is called numerical rank.
+    It is at most the rank, and 0 if all values are zero. Rudelson and Vershynin, "Sampling from large matrices", JACM
+    2007, call it the numerical rank.
+
+    >>> stable_rank(torch.tensor([2.0, 1.0, 1.0]))
+    tensor(1.5000, dtype=torch.float64)
     """
     squares = values.double().square()
     return squares.sum(-1) / squares.amax(-1).clamp_min(TINY)
 
 
 def product_values(up_LOR: Tensor, down_LRI: Tensor) -> Tensor:
-    """Return the singular values (L, K) of ``up @ down`` in float64, without making it.
+    """Return the singular values (L, K) of ``up @ down`` in float64, without building the product.
 
-    Exact: with ``up = Q1 R1`` and ``down^T = Q2 R2`` they are those of the thin ``R1 R2^T``. Costs (O + I) R^2.
+    Exact: with ``up = Q1 R1`` and ``down^T = Q2 R2``, the small matrix ``R1 R2^T`` has the same singular values. Costs
+    (O + I) R^2 operations per lane.
     """
     right_up = torch.linalg.qr(up_LOR.double(), mode="r").R
     right_down = torch.linalg.qr(down_LRI.double().mT, mode="r").R
@@ -77,10 +89,10 @@ def product_values(up_LOR: Tensor, down_LRI: Tensor) -> Tensor:
 
 
 def dense_values(matrix_OI: Tensor) -> Tensor:
-    """Return the singular values of a matrix that is there, from the eigenvalues of its smaller Gram matrix.
+    """Return the singular values (K,) of a dense matrix in float64, from the eigenvalues of its smaller Gram matrix.
 
-    In float64, so that what squaring loses (values below 1e-8 of the largest) weighs nothing in an entropy. Costs
-    O I min(O, I), several times less than a decomposition with vectors.
+    The Gram matrix squares the values, so values below 1e-8 of the largest are lost in float64; they are too small to
+    change an effective rank. Costs O I min(O, I) operations, several times fewer than a decomposition with vectors.
     """
     wide = matrix_OI.double() if matrix_OI.shape[0] <= matrix_OI.shape[1] else matrix_OI.double().mT
     squares_K: Tensor = torch.linalg.eigvalsh(wide @ wide.mT)
@@ -89,17 +101,17 @@ def dense_values(matrix_OI: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BaseVectors:
-    """Left singular vectors of a frozen weight, by falling value; ``whole`` tells whether they are all."""
+    """Left singular vectors of a frozen weight, largest value first; ``whole`` is true if these are all of them."""
 
     left_OK: Tensor
     whole: bool
 
 
 def base_vectors(weight_OI: Tensor, bounds: Bounds) -> BaseVectors:
-    """Return what tuned vectors are compared with: a function of the base alone, to be kept for all its lanes.
+    """Return the left singular vectors of a base weight, with which the vectors of tuned weights are compared.
 
-    All vectors where the smaller side is at most ``bounds.whole_side``, else the ``bounds.leading`` first by block
-    iteration from random vectors (see `leading_vectors`).
+    All vectors if the smaller side is at most ``bounds.whole_side``; else the ``bounds.leading`` first ones, by block
+    iteration from random vectors (`leading_vectors`). They depend on the base alone: compute them once for all lanes.
     """
     wide_OI = at_least_float32(weight_OI.detach())
     if min(wide_OI.shape) <= bounds.whole_side:
@@ -110,12 +122,12 @@ def base_vectors(weight_OI: Tensor, bounds: Bounds) -> BaseVectors:
 
 
 def leading_vectors(weight_OI: Tensor, start_OQ: Tensor, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
-    """Return approximate left singular vectors (O, Q), by falling value, and their values.
+    """Return approximate left singular vectors (O, Q), largest value first, and their values (Q,).
 
-    Block iteration on ``W W^T`` from ``start`` and one Rayleigh-Ritz step; 2 O I Q (2 rounds + 1) operations. With s
-    the singular values of W, the tangent of the angle between vector j and the basis is at most
-    ``(s_Q+1 / s_j)^(2 rounds)`` times what it was at the start (Saad, "Numerical Methods for Large Eigenvalue
-    Problems", on subspace iteration); vectors with almost equal values may come mixed, as they do everywhere.
+    Block iteration on ``W W^T`` from ``start_OQ``, then one Rayleigh-Ritz step: 2 O I Q (2 rounds + 1) operations. Let
+    s be the singular values of W. The iteration multiplies the tangent of the angle between vector j and the basis by
+    at most ``(s_Q+1 / s_j)^(2 rounds)`` (Saad, "Numerical Methods for Large Eigenvalue Problems", subspace iteration).
+    Vectors with almost equal values may be mixed with each other, as in every numerical decomposition.
     """
     basis_OQ = torch.linalg.qr(start_OQ).Q
     for _ in range(rounds):
@@ -127,33 +139,34 @@ def leading_vectors(weight_OI: Tensor, start_OQ: Tensor, rounds: int = ROUNDS) -
 
 @dataclass(frozen=True)
 class Intruders:
-    """Intruders among the leading vectors: ``found`` as the weight is, ``left`` after a repair."""
+    """How many of the leading vectors are intruders: in the weight as it is, and after a repair."""
 
-    found: int
-    left: int
+    count: int
+    after_repair: int
 
 
 def count_intruders(tuned_OI: Tensor, up_OR: Tensor, base: BaseVectors, bounds: Bounds) -> Intruders:
-    """Count the intruder dimensions of a tuned weight, before and after their repair.
+    """Count the intruders of a tuned weight, before and after a repair.
 
-    A leading left singular vector u of the tuned weight is an intruder if ``max_i |<u, u0_i>| < threshold`` over the
-    base's vectors u0 (Shuttleworth et al., arXiv 2410.21228; PEFT looks at 10 and takes 0.5 as well). A repair
-    multiplies the singular values of those found by ``repair`` (the paper's lambda; W itself is left alone), whereby
-    they fall behind others: ``left`` of them are still among the leading ones. The base itself has none.
+    A left singular vector u among the ``bounds.top`` leading ones of the tuned weight is an intruder if
+    ``max_i |<u, u0_i>| < bounds.threshold`` over the base's vectors u0 (Shuttleworth et al., arXiv 2410.21228; PEFT
+    also looks at 10 vectors with the threshold 0.5). The base itself has no intruders. A repair multiplies the singular
+    values of the intruders by ``bounds.repair`` (the paper's lambda), so that other vectors overtake them.
+    ``after_repair`` counts the intruders that would still be among the leading vectors; no weight is changed.
 
-    Exact where base and tuned weight are decomposed whole. Else the tuned vectors come from block iteration that
-    starts at the base's leading vectors and the range of the update (``up``); and where ``base.whole`` is false a
-    vector may match one of the base beyond those compared, so ``found`` is then an upper bound.
+    Exact if base and tuned weight are decomposed exactly (see `Bounds`). Else the tuned vectors come from block
+    iteration, which starts at the base's leading vectors and the range of the update (``up_OR``). If ``base.whole`` is
+    false, ``count`` is an upper bound: an intruder may match a vector of the base that was not computed.
     """
     if min(tuned_OI.shape) <= bounds.exact_side:
         left_OK, values_K, _ = torch.linalg.svd(tuned_OI, full_matrices=False)
     else:
         start_OQ = torch.cat([base.left_OK[:, : bounds.leading], up_OR], 1).to(tuned_OI)
         left_OK, values_K = leading_vectors(tuned_OI, start_OQ)
-    looked = 2 * bounds.top  # a repair lets at most ``top`` others move up
-    left_OK, values_K = left_OK[:, :looked], values_K[:looked]
+    # A repair lets at most `top` other vectors overtake the intruders, so no vector beyond 2 * top can matter.
+    left_OK, values_K = left_OK[:, : 2 * bounds.top], values_K[: 2 * bounds.top]
     foreign_K = (left_OK.mT @ base.left_OK.to(left_OK)).abs().amax(1) < bounds.threshold
-    found_K = foreign_K & (torch.arange(len(foreign_K), device=foreign_K.device) < bounds.top)
-    repaired_K = torch.where(found_K, bounds.repair * values_K, values_K)
+    intruder_K = foreign_K & (torch.arange(len(foreign_K), device=foreign_K.device) < bounds.top)
+    repaired_K = torch.where(intruder_K, bounds.repair * values_K, values_K)
     order_K = repaired_K.argsort(descending=True, stable=True)
-    return Intruders(int(found_K.sum()), int(found_K[order_K[: bounds.top]].sum()))
+    return Intruders(int(intruder_K.sum()), int(intruder_K[order_K[: bounds.top]].sum()))

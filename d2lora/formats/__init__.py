@@ -1,1 +1,1 @@
-"""An adapter outside of a model: its directory, PEFT's files, an ordinary LoRA of it."""
+"""An adapter on disk: our own directory, PEFT's directory, and an ordinary LoRA made of any adapter."""

@@ -1,7 +1,8 @@
-"""An adapter's directory: PEFT's own where PEFT has the method, so that other tools read it; else ours.
+"""Saves and loads an adapter as a directory: in PEFT's format if PEFT has the method, else in our own.
 
-Ours is ``adapter.safetensors``, the lane's tensors by their own names, and ``adapter.json``, its method and settings.
-It holds everything. PEFT's holds the effective weight. A D2-LoRA that is a DoRA or a LoRA of rank 2r gets both.
+Our format is two files: ``adapter.safetensors``, the lane's tensors by their own names, and ``adapter.json``, the
+method and settings. It holds everything. PEFT's format holds the effective weight only, but other tools read it. A
+D2-LoRA that equals a DoRA or a LoRA of rank 2r is saved in both formats.
 """
 
 from __future__ import annotations
@@ -15,35 +16,41 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from d2lora.attachment import layers_with_lane
 from d2lora.formats import peft_files
-from d2lora.formats.export import exact_form
+from d2lora.formats.as_lora import exact_form
 from d2lora.formats.tensor_files import read_json, read_tensors, write_tensors
 from d2lora.layers.adapted import AdaptedLinear
 from d2lora.layers.lanes import Lane
 from d2lora.method import PeftForm
-from d2lora.state import adapter_layers, adapter_state, describe_adapter, load_adapter_state
+from d2lora.state import adapter_state, describe_adapter, load_adapter_state
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 IS_DORA = {"lora": False, "dora": True}
-"""The methods that PEFT has itself: nothing is lost in its directory."""
+"""The methods that PEFT has itself, so that its directory holds everything, and PEFT's ``use_dora`` for each."""
 FREE = ("dropout", "start", "norm_grad", "minus")
-"""Settings in which a saved adapter may differ from its lane: they decide how it trains, not what it computes."""
+"""Settings in which a saved adapter may differ from the lane that loads it: they change training, not the output."""
 
 
 def save(model: nn.Module, folder: str | Path, lane: int = 0, *, base: str | None = None) -> None:
-    """Write the lane's adapter into ``folder``, which is made if it is missing.
+    """Write the lane's adapter into ``folder``, which is created if it is missing.
 
-    LoRA and DoRA are PEFT's own directory (``adapter_config.json``, ``adapter_model.safetensors``). D2-LoRA is ours,
-    with PEFT's beside it where it is exactly one of those: without projection a LoRA, with readd=0 and norm_axis=out a
-    DoRA, both of rank 2r. ``base`` is the name or path of the base in PEFT's config; by default as the model knows it.
-    ValueError: no adapters, a lane that is not there, tensors that are not finite.
+    LoRA and DoRA are saved in PEFT's format (``adapter_config.json``, ``adapter_model.safetensors``), for
+    ``peft.PeftModel.from_pretrained(base, folder)``. Every other method is saved in our format. D2-LoRA is saved in
+    both formats if it equals a method of PEFT's: without projection a LoRA, with readd=0 and norm_axis=out a DoRA, both
+    of rank 2r. ``base`` is the base's name or path in PEFT's config; the default is the name that the model has.
 
-    >>> import d2lora
-    >>> d2lora.save(model, "adapters/mine", lane=3)  # doctest: +SKIP
-    >>> peft.PeftModel.from_pretrained(base, "adapters/mine")  # doctest: +SKIP
+    ValueError: no adapters, no such lane, or tensors that are not finite.
+
+    >>> import d2lora, tempfile, torch
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> d2lora.save(d2lora.attach(model, "lora", lora, ["0"], lanes=2), folder, lane=1)
+    >>> sorted(file.name for file in folder.iterdir())
+    ['adapter_config.json', 'adapter_model.safetensors']
     """
     folder = Path(folder)
-    spec = next(iter(adapter_layers(model, lane).values())).lanes[lane]
+    spec = next(iter(layers_with_lane(model, lane).values())).lanes[lane]
     export = exact_form(model, lane)
     if export is None:
         _remove(folder, peft_files.CONFIG, peft_files.TENSORS)
@@ -58,18 +65,24 @@ def save(model: nn.Module, folder: str | Path, lane: int = 0, *, base: str | Non
 
 
 def load(model: nn.Module, folder: str | Path, lane: int = 0) -> None:
-    """Read an adapter that `save` or PEFT wrote into the lane of a model that is adapted.
+    """Read an adapter that `save` or PEFT wrote into a lane of an adapted model.
 
-    The lane's method must be the folder's. A scale that differs (alpha, rsLoRA) goes into ``up``, and a layer of a
-    smaller rank is filled with zeros, so that the lane computes what the folder means. ValueError, with nothing
-    changed, for another method, other layers or a larger rank, and for what PEFT's LoRA can have beside a LoRA.
+    Afterwards the lane computes what the saved adapter computes. If the scale differs (alpha, rsLoRA), ``up`` is
+    multiplied by the quotient. If a layer's rank is smaller than the lane's, zeros fill the other ranks.
 
-    >>> import d2lora
-    >>> lora = d2lora.get_method("lora").Config(rank=8, alpha=16.0)
-    >>> d2lora.load(d2lora.attach(model, "lora", lora, ["q_proj", "v_proj"]), "from-peft")  # doctest: +SKIP
+    ValueError, with nothing changed: a folder without an adapter, damaged files, another method than the lane's, other
+    layers, a larger rank, or a PEFT adapter that is more than a LoRA or DoRA of linear layers.
+
+    >>> import d2lora, tempfile, torch
+    >>> model, lora = torch.nn.Sequential(torch.nn.Linear(8, 4)), d2lora.get_method("lora").Config(rank=2)
+    >>> folder = tempfile.mkdtemp()
+    >>> d2lora.save(d2lora.attach(model, "lora", lora, ["0"], lanes=2), folder, lane=1)
+    >>> d2lora.load(model, folder, lane=0)
+    >>> torch.equal(model[0].down_0, model[0].down_1)
+    True
     """
     folder = Path(folder)
-    layers = adapter_layers(model, lane)
+    layers = layers_with_lane(model, lane)
     spec = next(iter(layers.values())).lanes[lane]
     if (folder / DESCRIPTION).is_file():
         description, state = read_own(folder)
@@ -84,9 +97,10 @@ def load(model: nn.Module, folder: str | Path, lane: int = 0) -> None:
 def read_own(
     folder: Path, needs: Sequence[str] = ("method", "config", "layers")
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return description and tensors of a directory of ours; ``needs`` are the keys that the description must have.
+    """Return the description and the tensors of a directory in our format.
 
-    ValueError if one of the files cannot be read, is none of ours, or does not go with the other.
+    ``needs`` are the keys that the description must have. ValueError if a file cannot be read, if a key is missing, or
+    if PEFT's file beside them has changed since they were saved together.
     """
     description = read_json(folder / DESCRIPTION)
     missing = [key for key in needs if key not in description]
@@ -101,7 +115,7 @@ def read_own(
 
 
 def _remove(folder: Path, *names: str) -> None:
-    """Remove what another adapter may have left there, which would be read in place of this one."""
+    """Remove files that another adapter may have left in ``folder``: `load` would read them instead of the new ones."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
 
@@ -112,7 +126,7 @@ def _digest(folder: Path) -> str | None:
 
 
 def _check_same(folder: Path, description: Mapping[str, Any], spec: Lane) -> None:
-    """Refuse an adapter of another method or of settings that compute otherwise."""
+    """Raise ValueError if the saved adapter has another method than the lane, or settings that change the output."""
     if description["method"] != spec.method:
         raise ValueError(_other_method(folder, str(description["method"]), spec))
     ours = {name: getattr(spec.config, name) for name in spec.config.__dataclass_fields__}
@@ -130,7 +144,7 @@ def _other_method(folder: Path, method: str, spec: Lane) -> str:
 
 
 def _from_peft(folder: Path, layers: Mapping[str, AdaptedLinear], spec: Lane) -> dict[str, Tensor]:
-    """Return the lane's state that computes what PEFT's directory means."""
+    """Return the state with which the lane computes what the adapter in PEFT's directory computes."""
     forms, config = peft_files.read_peft(folder)
     is_dora = bool(config.get("use_dora"))
     if IS_DORA.get(spec.method) != is_dora:
@@ -148,7 +162,7 @@ def _from_peft(folder: Path, layers: Mapping[str, AdaptedLinear], spec: Lane) ->
 
 
 def _params(form: PeftForm, spec: Lane) -> dict[str, Tensor]:
-    """Return a LoRA's or DoRA's parameters of the lane's rank and scale."""
+    """Return the parameters of one layer's LoRA or DoRA at the lane's rank and scale."""
     factor, missing = form.scale / spec.config.scale, spec.config.rank - form.down_RI.shape[0]
     up_OR = form.up_OR if abs(factor - 1) < 1e-12 else form.up_OR.double() * factor
     params = {"up": pad(up_OR, (0, missing)), "down": pad(form.down_RI, (0, 0, 0, missing))}

@@ -1,4 +1,4 @@
-"""PEFT's directory of a LoRA or DoRA: its two files, their names, and the scale that PEFT makes of them."""
+"""PEFT's directory of a LoRA or DoRA: its two files, the names of its tensors, and its config."""
 
 from __future__ import annotations
 
@@ -47,24 +47,29 @@ HARMLESS = {
     "qalora_group_size",
     "ensure_weight_tying",
 }
-"""The fields of PEFT's LoraConfig that we understand, or that change nothing once an adapter is trained."""
+"""The fields of PEFT's LoraConfig that are read here, or that change nothing once an adapter is trained."""
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Values of ``init_lora_weights`` for which PEFT trains beside a base that it has changed first."""
+"""Values of ``init_lora_weights`` for which PEFT changes the base before it trains."""
 
 
 @dataclass(frozen=True)
 class LoraExport:
-    """``state`` and ``config`` as PEFT reads them; ``error`` = |update - exported| / |update| over all layers."""
+    """An adapter in PEFT's format.
+
+    state   the tensors, by PEFT's names
+    config  the fields of PEFT's LoraConfig
+    error   ``|update - exported| / |update|``, Frobenius norms over all layers; 0 for an exact export
+    """
 
     state: dict[str, Tensor]
     config: dict[str, Any]
     error: float
 
     def save(self, folder: str | Path, base: str | None = None) -> None:
-        """Write PEFT's directory; ``base`` is the name or path of the model that the adapter belongs to.
+        """Write PEFT's directory, for ``peft.PeftModel.from_pretrained(model, folder)``.
 
-        >>> export.save("adapter", base="HuggingFaceTB/SmolLM2-135M")  # doctest: +SKIP
-        >>> peft.PeftModel.from_pretrained(model, "adapter")  # doctest: +SKIP
+        ``base`` is the name or path of the model to which the adapter belongs, for PEFT's config; None keeps the name
+        in ``config``. ValueError for tensors that are not finite.
         """
         folder = Path(folder)
         config = self.config | ({} if base is None else {"base_model_name_or_path": base})
@@ -73,7 +78,10 @@ class LoraExport:
 
 
 def exported(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float = 0.0, error: float = 0.0) -> LoraExport:
-    """Return layers' forms, by name, as PEFT's state and config; all of them are LoRAs, or all are DoRAs."""
+    """Return the forms of layers, by the layers' names, in PEFT's format; all forms are LoRAs, or all are DoRAs.
+
+    ValueError for a model that is a single layer, because PEFT needs a name for each layer.
+    """
     if "" in forms:
         raise ValueError("PEFT names the layers of a model, and this model is one layer: put it into a larger one.")
     state: dict[str, Tensor] = {}
@@ -84,7 +92,7 @@ def exported(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float = 0
 
 
 def _config(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float) -> dict[str, Any]:
-    """Return PEFT's config of these forms; layers of another rank or alpha than the largest stand in its patterns."""
+    """Return PEFT's config: the largest rank and alpha, and a pattern for each layer with another rank or alpha."""
     ranks = {name: form.down_RI.shape[0] for name, form in forms.items()}
     alphas = {name: _plain(form.scale * ranks[name]) for name, form in forms.items()}
     rank, alpha = max(ranks.values()), max(alphas.values())
@@ -94,8 +102,8 @@ def _config(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float) -> 
         "base_model_name_or_path": getattr(getattr(model, "config", None), "_name_or_path", None) or None,
         "r": rank,
         "lora_alpha": alpha,
-        "rank_pattern": {_pattern(name): one for name, one in ranks.items() if one != rank},
-        "alpha_pattern": {_pattern(name): one for name, one in alphas.items() if one != alpha},
+        "rank_pattern": {_pattern(name): other for name, other in ranks.items() if other != rank},
+        "alpha_pattern": {_pattern(name): other for name, other in alphas.items() if other != alpha},
         "target_modules": _targets(model, ranks),
         "lora_dropout": dropout,
         "use_dora": any(form.magnitude_O is not None for form in forms.values()),
@@ -105,7 +113,10 @@ def _config(model: nn.Module, forms: Mapping[str, PeftForm], dropout: float) -> 
 
 
 def read_peft(folder: Path) -> tuple[dict[str, PeftForm], dict[str, Any]]:
-    """Return the forms in PEFT's directory by layer, and its config; ValueError for what is no plain LoRA or DoRA."""
+    """Return the form of each layer in PEFT's directory, and PEFT's config.
+
+    ValueError if the files cannot be read, or if they hold anything but a LoRA or DoRA of linear layers.
+    """
     config = read_json(folder / CONFIG)
     _check_config(folder, config)
     state = read_tensors(folder / TENSORS)
@@ -125,7 +136,7 @@ def read_peft(folder: Path) -> tuple[dict[str, PeftForm], dict[str, Any]]:
 
 
 def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a config that means more than ``W + scale up down``, or that as a DoRA."""
+    """Raise ValueError for a config that asks for more than a LoRA or DoRA of linear layers over an unchanged base."""
     kind = config.get("peft_type")
     if kind != "LORA":
         raise ValueError(f"{folder / CONFIG} has peft_type={kind!r}: only LORA (and DoRA, its use_dora) can be read.")
@@ -133,8 +144,8 @@ def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
         name for name, value in config.items() if name not in HARMLESS and value not in (None, False, "none", {}, [])
     ]
     if more:
-        told = ", ".join(f"{name}={config[name]!r}" for name in sorted(more))
-        raise ValueError(f"{folder / CONFIG} asks for more than a LoRA of linear layers: {told}. This cannot be read.")
+        asked = ", ".join(f"{name}={config[name]!r}" for name in sorted(more))
+        raise ValueError(f"{folder / CONFIG} asks for more than a LoRA of linear layers: {asked}. This cannot be read.")
     start = str(config.get("init_lora_weights"))
     if start.lower().startswith(CHANGED_BASE):
         raise ValueError(
@@ -144,14 +155,19 @@ def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
-    """Return what PEFT multiplies the layer's product by."""
+    """Return the scale by which PEFT multiplies the layer's ``up @ down``: alpha / r, or alpha / sqrt(r) for rsLoRA."""
     patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
-    alpha = next((one for key, one in patterns.items() if re.match(rf"(.*\.)?({key})$", name)), config["lora_alpha"])
+    matching = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", name))
+    alpha = next(matching, config["lora_alpha"])
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _targets(model: nn.Module, names: Iterable[str]) -> list[str] | str:
-    """Return the layers as PEFT takes them: a list, which it matches by ends of names, or a pattern if that is more."""
+    """Return PEFT's ``target_modules`` for exactly these layers.
+
+    PEFT matches a list of names by the ends of names. If such an end also matches another layer of the model, the
+    result is a regular expression instead, which matches whole names.
+    """
     names = sorted(names)
     ends = tuple(f".{name}" for name in names)
     if any(name.endswith(ends) and name not in names for name, _ in model.named_modules()):
@@ -160,10 +176,10 @@ def _targets(model: nn.Module, names: Iterable[str]) -> list[str] | str:
 
 
 def _pattern(name: str) -> str:
-    """Return the key that means this layer alone in PEFT's rank_pattern and alpha_pattern."""
+    """Return the key that matches only this layer in PEFT's rank_pattern and alpha_pattern."""
     return "^" + re.escape(name)
 
 
 def _plain(number: float) -> float:
-    """Return a whole number as an int, as people write alpha; what division has left of one is rounded away."""
+    """Return an int for a number that is whole up to rounding, because people write alpha as 16, not 16.0."""
     return round(number) if abs(number - round(number)) < 1e-9 * abs(number) else number

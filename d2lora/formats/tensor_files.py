@@ -1,4 +1,4 @@
-"""The two files of an adapter, tensors and JSON, read and checked; the one door to safetensors."""
+"""Reads, checks and writes the two files of an adapter, tensors and JSON; the only file that imports safetensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def as_bytes(tensors: Mapping[str, Tensor], origin: object) -> bytes:
-    """Return the file's content; ValueError, naming ``origin``, for tensors that no trained adapter has."""
+    """Return the tensors as the content of a safetensors file; ValueError, naming ``origin``, as in `check_tensors`."""
     from safetensors.torch import save
 
     check_tensors(tensors, origin)
@@ -20,14 +20,17 @@ def as_bytes(tensors: Mapping[str, Tensor], origin: object) -> bytes:
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write the tensors into ``file``, whose folder is made if it is missing."""
+    """Write the tensors into ``file``, whose folder is created if it is missing; ValueError as in `check_tensors`."""
     content = as_bytes(tensors, file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of ``file``, on the CPU; ValueError with its name if it cannot be read or is no adapter's."""
+    """Return the tensors of ``file``, on the CPU.
+
+    ValueError with the file's name if it cannot be read, and as in `check_tensors`.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -40,7 +43,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Return the object in ``file``; ValueError with its name if it cannot be read or holds something else."""
+    """Return the JSON object in ``file``; ValueError with the file's name if it cannot be read or is no object."""
     try:
         value = json.loads(file.read_text())
     except (OSError, ValueError) as error:
@@ -51,7 +54,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def check_tensors(tensors: Mapping[str, Tensor], origin: object) -> None:
-    """Refuse no tensors, and those that are empty or not finite."""
+    """Raise ValueError, naming ``origin``, if there are no tensors, or if a tensor is empty or not finite."""
     if not tensors:
         raise ValueError(f"{origin}: an adapter without tensors.")
     for name, tensor in tensors.items():

@@ -1,1 +1,1 @@
-"""Products, and the one autograd function of an adapted layer."""
+"""The product of an adapted layer: one autograd function per precision, and what the functions are made of."""

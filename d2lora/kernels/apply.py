@@ -1,21 +1,16 @@
-"""The fast form: lanes of thin factors around one product with the frozen weight, with its own backward."""
+"""The entry to the adapted product: checks the weight, settles the types, and picks the form for the precision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from d2lora.kernels.apply_half import AdaptedHalf
-from d2lora.kernels.autocast import as_autocast, without_autocast
+from d2lora.kernels.adapted_product import AdaptedProduct
+from d2lora.kernels.adapted_product_half import AdaptedProductHalf
 from d2lora.kernels.factored import Factored
-from d2lora.kernels.frozen import refuse_trained_weight
-from d2lora.kernels.lane_products import add_times_lanes, lane_sums, outer_lanes, scale_lanes, times_lanes
-from d2lora.kernels.products import times_mT
-from d2lora.kernels.scratch import scratch_like
+from d2lora.products.autocast import as_autocast, without_autocast
 
 
 def apply_factored(
@@ -27,15 +22,21 @@ def apply_factored(
     bias_O: Tensor | None = None,
     adapter_x_MI: Tensor | None = None,
 ) -> Tensor:
-    """Return ``out_scale * (W (in_scale * x)) + up down x + bias`` of shape (M, O); lane l has ``sizes[l]`` rows.
+    """Return ``out_scale * (W (in_scale * x)) + up down x + bias``, of shape (M, O), in the type of ``x_MI``.
 
-    ``adapter_x_MI`` is what the adapters read where that is not ``x_MI`` itself: ``x_MI`` after dropout. The result has
-    the type of ``x_MI``. Half precision takes a form of its own (`d2lora.apply_half`), in which scales act exactly.
+    M counts the rows of all lanes, in lane order; lane l has ``sizes[l]`` rows. ``adapter_x_MI`` replaces ``x_MI`` in
+    the term ``up down x`` only: it is ``x_MI`` after dropout. Half-precision rows take a form of their own, in which
+    scales close to 1 are not rounded away (`AdaptedProductHalf`). ValueError if the weight requires a gradient.
     """
     x_MI, weight_OI = as_autocast(x_MI), as_autocast(weight_OI)
+    if weight_OI.requires_grad:
+        raise ValueError(
+            "The weight of an adapted layer is frozen, and its requires_grad is True: set it to False, or take the "
+            "adapters away with d2lora.detach to train the weight."
+        )
     bias_O = None if bias_O is None else as_autocast(bias_O)
     adapter_x_MI = None if adapter_x_MI is None else as_autocast(adapter_x_MI)
-    form = _Adapted if x_MI.dtype.itemsize >= 4 else AdaptedHalf
+    form = AdaptedProduct if x_MI.dtype.itemsize >= 4 else AdaptedProductHalf
     wide = torch.promote_types(x_MI.dtype, torch.float32)
     thin = thin.map(lambda tensor: tensor.to(wide))
     scales = thin.out_scale_LO, thin.in_scale_LI
@@ -44,81 +45,3 @@ def apply_factored(
             x_MI, weight_OI, bias_O, tuple(sizes), thin.up_LOR, thin.down_LRI, *scales, adapter_x_MI
         )
     return result
-
-
-class _Adapted(torch.autograd.Function):
-    """``y = out_scale * b + h up^T + bias`` with ``b = (in_scale * x) W^T`` and ``h = x down^T``; keeps x, h and y.
-
-    Autograd's own composition would keep base product, update and scaled input of every adapted layer. Here ``x`` is
-    kept by reference, once for all layers that read it, ``h`` is thin, and ``y`` before the bias, which its reader
-    often keeps too, only where the scale on the output has a gradient: what that needs of ``b`` is in ``y``.
-    """
-
-    @staticmethod
-    def forward(  # noqa: PLR0913, PLR0917 - autograd takes no structures
-        ctx: Any,
-        x_MI: Tensor,
-        weight_OI: Tensor,
-        bias_O: Tensor | None,
-        sizes: tuple[int, ...],
-        up_LOR: Tensor,
-        down_LRI: Tensor,
-        out_scale_LO: Tensor | None,
-        in_scale_LI: Tensor | None,
-        adapter_x_MI: Tensor | None,
-    ) -> Tensor:
-        h_MR = times_lanes(x_MI if adapter_x_MI is None else adapter_x_MI, down_LRI.mT, sizes)
-        scaled_MI = x_MI if in_scale_LI is None else scale_lanes(x_MI, in_scale_LI, sizes, scratch_like(x_MI))
-        y_MO = times_mT(scaled_MI, weight_OI)
-        if out_scale_LO is not None:
-            scale_lanes(y_MO, out_scale_LO, sizes, y_MO)
-        add_times_lanes(y_MO, h_MR, up_LOR.mT, sizes)
-        ctx.sizes = sizes
-        refuse_trained_weight(ctx)
-        kept_MO = y_MO if ctx.needs_input_grad[6] else None
-        ctx.save_for_backward(x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, kept_MO)
-        return y_MO if bias_O is None else y_MO + bias_O
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        with without_autocast(gradients[0]):
-            return _backward(ctx, gradients[0].contiguous())
-
-
-def _backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
-    x_MI, weight_OI, up_LOR, down_LRI, out_scale_LO, in_scale_LI, adapter_x_MI, h_MR, y_MO = ctx.saved_tensors
-    sizes, needs = ctx.sizes, ctx.needs_input_grad
-    dup_LRO = outer_lanes(h_MR, dy_MO, sizes)
-    dh_MR = times_lanes(dy_MO, up_LOR, sizes)
-    ddown_LRI = outer_lanes(dh_MR, x_MI if adapter_x_MI is None else adapter_x_MI, sizes)
-    dout_LO = None
-    if needs[6]:
-        product_MO = torch.mul(dy_MO, y_MO, out=scratch_like(dy_MO))
-        dout_LO = _scale_gradient(lane_sums(product_MO, sizes), out_scale_LO, dup_LRO, up_LOR)
-    dx_MI = din_LI = None
-    if needs[0] or needs[7]:
-        scaled_MO = dy_MO
-        if out_scale_LO is not None:
-            scaled_MO = scale_lanes(dy_MO, out_scale_LO, sizes, scratch_like(dy_MO))
-        dx_MI = times_mT(scaled_MO, weight_OI.mT)
-        if needs[7]:
-            din_LI = lane_sums(torch.mul(dx_MI, x_MI, out=scratch_like(x_MI)), sizes)
-        if in_scale_LI is not None:
-            scale_lanes(dx_MI, in_scale_LI, sizes, dx_MI)
-    dadapter_MI = None
-    if adapter_x_MI is not None:
-        dadapter_MI = times_lanes(dh_MR, down_LRI, sizes) if needs[8] else None
-    elif needs[0]:
-        assert dx_MI is not None  # noqa: S101 - made above
-        add_times_lanes(dx_MI, dh_MR, down_LRI, sizes)
-    return dx_MI, None, dy_MO.sum(0) if needs[2] else None, None, dup_LRO.mT, ddown_LRI, dout_LO, din_LI, dadapter_MI
-
-
-def _scale_gradient(dy_y_LO: Tensor, out_scale_LO: Tensor, dup_LRO: Tensor, up_LOR: Tensor) -> Tensor:
-    """Return ``sum_N dy * b`` from ``sum_N dy * y``: what the update adds to it is known from its own gradient.
-
-    Zero where the scale is exactly zero, as it is for a row of W that is zero under DoRA: there b is zero as well.
-    """
-    update_LO = (dup_LRO.mT * up_LOR).sum(2)
-    return ((dy_y_LO - update_LO) / out_scale_LO).masked_fill_(out_scale_LO == 0, 0.0)

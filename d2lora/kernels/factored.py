@@ -1,4 +1,4 @@
-"""An adapted linear map in thin factors."""
+"""The adapted linear map of a layer in thin factors: what a method returns, and what the adapted product computes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Factored:
-    """An adapted linear map without its dense weight, for L lanes: ``y = out_scale * (W (in_scale * x)) + up down x``.
+    """The map ``y = out_scale * (W (in_scale * x)) + up down x`` of L lanes, without a dense weight per lane.
 
-    A scale of None is one. What a method multiplies its update by, a scale or a second addition, is in ``up`` and
-    ``down`` already, where it costs next to nothing.
+    A scale that is None multiplies by 1. Constants that multiply a method's update (alpha / r, a second addition of the
+    update) are already in ``up`` or ``down``, where multiplying costs next to nothing.
     """
 
     up_LOR: Tensor
@@ -24,11 +24,11 @@ class Factored:
     in_scale_LI: Tensor | None = None
 
     def tensors(self) -> list[Tensor]:
-        """Return the tensors that are there."""
+        """Return the factors and the scales, without a scale that is None."""
         parts = (self.up_LOR, self.down_LRI, self.out_scale_LO, self.in_scale_LI)
         return [part for part in parts if part is not None]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Factored:
-        """Return the same with ``function`` applied to every tensor that is there."""
+        """Return the same map with ``function`` applied to every tensor; a scale that is None stays None."""
         scales = (None if scale is None else function(scale) for scale in (self.out_scale_LO, self.in_scale_LI))
         return Factored(function(self.up_LOR), function(self.down_LRI), *scales)

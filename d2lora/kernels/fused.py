@@ -1,6 +1,6 @@
-"""`compose.compose_lanes` as one kernel on a GPU: it reads the base product once and writes the result once.
+"""`compose.compose_lanes` as one GPU kernel, which reads the base product once and writes the result once.
 
-The kernel needs Triton, which comes with PyTorch's builds for CUDA; where there is none, `available` says so.
+The kernel is written in Triton, which comes with PyTorch's builds for CUDA. `available` tells whether it can run.
 """
 
 from __future__ import annotations
@@ -13,84 +13,70 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from d2lora.kernels.lane_products import Sizes, lane_runs
+from d2lora.kernels.composition import Composition
+from d2lora.products.by_lane import lane_runs
 
 _log = logging.getLogger(__name__)
 ROWS, OUTPUTS, WARPS = 64, 64, 4
-"""A program's block, and its warps: the fastest of seven that an H200 was given (docs/adr/0022)."""
+"""A program's block in rows and outputs, and its warps: the fastest of seven choices on an H200 (docs/adr/0022)."""
 RANKS = 16
-"""Ranks that are added up at once: tensor cores, and so Triton's products, take no fewer."""
+"""How many ranks one Triton product adds up: the fewest that tensor cores take."""
 PRECISION = "tf32x3"
-"""How float32 is multiplied: a factor split in three for tensor cores, which is as exact as "ieee", as it is."""
+"""How float32 is multiplied: each factor split into three TF32 parts for tensor cores, which is as exact as "ieee"."""
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 def available(base_MO: Tensor) -> bool:
-    """Return whether the kernel composes a base product like ``base_MO``.
+    """Tell whether the kernel can compose a base product of this type on this device.
 
-    It does on CUDA in types of up to 32 bits, where Triton is and has composed a small product once, unless
-    ``D2LORA_FUSED=0`` is in the environment; on CPUs only under Triton's interpreter (``TRITON_INTERPRET=1``), which is
-    for tests.
+    It can on CUDA, for types of up to 32 bits, if Triton is installed and has composed one small product in this
+    process. ``D2LORA_FUSED=0`` in the environment switches the kernel off. On CPUs it runs only under Triton's
+    interpreter (``TRITON_INTERPRET=1``), for tests.
     """
     where = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
     return (
         base_MO.device.type == where
         and base_MO.dtype in TYPES
-        and torch.version.hip is None  # nobody has tried it there
+        and torch.version.hip is None  # AMD's GPUs: never tried
         and os.environ.get("D2LORA_FUSED") != "0"
         and _has_triton()
         and _works(base_MO.device, base_MO.dtype)
     )
 
 
+def compose_lanes(parts: Composition, into_MO: Tensor | None = None) -> Tensor:
+    """Return what `compose.compose_lanes` returns, from one launch per run of lanes of equal size.
+
+    The result has the type of ``base_MO``. With ``into_MO`` it is written there, in the type of ``into_MO``, and
+    ``into_MO`` is returned; it may be ``base_MO`` itself. ValueError where `available` is false.
+    """
+    if not available(parts.base_MO):
+        raise ValueError(
+            f"No fused kernel for {parts.base_MO.dtype} on {parts.base_MO.device}: ask d2lora.kernels.fused.available "
+            "first, and use d2lora.kernels.compose.compose_lanes."
+        )
+    return _launch(parts, into_MO)
+
+
 @lru_cache
 def _works(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether the kernel runs: Triton wants a C compiler and a place for what it compiles, once per process."""
+    """Tell whether the kernel runs, by running it once per process: Triton needs a C compiler and a folder to write."""
     try:
-        base_MO = torch.ones(2, 4, device=device, dtype=dtype)
-        _launch(base_MO, (2,), (torch.ones(2, 1, device=device), torch.ones(1, 1, 4, device=device)))
+        update = torch.ones(2, 1, device=device), torch.ones(1, 1, 4, device=device)
+        _launch(Composition(torch.ones(2, 4, device=device, dtype=dtype), (2,), update))
     except Exception as error:  # whatever Triton, its compiler or the driver raise: torch's operations do the same
         _log.warning("No fused kernel on %s: %s: %s", device, type(error).__name__, str(error).splitlines()[:1])
         return False
     return True
 
 
-def compose_lanes(
-    base_MO: Tensor,
-    sizes: Sizes,
-    update: tuple[Tensor, Tensor] | None = None,
-    deviation_LO: Tensor | None = None,
-    extra_MO: Tensor | None = None,
-    bias_O: Tensor | None = None,
-    into_MO: Tensor | None = None,
-) -> Tensor:
-    """Return ``v + deviation * (v - bias) + h up`` with ``v = base + extra``, as `compose.compose_lanes` does.
-
-    In the type of ``base_MO``, or of ``into_MO`` where that is given, which is written to and returned and may be
-    ``base_MO`` itself. Neighbours of equal size are one launch. ValueError where `available` would have said no.
-    """
-    if not available(base_MO):
-        raise ValueError(
-            f"No fused kernel for {base_MO.dtype} on {base_MO.device}: ask d2lora.fused.available first, and use "
-            "d2lora.compose.compose_lanes."
-        )
-    return _launch(base_MO, sizes, update, deviation_LO, extra_MO, bias_O, into_MO)
-
-
-def _launch(
-    base_MO: Tensor,
-    sizes: Sizes,
-    update: tuple[Tensor, Tensor] | None = None,
-    deviation_LO: Tensor | None = None,
-    extra_MO: Tensor | None = None,
-    bias_O: Tensor | None = None,
-    into_MO: Tensor | None = None,
-) -> Tensor:
+def _launch(parts: Composition, into_MO: Tensor | None = None) -> Tensor:
     from d2lora.kernels.fused_kernel import compose_run
 
+    base_MO, sizes, update, deviation_LO, extra_MO, bias_O = parts
     y_MO = torch.empty_like(base_MO, memory_format=torch.contiguous_format) if into_MO is None else into_MO
-    base_MO, extra_MO = _with_rows(base_MO), None if extra_MO is None else _with_rows(extra_MO)
-    h_MR, up_LRO = (None, None) if update is None else (_with_rows(update[0]), update[1])
+    base_MO, extra_MO = _dense_rows(base_MO), None if extra_MO is None else _dense_rows(extra_MO)
+    h_MR, up_LRO = (None, None) if update is None else (_dense_rows(update[0]), update[1])
     outputs = base_MO.shape[1]
     for run in lane_runs(sizes) if outputs else ():
         blocks = (run.lanes.stop - run.lanes.start) * -(-run.size // ROWS)
@@ -128,6 +114,6 @@ def _has_triton() -> bool:
     return find_spec("triton") is not None
 
 
-def _with_rows(rows_MK: Tensor) -> Tensor:
-    """Return the same with neighbouring numbers of a row next to each other, as the kernel reads them."""
+def _dense_rows(rows_MK: Tensor) -> Tensor:
+    """Return the tensor with the numbers of each row next to each other in memory, as the kernel reads them."""
     return rows_MK if rows_MK.stride(1) == 1 else rows_MK.contiguous()

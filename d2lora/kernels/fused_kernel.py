@@ -1,7 +1,7 @@
-"""The kernel of `fused`; importing this needs Triton, so only `fused` does, and only where there is one.
+"""The Triton kernel that `fused` launches; importing this file needs Triton, so `fused` imports it in a function.
 
-Letters as in `method`, and M for the rows of all lanes. A program computes one block of rows of one lane by one block
-of outputs: it reads the block of the base product once and writes the result once.
+Shape letters as in `method`; M counts the rows of all lanes. Each program computes one block: some rows of one lane by
+some outputs. It reads that block of the base product once and writes that block of the result once.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -10,7 +10,9 @@ import triton
 import triton.language as tl
 
 
-@triton.jit(do_not_specialize=["first_row", "first_lane", "size"])  # or every other batch would be compiled anew
+# Triton compiles a new kernel whenever an argument becomes 1 or a multiple of 16. These three arguments change from
+# batch to batch, so they are excluded: else training would stop to compile again and again.
+@triton.jit(do_not_specialize=["first_row", "first_lane", "size"])
 def compose_run(  # noqa: PLR0913, PLR0917 - a kernel takes no structures
     y_ptr,
     base_ptr,
@@ -36,13 +38,13 @@ def compose_run(  # noqa: PLR0913, PLR0917 - a kernel takes no structures
     outputs_a_block: tl.constexpr,
     ranks_a_product: tl.constexpr,
 ):
-    """Compose lanes that follow one another with ``size`` rows each; a pointer is None where a tensor is not there."""
+    """Compose neighbouring lanes with ``size`` rows each; the pointer to a part that is None is None."""
     blocks = tl.cdiv(size, rows_a_block)
     lane = tl.program_id(0) // blocks
     row_N = tl.program_id(0) % blocks * rows_a_block + tl.arange(0, rows_a_block)
     column_O = tl.program_id(1) * outputs_a_block + tl.arange(0, outputs_a_block)
     there_N1, there_1O = (row_N < size)[:, None], (column_O < outputs)[None, :]
-    # rows times outputs of a large pack are more than 2^31
+    # int64, because offsets are rows times outputs, and a large pack has more than 2^31 of them
     row_N1 = (first_row + lane * size + row_N).to(tl.int64)[:, None]
     lane = (first_lane + lane).to(tl.int64)
 

@@ -1,4 +1,4 @@
-"""Which layers can be adapted: torch's own linear layers with a weight that is there; of others, why not."""
+"""Which layers can be adapted, and for every other linear layer the reason why it cannot."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.parametrize import is_parametrized
 
-from d2lora.kernels.frozen import FrozenLinear
+from d2lora.layers.frozen import FrozenLinear
 from d2lora.names import last_parts, matching
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Unfit(NamedTuple):
-    """Why a layer cannot be adapted, and what whoever builds the model can do about it: a sentence or two each."""
+    """Why a layer cannot be adapted, and what the user can do about it, in one or two sentences each."""
 
     reason: str
     advice: str
 
 
 class UnadaptableError(ValueError):
-    """A target is a linear layer that cannot be adapted; ``reason`` is the message without the advice."""
+    """A pattern matches a linear layer that cannot be adapted; ``reason`` is the message without the advice."""
 
     def __init__(self, name: str, kind: str, unfit: Unfit) -> None:
         self.reason = f"{name} is a {kind} that cannot be adapted: {unfit.reason}"
@@ -32,11 +32,13 @@ class UnadaptableError(ValueError):
 
 
 def match_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
-    """Return the names of the linear layers that any pattern matches, in model order; every pattern must match one.
+    """Return the names of the linear layers that at least one pattern in ``targets`` matches, in model order.
 
-    ``q_proj``, without dot or star, means ``*.q_proj``. A layer with several names is matched by each of them and
-    returned once, by its first. ValueError for a pattern that matches nothing, with what there is, and for a layer that
-    would not compute the same if it were adapted, with its class and the reason.
+    ``*`` in a pattern stands for any text. A pattern without dot or star is the last part of a name: ``q_proj`` means
+    ``*.q_proj``. A layer with several names is matched by each of its names, and returned once, by its first name.
+
+    ValueError: no patterns, or a pattern that matches no linear layer (the message lists the layers there are).
+    `UnadaptableError`, a ValueError: a pattern matches a linear layer that cannot be adapted, with the reason.
 
     >>> match_targets(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), ["2"])
     ['2']
@@ -59,7 +61,7 @@ def match_targets(model: nn.Module, targets: Sequence[str]) -> list[str]:
 
 
 def unfit_layers(model: nn.Module) -> dict[int, Unfit]:
-    """Return every linear layer of ``model`` that cannot be adapted, by its ``id``, with the reason."""
+    """Return the reason for every linear layer of ``model`` that cannot be adapted, by the ``id`` of the layer."""
     heads = {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     reasons = {id(layer): _READS_ITSELF if id(layer) in heads else _why_not(layer) for layer in linear}
@@ -76,7 +78,7 @@ _WHOLE = "Adapt the model before it is sharded, and load it without quantisation
 
 
 def _why_not(layer: nn.Linear) -> Unfit | None:
-    """Return why an adapted ``layer`` would not compute what it computes now, plus an update; None if it would."""
+    """Return why ``layer`` cannot be adapted; None if adapting it would only add an update to what it computes."""
     weight = layer._parameters.get("weight")
     if is_parametrized(layer) or weight is None:
         return Unfit(
@@ -90,8 +92,8 @@ def _why_not(layer: nn.Linear) -> Unfit | None:
         )
     if "forward" in vars(layer):
         return Unfit(
-            "somebody has replaced its forward, which an adapter would pass over.",
-            "Adapt it before that, or leave it out of the targets.",
+            "its forward was replaced, and an adapter would replace that forward in turn.",
+            "Adapt the layer before its forward is replaced, or leave it out of the targets.",
         )
     if type(weight) is not nn.Parameter and not isinstance(weight, FakeTensor):
         return Unfit(f"its weight is a {type(weight).__name__}.", _WHOLE)
@@ -106,14 +108,17 @@ def _why_not(layer: nn.Linear) -> Unfit | None:
 
 
 def check_loaded(model: nn.Module, names: Iterable[str]) -> None:
-    """Refuse layers whose weights are not there."""
+    """Raise ValueError if one of the named layers is on the meta device, where tensors have no numbers."""
     for name in names:
         if model.get_submodule(name).weight.is_meta:
             raise ValueError(f"{name} is on the meta device, without weights: load the weights, then attach.")
 
 
 def _no_match(pattern: str, modules: Mapping[str, nn.Module], named: Sequence[str], unfit: Mapping[int, Unfit]) -> str:
-    """Return what to say of a pattern that matches no linear layer: what it does match, and what there is."""
+    """Return the message for a pattern that matches no linear layer.
+
+    It names a layer of another kind that the pattern matches, if there is one, and the linear layers of the model.
+    """
     linear = [name for name, layer in modules.items() if isinstance(layer, nn.Linear) and id(layer) not in unfit]
     there = f"There are: {last_parts(linear)}." if linear else "The model has none, so it cannot be adapted."
     others = [name for name in named if next(modules[name].parameters(recurse=False), None) is not None]

@@ -1,4 +1,4 @@
-"""Thin factors held over several passes: norms once an optimizer step in training, once in all in scoring."""
+"""Thin factors that are built once and read by several passes, so that norms are computed once per optimizer step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Lanes = tuple[int, ...]
 
 
 class HeldFactors:
-    """The factors of a model's adapted layers, built once and read as leaves by every pass.
+    """The factors of a model's adapted layers, built when first asked for and then kept.
 
-    Passes add up gradients in the leaves; `backward` carries their sums on to the adapters' parameters, through the
-    norms, once.
+    Each pass reads the factors as leaf tensors, detached from the graph that built them. Backward of the passes adds up
+    gradients in the leaves. `backward` then carries these sums through the norms to the adapters' parameters, once.
     """
 
     def __init__(self, layers: Sequence[LaneLayer]) -> None:
@@ -28,16 +28,16 @@ class HeldFactors:
         self._built: list[tuple[Factored, list[Factored]]] = []
 
     def of(self, layer: LaneLayer, active: Lanes) -> Factored:
-        """Return the layer's factors of these lanes, detached from how they were built, with others of its shape."""
+        """Return the leaves of the layer's ``active`` lanes; other layers of the same shape are built along with it."""
         if (id(layer), active) not in self._leaves:
             self._build(built_with(layer, self._layers, active), active)
         return self._leaves[id(layer), active]
 
     def _build(self, layers: Sequence[LaneLayer], active: Lanes) -> None:
-        # Checkpointing must not drop what they need and build them again. Detached, because a function that saved
-        # its own result would otherwise hold itself for ever.
-        # With gradient also where the first pass has none, as a first forward under checkpointing: later ones may.
-        with torch.enable_grad(), saved_tensors_hooks(Tensor.detach, _itself):
+        # enable_grad: under checkpointing the first forward runs without gradient, but later passes need the graph.
+        # The hooks keep saved tensors away from checkpointing, which would drop them and build the factors again.
+        # They detach, because a function that saves its own result would otherwise keep itself alive for ever.
+        with torch.enable_grad(), saved_tensors_hooks(Tensor.detach, _unchanged):
             built = build_factors(layers, active)
         leaves = []
         for begin, layer in zip(range(0, len(layers) * len(active), len(active)), layers, strict=True):
@@ -46,9 +46,9 @@ class HeldFactors:
         self._built.append((built, leaves))
 
     def pending(self) -> list[tuple[Tensor, Tensor]]:
-        """Return each built tensor that passes have sent a gradient to, with that gradient."""
+        """Return each built tensor whose leaves have a gradient, together with that gradient."""
         return [
-            (built, _joined(leaves))
+            (built, _joined_gradients(leaves))
             for whole, parts in self._built
             for built, leaves in zip(
                 whole.tensors(), zip(*(part.tensors() for part in parts), strict=True), strict=True
@@ -57,27 +57,28 @@ class HeldFactors:
         ]
 
     def backward(self) -> None:
-        """Add the gradients of all passes to the parameters; call it once, after the last pass."""
+        """Add the gradients of all passes to the parameters' ``grad``; call it once, after the last pass."""
         pending = self.pending()
         torch.autograd.backward([built for built, _ in pending], [gradient for _, gradient in pending])
 
     def gradients(self, parameters: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        """Return what `backward` would add to each of ``parameters``, None for one that no pass has used.
+        """Return the gradient of each of ``parameters``, summed over all passes; None for a parameter no pass has read.
 
-        In place of `backward`, for who adds them up in few operations: a model has hundreds of small parameters.
+        Call it in place of `backward`, to add the gradients up in few operations: a model has hundreds of small
+        parameters, and `backward` adds to each one alone.
         """
         pending = self.pending()
-        built, gradients = [one for one, _ in pending], [gradient for _, gradient in pending]
+        built, gradients = [tensor for tensor, _ in pending], [gradient for _, gradient in pending]
         return torch.autograd.grad(built, parameters, gradients, allow_unused=True)
 
 
-def _joined(leaves: Sequence[Tensor]) -> Tensor:
-    """Return the leaves' gradients as one; that of a layer that took no part is zero."""
+def _joined_gradients(leaves: Sequence[Tensor]) -> Tensor:
+    """Return the gradients of the leaves of all layers as one tensor; zeros for a layer that no pass has used."""
     gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
     return gradients[0] if len(gradients) == 1 else torch.cat(gradients)
 
 
-def _itself(tensor: Tensor) -> Tensor:
+def _unchanged(tensor: Tensor) -> Tensor:
     return tensor
 
 

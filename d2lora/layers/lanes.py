@@ -1,4 +1,4 @@
-"""A lane, and a group of lanes that share one method and settings."""
+"""A lane, and a group of lanes that share one method and its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from d2lora.norms.base_weight import BaseWeight
 
 @dataclass(frozen=True)
 class Lane:
-    """One adapter of a pack: its method, its settings and the seed that draws its start and its dropout."""
+    """One adapter of a pack: its method, its settings, and the seed that draws its start and its dropout.
+
+    >>> import d2lora
+    >>> str(Lane("lora", d2lora.get_method("lora").Config(rank=4), seed=7))
+    'lora of rank 4'
+    """
 
     method: str
     config: LowRankConfig
@@ -26,33 +31,33 @@ class Lane:
 
 @dataclass
 class Group:
-    """Lanes with the same method and settings: their parameters are stacked and factored at once."""
+    """Lanes with the same method and settings: their parameters are stacked, and factored in one set of operations."""
 
     method: str
     config: LowRankConfig
     lanes: list[int] = field(default_factory=list)
 
     def among(self, active: Sequence[int]) -> list[int]:
-        """Return the lanes of this group that take part."""
+        """Return the lanes of this group that are in ``active``."""
         return [lane for lane in self.lanes if lane in active]
 
 
 class LaneLayer(Protocol):
-    """What is read of an adapted layer to build the thin factors of its lanes."""
+    """The part of an adapted layer that is needed to build the thin factors of its lanes."""
 
     groups: list[Group]
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight, (O, I)."""
+        """The frozen weight, of shape (O, I)."""
 
     @property
     def base(self) -> BaseWeight:
-        """The frozen weight with its norms."""
+        """The frozen weight together with its norms."""
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """Sizes, type and lanes: layers that agree in it are built together."""
+        """Features, type and device of the weight; layers with equal shapes may be built together."""
 
     def params(self, lane: int) -> Params:
         """Return the trained tensors of a lane, by name."""

@@ -1,7 +1,8 @@
-"""Which rows of a batch belong to which lane: what the adapted layers of a model share about the pass that is running.
+"""Which rows of a batch belong to which lane: one object that all adapted layers of a model share.
 
-Rows are given to lanes by count. A layer that gets other rows than the pass has, as an expert gets those that were
-routed to it, is refused: whose rows they are is not known.
+Rows belong to lanes by count, in lane order: with the counts 2 and 3, the first two rows are lane 0's. An adapted layer
+that gets another number of rows than the batch has raises an error, because nothing says whose rows they are. Experts
+are such layers: each gets only the rows that were routed to it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from d2lora.kernels.dropout import Extent, keys_tensor, row_key
+from d2lora.layers.dropout import Extent, keys_tensor, row_key
 
 if TYPE_CHECKING:
     from d2lora.layers.held_factors import HeldFactors
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class BatchRows:
-    """What `d2lora.lane_rows` and `d2lora.held_factors` say; the one of a model is shared by all adapted layers.
+    """The rows of the batch that is going through a model; `d2lora.lane_rows` and `d2lora.held_factors` set its fields.
 
-    counts   rows of each lane, in lane order; None: equal groups of the batch that enters the model
-    lengths  how many places each row of a lane has, where the batch may come flat or as one row of all; None: as the
-             batch shows
+    counts   how many rows each lane has, in lane order; None: the batch that enters the model is shared equally
+    lengths  how many tokens each row of a lane has, for layers whose input has all tokens in one dimension; None: the
+             input's own shape says so
     places   the place of each row in its lane's global batch; None: 0, 1, ... in each lane
-    draw     the optimizer step, by which dropout differs
-    keys_B   dropout's keys of all rows, made once a pass where the rows are known before it
-    batch    rows, and places of each, of the batch that entered the model last (`see_batch`)
-    held     the thin factors over several passes, where they are held
+    draw     the optimizer step, one of the numbers from which dropout is drawn
+    keys_B   dropout's key of every row, if `d2lora.lane_rows` has computed the keys; None: each layer computes them
+    batch    the rows, and the tokens per row, of the batch that entered the model last (`SeesBatch`)
+    held     the thin factors that several passes read (`d2lora.held_factors`); None: each pass builds its own
     """
 
     counts: tuple[int, ...] | None = None
@@ -44,8 +45,8 @@ class BatchRows:
     held: HeldFactors | None = None
 
     @contextmanager
-    def having(self, **values: Any) -> Iterator[None]:
-        """Within: the named fields have these values."""
+    def temporarily(self, **values: Any) -> Iterator[None]:
+        """Within: the named fields have these values; afterwards they have their old values again."""
         before = {name: getattr(self, name) for name in values}
         vars(self).update(values)
         try:
@@ -54,10 +55,10 @@ class BatchRows:
             vars(self).update(before)
 
     def extents(self, lanes: int, leading: Sequence[int]) -> list[Extent]:
-        """Return the rows of each lane and the places of each row, for a layer's input of shape (*leading, I).
+        """Return each lane's rows, and the tokens per row, for a layer's input of shape (*leading, I).
 
-        A single lane takes any rows: those that are not the pass's are each a row of one place. ValueError with the
-        numbers for more lanes.
+        A model with one lane takes any input: if the input has another number of rows than the batch, each token counts
+        as a row. With more lanes such an input is a ValueError, with the numbers.
         """
         leading = tuple(leading) or (1,)
         counts = self._counts(lanes, leading)
@@ -66,7 +67,7 @@ class BatchRows:
             return extents
         if lanes == 1:
             return [(math.prod(leading), 1)]
-        lengths = "" if self.lengths is None else f" of {list(self.lengths)} places"
+        lengths = "" if self.lengths is None else f" of {list(self.lengths)} tokens"
         raise ValueError(
             f"The pass has {sum(counts)} rows ({list(counts)}{lengths} for {lanes} lanes), but a layer's input has "
             f"{leading[0]} rows ({' x '.join(map(str, leading))}): it is not known whose rows they are. A layer that "
@@ -75,7 +76,7 @@ class BatchRows:
         )
 
     def keys(self, seeds: Sequence[int], extents: Sequence[Extent], device: torch.device) -> Tensor:
-        """Return dropout's key of every row, lane after lane, of shape (B,)."""
+        """Return dropout's key of every row, lane after lane, of shape (B,); ``seeds`` are those of the lanes."""
         rows = sum(count for count, _ in extents)
         if self.keys_B is not None and len(self.keys_B) == rows:
             return self.keys_B.to(device)
@@ -83,7 +84,7 @@ class BatchRows:
         return keys_tensor(row_keys(seeds, [count for count, _ in extents], self.draw, places), device)
 
     def _counts(self, lanes: int, leading: Sequence[int]) -> tuple[int, ...]:
-        """Return how many rows of the pass each lane has."""
+        """Return how many rows of the batch each lane has."""
         if self.counts is not None:
             if len(self.counts) != lanes:
                 raise ValueError(f"lane_rows gave {list(self.counts)} for a model of {lanes} lanes: give each a count.")
@@ -102,7 +103,7 @@ class BatchRows:
         return (self.batch[0] // lanes,) * lanes
 
     def _fitting(self, counts: tuple[int, ...], leading: Sequence[int]) -> list[Extent] | None:
-        """Return the extents of ``counts`` rows in an input of this shape, or None where it has other rows."""
+        """Return the extents if an input of shape (*leading, I) holds exactly ``counts`` rows; None if it does not."""
         rows, tokens = sum(counts), math.prod(leading)
         if self.lengths is not None:
             total = sum(count * length for count, length in zip(counts, self.lengths, strict=True))
@@ -116,7 +117,7 @@ class BatchRows:
 
 
 def row_keys(seeds: Sequence[int], counts: Sequence[int], draw: int, places: Sequence[int] | None = None) -> list[int]:
-    """Return dropout's key of every row, lane after lane; ``places`` are 0, 1, ... in each lane by default."""
+    """Return dropout's key of every row, lane after lane; ``places`` default to 0, 1, ... in each lane."""
     if places is None:
         places = [place for count in counts for place in range(count)]
     owners = [seed for seed, count in zip(seeds, counts, strict=True) for _ in range(count)]
@@ -124,22 +125,22 @@ def row_keys(seeds: Sequence[int], counts: Sequence[int], draw: int, places: Seq
 
 
 class SeesBatch:
-    """A forward hook of the model that was given to `d2lora.attach`: it tells the pass how many rows a batch has."""
+    """A forward pre-hook of the model given to `d2lora.attach`, which notes the size of each batch in `BatchRows`."""
 
-    def __init__(self, current: BatchRows) -> None:
-        self.current = current
+    def __init__(self, batch_rows: BatchRows) -> None:
+        self.batch_rows = batch_rows
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Note rows and places of the first tensor that the model is called with."""
+        """Note the rows, and the tokens per row, of the first tensor with a dimension among the model's arguments."""
         for value in (*args, *kwargs.values()):
             if isinstance(value, Tensor) and value.dim():
-                self.current.batch = (value.shape[0], value.shape[1] if value.dim() > 1 else 1)
+                self.batch_rows.batch = (value.shape[0], value.shape[1] if value.dim() > 1 else 1)
                 return
-        self.current.batch = None
+        self.batch_rows.batch = None
 
 
 def forget_batches(model: nn.Module) -> None:
-    """Take the hooks away that tell a pass how many rows a batch has."""
+    """Remove every `SeesBatch` hook from the model, in place."""
     for module in model.modules():
         for number in [number for number, hook in module._forward_pre_hooks.items() if isinstance(hook, SeesBatch)]:
             del module._forward_pre_hooks[number]

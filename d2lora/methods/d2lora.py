@@ -1,11 +1,11 @@
-"""D2-LoRA: a signed low-rank pair, then every column of W + dW back to its norm in W (arXiv 2602.14728).
+"""D2-LoRA: a positive and a negative low-rank pair; then each column of W + dW gets its norm in W (arXiv 2602.14728).
 
     dW   = (alpha / r) (up_plus @ down_plus - tau * up_minus @ down_minus)
     W*   = (W + dW) with the column norms of W
     What = W* + readd * dW
 
-The source leaves open which axis is a "column", whether the norm carries gradient and how the pairs start: each is an
-option of `D2LoraConfig`, with our choice as its default.
+The paper leaves open three things: which axis is a "column", whether backward goes through the norm, and how the pairs
+start. Each of them is a setting of `D2LoraConfig`, with our choice as the default.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ if TYPE_CHECKING:
 class D2LoraConfig(LowRankConfig):
     """Settings of D2-LoRA.
 
-    tau         weight of the minus pair; "learned" trains one scalar a layer that starts at 0.5
-    rank_minus  rank of the minus pair; None is ``rank``
-    minus       "train", "detach" (the pair acts but gets no gradient), or "off" (there is none)
-    projection  "on", or "off" for W + dW (+ readd * dW)
+    tau         weight of the minus pair; "learned" trains one number per layer, which starts at 0.5
+    rank_minus  rank of the minus pair; None means ``rank``
+    minus       "train"; "detach": the minus pair acts but gets no gradient; "off": there is no minus pair
+    projection  "on": columns of W + dW get their norms in W back; "off": What is W + dW + readd * dW
     readd       1 adds dW once more after the projection (equation 3), 0 does not
-    norm_axis   "out": one norm an output unit, over inputs; "in": one an input feature
-    norm_grad   "through": the projection removes the radial part of the gradient; "detach": the norm is a constant
-    start       which distribution draws which ``down``: Kaiming/normal ("kaiming-normal"), exchanged, or equal
+    norm_axis   "out": one norm per output unit, over inputs; "in": one norm per input feature, over outputs
+    norm_grad   "through": backward goes through the norm, which removes the gradient's part along each column;
+                "detach": the norm is a constant in backward
+    start       the distributions that draw ``down`` of the plus pair and of the minus pair, in this order
+
+    ValueError: a rank below 1, a negative tau, and the errors of `LowRankConfig`.
     """
 
     tau: float | Literal["learned"] = 0.5
@@ -60,23 +63,26 @@ Config = D2LoraConfig
 
 
 def shapes(out_features: int, in_features: int, config: D2LoraConfig) -> Shapes:
-    """Return the two pairs, and ``tau`` (1,) where it is learned (DeepSpeed takes no tensor without a dimension)."""
+    """Return the two pairs, and ``tau`` if it is learned: of shape (1,), as DeepSpeed takes no tensor of shape ()."""
     minus = config.rank_minus or config.rank
     check_rank(max(config.rank, minus), out_features, in_features)
-    found: Shapes = {"up_plus": (out_features, config.rank), "down_plus": (config.rank, in_features)}
+    trained: Shapes = {"up_plus": (out_features, config.rank), "down_plus": (config.rank, in_features)}
     if config.minus != "off":
-        found |= {"up_minus": (out_features, minus), "down_minus": (minus, in_features)}
+        trained |= {"up_minus": (out_features, minus), "down_minus": (minus, in_features)}
         if config.tau == "learned":
-            found["tau"] = (1,)
-    return found
+            trained["tau"] = (1,)
+    return trained
 
 
 def init(weight: Tensor | BaseWeight, config: D2LoraConfig, generator: Generator) -> Params:
-    """Return both ups at zero, so that dW = 0, and the downs drawn *differently* as ``config.start`` says."""
+    """Return both ups at zero, so that dW = 0, and both downs drawn as ``config.start`` says.
+
+    By default the two downs come from different distributions.
+    """
     base = BaseWeight.of(weight)
     draw = {"kaiming": draw_kaiming, "normal": draw_normal}
     starts = dict(zip(("down_plus", "down_minus"), config.start.split("-"), strict=True))
-    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
+    params = {name: base.zeros_for_start(shape) for name, shape in shapes(*base.shape, config).items()}
     for name, start in starts.items():
         if name in params:
             draw[start](params[name], generator)
@@ -91,7 +97,7 @@ def effective_weight(weight_OI: Tensor, params: Params, config: D2LoraConfig) ->
 
 
 def update(params: Params, config: D2LoraConfig) -> Tensor:
-    """Return dW, the sum of the scaled pairs."""
+    """Return dW: the plus pair minus tau times the minus pair, scaled by alpha / r."""
     first, *others = (up @ down for up, down in _pairs(params, config))
     return sum(others, start=first)
 
@@ -108,7 +114,7 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: D2
 
 
 def factored(base: AnyBaseWeight, params: Params, config: D2LoraConfig) -> Factored:
-    """Return both pairs as one of rank 2r, with the projection as a scale on the output or the input."""
+    """Return both pairs as one pair of rank 2r, with the projection as a scale on the output or on the input."""
     up_LOR, down_LRI = _one_pair(params, config)
     if config.projection == "off":
         return Factored((1 + config.readd) * up_LOR, down_LRI)
@@ -120,10 +126,10 @@ def factored(base: AnyBaseWeight, params: Params, config: D2LoraConfig) -> Facto
 
 
 def as_peft(base: BaseWeight, params: Params, config: D2LoraConfig) -> PeftForm | None:
-    """Return the two pairs as one of rank 2r: a LoRA without projection, a DoRA of magnitude |W| with it.
+    """Return the two pairs as one pair of rank 2r: without projection a LoRA, with it a DoRA of magnitude |W|.
 
-    None where dW is added once more after the projection, or columns are input features. A row of W that is zero is
-    left as V has it, so its magnitude is that of V.
+    None if dW is added once more after the projection, if columns are input features, or if a row of ``V = W + dW`` is
+    zero. The projection leaves a row that is zero in W as it is in V, so the magnitude of such a row is its norm in V.
     """
     up_OR, down_RI = _one_pair(params, config)
     if config.projection == "off":
@@ -139,7 +145,7 @@ def as_peft(base: BaseWeight, params: Params, config: D2LoraConfig) -> PeftForm 
 
 
 def _one_pair(params: Params, config: D2LoraConfig) -> tuple[Tensor, Tensor]:
-    """Return up and down, *batched*, whose product is dW: both pairs side by side, of rank 2r."""
+    """Return one pair (up, down), *batched*, whose product is dW: both pairs side by side, of rank 2r."""
     import torch
 
     ups, downs = zip(*_pairs(params, config), strict=True)
@@ -147,12 +153,16 @@ def _one_pair(params: Params, config: D2LoraConfig) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(params: Params, config: D2LoraConfig) -> list[tuple[Tensor, Tensor]]:
-    """Return (up, scaled down) pairs whose products add up to dW; constants stay outside what Adam sees."""
-    found = [(params["up_plus"], config.scale * params["down_plus"])]
+    """Return (up, scaled down) pairs whose products add up to dW.
+
+    The trained tensors do not contain the constants alpha / r and tau, which multiply ``down`` here. So Adam's steps
+    have the same size for every alpha and tau.
+    """
+    pairs = [(params["up_plus"], config.scale * params["down_plus"])]
     if config.minus != "off":
         up, down = params["up_minus"], params["down_minus"]
         if config.minus == "detach":
             up, down = up.detach(), down.detach()
         tau = params["tau"][..., None] if config.tau == "learned" else config.tau
-        found.append((up, -config.scale * tau * down))
-    return found
+        pairs.append((up, -config.scale * tau * down))
+    return pairs

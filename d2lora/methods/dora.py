@@ -1,4 +1,4 @@
-"""DoRA: magnitude * (W + dW) / |W + dW|, one norm an output unit (Liu et al., arXiv 2402.09353, equations 5 and 11)."""
+"""DoRA: magnitude * (W + dW) / |W + dW|, one norm per output unit (Liu et al., arXiv 2402.09353, equations 5, 11)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DoraConfig(lora.LoraConfig):
-    """``norm_grad="detach"`` holds the norm constant in backward, as the paper proposes and everybody does."""
+    """Settings of DoRA: those of LoRA, and one about the norm.
+
+    norm_grad  "detach": the norm is a constant in backward, as the paper proposes and PEFT does; "through": backward
+               goes through the norm
+    """
 
     norm_grad: NormGrad = "detach"
 
@@ -32,7 +36,7 @@ def shapes(out_features: int, in_features: int, config: DoraConfig) -> Shapes:
 
 
 def init(weight: Tensor | BaseWeight, config: DoraConfig, generator: Generator) -> Params:
-    """Return LoRA's start with every magnitude at the norm of its row of W."""
+    """Return LoRA's start, and each magnitude at the norm of its row of W, so that the start is the base model."""
     base = BaseWeight.of(weight)
     return lora.init(base, config, generator) | {"magnitude": base.norms("out").clone()}
 
@@ -53,7 +57,7 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: Do
 
 
 def factored(base: AnyBaseWeight, params: Params, config: DoraConfig) -> Factored:
-    """Return LoRA's factors with ``magnitude / |V|`` on the output, the norm from thin products."""
+    """Return LoRA's factors with the scale ``magnitude / |V|`` on the output."""
     thin = lora.factored(base, params, config)
     norm_LO = updated_norms(base, thin.up_LOR, thin.down_LRI, "out", config.norm_grad)
     scale_LO = params["magnitude"] / norm_LO
@@ -61,12 +65,12 @@ def factored(base: AnyBaseWeight, params: Params, config: DoraConfig) -> Factore
 
 
 def as_peft(base: BaseWeight, params: Params, config: DoraConfig) -> PeftForm | None:
-    """Return the pair and the magnitude: PEFT's DoRA is the same equation. None where a row of V has no norm."""
+    """Return the pair and the magnitude, because PEFT's DoRA is the same equation; None if a row of V is zero."""
     norms_O = dora_norms(base, params["up"], config.scale * params["down"])
     return None if norms_O is None else PeftForm(params["up"], params["down"], config.scale, params["magnitude"])
 
 
 def dora_norms(base: BaseWeight, up_OR: Tensor, down_RI: Tensor) -> Tensor | None:
-    """Return the norms of the rows of ``W + up down``, or None if one is zero: PEFT divides by it."""
+    """Return the norms of the rows of ``W + up down``; None if a norm is zero, because PEFT divides by the norms."""
     norms_O = updated_norms(base, up_OR.detach()[None], down_RI.detach()[None], "out")[0]
     return norms_O if bool((norms_O > EPS**0.5).all()) else None

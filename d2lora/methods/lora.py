@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoraConfig(LowRankConfig):
-    """``start="halves"`` draws ``down`` as D2-LoRA draws its two pairs: for a control of rank 2r at the same start."""
+    """Settings of LoRA.
+
+    start  how ``down`` is drawn: "kaiming", "normal", or "halves": the first half of the ranks from Kaiming's
+           distribution and the second half from the normal one, as D2-LoRA draws its two pairs. A control of rank 2r
+           has the start of D2-LoRA that way.
+    """
 
     start: Literal["kaiming", "normal", "halves"] = "kaiming"
 
@@ -33,23 +38,23 @@ def shapes(out_features: int, in_features: int, config: LoraConfig) -> Shapes:
 
 
 def init(weight: Tensor | BaseWeight, config: LoraConfig, generator: Generator) -> Params:
-    """Return ``up`` at zero, so the start is the base model, and ``down`` drawn as ``config.start`` says."""
+    """Return ``up`` at zero, so that the start is the base model, and ``down`` drawn as ``config.start`` says."""
     base = BaseWeight.of(weight)
-    params = {name: base.zeros_like_start(shape) for name, shape in shapes(*base.shape, config).items()}
-    first = {"kaiming": config.rank, "normal": 0, "halves": (config.rank + 1) // 2}[config.start]
-    draw_kaiming(params["down"][:first], generator)
-    draw_normal(params["down"][first:], generator)
+    params = {name: base.zeros_for_start(shape) for name, shape in shapes(*base.shape, config).items()}
+    kaiming_ranks = {"kaiming": config.rank, "normal": 0, "halves": (config.rank + 1) // 2}[config.start]
+    draw_kaiming(params["down"][:kaiming_ranks], generator)
+    draw_normal(params["down"][kaiming_ranks:], generator)
     return params
 
 
 def draw_kaiming(down_RI: Tensor, generator: Generator) -> None:
-    """Fill in place from Kaiming's uniform distribution with a = sqrt 5: within 1 / sqrt(I)."""
+    """Fill ``down_RI`` in place from Kaiming's uniform distribution with a = sqrt 5, between -+ 1 / sqrt(I)."""
     bound = 1 / math.sqrt(down_RI.shape[1])
     down_RI.uniform_(-bound, bound, generator=generator)
 
 
 def draw_normal(down_RI: Tensor, generator: Generator) -> None:
-    """Fill in place from a normal distribution with standard deviation 1 / sqrt(I)."""
+    """Fill ``down_RI`` in place from the normal distribution with mean 0 and standard deviation 1 / sqrt(I)."""
     down_RI.normal_(0, 1 / math.sqrt(down_RI.shape[1]), generator=generator)
 
 
@@ -69,10 +74,10 @@ def with_update(weight_OI: Tensor, update_OI: Tensor, params: Params, config: Lo
 
 
 def factored(base: AnyBaseWeight, params: Params, config: LoraConfig) -> Factored:  # noqa: ARG001 - the contract's arguments
-    """Return the pair itself; the scale goes into ``down``."""
+    """Return the pair, with the scale in ``down``."""
     return Factored(params["up"], config.scale * params["down"])
 
 
 def as_peft(base: BaseWeight, params: Params, config: LoraConfig) -> PeftForm:  # noqa: ARG001
-    """Return the pair: PEFT's LoRA is the same equation."""
+    """Return the pair, because PEFT's LoRA is the same equation."""
     return PeftForm(params["up"], params["down"], config.scale)

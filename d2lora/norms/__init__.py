@@ -1,1 +1,1 @@
-"""Column norms of W + up down from thin products."""
+"""Norms of the columns of ``W + up down``, computed from thin products."""

@@ -1,4 +1,4 @@
-"""Column norms of W + up @ down, from thin products: no dense O x I tensor is built."""
+"""Norms of the columns of W + up @ down, and the scale that restores the norms of W."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def updated_norms(
     base: AnyBaseWeight, up_LOR: Tensor, down_LRI: Tensor, axis: Axis, norm_grad: NormGrad = "through"
 ) -> Tensor:
-    """Return the norms of ``W + up @ down``: (L, O) for "out" (over inputs), (L, I) for "in".
+    """Return the norms of ``W + up @ down``: (L, O) for "out", over inputs, or (L, I) for "in", over outputs.
 
-    Costs 2 O I R operations a lane, and as many backward, whatever the number of tokens. Differentiable in ``up`` and
-    ``down``, unless ``norm_grad`` is "detach". Computed in float32 or better whatever the types of the weight and of
-    the thin factors.
+    Computed from thin products, so no dense tensor of shape (O, I) is built. Costs 2 O I R operations per lane forward
+    and as many backward, independent of the number of tokens. Differentiable in ``up`` and ``down``, unless
+    ``norm_grad`` is "detach". The result is float32 or better, for all types of the weight and of the thin factors.
     """
     from d2lora.norms.thin_norms import thin_norms
 
@@ -30,11 +30,14 @@ def updated_norms(
 
 
 def dense_norms(moved_OI: Tensor, axis: Axis) -> Tensor:
-    """Return the norms of a weight that is there: (O,) for "out", (I,) for "in", in float32 or better."""
+    """Return the norms of a dense weight: (O,) for "out", (I,) for "in", in float32 or better."""
     return at_least_float32(moved_OI).square().sum(1 if axis == "out" else 0).clamp_min(EPS).sqrt()
 
 
 def restoring_scale(base: AnyBaseWeight, updated: Tensor, axis: Axis) -> Tensor:
-    """Return the factor that gives every column its norm back: |W| / |W + dW|, and 1 where W has a zero column."""
+    """Return the factor that gives each column of ``W + dW`` the norm it has in W: ``|W| / |W + dW|``.
+
+    ``updated`` is ``|W + dW|``, and the result has its shape. A column that is zero in W gets the factor 1.
+    """
     scale, zeros = base.norms(axis) / updated, base.zeros(axis)
     return scale if zeros is None else scale.masked_fill(zeros, 1.0)

@@ -1,4 +1,4 @@
-"""The norms of a frozen weight, computed once and kept as long as the weight is the same."""
+"""The norms of a frozen weight, computed once and kept for as long as the weight does not change."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is computed once of a weight and an axis; ``zeros`` is where a norm is zero, or None where none is.
+class Norms:
+    """The norms of a weight along one axis, their squares, and a mask of the norms that are zero.
 
-    Elsewhere than on a CPU ``zeros`` is always there: to ask would make the host wait for the device.
+    On a CPU ``zeros`` is None if no norm is zero. On other devices ``zeros`` is always the mask: to look whether it is
+    empty, the host would have to wait for the device.
     """
 
     norms2: Tensor
@@ -24,26 +25,28 @@ class Known:
 
 
 class NormCache:
-    """The norms of one layer's weight, kept as long as the weight is the same, whoever changes it and how.
+    """The norms of one layer's weight, computed again whenever the weight has changed.
 
-    A weight is the same if its memory is, has lived all the while, has not been written to, and is seen in the same
-    type and shape. Only a write in place through ``weight.data`` is not seen: torch's own autograd does not see it
-    either. A copy of a cache is empty.
+    A weight has changed if its memory is another, if the memory was freed in between, if it was written to, or if its
+    type, shape or device differs. One change goes unnoticed: a write in place through ``weight.data``, which torch's
+    own autograd does not notice either. A copy of a cache is empty.
     """
 
     def __init__(self) -> None:
-        self._known: dict[Axis, tuple[tuple[object, ...], Known]] = {}
+        self._known: dict[Axis, tuple[tuple[object, ...], Norms]] = {}
 
-    def of(self, weight_OI: Tensor, axis: Axis) -> Known:
-        """Return what is known of ``weight_OI`` along ``axis``, computed now if it was not, or of another weight."""
+    def of(self, weight_OI: Tensor, axis: Axis) -> Norms:
+        """Return the norms of ``weight_OI`` along ``axis``: those in the cache, if the weight has not changed since."""
         import torch
 
-        if torch.compiler.is_compiling() or weight_OI.is_inference():  # neither can tell whether it has been written to
+        # Under torch.compile and for inference tensors, torch does not count writes, so a change would go unnoticed.
+        if torch.compiler.is_compiling() or weight_OI.is_inference():
             return _computed(weight_OI, axis)
         now = _identity(weight_OI)
         before, known = self._known.get(axis, ((), None))
         if known is None or before != now:
-            with torch.inference_mode(False):  # what is computed while scoring is used in training
+            # Training reads norms that were computed while scoring, and autograd refuses inference tensors.
+            with torch.inference_mode(False):
                 known = _computed(weight_OI, axis)
             self._known[axis] = now, known
         return known
@@ -53,22 +56,23 @@ class NormCache:
 
 
 def _identity(weight_OI: Tensor) -> tuple[object, ...]:
-    """Return what changes when the weight does: its memory, how often it was written to, and how it is seen.
+    """Return a value that changes when the weight changes: its memory, its count of writes, its type and shape.
 
-    The weak reference keeps the address of freed memory from being given to other memory, and nothing more.
+    A weak reference to the storage stands for the memory. It does not keep the weight's numbers alive, but it keeps the
+    address of the storage object from being used again after the weight is freed. So equal addresses mean equal memory.
     """
     from torch.multiprocessing.reductions import StorageWeakRef
 
     memory = StorageWeakRef(weight_OI.untyped_storage())  # type: ignore[no-untyped-call]
-    seen_as = weight_OI.dtype, weight_OI.device, weight_OI.shape, weight_OI.stride(), weight_OI.storage_offset()
-    return memory, weight_OI._version, *seen_as
+    view = weight_OI.dtype, weight_OI.device, weight_OI.shape, weight_OI.stride(), weight_OI.storage_offset()
+    return memory, weight_OI._version, *view
 
 
-def _computed(weight_OI: Tensor, axis: Axis) -> Known:
-    """Return the norms in bounded memory: some rows at a time."""
+def _computed(weight_OI: Tensor, axis: Axis) -> Norms:
+    """Return the norms, from one slice of the weight's rows at a time, so that temporary memory is bounded."""
     import torch
 
-    from d2lora.kernels.device_profile import profile_of
+    from d2lora.device_profile import profile_of
 
     weight_OI = weight_OI.detach()
     step = max(1, profile_of(weight_OI.device).slice_bytes // (4 * max(1, weight_OI.shape[1])))
@@ -80,5 +84,5 @@ def _computed(weight_OI: Tensor, axis: Axis) -> Known:
         first_I, *others = [square_oI.sum(0) for square_oI in squares]
         norms2 = sum(others, start=first_I)
     zeros = norms2 == 0
-    may_ask = zeros.device.type == "cpu" and not torch.compiler.is_compiling()
-    return Known(norms2, norms2.sqrt(), None if may_ask and not bool(zeros.any()) else zeros)
+    can_look = zeros.device.type == "cpu" and not torch.compiler.is_compiling()
+    return Norms(norms2, norms2.sqrt(), None if can_look and not bool(zeros.any()) else zeros)

@@ -1,4 +1,4 @@
-"""The norms of W + update as an autograd function: both directions in thin products, few of them."""
+"""The norms of W + update as one autograd function, forward and backward in a few thin products."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from d2lora.kernels.autocast import without_autocast
 from d2lora.norms.base_weight import EPS
+from d2lora.products.autocast import without_autocast
 
 if TYPE_CHECKING:
     from d2lora.norms.axes import Axis
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def thin_norms(base: AnyBaseWeight, left_LKR: Tensor, right_LRJ: Tensor, axis: Axis) -> Tensor:
-    """Return the norms (L, K) of W + update; see `d2lora.norms.updated_norms`, which calls this."""
+    """Return the norms (L, K) of W + update, in the type of the factors; for `column_norms.updated_norms`."""
     norms: Tensor = _ThinNorms.apply(base, left_LKR, right_LRJ, axis)  # type: ignore[no-untyped-call]
     return norms
 
@@ -25,9 +25,10 @@ def thin_norms(base: AnyBaseWeight, left_LKR: Tensor, right_LRJ: Tensor, axis: A
 class _ThinNorms(torch.autograd.Function):
     """``n_K^2 = |W|^2 + sum_R left * (P + Q)`` with ``P = W right^T`` and ``Q = P + left (right right^T)``.
 
-    K counts the units that have a norm, J what a norm runs over: for "out" K is O, left is ``up`` and right ``down``;
-    "in" is the same with the sides, and W, transposed. Backward, with g the gradient of n and G = (g / n) left:
-    ``dleft = (g / n) Q`` and ``dright = G^T W + (left^T G) right``.
+    K counts the units that have a norm, J the numbers over which each norm sums. For "out", K is O, J is I, left is
+    ``up`` and right is ``down``. For "in", K is I, J is O, left is ``down^T``, right is ``up^T``, and W is transposed.
+    Backward, with g the gradient of n and ``G = (g / n) left``: ``dleft = (g / n) Q`` and
+    ``dright = G^T W + (left^T G) right``.
     """
 
     @staticmethod

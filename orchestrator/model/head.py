@@ -8,14 +8,14 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from d2lora.kernels.autocast import without_autocast
-from d2lora.kernels.half_precision import wide_product
+from d2lora.products.autocast import without_autocast
+from d2lora.products.in_float32 import product_in_float32
 
 
 def float32_logits(head: nn.Linear, hidden: Tensor) -> Tensor:
     """Return ``head(hidden)``, of shape (..., V), added up and left in float32; the gradient has hidden's type."""
     with without_autocast(hidden):
-        logits = wide_product(hidden.reshape(-1, hidden.shape[-1]), head.weight, transposed=True)
+        logits = product_in_float32(hidden.reshape(-1, hidden.shape[-1]), head.weight, transposed=True)
         if head.bias is not None:
             logits = logits + head.bias
     return logits.view(*hidden.shape[:-1], -1)

@@ -15,9 +15,10 @@ from torch.nn.functional import cross_entropy
 
 from d2lora import held_factors, lane_rows
 from d2lora.attachment import adapted_layers
-from d2lora.diagnosis.diagnose import base_spectra, chosen_layers, diagnose_lanes, lane_shares
+from d2lora.diagnosis.diagnose import base_spectra, chosen_layers, diagnose_lanes
+from d2lora.diagnosis.gradients import effective_gradients, lane_shares, record_activations
+from d2lora.diagnosis.merge_gap import as_merged
 from d2lora.diagnosis.spectra import BaseVectors, Bounds
-from d2lora.diagnosis.watch import as_merged, effective_gradients, watched
 from orchestrator.data.tokens import Item
 from orchestrator.machine.memory import let_go
 from orchestrator.model.evaluating import evaluating
@@ -88,10 +89,10 @@ class Diagnoses:
         counts = [len(rows.get(lane, ())) for lane in range(lanes)]
         lengths = [batch.ids_BT.shape[1]] * lanes
         with evaluating(model), held_factors(model), lane_rows(model, counts, lengths=lengths):
-            with torch.enable_grad(), watched(model, chosen_layers(model, self.bounds)) as seen:
+            with torch.enable_grad(), record_activations(model, chosen_layers(model, self.bounds)) as activations:
                 logits_AV = self.engine.logits(batch)
                 loss = cross_entropy(logits_AV, batch.wanted_A.to(logits_AV.device), reduction="sum")
-            gradients = effective_gradients(loss, seen) if seen else ()
+            gradients = effective_gradients(loss, activations) if activations else ()
             shares = {lane: lane_shares(model, lane, of_lane) for lane, of_lane in gradients}
             numbers = diagnose_lanes(model, sorted(rows), bounds=self.bounds, bases=self._base_spectra)
             with as_merged(model):

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from d2lora.kernels import half_precision as wide
-from d2lora.kernels import wide_lanes
 from d2lora.kernels.apply import apply_factored
 from d2lora.method import LowRankConfig, Params
 from d2lora.norms.base_weight import BaseWeight
+from d2lora.products import by_lane_in_float32, in_float32
 from tests.helpers.methods import IDS, SETTINGS, config_of, trained
 
 OUT, IN, ROWS = 96, 128, 2048
@@ -50,9 +49,9 @@ def relative(got: Tensor, wanted: Tensor) -> float:
 def as_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products as CPUs do them, and as GPUs do: of float32 tensors split in two bfloat16 ones."""
     if request.param == "split":
-        for module in (wide, wide_lanes):
+        for module in (in_float32, by_lane_in_float32):
             monkeypatch.setattr(module, "on_tensor_cores", lambda narrow: narrow.dtype == torch.bfloat16)
-            monkeypatch.setattr(module, "times_in_float32", lambda left, right: left.float() @ right.float())
+            monkeypatch.setattr(module, "tensor_core_product", lambda left, right: left.float() @ right.float())
 
 
 @both_halves

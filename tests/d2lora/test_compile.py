@@ -52,8 +52,8 @@ def test_one_graph_computes_what_eager_does_in_every_step(pack: str) -> None:
     for draw in range(4):
         wanted = step(model, model, x + draw, draw)
         with torch._dynamo.config.patch(error_on_recompile=draw > 0):
-            found = step(model, compiled, x + draw, draw)
-        for one, other in zip(found, wanted, strict=True):
+            got = step(model, compiled, x + draw, draw)
+        for one, other in zip(got, wanted, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
         with torch.no_grad():
             for parameter in model.parameters():

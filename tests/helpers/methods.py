@@ -1,4 +1,4 @@
-"""The table of methods and settings that every contract test runs."""
+"""The table that every contract test runs: each registered method at its defaults, and its other settings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from d2lora import get_method
+from d2lora import available_methods, get_method
 from d2lora.method import LowRankConfig, Params
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
-    ("lora", {}),
+    *((method, {}) for method in available_methods()),
     ("lora", {"start": "normal"}),
     ("lora", {"start": "halves", "rank": 4}),
-    ("dora", {}),
     ("dora", {"norm_grad": "through"}),
     *(
         ("d2lora", {"norm_axis": axis, "norm_grad": grad, "readd": readd})

@@ -12,15 +12,15 @@ from torch.nn.functional import normalize
 
 import d2lora
 from d2lora.diagnosis.diagnose import (
-    axis_of,
     base_spectra,
     chosen_layers,
     diagnose,
     diagnose_lanes,
-    gradient_shares,
     norm_drift,
     whole_update,
 )
+from d2lora.diagnosis.gradients import axis_of, effective_gradients, gradient_shares, record_activations
+from d2lora.diagnosis.merge_gap import as_merged, merge_gap
 from d2lora.diagnosis.spectra import (
     BaseVectors,
     Bounds,
@@ -32,7 +32,6 @@ from d2lora.diagnosis.spectra import (
     product_values,
     stable_rank,
 )
-from d2lora.diagnosis.watch import as_merged, effective_gradients, merge_gap, watched
 from d2lora.method import Params
 from d2lora.norms.base_weight import BaseWeight
 from tests.d2lora.layers.test_adapted import lane, shake
@@ -102,9 +101,9 @@ def test_norm_drift_is_that_of_the_dense_effective_weight(method: str, settings:
         thin = module.factored(
             BaseWeight(weight_OI), {name: torch.stack([one[name] for one in each]) for name in each[0]}, config
         )
-        found = norm_drift(BaseWeight(weight_OI), thin, axis)
+        drifts = norm_drift(BaseWeight(weight_OI), thin, axis)
     dim = 1 if axis == "out" else 0
-    for params, drift in zip(each, found, strict=True):
+    for params, drift in zip(each, drifts, strict=True):
         dense = module.effective_weight(weight_OI, params, config).detach()
         torch.testing.assert_close(drift, dense.norm(dim=dim) / weight_OI.norm(dim=dim) - 1, **EXACT)
 
@@ -125,7 +124,7 @@ def test_a_column_of_zeros_has_no_drift_and_a_scale_across_is_refused() -> None:
 
 
 def acting(moved_OI: Tensor, weight_OI: Tensor, params: Params, method: str, config: Any) -> Tensor:
-    """The weight that acts as a function of V = W + dW, written down a second time, from the papers."""
+    """The weight that acts as a function of V = W + dW, for the methods of the papers, written down a second time."""
     if method == "lora":
         return moved_OI
     dim = 1 if method == "dora" or config.norm_axis == "out" else 0
@@ -136,7 +135,10 @@ def acting(moved_OI: Tensor, weight_OI: Tensor, params: Params, method: str, con
     return projected + config.readd * (moved_OI - weight_OI)
 
 
-@all_methods
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(method, settings) for method, settings in SETTINGS if method in ("lora", "dora", "d2lora")],
+)
 def test_shares_of_the_gradient_are_those_of_dense_autograd(method: str, settings: dict[str, Any]) -> None:
     config, weight_OI, gradient_OI = config_of(method, settings), randn(OUT, IN, seed=2), randn(OUT, IN, seed=3)
     params = trained(method, config, weight_OI)
@@ -148,9 +150,9 @@ def test_shares_of_the_gradient_are_those_of_dense_autograd(method: str, setting
     along = (moved_OI.grad * moved_OI.detach()).sum(dim) / moved_OI.detach().norm(dim=dim)
     across = moved_OI.grad - along.unsqueeze(dim) * normalize(moved_OI.detach(), dim=dim)
     total = moved_OI.grad.square().sum()
-    found = gradient_shares(weight_OI, params, spec, gradient_OI)
-    assert found["radial_share"] == pytest.approx(float(along.square().sum() / total), rel=1e-9, abs=1e-25)
-    assert found["tangential_share"] == pytest.approx(float(across.square().sum() / total), rel=1e-9)
+    shares = gradient_shares(weight_OI, params, spec, gradient_OI)
+    assert shares["radial_share"] == pytest.approx(float(along.square().sum() / total), rel=1e-9, abs=1e-25)
+    assert shares["tangential_share"] == pytest.approx(float(across.square().sum() / total), rel=1e-9)
     assert all(value.grad is None for value in params.values())
 
 
@@ -180,9 +182,9 @@ def test_d2lora_without_readd_drifts_nowhere_and_has_no_radial_gradient_and_lora
 def test_a_gradient_without_preference_is_radial_by_one_over_the_length_of_a_column() -> None:
     weight_OI, config = randn(2000, 25), config_of("lora", {})
     params, spec = trained("lora", config, weight_OI), d2lora.Lane("lora", config)
-    found = gradient_shares(weight_OI, params, spec, randn(2000, 25, seed=8))
+    shares = gradient_shares(weight_OI, params, spec, randn(2000, 25, seed=8))
     # 2,000 columns, each with a share of mean 1/25 and standard deviation below 0.06: four standard errors
-    assert found["radial_share"] == pytest.approx(1 / 25, abs=4 * 0.06 / 2000**0.5)
+    assert shares["radial_share"] == pytest.approx(1 / 25, abs=4 * 0.06 / 2000**0.5)
 
 
 def test_a_gradient_of_zero_has_no_shares() -> None:
@@ -206,16 +208,16 @@ COUNTS = (2, 0, 1, 3)
 
 def test_gradients_of_effective_weights_are_those_of_the_merged_model_for_every_lane() -> None:
     model, x, dy = a_model(MIXED), randn(6, 3, 12, seed=4), randn(6, 3, 12, seed=5)
-    with d2lora.lane_rows(model, COUNTS), watched(model, ["0", "2"]) as seen:
+    with d2lora.lane_rows(model, COUNTS), record_activations(model, ["0", "2"]) as activations:
         loss = (model(x) * dy).sum()
-    found = dict(effective_gradients(loss, seen))
-    assert sorted(found) == [0, 2, 3]
+    gradients = dict(effective_gradients(loss, activations))
+    assert sorted(gradients) == [0, 2, 3]
     for index, rows, slope in zip(range(4), x.split(COUNTS), dy.split(COUNTS), strict=True):
-        if index in found:
+        if index in gradients:
             plain = d2lora.merge(model, index).requires_grad_()
             (plain(rows) * slope).sum().backward()
             for name in ("0", "2"):
-                torch.testing.assert_close(found[index][name], plain.get_submodule(name).weight.grad, **EXACT)
+                torch.testing.assert_close(gradients[index][name], plain.get_submodule(name).weight.grad, **EXACT)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -243,7 +245,7 @@ def test_the_merge_gap_is_rounding_and_sees_the_type_that_the_weight_is_rounded_
         with d2lora.lane_rows(half, [5 * (index == other) for other in range(4)]), torch.no_grad():
             wanted = half[0].merged(index)(x_NI.bfloat16()) - half(x_NI.bfloat16())
         assert gap == float(wanted.abs().max()) > 1e-4
-    assert half[0].current.counts is None
+    assert half[0].batch_rows.counts is None
 
 
 # intruders
@@ -265,28 +267,30 @@ THE_BASES_OWN = BaseVectors(LEFT, whole=True)
 
 
 @pytest.mark.parametrize(
-    ("value", "found", "left"),
+    ("value", "count", "after_repair"),
     [(9.0, 1, 1), (1.5, 1, 0), (0.5, 0, 0)],
     ids=["leads before and after", "falls behind when repaired", "never led"],
 )
 @pytest.mark.parametrize("exact_side", [256, 1], ids=["whole", "by block iteration"])
-def test_a_planted_intruder_is_found_where_it_leads(value: float, found: int, left: int, exact_side: int) -> None:
+def test_a_planted_intruder_is_counted_where_it_leads(
+    value: float, count: int, after_repair: int, exact_side: int
+) -> None:
     """The tenth of the base's values is 1.34: 1.5 leads and 0.75 * 1.5 does not."""
     tuned, new_O1 = planted(value)
     counted = count_intruders(tuned, new_O1, THE_BASES_OWN, Bounds(exact_side=exact_side))
-    assert (counted.found, counted.left) == (found, left)
+    assert (counted.count, counted.after_repair) == (count, after_repair)
 
 
 def test_the_base_and_a_change_of_its_values_alone_have_no_intruders() -> None:
     louder = LEFT @ torch.diag(torch.linspace(1, 40, 12, dtype=torch.float64)) @ RIGHT.mT  # the last now leads
     for tuned in (BASE, louder):
-        assert count_intruders(tuned, LEFT[:, :1], BASES, Bounds()).found == 0
+        assert count_intruders(tuned, LEFT[:, :1], BASES, Bounds()).count == 0
     few = BaseVectors(LEFT[:, :4], whole=False)  # what is compared with fewer vectors is an upper bound
-    assert count_intruders(louder, LEFT[:, :1], few, Bounds()).found == 8
+    assert count_intruders(louder, LEFT[:, :1], few, Bounds()).count == 8
 
 
 def test_intruders_are_those_that_peft_repairs() -> None:
-    """An independent reading of the paper: PEFT prints how many it found in a layer of the same weights."""
+    """An independent reading of the paper: PEFT prints how many it counts in a layer of the same weights."""
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora.intruders import reduce_intruder_dimension
 
@@ -312,18 +316,18 @@ def test_intruders_are_those_that_peft_repairs() -> None:
     counts = [int(re.sub(r".*Intruders: ", "", line)) if "Intruders" in line else 0 for line in told[:4]]
     assert sum(counts) > 4
     bases = base_spectra(ours, Bounds(layers=4))
-    found = [
-        count_intruders(ours[i].effective_weight(0), ours[i].params(0)["up"].detach(), bases[str(i)], Bounds()).found
+    ours_counted = [
+        count_intruders(ours[i].effective_weight(0), ours[i].params(0)["up"].detach(), bases[str(i)], Bounds()).count
         for i in range(4)
     ]
-    assert found == counts
+    assert ours_counted == counts
 
 
 def test_leading_vectors_by_block_iteration_are_those_of_a_dense_decomposition() -> None:
     """From a random start of 16 of 40 columns whose values fall by 0.8: (0.8^(16 - j))^(2 * 8) at vector j."""
     weight_OI, left, _ = with_values([0.8**place for place in range(40)], rows=60, columns=50)
-    found, values = leading_vectors(weight_OI, randn(60, 16), rounds=8)
-    cosines = (found.mT @ left[:, :16]).abs().diagonal()
+    vectors, values = leading_vectors(weight_OI, randn(60, 16), rounds=8)
+    cosines = (vectors.mT @ left[:, :16]).abs().diagonal()
     assert (1 - cosines[:8]).max() < 1e-10
     torch.testing.assert_close(values[:8], torch.tensor([0.8**place for place in range(8)], dtype=torch.float64))
 
@@ -355,13 +359,13 @@ def by_hand(weight_OI: Tensor, dense_OI: Tensor, dim: int) -> dict[str, float]:
 def test_a_lane_of_a_model_is_what_its_layers_are_by_hand() -> None:
     model = a_model(MIXED)
     everything = diagnose_lanes(model, range(4), bounds=Bounds(layers=2))
-    for index, found in everything.items():
+    for index, numbers in everything.items():
         dim = 1 if axis_of(MIXED[index]) == "out" else 0
         one, other = (by_hand(model[at].weight, model[at].effective_weight(index), dim) for at in (0, 2))
         for name, value in one.items():
             wanted = max(value, other[name]) if name == "norm_drift_max" else (value + other[name]) / 2
-            assert found[name] == pytest.approx(wanted, rel=1e-6, abs=1e-12), name
-        assert diagnose(model, index, bounds=Bounds(layers=2)) == pytest.approx(found, rel=1e-9, abs=1e-12)
+            assert numbers[name] == pytest.approx(wanted, rel=1e-6, abs=1e-12), name
+        assert diagnose(model, index, bounds=Bounds(layers=2)) == pytest.approx(numbers, rel=1e-9, abs=1e-12)
         update_OI = model[0].effective_weight(index) - model[0].weight
         torch.testing.assert_close(whole_update(model[0], index), update_OI, **EXACT)
 
@@ -381,9 +385,9 @@ def test_layers_are_chosen_from_first_to_last_and_dense_numbers_can_be_left_out(
 def test_a_model_at_its_start_has_moved_nowhere() -> None:
     model = nn.Sequential(nn.Linear(8, 8)).double()
     d2lora.attach(model, "d2lora", config_of("d2lora", {}), ["*"])
-    found = diagnose(model)
-    assert found["norm_drift_max"] < 1e-14
-    assert [found[name] for name in ("effective_rank", "stable_rank", "intruders")] == [0, 0, 0]
+    numbers = diagnose(model)
+    assert numbers["norm_drift_max"] < 1e-14
+    assert [numbers[name] for name in ("effective_rank", "stable_rank", "intruders")] == [0, 0, 0]
 
 
 def test_weights_that_are_not_whole_and_impossible_bounds_are_errors_with_the_remedy() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 import d2lora
 from d2lora.kernels import fused
 from d2lora.kernels.compose import compose_lanes
+from d2lora.kernels.composition import Composition
 from tests.helpers.places import ROOT
 
 OUTPUTS, RANK = 7, 3
@@ -34,15 +35,9 @@ needs_triton = pytest.mark.skipif(
 EXACT = 1e-5  # float32: sums of up to 33 products, in another order
 
 
-def written_out(
-    base_MO: Tensor,
-    sizes: tuple[int, ...],
-    update: tuple[Tensor, Tensor] | None = None,
-    deviation_LO: Tensor | None = None,
-    extra_MO: Tensor | None = None,
-    bias_O: Tensor | None = None,
-) -> Tensor:
+def written_out(composition: Composition) -> Tensor:
     """What the kernel is to compute, in float64, a lane after another."""
+    base_MO, sizes, update, deviation_LO, extra_MO, bias_O = composition
     parts, row = [], 0
     for lane, size in enumerate(sizes):
         rows = slice(row, row + size)
@@ -64,33 +59,32 @@ def composed(sizes: tuple[int, ...], outputs: int, rank: int, dtype: torch.dtype
     up_LRO = torch.randn(lanes, outputs, rank, generator=draw).mT  # a view, as it comes
     update = torch.randn(rows, rank, generator=draw), up_LRO
     there = zip((update, deviation_LO, extra_MO, bias_O), parts, strict=True)
-    given = [one if wanted else None for one, wanted in there]
+    composition = Composition(base_MO, sizes, *(one if wanted else None for one, wanted in there))
     into_MO = torch.full((rows, outputs), torch.nan)  # float32, for the interpreter does not round as torch does
     before_MO = base_MO.clone()
-    found_MO = fused.compose_lanes(base_MO, sizes, *given, into_MO=into_MO)
-    assert found_MO is into_MO
+    assert fused.compose_lanes(composition, into_MO) is into_MO
     assert torch.equal(base_MO, before_MO)
-    distance_MO = found_MO.double() - written_out(base_MO, sizes, *given)
+    distance_MO = into_MO.double() - written_out(composition)
     return float(distance_MO.abs().nan_to_num(torch.inf).max()) if rows else 0.0
 
 
 def under_the_interpreter() -> dict[str, float]:
     """Return the error of every case; run where Triton is and ``TRITON_INTERPRET`` was set before it was imported."""
-    found = {}
+    errors = {}
     for name, sizes in SIZES.items():
         for dtype in (torch.float32, torch.bfloat16):
-            found[f"{name}, {dtype}"] = composed(sizes, OUTPUTS, RANK, dtype, (True, True, False, False))
+            errors[f"{name}, {dtype}"] = composed(sizes, OUTPUTS, RANK, dtype, (True, True, False, False))
     for name, (outputs, rank) in WIDE.items():
-        found[name] = composed(SIZES["unequal"], outputs, rank, torch.bfloat16, (True,) * 4)
+        errors[name] = composed(SIZES["unequal"], outputs, rank, torch.bfloat16, (True,) * 4)
     for parts in product((False, True), repeat=4):
         case = f"update, deviation, extra, bias {parts}"
-        found[case] = composed(SIZES["unequal"], OUTPUTS, RANK, torch.float32, parts)
-    return found | {"a layer that trains in bfloat16": adapted()}
+        errors[case] = composed(SIZES["unequal"], OUTPUTS, RANK, torch.float32, parts)
+    return errors | {"a layer that trains in bfloat16": adapted()}
 
 
 def adapted() -> float:
     """Return how far outputs and gradients of a layer are apart with the kernel and without, by the largest of each."""
-    found = []
+    with_and_without = []
     for offered in (True, False):
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Linear(20, OUTPUTS).to(torch.bfloat16))
@@ -102,10 +96,10 @@ def adapted() -> float:
         with patch.object(fused, "available", fused.available if offered else lambda *_: False):
             y_MO = model(x_MI)
             y_MO.square().sum().backward()
-        found.append([y_MO.detach(), x_MI.grad, *(one.grad for one in parameters)])
-    bits = [torch.equal(one, other) for one, other in zip(*found, strict=True)]
+        with_and_without.append([y_MO.detach(), x_MI.grad, *(one.grad for one in parameters)])
+    bits = [torch.equal(one, other) for one, other in zip(*with_and_without, strict=True)]
     assert not all(bits), "the interpreter rounds otherwise than torch, so the kernel was not used"
-    apart = [(one - other).abs().max() / other.abs().max() for one, other in zip(*found, strict=True)]
+    apart = [(one - other).abs().max() / other.abs().max() for one, other in zip(*with_and_without, strict=True)]
     return float(torch.stack([one.float() for one in apart]).max())
 
 
@@ -165,18 +159,19 @@ def test_the_kernel_on_a_gpu_is_within_one_rounding_of_what_is_written_out(dtype
     h_MR = torch.randn(sum(sizes), rank, generator=draw, device="cuda")
     up_LRO = torch.randn(len(sizes), outputs, rank, generator=draw, device="cuda").mT
     deviation_LO = 0.01 * torch.randn(len(sizes), outputs, generator=draw, device="cuda")
-    found_MO = fused.compose_lanes(base_MO, sizes, (h_MR, up_LRO), deviation_LO)
-    wanted_MO = written_out(base_MO, sizes, (h_MR, up_LRO), deviation_LO)
+    composition = Composition(base_MO, sizes, (h_MR, up_LRO), deviation_LO)
+    composed_MO, wanted_MO = fused.compose_lanes(composition), written_out(composition)
     # half a step of the type, and float32's own sums
-    assert float(((found_MO.double() - wanted_MO).abs() / (wanted_MO.abs() + 1)).max()) <= torch.finfo(dtype).eps + 1e-5
+    apart_MO = (composed_MO.double() - wanted_MO).abs() / (wanted_MO.abs() + 1)
+    assert float(apart_MO.max()) <= torch.finfo(dtype).eps + 1e-5
 
 
 def test_the_kernel_is_not_offered_on_a_cpu_and_says_what_to_use_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     base_MO = torch.zeros(4, OUTPUTS)
     assert not fused.available(base_MO)
-    with pytest.raises(ValueError, match=r"float32 on cpu: .* use d2lora\.compose\.compose_lanes"):
-        fused.compose_lanes(base_MO, (4,), (torch.zeros(4, RANK), torch.zeros(1, RANK, OUTPUTS)))
+    with pytest.raises(ValueError, match=r"float32 on cpu: .* use d2lora\.kernels\.compose\.compose_lanes"):
+        fused.compose_lanes(Composition(base_MO, (4,), (torch.zeros(4, RANK), torch.zeros(1, RANK, OUTPUTS))))
 
 
 def test_the_kernel_is_not_offered_for_types_and_devices_that_it_was_not_made_for(
@@ -199,15 +194,14 @@ def test_a_kernel_that_cannot_run_is_told_once_and_torch_does_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where Triton has no C compiler."""
-    base_MO = torch.ones(4, OUTPUTS)
-    wanted_MO = compose_lanes(base_MO, (4,), (torch.ones(4, RANK), torch.ones(1, RANK, OUTPUTS)))
+    parts = Composition(torch.ones(4, OUTPUTS), (4,), (torch.ones(4, RANK), torch.ones(1, RANK, OUTPUTS)))
+    wanted_MO = compose_lanes(parts)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(fused, "_has_triton", lambda: True)
     monkeypatch.setattr(fused, "_launch", broken := Mock(side_effect=RuntimeError("no C compiler")))
     fused._works.cache_clear()
     for _ in range(2):
-        got_MO = compose_lanes(base_MO, (4,), (torch.ones(4, RANK), torch.ones(1, RANK, OUTPUTS)))
-        assert torch.equal(got_MO, wanted_MO)
+        assert torch.equal(compose_lanes(parts), wanted_MO)
     fused._works.cache_clear()
     assert broken.call_count == 1
     assert "No fused kernel on cpu: RuntimeError: ['no C compiler']" in caplog.text

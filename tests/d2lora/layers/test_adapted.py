@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lora
 from d2lora.attachment import adapted_layers
-from d2lora.kernels.device_profile import CPU, PROFILES
+from d2lora.device_profile import CPU, PROFILES
 
 
 def two_layers(lanes: list[d2lora.Lane], width: int = 6) -> nn.Module:
@@ -77,14 +77,14 @@ class CountAllocations(TorchDispatchMode):
 
     def __init__(self, numel: int) -> None:
         super().__init__()
-        self.numel, self.found = numel, 0
+        self.numel, self.count = numel, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         read = {arg.untyped_storage().data_ptr() for arg in args if isinstance(arg, torch.Tensor)}
         result = func(*args, **(kwargs or {}))
         for one in result if isinstance(result, tuple | list) else [result]:
             if isinstance(one, torch.Tensor) and one.numel() >= self.numel:
-                self.found += one.untyped_storage().data_ptr() not in read  # a view allocates nothing
+                self.count += one.untyped_storage().data_ptr() not in read  # a view allocates nothing
         return result
 
 
@@ -99,7 +99,7 @@ def test_training_allocates_no_dense_update(method: str, axis: str) -> None:
     layer(x).sum().backward()  # the norms of the frozen weight are computed once, here
     with CountAllocations(64 * 64) as counter:
         layer(x).sum().backward()
-    assert counter.found == 0
+    assert counter.count == 0
 
 
 def test_the_count_of_allocations_sees_a_dense_update() -> None:
@@ -107,7 +107,7 @@ def test_the_count_of_allocations_sees_a_dense_update() -> None:
     d2lora.attach_lanes(layer, [lane("d2lora")], ["0"])
     with CountAllocations(64 * 64) as counter:
         layer[0].effective_weight(0)
-    assert counter.found > 0
+    assert counter.count > 0
 
 
 def test_dropout_acts_in_training_only_and_a_lane_draws_what_it_draws_alone() -> None:
@@ -134,15 +134,15 @@ def test_rows_of_several_lengths_in_one_row_are_those_of_their_lanes() -> None:
     flat = torch.cat([x[0], x[1, :3], x[2, :3]])
     for shape in ((1, 10), (10,)):  # some architectures flatten a batch before a layer
         with d2lora.lane_rows(model, [1, 0, 2], lengths=[4, 0, 3]):
-            found = model(flat.view(*shape, 6)).view(10, -1)
-        torch.testing.assert_close(found, torch.cat([wanted[0], wanted[1, :3], wanted[2, :3]]))
+            y = model(flat.view(*shape, 6)).view(10, -1)
+        torch.testing.assert_close(y, torch.cat([wanted[0], wanted[1, :3], wanted[2, :3]]))
 
 
 def test_lengths_that_do_not_make_up_the_batch_are_refused_with_the_numbers() -> None:
     model = two_layers([lane("lora"), lane("lora", 1)])
     with (
         d2lora.lane_rows(model, [1, 2], lengths=[4, 3]),
-        pytest.raises(ValueError, match=r"\[1, 2\] of \[4, 3\] places for 2 lanes.*input has 1 rows \(1 x 9\)"),
+        pytest.raises(ValueError, match=r"\[1, 2\] of \[4, 3\] tokens for 2 lanes.*input has 1 rows \(1 x 9\)"),
     ):
         model(torch.randn(1, 9, 6, dtype=torch.float64))
     with pytest.raises(ValueError, match="2 lengths and no counts"), d2lora.lane_rows(model, None, lengths=[4, 3]):
@@ -244,9 +244,9 @@ def held_model() -> tuple[nn.Module, torch.Tensor]:
 
 
 def gradients_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    found = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+    gradients = {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
     model.zero_grad()
-    return found
+    return gradients
 
 
 def test_held_factors_give_the_gradients_of_passes_that_build_their_own() -> None:
@@ -259,10 +259,10 @@ def test_held_factors_give_the_gradients_of_passes_that_build_their_own() -> Non
             model(part).square().sum().backward()
         assert not gradients_of(model)
         held.backward()
-    found = gradients_of(model)
-    assert found.keys() == wanted.keys()
+    gradients = gradients_of(model)
+    assert gradients.keys() == wanted.keys()
     for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("together", [1, 10**9])
@@ -289,10 +289,10 @@ def test_layers_of_one_shape_that_are_built_together_are_as_if_built_alone(
             used(part).square().sum().backward()
         held.backward()
         assert len(held._built) == (4 if together == 1 else 2)
-    found = gradients_of(model)
+    gradients = gradients_of(model)
     for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-12)
-    assert all(not found[name].any() for name in found.keys() - wanted.keys())
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-10, atol=1e-12)
+    assert all(not gradients[name].any() for name in gradients.keys() - wanted.keys())
 
 
 def test_held_factors_are_built_once_and_forgotten_afterwards() -> None:

@@ -129,7 +129,7 @@ def test_a_checkpointed_model_finds_its_rows_again_in_backward() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_copy_has_a_pass_of_its_own(copied: object) -> None:
+def test_a_copy_has_batch_rows_of_its_own(copied: object) -> None:
     model = two_layers([lane("lora", 0, dropout=0.5), lane("lora", 1)])
     shake(model)
     x = torch.randn(4, 6, dtype=torch.float64)
@@ -137,21 +137,15 @@ def test_a_copy_has_a_pass_of_its_own(copied: object) -> None:
     other = copied(model)  # type: ignore[operator]
     with d2lora.lane_rows(model, [1, 1]):
         torch.testing.assert_close(other(x), wanted)
-    assert other[0].current is other[2].current is not model[0].current
+    assert other[0].batch_rows is other[2].batch_rows is not model[0].batch_rows
 
 
 def test_nothing_of_a_pass_is_left_behind() -> None:
     model = two_layers([lane("lora"), lane("lora", 1)])
     with pytest.raises(RuntimeError, match="stop"), d2lora.lane_rows(model, [3, 1], draw=4, lengths=[1, 1]):
         raise RuntimeError("stop")
-    current = model[0].current
-    assert (current.counts, current.lengths, current.places, current.draw, current.keys_B) == (
-        None,
-        None,
-        None,
-        0,
-        None,
-    )
+    rows = model[0].batch_rows
+    assert (rows.counts, rows.lengths, rows.places, rows.draw, rows.keys_B) == (None, None, None, 0, None)
     assert not d2lora.merge(model)._forward_pre_hooks
     assert not d2lora.detach(model)._forward_pre_hooks
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from d2lora.kernels import half_precision as wide
-from d2lora.kernels.device_profile import CPU, PROFILES
+from d2lora.device_profile import CPU, PROFILES
 from d2lora.norms.base_weight import BaseWeight
 from d2lora.norms.column_norms import updated_norms
+from d2lora.products import in_float32
 from tests.d2lora.layers.test_adapted import CountAllocations
 
 OUT, IN, LANES, RANK = 96, 160, 2, 3
@@ -54,11 +54,11 @@ def test_gradients_of_norms_reach_the_adapters_of_a_half_precision_weight(axis: 
     weight_OI, *rounded = half_precision()
     thin = [one.to(adapters).requires_grad_() for one in rounded]
     dense = [one.double().requires_grad_() for one in rounded]
-    found = torch.autograd.grad(updated_norms(BaseWeight(weight_OI), *thin, axis).sum(), thin)
+    gradients = torch.autograd.grad(updated_norms(BaseWeight(weight_OI), *thin, axis).sum(), thin)
     wanted = torch.autograd.grad(dense_norms(weight_OI, *dense, axis).sum(), dense)
     # the last rounding of a gradient to the type of its leaf; float64 leaves meet a float32 norm of the base
     tolerance = 2**-7 if adapters == torch.bfloat16 else 1e-5
-    for one, other, leaf in zip(found, wanted, thin, strict=True):
+    for one, other, leaf in zip(gradients, wanted, thin, strict=True):
         assert one.dtype == leaf.dtype
         assert (one.double() - other).abs().max() <= tolerance * other.abs().max()
 
@@ -69,7 +69,7 @@ def test_the_product_in_slices_has_a_first_and_a_second_derivative(transposed: b
     thin = torch.randn(2, 5 if transposed else 9, dtype=torch.float64).requires_grad_()
 
     def product(one: torch.Tensor) -> torch.Tensor:
-        return wide.wide_product(one, weight_OI, transposed).square()
+        return in_float32.product_in_float32(one, weight_OI, transposed).square()
 
     assert torch.autograd.gradcheck(product, thin)
     assert torch.autograd.gradgradcheck(product, thin)
@@ -81,18 +81,18 @@ def test_norms_of_a_half_precision_weight_widen_no_more_than_a_slice_of_it(axis:
     thin = [one.float().requires_grad_() for one in (up_LOR, down_LRI)]
     with CountAllocations(OUT * IN // 8) as counter:
         updated_norms(BaseWeight(weight_OI), *thin, axis).sum().backward()
-    assert counter.found == 0
+    assert counter.count == 0
 
 
 @both_axes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_wide_weight_is_used_as_it_is(axis: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wide, "wide_slices", None)  # calling it would fail
+    monkeypatch.setattr(in_float32, "widened_slices", None)  # calling it would fail
     base = BaseWeight(half_precision()[0].to(dtype))
     thin = [one.to(dtype).requires_grad_() for one in half_precision()[1:]]
     base.norms2(axis)
     with CountAllocations(OUT * IN) as counter:
-        found = updated_norms(base, *thin, axis)
-        found.sum().backward()
-    assert counter.found == 0
-    torch.testing.assert_close(found, dense_norms(base.weight_OI, *thin, axis), rtol=1e-5, atol=0)
+        norms = updated_norms(base, *thin, axis)
+        norms.sum().backward()
+    assert counter.count == 0
+    torch.testing.assert_close(norms, dense_norms(base.weight_OI, *thin, axis), rtol=1e-5, atol=0)

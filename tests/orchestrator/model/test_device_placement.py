@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import d2lora
 from d2lora.attachment import adapted_layers
-from d2lora.kernels import half_precision as wide
-from d2lora.kernels import wide_lanes
+from d2lora.products import by_lane_in_float32, in_float32
 from orchestrator.model.loading import enable_checkpointing
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.engine.plain import OneProcess, PlainEngine
@@ -48,7 +47,7 @@ def train(model: nn.Module) -> tuple[PlainEngine, Story]:
 def test_a_step_scoring_and_a_merge_stay_on_their_device(
     lanes: list[d2lora.Lane], checkpointing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (wide, wide_lanes):  # in bfloat16, take the products that a GPU takes
+    for module in (in_float32, by_lane_in_float32):  # in bfloat16, take the products that a GPU takes
         monkeypatch.setattr(module, "on_tensor_cores", lambda narrow: narrow.dtype == torch.bfloat16)
     model = adapted(lanes, torch.bfloat16 if checkpointing else torch.float32)
     if checkpointing:

@@ -111,7 +111,7 @@ def test_nothing_of_the_training_is_touched(trained: PlainEngine) -> None:
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         assert parameter.grad is gradient is None or torch.equal(parameter.grad, gradient)
     assert not any(module._forward_hooks for module in model.modules())
-    current = next(iter(adapted_layers(model).values())).current
+    current = next(iter(adapted_layers(model).values())).batch_rows
     assert (current.counts, current.held) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""Where autocast is on, inputs take its type, and our own products and norms keep the types that they are given."""
+"""Autocast: a layer's inputs take autocast's type, and the library's own products and norms run with autocast off."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def as_autocast(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` in the type that autocast wants on its device, or as it is where autocast is off.
+    """Return ``tensor`` in autocast's type for its device; unchanged if autocast is off there.
 
-    float64 stays, as it does in torch's own layers.
+    A float64 tensor is returned unchanged, because torch's own layers leave float64 alone as well.
     """
     device = tensor.device.type
     if tensor.dtype == torch.float64 or not torch.is_autocast_enabled(device):
@@ -20,6 +20,6 @@ def as_autocast(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
-    """Within: no product on the device of ``tensor`` is cast to another type."""
+    """Within: autocast is off on the device of ``tensor``, so every product keeps the types of its inputs."""
     device = tensor.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

@@ -1,4 +1,4 @@
-"""A lane as an ordinary LoRA in PEFT's format: exact where it can be, else the best of a given rank, with its error."""
+"""A lane as an ordinary LoRA in PEFT's format: exactly, or as the nearest LoRA of a given rank, with its error."""
 
 from __future__ import annotations
 
@@ -7,28 +7,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from d2lora.attachment import layers_with_lane
 from d2lora.formats.peft_files import LoraExport, exported
 from d2lora.layers.adapted import AdaptedLinear
 from d2lora.method import PeftForm
 from d2lora.methods import get_method
 from d2lora.norms.base_weight import at_least_float32
-from d2lora.state import adapter_layers
 
-EXACT = 1e-6  # what float32 rounding leaves of the relative error of an update that has the given rank
+ROUNDING = 1e-6
+"""Singular values below this share of the largest are rounding in float32, not part of an update."""
 
 
 def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: float | None = None) -> LoraExport:
-    """Return lane's update ``What - W`` as a LoRA of ``rank``, or of the least rank a layer that keeps ``energy``.
+    """Return the lane's update ``What - W`` as an ordinary LoRA, with its relative error (`LoraExport`).
 
-    ``energy`` in (0, 1] is the kept share of the squared Frobenius norm. With neither, the update is kept whole: LoRA,
-    and D2-LoRA without projection, give their own factors; else every layer gets the rank that its update numerically
-    has, which is every rank there is for a projected one (`d2lora.save` writes DoRA, and D2-LoRA with readd=0, at their
-    own rank). Truncated singular values: no LoRA of that rank is nearer (Eckart and Young, 1936). They are those of the
-    thin factors where the update is their product, and of a dense O x I matrix a layer elsewhere.
+    With ``rank``, every layer gets that rank. With ``energy`` in (0, 1], every layer gets the least rank that keeps
+    this share of the update's squared Frobenius norm. Both truncate singular values, so no LoRA of the same ranks is
+    nearer to the update (Eckart and Young, 1936).
 
-    >>> import d2lora
-    >>> export = d2lora.to_lora(model, lane=1, rank=16)  # doctest: +SKIP
-    >>> export.error, export.save("adapters/as-lora")  # doctest: +SKIP
+    With neither, the update is kept whole. LoRA, and D2-LoRA without projection, return their own factors. For other
+    methods every layer gets the numerical rank of its update. A projected update has full rank, so the LoRA is as large
+    as the weight; `d2lora.save` writes DoRA, and D2-LoRA with readd=0, at their own rank instead.
+
+    The singular values come from thin factors if the update is their product, else from one dense matrix (O, I) per
+    layer. ValueError: ``rank`` and ``energy`` together or out of range, no adapters, or no such lane.
+
+    >>> import d2lora, torch
+    >>> model, config = torch.nn.Sequential(torch.nn.Linear(8, 6)), d2lora.get_method("d2lora").Config(rank=2)
+    >>> model = d2lora.attach(model, "d2lora", config, ["0"])
+    >>> _ = model[0].up_plus_0.data.normal_(), model[0].up_minus_0.data.normal_()  # in place of training
+    >>> export = d2lora.to_lora(model, rank=3)
+    >>> export.config["r"], 0 < export.error < 1
+    (3, True)
     """
     if rank is not None and energy is not None:
         raise ValueError("Give rank or energy, not both.")
@@ -36,12 +46,12 @@ def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: fl
         raise ValueError(f"rank={rank} is not positive.")
     if energy is not None and not 0 < energy <= 1:
         raise ValueError(f"energy={energy} is not in (0, 1].")
-    forms = {name: _form(layer, lane) for name, layer in adapter_layers(model, lane).items()}
+    forms = {name: _form(layer, lane) for name, layer in layers_with_lane(model, lane).items()}
     if rank is None and energy is None and all(form and form.magnitude_O is None for form in forms.values()):
         return exported(model, {name: _unscaled(form) for name, form in forms.items() if form is not None})
     cuts = {
         name: _cut(_singular(layer, lane, forms[name]), rank, energy)
-        for name, layer in adapter_layers(model, lane).items()
+        for name, layer in layers_with_lane(model, lane).items()
     }
     whole2 = sum(cut.whole2 for cut in cuts.values())
     error = (sum(cut.lost2 for cut in cuts.values()) / whole2) ** 0.5 if whole2 else 0.0
@@ -49,14 +59,14 @@ def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: fl
 
 
 def exact_form(model: nn.Module, lane: int) -> LoraExport | None:
-    """Return the lane as PEFT's LoRA or DoRA that computes exactly the same, or None where it is neither."""
+    """Return the lane as a LoRA or DoRA of PEFT's that computes exactly the same; None if it is neither."""
     forms: dict[str, PeftForm] = {}
-    for name, layer in adapter_layers(model, lane).items():
+    for name, layer in layers_with_lane(model, lane).items():
         form = _form(layer, lane)
         if form is None:
             return None
         forms[name] = form
-    dropout = next(iter(adapter_layers(model, lane).values())).lanes[lane].config.dropout
+    dropout = next(iter(layers_with_lane(model, lane).values())).lanes[lane].config.dropout
     return exported(model, forms, dropout)
 
 
@@ -67,13 +77,13 @@ def _form(layer: AdaptedLinear, lane: int) -> PeftForm | None:
 
 
 def _unscaled(form: PeftForm) -> PeftForm:
-    """Return a LoRA whose product is the update itself, as every `LoraExport` has it: PEFT's alpha is its rank."""
+    """Return the same LoRA with a scale of 1, which PEFT stores as an alpha equal to the rank."""
     return PeftForm(form.up_OR, form.scale * form.down_RI, 1.0)
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """A layer's update at its kept rank, and the squared norms of what was lost and of all."""
+    """A layer's update at the kept rank, and two squared norms: of the part that was cut off, and of the update."""
 
     form: PeftForm
     lost2: float
@@ -85,7 +95,10 @@ Singular = tuple[Tensor, Tensor, Tensor]
 
 
 def _singular(layer: AdaptedLinear, lane: int, form: PeftForm | None) -> Singular:
-    """Return the singular vectors and values of the layer's update, from thin factors where it is their product."""
+    """Return the singular vectors and values of the layer's update.
+
+    They come from the thin factors if ``form`` is a LoRA, else from the dense update.
+    """
     if form is None or form.magnitude_O is not None:
         delta_OI = layer.effective_weight(lane) - at_least_float32(layer.weight.detach())
         left_OK, values_K, right_KI = torch.linalg.svd(delta_OI, full_matrices=False)
@@ -105,8 +118,8 @@ def _cut(singular: Singular, rank: int | None, energy: float | None) -> _Cut:
 
 
 def _kept(values_K: Tensor, energy: float | None) -> int:
-    """Return how many singular values keep ``energy``, or all that are above rounding; at least one."""
+    """Return how many singular values to keep, at least one: for ``energy``, or with None all that are not rounding."""
     if energy is None:
-        return max(1, int((values_K > EXACT * values_K[0]).sum()))
+        return max(1, int((values_K > ROUNDING * values_K[0]).sum()))
     share_K = values_K.square().cumsum(0) / values_K.square().sum().clamp_min(1e-300)
     return min(len(values_K), int((share_K < energy).sum()) + 1)

@@ -1,13 +1,15 @@
-"""Dropout by counter: a mask is a function of where a number stands, so it needs no generator and no state.
+"""Dropout by counter: whether a number is dropped is a function of its position, without a generator or a state.
 
-The mask of a row is a stream of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-OOPSLA 2014). The seed of the stream is the row's key, exclusive-or the layer's salt. The key is made of the lane's
-seed, the optimizer step and the row's place in the lane's global batch. Number n = position * ceil(I / 2) + feature
-// 2 of the stream has 64 bits: its low half decides about an even feature, its high half about an odd one. Read as a
-signed number, a half below ``rate * 2**32 - 2**31`` drops its feature.
+The mask of a row comes from a stream of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+generators", OOPSLA 2014). The seed of the stream is the row's key XOR the layer's salt. The row's key is made of the
+lane's seed, the optimizer step and the row's place in the lane's global batch. The salt is made of the layer's name.
 
-So a mask knows nothing of micro batches, ranks, packs, passes and padding, and is the same on every device: 64-bit
-integers wrap around everywhere alike.
+The feature f of the token at position p is decided by the number ``p * ceil(I / 2) + f // 2`` of the stream. That
+number has 64 bits: its low half decides an even feature, its high half an odd one. A half drops its feature if, read
+as a signed 32-bit number, it is below ``rate * 2**32 - 2**31``.
+
+So a mask does not depend on micro batches, ranks, packs, passes or padding. It is the same on every device, because
+64-bit integers overflow alike on all of them.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ from math import prod
 import torch
 from torch import Tensor
 
-from d2lora.kernels.device_profile import profile_of
+from d2lora.device_profile import profile_of
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 """SplitMix64's constants: the step of its counter, and the two factors of its finaliser."""
 ALL = 2**64 - 1
 
 Extent = tuple[int, int]
-"""How many rows a lane has, and how many places each of them."""
+"""How many rows a lane has, and how many tokens each row has."""
 
 
 def row_key(seed: int, step: int, place: int) -> int:
-    """Return the 64-bit key of the row at ``place`` of a lane's global batch, at an optimizer step.
+    """Return the 64-bit key of one row: the row at ``place`` of the global batch of the lane drawn from ``seed``.
 
     >>> hex(row_key(seed=0, step=0, place=0))
     '0x238275bc38fcbe91'
@@ -42,21 +44,22 @@ def row_key(seed: int, step: int, place: int) -> int:
 
 
 def layer_salt(name: str) -> int:
-    """Return what tells a layer's masks from those of other layers: a signed 64-bit number made of its name."""
+    """Return a signed 64-bit number made of a layer's name, by which layers with the same rows get different masks."""
     return _signed(_mixed(zlib.crc32(name.encode()) + GOLDEN))
 
 
 def keys_tensor(keys: Iterable[int], device: torch.device) -> Tensor:
-    """Return keys as a tensor (B,) of int64 on ``device``, with the same bits; a GPU does not wait for them."""
+    """Return the keys as a tensor of shape (B,) in int64, with the same bits; the copy to a GPU is asynchronous."""
     keys_B = torch.tensor([_signed(key) for key in keys], dtype=torch.int64)
     return keys_B.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else keys_B.to(device)
 
 
 def dropped(x_MI: Tensor, rates: Sequence[float], extents: Sequence[Extent], keys_B: Tensor) -> Tensor:
-    """Return ``x_MI`` after dropout: lane l has the next ``extents[l]`` rows and places, and drops at ``rates[l]``.
+    """Return ``x_MI`` after dropout, of the same shape; lane l drops with the probability ``rates[l]``.
 
-    ``keys_B`` are the keys of all rows, lane after lane. What is kept is divided by the share that is kept. Backward
-    keeps the mask, a byte an element.
+    ``extents[l]`` is how many rows lane l has and how many tokens each row has; M counts all tokens, lane after lane.
+    ``keys_B`` holds the key of each row, in the same order. Features that are kept are divided by ``1 - rate``.
+    Backward keeps the mask: one byte per number of ``x_MI``.
     """
     parts, row, token = [], 0, 0
     for rate, lanes in _runs(rates, extents):
@@ -71,12 +74,15 @@ def dropped(x_MI: Tensor, rates: Sequence[float], extents: Sequence[Extent], key
 
 
 def keep_mask(keys_M: Tensor, features: int, rate: float) -> Tensor:
-    """Return which features of tokens are kept, of shape (M, I), in bool; ``keys_M`` is where their streams stand."""
+    """Return which features of each token are kept, of shape (M, I), in bool.
+
+    ``keys_M`` holds each token's position in the stream of its row (`_token_keys`); ``features`` is I.
+    """
     words = -(-features // 2)
     steps_W = torch.arange(1, words + 1, device=keys_M.device) * _signed(GOLDEN)
     bound = min(round(rate * 2**32), 2**32 - 1) - 2**31
     size = profile_of(keys_M.device).dropout_words // words
-    if torch.compiler.is_compiling():  # the compiler makes one kernel of it all, which holds nothing
+    if torch.compiler.is_compiling():  # the compiler fuses all of this into one kernel, so no slice is ever in memory
         size = keys_M.shape[0]
     masks = [
         _mixed_tensor(part_m[:, None] + steps_W).view(torch.int32)[:, :features] >= bound
@@ -86,18 +92,18 @@ def keep_mask(keys_M: Tensor, features: int, rate: float) -> Tensor:
 
 
 def _token_keys(keys_B: Tensor, row: int, lanes: Sequence[Extent], features: int) -> list[Tensor]:
-    """Return where the streams of each lane's tokens stand, flat; the lanes' rows begin at ``row``."""
+    """Return, per lane, the position of each token in the stream of its row; the first lane's first row is ``row``."""
     stride = _signed(-(-features // 2) * GOLDEN & ALL)
     keys = []
     for count, length in lanes:
-        places_T = torch.arange(length, device=keys_B.device) * stride
-        keys.append((keys_B[row : row + count, None] + places_T).flatten())
+        positions_T = torch.arange(length, device=keys_B.device) * stride
+        keys.append((keys_B[row : row + count, None] + positions_T).flatten())
         row += count
     return keys
 
 
 def _runs(rates: Sequence[float], extents: Sequence[Extent]) -> list[tuple[float, list[Extent]]]:
-    """Return neighbouring lanes of equal rate together; lanes without tokens are of any rate."""
+    """Return neighbouring lanes with equal rates as one run; a lane without tokens joins any run."""
     runs: list[tuple[float, list[Extent]]] = []
     for rate, extent in zip(rates, extents, strict=True):
         if runs and (runs[-1][0] == rate or not prod(extent)):
@@ -108,14 +114,18 @@ def _runs(rates: Sequence[float], extents: Sequence[Extent]) -> list[tuple[float
 
 
 def _mixed(value: int) -> int:
-    """Return SplitMix64's finaliser of a number below 2**64: the definition, which `_mixed_tensor` follows."""
+    """Return SplitMix64's finaliser of a number below 2**64, in Python integers; `_mixed_tensor` computes the same."""
     value = (value ^ value >> 30) * FIRST & ALL
     value = (value ^ value >> 27) * SECOND & ALL
     return value ^ value >> 31
 
 
 def _mixed_tensor(value: Tensor) -> Tensor:
-    """Return `_mixed` of each number, in place; a shift of int64 repeats the sign, and the mask takes it away."""
+    """Return `_mixed` of each number of an int64 tensor, in place.
+
+    A right shift of a negative int64 fills the top bits with ones. The bit masks set these bits back to zero, as the
+    shift of an unsigned number would leave them.
+    """
     value ^= (value >> 30) & (2**34 - 1)
     value *= _signed(FIRST)
     value ^= (value >> 27) & (2**37 - 1)
@@ -125,5 +135,5 @@ def _mixed_tensor(value: Tensor) -> Tensor:
 
 
 def _signed(value: int) -> int:
-    """Return the number of int64 with the bits of ``value``, which is below 2**64."""
+    """Return the int64 number that has the bits of ``value``, a number below 2**64."""
     return value - 2**64 if value >= 2**63 else value

@@ -1,4 +1,4 @@
-"""Linear layers whose weights are not trained: they know how to multiply faster, and keep less for backward."""
+"""Linear layers that are not trained: their products take the fastest kernel and keep no input for backward."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from d2lora.kernels.products import suits_onednn, times_mT
+from d2lora.products.plain import suits_onednn, times_mT
 
 
 class FrozenLinear(nn.Linear):
-    """An ``nn.Linear`` that is frozen; its products take the fastest exact kernel (see `d2lora.products`).
+    """A frozen ``nn.Linear`` whose products take the fastest exact kernel (`d2lora.products.plain`).
 
-    A layer becomes one, and is plain again, by its class alone: it stays the same object, with its parameters, hooks
-    and names.
+    `freeze` changes only the class of a layer, and `thaw` changes the class back. So the layer stays the same object,
+    with its parameters, its hooks and its names in the model.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the product for ``x`` of shape (..., I)."""
+        """Return ``x W^T + bias``, of shape (..., O), for ``x`` of shape (..., I)."""
         fast = suits_onednn(x) and self.weight.dtype == x.dtype and not self.weight.requires_grad
         if not fast or torch.is_autocast_enabled(x.device.type):
             return super().forward(x)
@@ -30,7 +30,8 @@ class FrozenLinear(nn.Linear):
 def freeze(model: nn.Module) -> nn.Module:
     """Freeze every parameter and make every plain ``nn.Linear`` a `FrozenLinear`, in place. Returns ``model``.
 
-    Layers whose forward or weight somebody has replaced stay as they are.
+    A layer keeps its class if it is of a subclass of ``nn.Linear``, if its ``forward`` was replaced, or if its weight
+    is computed from other tensors.
 
     >>> import d2lora
     >>> d2lora.freeze(nn.Sequential(nn.Linear(8, 4)))[0]
@@ -44,24 +45,15 @@ def freeze(model: nn.Module) -> nn.Module:
 
 
 def thaw(model: nn.Module) -> nn.Module:
-    """Make every `FrozenLinear` a plain ``nn.Linear`` again, in place; what is frozen stays so. Returns ``model``."""
+    """Make every `FrozenLinear` a plain ``nn.Linear`` again, in place; parameters stay frozen. Returns ``model``."""
     for layer in model.modules():
         if type(layer) is FrozenLinear:
             layer.__class__ = nn.Linear  # type: ignore[assignment]
     return model
 
 
-def refuse_trained_weight(ctx: Any) -> None:
-    """Raise where the weight, the second input of an adapted layer's function, is to get a gradient."""
-    if ctx.needs_input_grad[1]:
-        raise ValueError(
-            "The weight of an adapted layer is frozen, and its requires_grad is True: set it to False, or take the "
-            "adapters away with d2lora.detach to train the weight."
-        )
-
-
 class _Product(torch.autograd.Function):
-    """``y = x W^T`` that keeps W alone, by reference: it has no gradient."""
+    """``y = x W^T``, which keeps only W for backward: W gets no gradient, so backward does not need x."""
 
     @staticmethod
     def forward(ctx: Any, x_MI: Tensor, weight_OI: Tensor) -> Tensor:

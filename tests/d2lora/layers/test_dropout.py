@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from d2lora.kernels import dropout
-from d2lora.kernels.device_profile import CPU, PROFILES
-from d2lora.kernels.dropout import dropped, keep_mask, keys_tensor, layer_salt, row_key
+from d2lora.device_profile import CPU, PROFILES
+from d2lora.layers import dropout
+from d2lora.layers.dropout import dropped, keep_mask, keys_tensor, layer_salt, row_key
 from tests.d2lora.layers.test_adapted import lane
 
 FEATURES = 7
@@ -57,8 +57,8 @@ def test_masks_are_those_of_the_definition(
     monkeypatch.setitem(PROFILES, "cpu", replace(CPU, dropout_words=chunk))
     rows = [(0, 0, 0), (5, 2**40, 3), (-1, 7, 2**33), (2**63 + 1, 1, 1), (2**64, 0, 0)]
     salt = layer_salt("model.layers.3.q_proj")
-    for found, (seed, step, place) in zip(mask_of(rows, 5, features, rate, salt), rows, strict=True):
-        assert torch.equal(found, slow_mask(seed, salt, step, place, 5, features, rate))
+    for mask, (seed, step, place) in zip(mask_of(rows, 5, features, rate, salt), rows, strict=True):
+        assert torch.equal(mask, slow_mask(seed, salt, step, place, 5, features, rate))
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.9])
@@ -127,7 +127,7 @@ def test_other_steps_places_layers_and_seeds_drop_otherwise() -> None:
     def drop(draw: int = 0, places: tuple[int, ...] = (0, 1), seed: int = 3) -> Tensor:
         model = two_layers((0.5,), seeds=(seed,))
         with d2lora.lane_rows(model, [2], draw=draw, places=places):
-            extents = model[0].current.extents(1, x.shape[:-1])
+            extents = model[0].batch_rows.extents(1, x.shape[:-1])
             return torch.stack([model[index]._dropped(x.flatten(0, 1), extents).view_as(x) for index in (0, 0, 2)])
 
     first = drop()
@@ -211,4 +211,4 @@ def test_places_and_counts_that_do_not_go_together_are_refused(
     model = two_layers((0.5, 0.5))
     with pytest.raises(ValueError, match=message), d2lora.lane_rows(model, counts, **values):
         pass
-    assert model[0].current.counts is model[0].current.places is None
+    assert model[0].batch_rows.counts is model[0].batch_rows.places is None

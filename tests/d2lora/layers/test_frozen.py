@@ -1,4 +1,4 @@
-"""Frozen layers and both kernels of their products: the same numbers as torch's own, forward and backward."""
+"""Frozen layers, with both kernels of their products: the same numbers as torch's own, forward and backward."""
 
 from __future__ import annotations
 
@@ -9,54 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import d2lora
-from d2lora.kernels import products
-from d2lora.kernels.frozen import FrozenLinear, freeze
-from d2lora.kernels.lane_products import outer_lanes, times_lanes
 from d2lora.layers.adapted import AdaptedLinear
+from d2lora.layers.frozen import FrozenLinear, freeze
 from d2lora.layers.lanes import Lane
+from d2lora.products import plain
+from tests.d2lora.products.test_products import drawn, kernel
 
-
-@pytest.fixture(params=["onednn", "mkl"], autouse=True)
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test with each kernel, whatever this processor would choose."""
-    if request.param == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("this torch has no oneDNN product")
-    monkeypatch.setattr(products, "ONEDNN", request.param == "onednn")
-    monkeypatch.setattr(products, "SMALL", 0)
-    return str(request.param)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def test_products_are_exact_for_rows_and_matrices_that_lie_either_way() -> None:
-    rows_MK, matrix_JK = drawn(300, 70), drawn(50, 70, seed=1)
-    wanted = rows_MK.double() @ matrix_JK.double().mT
-    for rows in (rows_MK, rows_MK.mT.contiguous().mT):
-        for matrix in (matrix_JK, matrix_JK.mT.contiguous().mT):
-            found = products.times_mT(rows, matrix)
-            torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
-
-
-def test_the_kernel_that_is_asked_for_is_the_one_that_runs(kernel: str) -> None:
-    with torch.profiler.profile() as seen:
-        products.times_mT(drawn(8, 4), drawn(6, 4))
-    assert any("mkldnn" in event.key for event in seen.key_averages()) == (kernel == "onednn")
-
-
-def test_float64_never_goes_through_onednn() -> None:
-    assert not products.suits_onednn(drawn(2, 2).double())
-
-
-@pytest.mark.parametrize("rows", [64, products.LONG])
-def test_thin_products_of_equal_lanes_do_not_depend_on_their_length(rows: int) -> None:
-    left_MK, right_MJ, matrices_LKJ = drawn(2 * rows, 24), drawn(2 * rows, 5, seed=1), drawn(2, 24, 5, seed=2)
-    times, outer = times_lanes(left_MK, matrices_LKJ, (rows, rows)), outer_lanes(left_MK, right_MJ, (rows, rows))
-    for lane, part in enumerate((slice(0, rows), slice(rows, None))):
-        left, right = left_MK[part].double(), right_MJ[part].double()
-        torch.testing.assert_close(times[part].double(), left @ matrices_LKJ[lane].double(), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(outer[lane].double(), left.mT @ right, rtol=1e-5, atol=1e-4)
+__all__ = ["kernel"]  # a fixture that every test here uses
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -153,7 +112,7 @@ def test_adapters_freeze_the_rest_and_leave_plain_layers_tied_as_they_were() -> 
 
 def test_long_lanes_in_float32_equal_the_definition_in_float64() -> None:
     config = d2lora.get_method("d2lora").Config(rank=3, alpha=6.0)
-    found = {}
+    by_dtype = {}
     for dtype in (torch.float32, torch.float64):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(40, 30)).to(dtype)
@@ -163,12 +122,12 @@ def test_long_lanes_in_float32_equal_the_definition_in_float64() -> None:
         for lane in (0, 1):
             for place, value in enumerate(layer.params(lane).values()):
                 value.data = (0.3 * drawn(*value.shape, seed=10 * lane + place)).to(dtype)
-        x = drawn(2 * products.LONG, 40, seed=5).to(dtype).requires_grad_()
+        x = drawn(2 * plain.LONG, 40, seed=5).to(dtype).requires_grad_()
         y = model(x)
         (y * drawn(*y.shape, seed=6).to(dtype)).sum().backward()
         named = {f"{name}_{lane}": value.grad for lane in (0, 1) for name, value in layer.params(lane).items()}
-        found[dtype] = {"y": y.detach(), "x": x.grad} | named
-    for name, wanted in found[torch.float64].items():
+        by_dtype[dtype] = {"y": y.detach(), "x": x.grad} | named
+    for name, wanted in by_dtype[torch.float64].items():
         assert wanted is not None
-        distance = (found[torch.float32][name].double() - wanted).norm() / wanted.norm()  # type: ignore[union-attr]
+        distance = (by_dtype[torch.float32][name].double() - wanted).norm() / wanted.norm()  # type: ignore[union-attr]
         assert distance < 1e-5, name
