@@ -23,7 +23,7 @@ import d2lora
 from orchestrator.model.shortcuts import Shortcuts, take
 from orchestrator.model.token_batch import TokenBatch
 from orchestrator.search.halving import Contest, Halving
-from orchestrator.train import passes
+from orchestrator.train import blocks
 from orchestrator.train.engine import zero
 from orchestrator.train.engine.zero import ZeroEngine
 from orchestrator.train.lanes import LanePlan, LaneStep
@@ -44,7 +44,7 @@ CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of th
 def _model(in_blocks: bool) -> torch.nn.Module:
     model = tiny_llama()
     if in_blocks:
-        passes.COST = 0
+        blocks.COST = 0
         take(model, Shortcuts(blocks=True))
     return model
 
@@ -73,9 +73,9 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
     engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
     logits = engine.logits
 
-    def watched(packed: TokenBatch) -> torch.Tensor:
-        seen.append(packed.blocks)
-        return logits(packed)
+    def watched(token_batch: TokenBatch) -> torch.Tensor:
+        seen.append(token_batch.blocks)
+        return logits(token_batch)
 
     engine.logits = watched
     plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]

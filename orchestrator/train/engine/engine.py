@@ -30,7 +30,7 @@ class Scorer(Protocol):
     scatters: bool
     """Whether the base is whole only while its layers run, so that every rank must take part in every pass."""
 
-    def logits(self, packed: TokenBatch) -> Tensor:
+    def logits(self, token_batch: TokenBatch) -> Tensor:
         """Return float32 logits (A, V) of the answers, with gradient where gradients are on."""
 
     def gather(self, value: object) -> list[object]:

@@ -28,9 +28,9 @@ class OneProcess:
         self.model = model.to(device)
         self._answers = AnswerModel(self.model)
 
-    def logits(self, packed: TokenBatch) -> Tensor:
+    def logits(self, token_batch: TokenBatch) -> Tensor:
         """Return the logits of the answers."""
-        logits_AV: Tensor = self._answers(*packed.inputs(self.device))
+        logits_AV: Tensor = self._answers(*token_batch.inputs(self.device))
         return logits_AV
 
     def gather(self, value: object) -> list[object]:

@@ -48,9 +48,9 @@ class ZeroEngine:
         self._optimizer.begin = self.rank * here.numel() if stage else 0
         self._lanes.attach()  # DeepSpeed has moved the vector into a buffer of its own
 
-    def logits(self, packed: TokenBatch) -> Tensor:
+    def logits(self, token_batch: TokenBatch) -> Tensor:
         """Return the logits of the answers."""
-        return cast(Tensor, self._answers(*packed.inputs(self.device)))
+        return cast(Tensor, self._answers(*token_batch.inputs(self.device)))
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
