@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.base.look import look_at_base
-from orchestrator.base.remarks import told_of_files
+from orchestrator.base.remarks import remarks_on_files
 from orchestrator.base.source import StoredBase, resolve_base
-from orchestrator.base.targets import left_out, target_layers
+from orchestrator.base.targets import remarks_on_experts, target_layers
 from orchestrator.data.prepared import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
 from orchestrator.data.tasks import make_task
 from orchestrator.model.loading import load_tokenizer, sketch
@@ -59,7 +59,7 @@ def make_ready(sweep: SweepSpec, cache: Path, say: Say) -> Ready:
 
     data = {task.name: _examples(task, sweep) for task in sweep.tasks}
     base = resolve_base(sweep.model, cache / "models", progress)
-    for line in told_of_files(base, sweep.dtype):
+    for line in remarks_on_files(base, sweep.dtype):
         say(line)
     sweep = _fitted(sweep, base.path, say)
     tokenizer = load_tokenizer(base.path)
@@ -117,7 +117,7 @@ def _fitted(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
     targets = dict.fromkeys(method.targets for method in sweep.methods)
     layers: Mapping[str, Mapping[str, tuple[int, int]]] = {one: target_layers(model, one) for one in targets}
     for one in targets:
-        for line in left_out(model, one):
+        for line in remarks_on_experts(model, one):
             say(line)
     sweep = within_budget(sweep, layers.__getitem__)
     for method in sweep.methods:

@@ -33,7 +33,7 @@ def allow_blocks(model: nn.Module) -> bool:
 
 
 def why_not(model: nn.Module) -> str:
-    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.of(questions(5))}).told)
+    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.of(questions(5))}).remarks)
 
 
 def cost(lanes: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
