@@ -12,8 +12,10 @@ from orchestrator.base.look import look_at_base
 from orchestrator.base.remarks import remarks_on_files
 from orchestrator.base.source import StoredBase, resolve_base
 from orchestrator.base.targets import remarks_on_experts, target_layers
-from orchestrator.data.prepared import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
+from orchestrator.data.prepared import Prepared, load_prepared, prepare
+from orchestrator.data.splits import Splits, split_examples
 from orchestrator.data.tasks import make_task
+from orchestrator.data.tokens import TokenisedSplit
 from orchestrator.model.loading import load_tokenizer, sketch
 from orchestrator.model.shortcuts import Shortcuts
 from orchestrator.paths import resolve

@@ -18,11 +18,13 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from orchestrator.data.example import Example, RowError
-from orchestrator.data.prepared import CorruptCacheError, Prepared, load_prepared, prepare
+from orchestrator.data.prepared import Prepared, load_prepared, prepare
 from orchestrator.data.splits import Splits, split_examples
 from orchestrator.data.tasks import make_task
 from orchestrator.data.texts import tokenizer_digest
-from orchestrator.data.tokens import Item, TokenisedSplit, tokenise
+from orchestrator.data.token_cache import CorruptCacheError
+from orchestrator.data.tokenise import tokenise
+from orchestrator.data.tokens import Item, TokenisedSplit
 from orchestrator.errors import InputError
 
 Row = dict[str, Any]
