@@ -1,4 +1,4 @@
-"""One rank of a ZeRO test: trains the lanes of test_train and writes what came out.
+"""One rank of a ZeRO test: trains the lanes of test_loop and writes what came out.
 
 usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]     (RUNS: where lanes are judged at rungs)
 
@@ -99,10 +99,10 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
 
     def measured(lanes: list[int]) -> dict[int, float]:
         asked = {lane: questions(7, seed=5) for lane in lanes}
-        return {lane: -mean_loss(found) for lane, found in score_items(engine, asked, len(LANES)).items()}
+        return {lane: -mean_loss(scored) for lane, scored in score_items(engine, asked, len(LANES)).items()}
 
     def on_rung(step: int, reached: list[int]) -> list[int]:
-        beaten = [lane for lane, found in judge.at(step, reached, measured).items() if not found.goes_on]
+        beaten = [lane for lane, verdict in judge.at(step, reached, measured).items() if not verdict.goes_on]
         ends["stopped"] += beaten
         return beaten
 

@@ -58,10 +58,8 @@ def _missing(columns: Described, names: Sequence[str]) -> str | None:
     """Return the remedy if the recipe names a column that no row has; else None."""
     choices = [columns.choices] if isinstance(columns.choices, str) else list(columns.choices)
     wanted = {"question": [columns.question], "choices": choices, "answer": [columns.answer]}
-    key, name = next(
-        ((key, name) for key, columns_of_key in wanted.items() for name in columns_of_key if name not in names),
-        ("", ""),
-    )
+    missing = ((key, column) for key, each in wanted.items() for column in each if column not in names)
+    key, name = next(missing, ("", ""))
     if not key:
         return None
     series = choice_columns([other for other in names if other not in (columns.question, columns.answer)])
