@@ -13,7 +13,7 @@ from benchmarks.measure import Result, Target, compare, interleave
 from benchmarks.models import llama, one_thread
 from benchmarks.questions import make_examples, word_tokenizer
 from orchestrator.data.example import Example
-from orchestrator.data.tokens import tokenise
+from orchestrator.data.tokenise import tokenise
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import score_items
 

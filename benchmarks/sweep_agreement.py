@@ -47,7 +47,8 @@ def _our_parts(prepared: Prepared, task: str, cache: Path, model: Any) -> tuple[
     import torch
 
     import d2lora
-    from orchestrator.data.prepared import load_prepared, prepare, split_examples
+    from orchestrator.data.prepared import load_prepared, prepare
+    from orchestrator.data.splits import split_examples
     from orchestrator.data.tasks.own import Columns, own_task
     from orchestrator.model.loading import load_tokenizer
     from orchestrator.recipe.sections import OptimSpec

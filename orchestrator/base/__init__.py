@@ -1,1 +1,1 @@
-"""A base model from its name to a base that is fit to be trained on: found, fetched, fingerprinted, looked at once."""
+"""From the name of a base model to a base that can be trained on: fetched, fingerprinted, looked at once."""

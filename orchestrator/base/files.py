@@ -1,4 +1,4 @@
-"""A base's files on disk, before anything is loaded: which are its weights, and whether they are whole."""
+"""A base's files on disk, before a model is loaded: which files hold its weights, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from orchestrator.errors import InputError
 from orchestrator.files import read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-"""What transformers loads, in this order."""
+"""The files of weights that transformers loads: the first of these that is there."""
 BESIDE = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-"""What transformers reads beside config and weights."""
+"""The files that transformers reads beside config and weights."""
 BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
+"""The bits of one number of each type."""
 LFS = b"version https://git-lfs"
-LONGEST_HEADER = 100_000_000  # bytes, as the safetensors library allows
+"""The first bytes of a git-lfs pointer."""
+LONGEST_HEADER = 100_000_000
+"""The longest header, in bytes, that the safetensors library reads."""
+FETCH = "Fetch or copy the model's directory again."
+_POINTER = "is a git-lfs pointer, not the file itself. Run `git lfs pull` in its directory."
 
 
 @dataclass(frozen=True)
-class Stored:
-    """The weights of a base as they lie on disk: ``files`` and the type that most of their numbers have ("F16")."""
+class StoredWeights:
+    """The weights of a base on disk: their ``files``, and ``dtype``, the type of most of their numbers ("F16")."""
 
     files: tuple[Path, ...]
     dtype: str
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the config.json of the base at ``path``; InputError if it is none that a model can be built from."""
+    """Return the content of the config.json of the base at ``path``; InputError if it is missing or no JSON object."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(_no_model(path))
@@ -42,10 +47,10 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def stored_weights(path: Path) -> Stored:
-    """Return the weights of the base at ``path`` after reading every file's header.
+def stored_weights(path: Path) -> StoredWeights:
+    """Return the weights of the base at ``path``, after reading the header of every file.
 
-    InputError names the file that is missing, cut short, not fetched by git-lfs, or no safetensors file.
+    InputError names the first file that is missing, cut short, a git-lfs pointer, or no safetensors file.
     """
     single, index = path / SINGLE, path / INDEX
     if single.is_file():
@@ -66,31 +71,28 @@ def stored_weights(path: Path) -> Stored:
             numbers[tensor["dtype"]] += prod(tensor["shape"])
     if not numbers:
         raise InputError(f"{', '.join(map(str, named))} holds no tensor. {FETCH}")
-    return Stored(tuple(named), numbers.most_common(1)[0][0])
+    return StoredWeights(tuple(named), numbers.most_common(1)[0][0])
 
 
 def check_json(path: Path) -> None:
-    """Refuse a base of whose settings and tokenizer a file is there and is damaged; it is named."""
+    """Refuse a base with a damaged file of settings or of the tokenizer. The file is named; it may be missing."""
     for name in BESIDE:
         if (path / name).is_file() and not isinstance(read_json(path / name), dict):
             raise InputError(f"{path / name} {_not_json(path / name)}")
 
 
-FETCH = "Fetch or copy the model's directory again."
-
-
 def _no_model(path: Path) -> str:
     there = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
-    told = f"{path} holds no model: config.json and {SINGLE} (or {INDEX}) are needed, there is {there}."
+    sentences = f"{path} holds no model: config.json and {SINGLE} (or {INDEX}) are needed, there is {there}."
     dangling = [file.name for file in path.iterdir() if file.is_symlink() and not file.exists()]
     if dangling:
-        told += f" {dangling[0]} is a link to nothing. {FETCH}"
+        sentences += f" {dangling[0]} is a link to nothing. {FETCH}"
     if any(path.glob("*.bin")):
-        told += (
+        sentences += (
             " Weights in *.bin are not read, for they may hold code; convert them where you trust them: "
             "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW)."
         )
-    return told
+    return sentences
 
 
 def _not_json(file: Path) -> str:
@@ -99,29 +101,26 @@ def _not_json(file: Path) -> str:
     return _POINTER if pointer else f"is not JSON with names and values. {FETCH}"
 
 
-_POINTER = "is a git-lfs pointer, not the file itself. Run `git lfs pull` in its directory."
-
-
 def _indexed(index: Path) -> dict[Path, list[str]]:
-    """Return the tensors that the index promises, by file."""
+    """Return the names of the tensors that the index promises, by file."""
     content = read_json(index)
-    places = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+    file_of = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(file_of, dict) or not file_of or not all(isinstance(name, str) for name in file_of.values()):
         raise InputError(f"{index} {_not_json(index)} It should say in weight_map which file holds which tensor.")
-    named: dict[Path, list[str]] = {index.parent / name: [] for name in sorted(set(places.values()))}
+    named: dict[Path, list[str]] = {index.parent / name: [] for name in sorted(set(file_of.values()))}
     missing = [file.name for file in named if not file.is_file()]
     if missing:
         raise InputError(
             f"{index} names {len(named)} files, and {len(missing)} of them are not there: {', '.join(missing[:4])}. "
             f"{FETCH}"
         )
-    for tensor, name in places.items():
+    for tensor, name in file_of.items():
         named[index.parent / name].append(tensor)
     return named
 
 
 def _header(file: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file; refuse a file that is not as long as its header says."""
+    """Return the header of a safetensors file, by tensor; refuse a file whose length is not what its header says."""
     size = file.stat().st_size
     try:
         with file.open("rb") as stream:

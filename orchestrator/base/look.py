@@ -1,4 +1,4 @@
-"""The base is looked at once, before anything starts: its model, weights, tokenizer and the prepared rows together."""
+"""Look at the base once, before anything starts: its model, weights and tokenizer, together with the prepared rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
@@ -28,44 +28,48 @@ from orchestrator.model.loading import DTYPES, GENERATION, generation_fault, loa
 from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts
 from orchestrator.recipe.spec import SweepSpec
 
-FORMAT = 2  # raise it when the code finds something that it did not find before
-PATIENCE = 5.0  # seconds
+FORMAT = 2
+"""The version of the checks of a look. Raise it when a check is added, so that remembered looks are taken again."""
+PATIENCE = 5.0
+"""The seconds after which a look is announced."""
 Say = Callable[[str], None]
 Rows = Mapping[str, TokenisedSplit]
+"""The prepared rows of each task, of all splits."""
 
 
-def look_at_base(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any, memory: Path, say: Say) -> Shortcuts:
-    """Return what of a pass every job of the sweep leaves out; ``rows`` are each task's, of all splits.
+def look_at_base(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any, looks: Path, say: Say) -> Shortcuts:
+    """Return the shortcuts that every job of the sweep takes, after a look at the base; say its remarks.
 
-    InputError for a base whose weights are not whole, or that cannot compute these rows; what one should know is said.
-    A look is remembered in ``memory``, by all that decides it, and costs nothing the next time.
+    A look is remembered in the folder ``looks``, under a hash of everything that it depends on, and is not taken again.
+    InputError for a base whose weights are not whole, or that cannot compute these rows.
     """
-    place = memory / f"{_key(base, sweep, rows)}.json"
-    known = _remembered(place)
-    if known is None:
-        with _told_if_long(say):
-            known = _look(base, sweep, rows, tokenizer)
-        write_json(place, asdict(known))
-    for line in known.told:
+    file = looks / f"{_key(base, sweep, rows)}.json"
+    shortcuts = _remembered(file)
+    if shortcuts is None:
+        with _announced_if_long(say):
+            shortcuts = _look(base, sweep, rows, tokenizer)
+        write_json(file, {"share": shortcuts.share, "blocks": shortcuts.blocks, "told": shortcuts.remarks})
+    for line in shortcuts.remarks:
         say(line)
-    return known
+    return shortcuts
 
 
 def _look(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Shortcuts:
+    """Return the shortcuts, with the remarks on rows and targets added to their own; InputError if a check fails."""
     model = _loaded(base, sweep)
-    told = fit_rows(model, rows, tokenizer)
+    on_rows = fit_rows(model, rows, tokenizer)
     check_numbers(model)
-    check_layers(model, {one for method in sweep.methods for one in method.patterns})
-    with unreached(model, {method.targets for method in sweep.methods}) as needless:
+    check_layers(model, {pattern for method in sweep.methods for pattern in method.patterns})
+    with unreached(model, {method.targets for method in sweep.methods}) as on_targets:
         shortcuts = choose_shortcuts(model, rows, blocks=not sweep.cluster.gpus_per_worker)
     del model
-    gc.collect()  # before trainers load theirs
-    return Shortcuts(shortcuts.share, shortcuts.blocks, (*told, *needless, *shortcuts.told))
+    gc.collect()  # before trainers load the base
+    return replace(shortcuts, remarks=(*on_rows, *on_targets, *shortcuts.remarks))
 
 
 @contextmanager
-def _told_if_long(say: Say) -> Iterator[None]:
-    """Within: say what is at work if it takes over `PATIENCE` seconds, and in the end how long it took."""
+def _announced_if_long(say: Say) -> Iterator[None]:
+    """Within: look at the base. If it takes over `PATIENCE` seconds, say so, and say at the end how long it took."""
     begin = time.monotonic()
     timer = threading.Timer(
         PATIENCE, say, ["looking at the base (once): its weights, and rows computed in several ways"]
@@ -80,12 +84,12 @@ def _told_if_long(say: Say) -> Iterator[None]:
 
 
 def _loaded(base: StoredBase, sweep: SweepSpec) -> nn.Module:
-    """Return the base in the type that trains."""
+    """Return the model of the base, with weights of the type that the sweep trains in."""
     try:
         return load_model(base.path, DTYPES[sweep.dtype]).eval()
     except InputError:
         raise
-    except Exception as error:  # whatever the architecture's own code raises on weights that it cannot use
+    except Exception as error:  # the architecture's own code can raise anything on weights that it cannot use
         if fault := generation_fault(base.path):
             raise InputError(
                 f"{base.path / GENERATION} cannot be used: {fault} The base itself may be whole: correct that file or "
@@ -98,17 +102,18 @@ def _loaded(base: StoredBase, sweep: SweepSpec) -> nn.Module:
 
 
 def _key(base: StoredBase, sweep: SweepSpec, rows: Rows) -> str:
+    """Return a hash of everything that the result of a look depends on."""
     digest = hashlib.sha256()
-    decides = {
+    depends_on = {
         "format": FORMAT,
         "base": base.fingerprint,
         "dtype": sweep.dtype,
         "gpus": bool(sweep.cluster.gpus_per_worker),
-        "targets": sorted({one for method in sweep.methods for one in method.patterns}),
+        "targets": sorted({pattern for method in sweep.methods for pattern in method.patterns}),
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "max_length": sweep.data.max_length,
     }
-    digest.update(json.dumps(decides, sort_keys=True).encode())
+    digest.update(json.dumps(depends_on, sort_keys=True).encode())
     for name, items in sorted(rows.items()):
         digest.update(f"\n{name} {len(items)}\n".encode())
         for array in (items.tokens, items.token_ends, items.starts, items.choice_ends, items.end):
@@ -116,8 +121,9 @@ def _key(base: StoredBase, sweep: SweepSpec, rows: Rows) -> str:
     return digest.hexdigest()[:32]
 
 
-def _remembered(place: Path) -> Shortcuts | None:
-    known = read_json(place)
-    if not isinstance(known, dict) or set(known) != {"share", "blocks", "told"}:
+def _remembered(file: Path) -> Shortcuts | None:
+    """Return the result of a look from its file; None if the file is missing or damaged."""
+    content = read_json(file)
+    if not isinstance(content, dict) or set(content) != {"share", "blocks", "told"}:
         return None
-    return Shortcuts(bool(known["share"]), bool(known["blocks"]), tuple(map(str, known["told"])))
+    return Shortcuts(bool(content["share"]), bool(content["blocks"]), tuple(map(str, content["told"])))

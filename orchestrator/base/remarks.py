@@ -1,4 +1,4 @@
-"""What one should know of a base from its files alone: its code is not run, its weights change their type."""
+"""Remarks on a base, from its files alone: its own code is not run, its weights are trained in another type."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from orchestrator.files import read_json
 from orchestrator.model.loading import has_architecture
 
 CODE = "auto_map"
+"""The key by which a config names code of its own."""
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def told_of_files(base: StoredBase, dtype: str) -> list[str]:
-    """Return a line for each thing to know before it is trained in ``dtype``; InputError for a base that needs code."""
-    told = []
+def remarks_on_files(base: StoredBase, dtype: str) -> list[str]:
+    """Return one line for each fact to know before the base is trained in ``dtype``.
+
+    InputError for a base that needs code of its own, or whose weights are quantised.
+    """
+    remarks = []
     config = read_config(base.path)
     others = {name: read_json(base.path / name) for name in ("tokenizer_config.json", "processor_config.json")}
-    bringing = [
-        name for name, one in ({"config.json": config} | others).items() if isinstance(one, dict) and CODE in one
-    ]
+    contents = {"config.json": config} | others
+    with_code = [name for name, content in contents.items() if isinstance(content, dict) and CODE in content]
     kind = config.get("model_type")
-    if bringing and not has_architecture(kind):
+    if with_code and not has_architecture(kind):
         raise InputError(
-            f"{base.path} needs code of its own ({', '.join(bringing)} has {CODE}), for transformers has no model_type "
-            f"{kind!r}. Nothing that was downloaded is run: take a base whose model_type transformers has, as llama."
+            f"{base.path} needs code of its own ({', '.join(with_code)} has {CODE}), because transformers has no "
+            f"model_type {kind!r}. Nothing that was downloaded is run: take a base whose model_type transformers has, "
+            "such as llama."
         )
-    if bringing:
-        told.append(f"the base brings code ({', '.join(bringing)} has {CODE}); transformers has {kind}, its own is run")
+    if with_code:
+        files = ", ".join(with_code)
+        remarks.append(f"the base brings code ({files} has {CODE}); transformers has {kind}, its own is run")
     stored = DTYPES.get(base.stored)
     if stored is None:
         raise InputError(
@@ -35,5 +40,5 @@ def told_of_files(base: StoredBase, dtype: str) -> list[str]:
             "float32 or bfloat16. Take the model that was quantised."
         )
     if stored != dtype:
-        told.append(f"the base is stored in {stored}, it is trained in {dtype}, and champions are {dtype}")
-    return told
+        remarks.append(f"the base is stored in {stored}, it is trained in {dtype}, and champions are {dtype}")
+    return remarks

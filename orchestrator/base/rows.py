@@ -1,4 +1,4 @@
-"""Whether the prepared rows fit the model: every token has a row of the embedding, every place a position."""
+"""Check that the prepared rows fit the model: each token has a row in the embedding, each row has enough positions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from orchestrator.errors import InputError
 from orchestrator.model.shortcuts import longest_row
 
 LEARNED = re.compile(r"(^|[._])(wpe|pos|position|positions)([._]|$|_?emb)")
-"""What architectures call a table of learned positions."""
+"""The names that architectures give to a table of learned positions."""
 
 
 def fit_rows(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer: Any) -> list[str]:
-    """Return what one should know of the rows; InputError where a token or a place has no row in the model's tables."""
-    _tokens_fit(model, rows, tokenizer)
-    return _places_fit(model, rows)
+    """Return remarks on rows that are longer than the model was made for; ``rows`` are each task's, of all splits.
+
+    InputError if a token has no row in the embedding, or if a row has more tokens than there are learned positions.
+    """
+    _check_tokens(model, rows, tokenizer)
+    return _check_lengths(model, rows)
 
 
-def _tokens_fit(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer: Any) -> None:
+def _check_tokens(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer: Any) -> None:
     table: Any = model.get_input_embeddings()  # type: ignore[operator]
     known = int(table.weight.shape[0])
     for task, items in rows.items():
@@ -36,15 +39,15 @@ def _tokens_fit(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer:
             )
 
 
-def _places_fit(model: nn.Module, rows: Mapping[str, TokenisedSplit]) -> list[str]:
+def _check_lengths(model: nn.Module, rows: Mapping[str, TokenisedSplit]) -> list[str]:
     config: Any = model.config
     text = config.get_text_config()
-    task, longest = max(((task, longest_row(items)) for task, items in rows.items()), key=lambda one: one[1])
-    told = f"{task} has a row of {longest} tokens, and {type(model).__name__} "
+    task, longest = max(((task, longest_row(items)) for task, items in rows.items()), key=lambda pair: pair[1])
+    subject = f"{task} has a row of {longest} tokens, and {type(model).__name__} "
     turns_at = _changes_rotation_at(text)
     if turns_at is not None and longest > turns_at:
         raise InputError(
-            f"{told}rotates all rows of a pass otherwise where one has more than {turns_at}: a row's scores would "
+            f"{subject}rotates all rows of a pass otherwise where one has more than {turns_at}: a row's scores would "
             f"depend on the rows beside it. data.max_length={turns_at} cuts prompts to that."
         )
     made_for = getattr(text, "max_position_embeddings", None)
@@ -52,25 +55,28 @@ def _places_fit(model: nn.Module, rows: Mapping[str, TokenisedSplit]) -> list[st
         return []
     remedy = f"data.max_length={made_for} cuts prompts to that."
     if _learns_positions(model, made_for):
-        raise InputError(f"{told}has learned {made_for} positions. {remedy}")
-    return [f"{told}was made for {made_for} positions (max_position_embeddings): {remedy}"]
+        raise InputError(f"{subject}has learned {made_for} positions. {remedy}")
+    return [f"{subject}was made for {made_for} positions (max_position_embeddings): {remedy}"]
 
 
 def _learns_positions(model: nn.Module, number: int) -> bool:
-    """Return whether a table of learned positions is there; some have a few rows more, for padding."""
-    tables = ((name, one) for name, one in model.named_modules() if isinstance(one, nn.Embedding))
-    return any(LEARNED.search(name) and 0 <= one.num_embeddings - number < 8 for name, one in tables)
+    """Return whether the model learns ``number`` positions in a table; some tables have a few more, for padding."""
+    tables = ((name, table) for name, table in model.named_modules() if isinstance(table, nn.Embedding))
+    return any(LEARNED.search(name) and 0 <= table.num_embeddings - number < 8 for name, table in tables)
 
 
 def _changes_rotation_at(text: Any) -> int | None:
-    """Return how long a row may be before rotary positions of its whole pass change; None where they never do."""
+    """Return how many tokens a row may have without changing the rotary positions of other rows; None for any number.
+
+    With rotations of type "dynamic" or "longrope" the longest row of a pass decides how all of its rows are rotated.
+    """
     settings = getattr(text, "rope_parameters", None)
     if not isinstance(settings, dict):
         return None
-    each = [one for one in (settings, *settings.values()) if isinstance(one, dict)]
+    rotations = [rotation for rotation in (settings, *settings.values()) if isinstance(rotation, dict)]
     limits = [
-        one.get("original_max_position_embeddings") or getattr(text, "max_position_embeddings", None)
-        for one in each
-        if "dynamic" in (kind := str(one.get("rope_type"))) or kind == "longrope"  # by the longest row of a pass
+        rotation.get("original_max_position_embeddings") or getattr(text, "max_position_embeddings", None)
+        for rotation in rotations
+        if "dynamic" in (kind := str(rotation.get("rope_type"))) or kind == "longrope"
     ]
     return min((limit for limit in limits if isinstance(limit, int)), default=None)

@@ -1,4 +1,4 @@
-"""Where a base comes from: a directory, the hub or the project itself; and the fingerprint of the files that load."""
+"""Resolve a recipe's model to a base on disk: a directory, a download or the tiny base; with its fingerprint."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.base.files import Stored, check_json, read_config, stored_weights
+from orchestrator.base.files import StoredWeights, check_json, read_config, stored_weights
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
 from orchestrator.recipe.sections import ModelSpec
 
 Progress = Callable[[int, int, float], None]
-KEPT = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer*")
-"""What is fetched from the hub: config, weights, chat template and tokenizer; no code."""
+FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer*")
+"""The files that are fetched from the hub: config, weights, chat template and tokenizer; no code."""
 
 
 @dataclass(frozen=True)
 class StoredBase:
-    """A base model on disk; ``fingerprint`` is the sha256 over its config and the weights that are loaded."""
+    """A base on disk.
+
+    ``fingerprint`` is the sha256 over its config.json and the files of weights that are loaded. ``stored`` is the type
+    of most of its numbers, as safetensors names it.
+    """
 
     path: Path
     fingerprint: str
@@ -28,7 +32,11 @@ class StoredBase:
 
 
 def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> StoredBase:
-    """Return the base that the recipe means, made (tiny) or fetched (hub) if need be; InputError if it is not whole."""
+    """Return the base that the recipe names, after making it (tiny) or fetching it (hub) if it is not there yet.
+
+    ``progress(step, steps, loss)`` is called while the tiny base is made. InputError if the base cannot be fetched, is
+    not whole, or its files are not the weights of the model that would load.
+    """
     if spec.path is not None:
         path = Path(spec.path).expanduser().resolve()
         if not path.is_dir():
@@ -39,32 +47,33 @@ def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = N
         path = ensure_tiny_base(cache_dir, progress)
     else:
         path = _from_hub(spec.name, spec.revision, cache_dir)
-    _refuse_what_changes_weights(path)
+    _refuse_changed_weights(path)
     check_json(path)
     stored = stored_weights(path)
     return StoredBase(path, _fingerprint(path, stored, cache_dir), stored.dtype)
 
 
 def _from_hub(name: str, revision: str | None, cache_dir: Path) -> Path:
-    """Fetch a model into the sweep's own cache, which lies on storage that every node sees."""
+    """Fetch a model into the sweep's own cache, which is on storage that every node can read."""
     from huggingface_hub import snapshot_download
 
     try:
-        place = snapshot_download(name, revision=revision, cache_dir=cache_dir / "hub", allow_patterns=list(KEPT))
+        folder = snapshot_download(name, revision=revision, cache_dir=cache_dir / "hub", allow_patterns=list(FETCHED))
     except Exception as error:
         at = "" if revision is None else f" at model.revision={revision}"
         raise InputError(
             f"Cannot fetch model {name!r}{at} from the hub: {type(error).__name__}: {str(error).splitlines()[0]} "
             "Without a network use a local directory: model.path=DIR."
         ) from error
-    return Path(place)
+    return Path(folder)
 
 
-def _refuse_what_changes_weights(path: Path) -> None:
-    """Refuse a base whose weights on disk are not those of the model that loads: quantised, or beside an adapter."""
+def _refuse_changed_weights(path: Path) -> None:
+    """Refuse a base that loads with other weights than its files hold: quantised, with an adapter, or renamed."""
     config = read_config(path)
     texts = (config, *(part for part in config.values() if isinstance(part, dict)))
-    method = next((one for text in texts if (one := text.get("quantization_config")) is not None), None)
+    methods = (text.get("quantization_config") for text in texts)
+    method = next((method for method in methods if method is not None), None)
     if method is not None:
         kind = method.get("quant_method") if isinstance(method, dict) else method
         raise InputError(
@@ -83,25 +92,26 @@ def _refuse_what_changes_weights(path: Path) -> None:
         )
 
 
-def _fingerprint(path: Path, stored: Stored, cache_dir: Path) -> str:
-    """Return the sha256 over config and weights; remembered by all that a change of a file changes, for they are large.
+def _fingerprint(path: Path, stored: StoredWeights, cache_dir: Path) -> str:
+    """Return the sha256 over config and weights, from the cache if no file has changed since it was computed.
 
-    A copy that keeps size and time of change (cp -p, layers of an image) has another inode or another ctime.
+    Weights are large, so they are not read again: a file counts as unchanged if path, size, mtime, ctime and inode are
+    the same. A copy that keeps size and mtime (cp -p, layers of an image) has another inode or another ctime.
     """
     files = [path / "config.json", *sorted(stored.files)]
     stats = [_stat(file) for file in files]
-    memory = cache_dir / "fingerprints" / f"{hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:32]}.json"
-    known = read_json(memory)
+    entry = cache_dir / "fingerprints" / f"{hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:32]}.json"
+    known = read_json(entry)
     if isinstance(known, dict) and known.get("files") == stats and isinstance(known.get("sha256"), str):
         return str(known["sha256"])
     digest = _sha256(files)
-    write_json(memory, {"files": stats, "sha256": digest})
+    write_json(entry, {"files": stats, "sha256": digest})
     return digest
 
 
 def _stat(file: Path) -> list[str | int]:
-    found = file.stat()
-    return [str(file.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    stat = file.stat()
+    return [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _sha256(files: Sequence[Path]) -> str:

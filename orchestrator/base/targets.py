@@ -1,4 +1,4 @@
-"""Which layers of a base a recipe's targets name, and which they leave out that one would expect."""
+"""Which layers of a base the targets of a recipe name, and which layers they cannot reach."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from orchestrator.wording import count
 
 
 def target_layers(model: nn.Module, targets: str) -> dict[str, tuple[int, int]]:
-    """Return the targets' layers with their (out, in) features; ``model`` may be without weights.
+    """Return the layers that ``targets`` name, with their (out, in) features; ``model`` may be without weights.
 
-    InputError where a pattern matches no layer that can be adapted, with those that can.
+    InputError if a pattern matches no linear layer, or if the head is among the layers; the error lists the patterns of
+    layers that can be adapted.
     """
     linears = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     head = [name for name, layer in linears.items() if layer is model.get_output_embeddings()]  # type: ignore[operator]
@@ -31,21 +32,24 @@ def target_layers(model: nn.Module, targets: str) -> dict[str, tuple[int, int]]:
     named = _named(linears, targets_of(targets))
     if not named:
         raise InputError(f"targets={targets!r} names no layer. {choices(model)}")
-    if lost := [name for name in head if name in named]:
+    if targeted := [name for name in head if name in named]:
         raise InputError(
-            f"targets={targets!r} names the head, {lost[0]}: it gets tokens of answers alone, not the rows of lanes, "
-            f"and cannot be adapted. {choices(model)}"
+            f"targets={targets!r} names the head, {targeted[0]}: it gets tokens of answers alone, not the rows of "
+            f"lanes, and cannot be adapted. {choices(model)}"
         )
     return {name: (layer.out_features, layer.in_features) for name, layer in named.items()}
 
 
-def left_out(model: nn.Module, targets: str) -> list[str]:
-    """Return a line where experts are left out beside layers that the targets name: fused, they have 3 dimensions."""
+def remarks_on_experts(model: nn.Module, targets: str) -> list[str]:
+    """Return a remark if the targets name layers of blocks whose experts are fused and so cannot be adapted.
+
+    Fused experts are one weight of 3 dimensions, no linear layers.
+    """
     named = [_numberless(name) for name in target_layers(model, targets)]
-    fused = [
+    fused = [  # below a parent below which a named layer is too
         name
         for name in _fused(model)
-        if any(one.startswith(f"{_numberless(name.rsplit('.', 2)[0])}.") for one in named)  # below the experts' parent
+        if any(layer.startswith(f"{_numberless(name.rsplit('.', 2)[0])}.") for layer in named)
     ]
     if not fused:
         return []
@@ -57,22 +61,25 @@ def left_out(model: nn.Module, targets: str) -> list[str]:
 
 @contextmanager
 def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
-    """Within, run rows through ``model``; after it the list tells, in a line, which of the targets got none of them."""
-    patterns = [pattern for one in targets for pattern in targets_of(one)]
+    """Within: the caller runs rows through ``model``. After it the list has a remark if target layers got no input.
+
+    Such layers stay as they are but count as trained, for example experts to which no row is routed.
+    """
+    patterns = [pattern for text in targets for pattern in targets_of(text)]
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
     waiting = _named(layers, patterns)
-    all_names, told = list(waiting), list[str]()
+    all_names, remarks = list(waiting), list[str]()
     hooks = [
         layer.register_forward_pre_hook(lambda *_, name=name: waiting.pop(name, None) and None)
         for name, layer in list(waiting.items())
     ]
     try:
-        yield told
+        yield remarks
     finally:
         for hook in hooks:
             hook.remove()
     if waiting:
-        told.append(
+        remarks.append(
             f"{len(waiting)} of {len(all_names)} layers that targets name get nothing from these rows "
             f"({_some(list(waiting))}): they stay as they are, and count as trained."
             + _without(waiting, [name for name in all_names if name not in waiting])
@@ -80,7 +87,7 @@ def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
-    """Return a pattern that matches the reached layers alone, where the names of these layers begin alike."""
+    """Return a sentence with a pattern that matches only the reached layers; "" if their names do not begin alike."""
     parts = zip(*(name.split(".") for name in reached), strict=False)
     begin = [at[0] for at in takewhile(lambda at: len(set(at)) == 1, parts)]
     pattern = ".".join([*begin, f"*{_leaf(reached[0])}"]) if reached else ""
@@ -89,9 +96,9 @@ def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
 
 
 def choices(model: nn.Module) -> str:
-    """Return patterns of layers that can be adapted; no pattern matches the head or an unfit layer.
+    """Return a sentence with the patterns of layers that can be adapted; no pattern matches the head or an unfit layer.
 
-    Where no pattern would do, return why none would, and which bases to take.
+    If there is no such pattern, the sentence says why, and which bases have such layers.
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
     unfit = unfit_layers(model)
@@ -110,7 +117,7 @@ def choices(model: nn.Module) -> str:
 
 
 def _other_layers(model: nn.Module, unfit: Container[int], head: nn.Module | None) -> Iterator[tuple[str, nn.Module]]:
-    """Yield layers with a weight matrix that are neither tables of vectors nor linear ones that can be adapted."""
+    """Yield the layers with a weight matrix that cannot be adapted, except embeddings and the head."""
     for name, layer in model.named_modules():
         weight = getattr(layer, "weight", None)
         if not isinstance(weight, nn.Parameter) or weight.ndim != 2 or isinstance(layer, nn.Embedding) or layer is head:
@@ -120,19 +127,22 @@ def _other_layers(model: nn.Module, unfit: Container[int], head: nn.Module | Non
 
 
 def _fused(model: nn.Module) -> list[str]:
-    """Return weights of (experts, out, in): of 3 dimensions, none of which is 1 as in a token that is learned."""
-    fused = (name for name, one in model.named_parameters() if one.ndim == 3 and min(one.shape) > 1)
+    """Return the names of fused weights of experts: of shape (experts, out, in), where no dimension is 1.
+
+    A weight of 3 dimensions with a dimension of 1 is a learned token, not experts.
+    """
+    fused = (name for name, weight in model.named_parameters() if weight.ndim == 3 and min(weight.shape) > 1)
     return [name for name in fused if not name.endswith((".weight", ".bias"))]
 
 
 def _named(layers: Mapping[str, nn.Linear], patterns: Iterable[str]) -> dict[str, nn.Linear]:
-    """Return the layers that any pattern means, as `d2lora.attach` reads patterns, in model order."""
+    """Return the layers that any of the patterns matches, as `d2lora.attach` matches them, in model order."""
     names = {name for pattern in patterns for name in matching(layers, pattern)}
     return {name: layer for name, layer in layers.items() if name in names}
 
 
 def _numberless(name: str) -> str:
-    """Return the name for any number of a layer: "model.layers.#.mlp"."""
+    """Return the name with "#" for each number: "model.layers.#.mlp"."""
     return re.sub(r"\d+", "#", name)
 
 

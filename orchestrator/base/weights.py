@@ -1,4 +1,4 @@
-"""Whether a loaded base is fit to be adapted: its numbers are finite, and its layers compute what adapters take."""
+"""Check that a loaded base can be adapted: its numbers are finite, and its target layers can carry adapters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from d2lora.layers.adaptable import UnadaptableError, match_targets
 from orchestrator.base.targets import choices
 from orchestrator.errors import InputError
 
-CHUNK = 2**22  # numbers that are looked at together: their answers take as many bytes
+CHUNK = 2**22
+"""The number of weights that are checked together; the result of the check takes as many bytes."""
 
 
 def check_numbers(model: nn.Module) -> None:
-    """Refuse a model with a weight that is not finite; it is named."""
+    """Refuse a model with a weight that is not finite; the InputError names it."""
     for name, weight in model.named_parameters():
         if not all(bool(part.isfinite().all()) for part in torch.split(weight.detach().flatten(), CHUNK)):
             raise InputError(
@@ -25,9 +26,10 @@ def check_numbers(model: nn.Module) -> None:
 
 
 def check_layers(model: nn.Module, patterns: Iterable[str]) -> None:
-    """Refuse targets among which is a layer that `d2lora.attach` would refuse; it is named, with the reason.
+    """Refuse targets that name a layer which `d2lora.attach` would refuse; the InputError names it and says why.
 
-    The library's advice is for whoever builds the model; a recipe can take another target or another base.
+    The library's own advice is for somebody who builds the model. The advice here is another target or another base,
+    which a recipe can choose.
     """
     try:
         match_targets(model, list(patterns))

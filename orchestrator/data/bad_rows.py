@@ -1,4 +1,4 @@
-"""Rows that cannot be used: a few are left out and counted where the recipe says so, many are one error."""
+"""Rows that cannot be used: a few are left out and counted if the recipe says so; many are one error of their file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from orchestrator.errors import InputError
 from orchestrator.wording import count
 
-FEW = 20  # one row in so many may be bad by chance; more are bad for a reason of their file
-SIGMAS = 4  # a draw may hold more bad rows than its part of these by so many standard deviations of the draw
+FEW = 20
+"""At most one row in 20 of a file may be bad. More bad rows have a cause in the file."""
+SIGMAS = 4
+"""A draw of rows may hold more bad rows than expected, by up to 4 standard deviations of a random draw."""
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is no question: ``place`` is ``path:line``, ``reason`` says what is wrong with this row."""
+    """A row that is no question: ``place`` is ``path:line``, ``reason`` is a sentence about this row."""
 
     place: str
     reason: str
@@ -24,29 +26,30 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many rows of a file were read, and how many of them were no questions."""
+    """The number of rows of a file that were read, and the number of bad rows among them."""
 
     rows: int
     bad: int = 0
 
     @property
     def good(self) -> int:
-        """How many rows were questions."""
+        """The number of rows that are questions."""
         return self.rows - self.bad
 
     def room(self, drawn: int) -> float:
-        """Return how many bad rows there may be among ``drawn`` of the good ones, so that in all few of a file are bad.
+        """Return how many of ``drawn`` rows may turn out bad, where ``drawn`` of the good rows are looked at again.
 
-        Of a part of the rows it is what a file with just few bad rows may give by chance: where a draw has more than
-        this, so has its file. Of all rows it is exact.
+        If all good rows are drawn, this is the number of bad rows that the file may still have (one in `FEW`). If a
+        part is drawn, it is the most that a random draw from such a file holds by chance: a draw with more bad rows
+        shows that the whole file has too many.
         """
         left = max(1, self.rows // FEW) - self.bad
         share = min(1.0, drawn / max(1, self.good))
         chance = SIGMAS * math.sqrt(left * share * (1 - share))
         return min(left, max(1, left * share + chance))
 
-    def told(self, bad: int, drawn: int, file: str) -> str:
-        """Return in words how many of the rows that were looked at are bad."""
+    def describe(self, bad: int, drawn: int, file: str) -> str:
+        """Return in words how many of the ``drawn`` rows are bad, and how many rows of the file were bad before."""
         if drawn >= self.good:
             return f"{self.bad + bad:,} of {count(self.rows, 'row')} of {file} cannot be used"
         before = f", nor could {self.bad:,} of all {self.rows:,}" if self.bad else ""
@@ -54,9 +57,10 @@ class Tally:
 
 
 def tally(bad: Iterable[BadRow], places: Iterable[str]) -> dict[str, Tally]:
-    """Return by file how many rows there are at ``places``, good and bad, and how many are bad."""
-    rows, wrong = (Counter(_file_and_line(one)[0] for one in each) for each in (places, (row.place for row in bad)))
-    return {file: Tally(amount, wrong[file]) for file, amount in rows.items()}
+    """Return the tally of each file; ``places`` are those of all rows, good and bad."""
+    rows = Counter(_file_and_line(place)[0] for place in places)
+    bad_rows = Counter(_file_and_line(row.place)[0] for row in bad)
+    return {file: Tally(number, bad_rows[file]) for file, number in rows.items()}
 
 
 def refuse(
@@ -67,13 +71,15 @@ def refuse(
     explain: Callable[[str], str | None] = lambda _: None,
     read: Mapping[str, Tally] | None = None,
 ) -> None:
-    """Raise `InputError` unless ``skip``, and whatever ``skip`` says where a file's rows have a fault in common.
+    """Raise InputError if there are bad rows, unless they may be skipped: ``skip`` is set, and they are few.
 
-    ``places`` are those of all rows, good and bad. ``explain(file)`` returns in one sentence the fault that the rows of
-    a file have in common and its remedy, if it knows one. One bad row alone is never such a fault; over one row
-    in twenty is one even where no cause is known: leaving the rows out would train on what the fault has spared.
-    Where ``places`` are some of the good rows of files that were read before, ``read`` is the tally of each file: both
-    times together are judged.
+    ``places`` are those of all rows, good and bad. ``explain(file)`` returns a sentence with the fault that the rows of
+    a file have in common and its remedy, or None. Such a fault is an InputError whatever ``skip`` says. So are more bad
+    rows than one in `FEW`, even without a known cause, because skipping them would train only on the rows that the
+    fault has spared. A single bad row is few in a file of any size.
+
+    If ``places`` are a part of the good rows of files that were read before, ``read`` is the tally of each file then,
+    and both readings are judged together.
     """
     if not bad:
         return
@@ -84,7 +90,7 @@ def refuse(
         now = counted[file]
         before = (read or {}).get(file, Tally(now.rows))
         cause = explain(file)
-        share = before.told(now.bad, now.rows, file)
+        share = before.describe(now.bad, now.rows, file)
         if cause is not None:
             raise InputError(f"{first.place}: {first.reason} {share}. {cause}")
         if now.bad > before.room(now.rows):
@@ -99,5 +105,6 @@ def refuse(
 
 
 def _file_and_line(place: str) -> tuple[str, int]:
+    """Return path and line of a place ``path:line``."""
     file, _, line = place.rpartition(":")
     return file, int(line)

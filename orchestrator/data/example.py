@@ -1,4 +1,4 @@
-"""What every task turns its rows into: a prompt, the choices that may follow it, and which one is right."""
+"""An example: one question of any task, as a prompt, the choices that can follow it, and the right choice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Example:
     """One multiple-choice question.
 
-    ``prompt`` ends without white space; every choice begins with the white space that joins it to the prompt, so
+    ``prompt`` ends without white space. Every choice begins with the white space that joins it to the prompt, so
     ``prompt + choices[k]`` is the text whose likelihood is scored. ``answer`` is the index of the right choice.
     """
 
@@ -19,4 +19,4 @@ class Example:
 
 
 class RowError(ValueError):
-    """A row that cannot become an `Example`; the loader adds file and line."""
+    """A row cannot become an `Example`; the message says why. The caller knows the row's file and line."""

@@ -1,4 +1,4 @@
-"""JSON lines, read one at a time, so that whatever is wrong is named by file and line."""
+"""Read JSON lines files line by line, so that every error names its file and line."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class PlacedRow:
-    """A row and where it stands: ``path:line`` for a file, an address and a row number for the rest."""
+    """A row and its place: ``path:line`` in a file, otherwise the name of the source and the number of the row."""
 
     place: str
     row: Mapping[str, Any]
 
 
 def read_rows(path: Path, split: Slice | None = None) -> Iterator[PlacedRow]:
-    """Yield the rows of a JSON lines file, or of a slice of them; raise `InputError` at the first bad line."""
+    """Yield the rows of a JSON lines file, or of a slice of it; InputError at the first line that is no object."""
     start, stop = (0, None) if split is None or not split.sliced else split.bounds(count_lines(path))
     for number, line in islice(enumerate(_raw_lines(path), 1), start, stop):
         yield PlacedRow(f"{path}:{number}", _parse(line, f"{path}:{number}"))
 
 
 def count_lines(path: Path) -> int:
-    """Return how many lines a file has."""
+    """Return the number of lines of a file."""
     return sum(1 for _ in _raw_lines(path))
 
 
 def check_file(path: Path) -> None:
-    """Raise `InputError` unless ``path`` is a regular file with something in it that may be text."""
+    """Raise InputError unless ``path`` is a regular file that is not empty and may be text."""
     try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            raise InputError(f"{path} is a folder; a file with one JSON object a line was expected.")
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a folder; a file with one JSON object per line was expected.")
+        if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file (a pipe, socket or device). Save the rows in a file first.")
-        if found.st_size == 0:
-            raise InputError(f"{path} is empty: 0 rows. Write one JSON object a line.")
+        if status.st_size == 0:
+            raise InputError(f"{path} is empty: 0 rows. Write one JSON object per line.")
         with path.open("rb") as file:
             head = file.read(8)
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def check_file(path: Path) -> None:
         raise InputError(f"{str(path)!r} cannot be read: {reason}. Check the path and its permissions.") from None
     for magic, kind in _NOT_TEXT.items():
         if head.startswith(magic):
-            raise InputError(f"{path} is {kind}; convert it to UTF-8 text with one JSON object a line.")
+            raise InputError(f"{path} is {kind}; convert it to UTF-8 text with one JSON object per line.")
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
@@ -82,8 +82,8 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
             number += 1
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(
-                    f"{path}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes. Write one JSON object a line and "
-                    "shorten its text; no model reads that much."
+                    f"{path}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes. Write one JSON object per line "
+                    "and shorten its text; no model reads that much."
                 )
             yield line.removeprefix(_UTF8_MARK) if number == 1 else line
 
@@ -100,8 +100,8 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
         raise InputError(f"{place}: a blank line. Remove it; every line is one JSON object.")
     row = _decode(text, place)
     if not isinstance(row, dict):
-        found = "null" if row is None else _JSON_NAMES[type(row)]
-        raise InputError(f"{place}: {found} where an object was expected. Write one JSON object {{...}} a line.")
+        kind = "null" if row is None else _JSON_NAMES[type(row)]
+        raise InputError(f"{place}: {kind} where an object was expected. Write one JSON object {{...}} a line.")
     return row
 
 
@@ -111,7 +111,7 @@ def _decode(text: str, place: str) -> Any:
     except json.JSONDecodeError as error:
         cut = "" if text.endswith("\n") else "; the line has no end, so the file may be cut off"
         raise InputError(
-            f"{place}: not valid JSON ({error.msg}, character {error.colno}){cut}. Write one JSON object a line."
+            f"{place}: not valid JSON ({error.msg}, character {error.colno}){cut}. Write one JSON object per line."
         ) from None
     except RecursionError:
         raise InputError(f"{place}: JSON nested too deeply. Write one flat object a line.") from None

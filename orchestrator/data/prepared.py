@@ -1,4 +1,4 @@
-"""A task's splits in tokens, made once and kept under a hash of everything that they depend on."""
+"""Prepare a task: tokenise its splits once, and keep the tokens under a hash of everything that they depend on."""
 
 from __future__ import annotations
 
@@ -9,44 +9,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
-
 from orchestrator.data.bad_rows import BadRow, refuse
 from orchestrator.data.example import RowError
-from orchestrator.data.splits import SplitReport, Splits, split_examples
+from orchestrator.data.splits import SplitReport, Splits
 from orchestrator.data.texts import TURNS, Tokenizer, tokenizer_digest
-from orchestrator.data.tokens import Array, Form, Item, LongAnswerError, TokenisedSplit, tokenise
+from orchestrator.data.token_cache import FORMAT, read_tokens, write_tokens
+from orchestrator.data.tokenise import Form, LongAnswerError, tokenise
+from orchestrator.data.tokens import TokenisedSplit
 from orchestrator.errors import CorruptCacheError, InputError
-from orchestrator.files import write_bytes
 
-__all__ = [
-    "Item",
-    "Prepared",
-    "SplitReport",
-    "Splits",
-    "TokenisedSplit",
-    "Tokenizer",
-    "load_prepared",
-    "prepare",
-    "split_examples",
-    "tokenise",
-]
-
-FORMAT = 2  # one start for all choices of an item; nothing that a tokenizer appends
-_SPLITS = ("train", "validation", "test")
-_ARRAYS = ("tokens", "token_ends", "starts", "lengths", "choice_ends", "answers", "end", "appended")
-_COUNTS = ("truncated", "indistinct", "refused")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where a task's tokens are; ``fingerprint`` is the sha256 of their content and belongs in a run's key.
+    """A task whose tokens are in the file ``path``.
 
-    ``truncated`` and ``indistinct`` count items by split; ``appended`` are the special tokens, in words, that the
-    tokenizer puts behind every text and that were cut.
+    ``fingerprint`` is the sha256 of the tokens and is part of a run's key. ``truncated`` is, by split, the number of
+    items whose prompt was cut, ``indistinct`` the number of items with two choices of the same tokens. ``appended``
+    are the special tokens, as text, that the tokenizer appends to every text and that were cut.
     """
 
     task: str
@@ -67,32 +48,35 @@ def prepare(
     chat_template: bool = False,
     append_eos: bool = False,
 ) -> Prepared:
-    """Tokenise the splits, or find them in ``cache_dir``; a damaged file there is logged and made again.
+    """Tokenise the splits, unless their tokens are in ``cache_dir`` already; a damaged file there is made again.
 
-    ``chat_template`` and ``append_eos`` are as in `Form`. An example that the tokenizer cannot take is a bad row:
-    `InputError`, or left out and counted where the splits say so. So are twins in your own file: choices that are
-    the same tokens.
+    ``chat_template`` and ``append_eos`` are as in `Form`. An example that the tokenizer cannot take is a bad row. So is
+    an example of your own file with two choices of the same tokens. InputError for bad rows, unless
+    ``splits.skip_bad_rows`` leaves them out and they are few (`orchestrator.data.bad_rows.refuse`).
     """
     form = Form(chat_template, append_eos, distinct=splits.own)
     key = _key(splits, tokenizer, max_length, form)
     path = cache_dir / f"{splits.task}-{key[:32]}.safetensors"
     if path.exists():
         try:
-            return _prepared(splits, tokenizer, path, *_read(path))
+            return _prepared(splits, tokenizer, path, *read_tokens(path))
         except CorruptCacheError as error:
             _log.warning("%s It is made again.", error)
     tokenised = _tokenised(splits, tokenizer, max_length, form)
-    fingerprint = _write(path, tokenised)
+    fingerprint = write_tokens(path, tokenised)
     return _prepared(splits, tokenizer, path, tokenised, fingerprint)
 
 
 def load_prepared(path: Path) -> dict[str, TokenisedSplit]:
-    """Return train, validation and test of a prepared file, each a sequence of `Item`; raise `CorruptCacheError`."""
-    return _read(path)[0]
+    """Return train, validation and test of a prepared file, each a sequence of `Item`.
+
+    CorruptCacheError if the file is damaged.
+    """
+    return read_tokens(path)[0]
 
 
 def _tokenised(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> dict[str, TokenisedSplit]:
-    """Return the splits in tokens without their bad rows; raise `InputError` unless those may be left out."""
+    """Return the splits in tokens, without their bad rows; InputError unless the bad rows may be left out."""
     tokenised, errors = {}, {}
     for name, examples in splits.by_name().items():
         refused: dict[int, RowError] = {}
@@ -110,7 +94,7 @@ def _tokenised(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form
 
 
 def _reason(error: RowError, needed: int) -> str:
-    """Return what is wrong with a row; where other rows need a larger max_length, the one that holds them all."""
+    """Return what is wrong with a row. If another row needs a larger max_length, say which length holds all rows."""
     more = isinstance(error, LongAnswerError) and error.needed < needed
     return f"{error} The longest needs data.max_length={needed}." if more else str(error)
 
@@ -118,6 +102,7 @@ def _reason(error: RowError, needed: int) -> str:
 def _prepared(
     splits: Splits, tokenizer: Tokenizer, path: Path, tokenised: Mapping[str, TokenisedSplit], fingerprint: str
 ) -> Prepared:
+    """Return the description of a prepared file, with the report on what the tokenizer left out."""
     truncated = {name: split.truncated for name, split in tokenised.items()}
     indistinct = {name: split.indistinct for name, split in tokenised.items()}
     report = replace(
@@ -131,12 +116,13 @@ def _prepared(
 
 
 def _token(tokenizer: Tokenizer, token: int) -> str:
-    """Return a token in words: its text, where the tokenizer tells it."""
-    spell = getattr(tokenizer, "convert_ids_to_tokens", str)
-    return str(spell(token))
+    """Return the text of a token; its number if the tokenizer has no texts."""
+    text_of = getattr(tokenizer, "convert_ids_to_tokens", str)
+    return str(text_of(token))
 
 
 def _key(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> str:
+    """Return a hash of everything that the tokens depend on."""
     template = [TURNS, str(getattr(tokenizer, "chat_template", None))] if form.chat_template else None
     end = tokenizer.eos_token_id if form.append_eos else None
     settings = [FORMAT, tokenizer_digest(tokenizer), max_length, asdict(form), template, end, _skipped(splits)]
@@ -149,52 +135,5 @@ def _key(splits: Splits, tokenizer: Tokenizer, max_length: int, form: Form) -> s
 
 
 def _skipped(splits: Splits) -> bool | list[list[int]]:
-    """Return what decides whether bad rows may be left out; False where none may."""
-    return splits.skip_bad_rows and [[each.rows, each.bad] for each in splits.read.values()]
-
-
-def _tensors(tokenised: Mapping[str, TokenisedSplit]) -> dict[str, Array]:
-    tensors = {f"{name}.{array}": getattr(tokenised[name], array) for name in _SPLITS for array in _ARRAYS}
-    counts = [[getattr(tokenised[name], count) for count in _COUNTS] for name in _SPLITS]
-    return {**tensors, "counts": np.array(counts, np.int64)}
-
-
-def _fingerprint(tensors: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256(f"{FORMAT}".encode())
-    for name in sorted(tensors):
-        digest.update(f"\n{name} {tensors[name].dtype.str} {tensors[name].shape}\n".encode())
-        digest.update(np.ascontiguousarray(tensors[name]).data)
-    return digest.hexdigest()
-
-
-def _write(path: Path, tokenised: Mapping[str, TokenisedSplit]) -> str:
-    """Write a file that is there whole or not at all, whoever else writes it; return its fingerprint."""
-    tensors = _tensors(tokenised)
-    fingerprint = _fingerprint(tensors)
-    content = save(tensors, {"written": f"{path.name} {fingerprint}"})  # one entry: their order is not fixed
-    try:
-        write_bytes(path, content)
-    except OSError as error:
-        raise InputError(
-            f"Cannot write {path}: {error.strerror}. Make room there or choose another cache folder."
-        ) from error
-    return fingerprint
-
-
-def _read(path: Path) -> tuple[dict[str, TokenisedSplit], str]:
-    remedy = "Delete the file and start again: it is made anew."
-    try:
-        with safe_open(path, framework="numpy") as file:
-            written = (file.metadata() or {}).get("written")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise CorruptCacheError(f"{path} cannot be read ({error}). {remedy}") from None
-    fingerprint = _fingerprint(tensors)
-    if written != f"{path.name} {fingerprint}":
-        raise CorruptCacheError(f"{path} is not what was written: its content has sha256 {fingerprint[:12]}. {remedy}")
-    counts = tensors["counts"].tolist()
-    tokenised = {
-        name: TokenisedSplit(*(tensors[f"{name}.{array}"] for array in _ARRAYS), *counts[row])
-        for row, name in enumerate(_SPLITS)
-    }
-    return tokenised, fingerprint
+    """Return the counts that decide whether bad rows are few enough to be left out; False if none may be left out."""
+    return splits.skip_bad_rows and [[file.rows, file.bad] for file in splits.read.values()]

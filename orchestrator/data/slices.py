@@ -1,4 +1,4 @@
-"""Split expressions, as the hub writes them: ``validation``, ``validation[:800]``, ``train[10%:]``."""
+"""Split expressions in the hub's notation: ``validation``, ``validation[:800]``, ``train[10%:]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _FORM = re.compile(rf"(?P<name>[A-Za-z0-9_-]{{1,64}})(?P<slice>\[(?P<start>{_BOU
 
 @dataclass(frozen=True)
 class Slice:
-    """A named split, or a slice of one; bounds are kept as written: rows or per cent, from the end if negative."""
+    """A named split, or a slice of a named split.
+
+    ``start`` and ``stop`` are kept as written: a number of rows, or per cent with "%". A negative bound counts from the
+    end.
+    """
 
     name: str
     start: str | None = None
@@ -24,7 +28,10 @@ class Slice:
         return f"{self.name}[{self.start or ''}:{self.stop or ''}]" if self.sliced else self.name
 
     def bounds(self, rows: int) -> tuple[int, int]:
-        """Return first and last + 1 row of this slice of ``rows`` rows; per cents round as the hub's library does."""
+        """Return the first row of the slice and the row after its last, counted from 0, in a split of ``rows`` rows.
+
+        Per cents are rounded as the hub's library rounds them. InputError if the slice is empty or beyond the split.
+        """
         start = 0 if self.start is None else self._position(self.start, rows)
         stop = rows if self.stop is None else self._position(self.stop, rows)
         if start >= stop:
@@ -40,7 +47,7 @@ class Slice:
 
 
 def parse_split(expression: str) -> Slice:
-    """Return the `Slice` that an expression means; raise `InputError` for anything else."""
+    """Return the `Slice` that an expression means; InputError if it is no split expression."""
     match = _FORM.fullmatch(expression)
     if match is None:
         raise InputError(

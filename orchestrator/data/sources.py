@@ -1,27 +1,25 @@
-"""Where a task's rows come from: the hub or a mirror of it, a file of your own, or a generator."""
+"""The sources of a task's rows: the hub or a mirror of it, a file of your own, or a generator."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.data.example import Example, RowError
 from orchestrator.data.json_lines import PlacedRow, read_rows
 from orchestrator.data.slices import Slice, parse_split
 from orchestrator.errors import InputError
 
-__all__ = ["FileSource", "GeneratedSource", "HubSource", "PlacedRow", "Source", "Task"]
-
 TEST_SHARE = 0.2
+"""The share of rows that are held out for the test, of a file of your own without a file to test on."""
 
 
 class Source(Protocol):
-    """Rows by split, and which splits train and test a task unless a recipe says otherwise."""
+    """Rows by split; ``train`` and ``test`` are the splits that a task uses unless its recipe names others."""
 
     @property
     def train(self) -> str:
@@ -32,7 +30,7 @@ class Source(Protocol):
         """The split expression of the rows to report on."""
 
     def load(self, split: str, mirror: Path | None) -> Iterator[PlacedRow]:
-        """Yield the rows of a split; raise `InputError` with place and remedy where that is impossible."""
+        """Yield the rows of a split; InputError, with place and remedy, if they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,10 @@ class HubSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A JSON lines file of your own, and one to test on.
+    """A JSON lines file of your own, and perhaps a second file to test on.
 
-    Without the latter, a fifth of the rows is held out for the test: those whose content hashes lowest, so the cut does
-    not depend on the order of the lines, and it is the same for every method, seed and machine.
+    Without a second file, the fifth of the rows whose content has the lowest hashes is held out for the test. So the
+    held-out rows do not depend on the order of the lines; they are the same for every method, seed and machine.
     """
 
     path: Path
@@ -95,7 +93,7 @@ class FileSource:
     test: str = "test"
 
     def load(self, split: str, mirror: Path | None) -> Iterator[PlacedRow]:
-        """Yield the rows of ``train`` or ``test``, or of a slice of them; a mirror has no say in your own files."""
+        """Yield the rows of ``train`` or ``test``, or of a slice of one; ``mirror`` is not used for your own files."""
         del mirror
         wanted = parse_split(split)
         if wanted.name not in ("train", "test"):
@@ -105,6 +103,7 @@ class FileSource:
         return read_rows(self.path if wanted.name == "train" else self.test_path, wanted)
 
     def _cut(self, name: str) -> list[PlacedRow]:
+        """Return the rows of the split ``name`` of a file without a second file to test on."""
         rows = list(read_rows(self.path))
         if len(rows) < 2:
             raise InputError(f"{self.path} has {len(rows)} row; training and testing on it needs at least 2.")
@@ -115,7 +114,7 @@ class FileSource:
 
 @dataclass(frozen=True)
 class GeneratedSource:
-    """Rows that a function makes up; ``fingerprint`` names the generator and all that its rows depend on."""
+    """Rows that a function generates; ``fingerprint`` is a hash of everything that they depend on."""
 
     rows: Callable[[str], list[dict[str, Any]]]
     fingerprint: str
@@ -130,52 +129,6 @@ class GeneratedSource:
             PlacedRow(f"{self.fingerprint}/{wanted.name}:{n}", row) for n, row in enumerate(self.rows(wanted.name), 1)
         ]
         return _sliced(placed, wanted)
-
-
-def unexplained(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Return no fault that rows have in common: a published benchmark has its own shape."""
-    del rows
-
-
-@dataclass(frozen=True)
-class Task:
-    """A benchmark: where its rows are, which of them train and test, what a row asks, and what rows may lack."""
-
-    name: str
-    source: Source
-    example: Callable[[Mapping[str, Any]], Example]
-    train: str
-    test: str
-    fault: Callable[[Iterable[Mapping[str, Any]]], str | None] = unexplained
-
-    @property
-    def own(self) -> bool:
-        """Whether the rows are a file of your own, in which twins are mistakes: a published benchmark has some."""
-        return isinstance(self.source, FileSource)
-
-    def with_splits(self, train: str | None = None, test: str | None = None) -> Task:
-        """Return a copy that trains or tests on other splits: ``"validation[:800]"``."""
-        for expression in (train, test):
-            if expression is not None:
-                parse_split(expression)
-        return replace(self, train=train or self.train, test=test or self.test)
-
-    def load(self, split: str, mirror: Path | None = None) -> Iterator[PlacedRow]:
-        """Yield the rows of a split as they are."""
-        return self.source.load(split, mirror)
-
-    def examples(self, split: str, mirror: Path | None = None) -> Iterator[tuple[str, Example | RowError]]:
-        """Yield place and example of every row; for a row that cannot be one, the error that says why."""
-        for placed in self.load(split, mirror):
-            try:
-                yield placed.place, self.example(placed.row)
-            except RowError as error:
-                yield placed.place, error
-
-    def explain(self, file: str, mirror: Path | None = None) -> str | None:
-        """Return the fault that the rows of a file have in common, with its remedy, if the task knows one."""
-        rows = (placed for split in (self.train, self.test) for placed in self.load(split, mirror))
-        return self.fault(placed.row for placed in rows if placed.place.rpartition(":")[0] == file)
 
 
 def _sliced(rows: Sequence[PlacedRow], split: Slice) -> Iterator[PlacedRow]:

@@ -1,4 +1,4 @@
-"""Examples of a task, cut into train, validation and test without one occurring on both sides."""
+"""Cut the examples of a task into train, validation and test, so that no test question is also trained on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from pathlib import Path
 
 from orchestrator.data.bad_rows import BadRow, Tally, refuse, tally
 from orchestrator.data.example import Example, RowError
-from orchestrator.data.sources import Task
+from orchestrator.data.task import Task
 from orchestrator.errors import InputError
 
 VALIDATION_SHARE = 0.1
 VALIDATION_LIMIT = 500
-VALIDATION_LEAST = 50  # fewer cannot tell methods apart; more than a tenth of what is trained on costs too much
+VALIDATION_LEAST = 50
+"""Fewer validation rows cannot tell methods apart. More than a tenth of the trained rows cost too much time."""
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """How many rows there were, what was left out and why, and what is used.
+    """The numbers of rows that were read, left out and used.
 
-    In ``indistinct`` questions of these two choices are the same to the tokenizer; known when they are tokens.
+    ``duplicates`` repeat an earlier train row, ``leaked`` train rows are also in the test, ``skipped`` rows are bad.
+    ``indistinct`` counts the used questions with two choices of the same tokens; it is set once they are tokenised.
     """
 
     read_train: int
@@ -37,10 +39,11 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples of one task by split, in the order of their files, and where each one stands.
+    """The examples of one task by split, in the order of their files.
 
-    ``own`` examples are of your own file; ``skip_bad_rows`` says what happens to those that a tokenizer cannot take.
-    ``read`` tells of each file how many rows were read for them, and how many of those were bad.
+    ``places[split]`` are the places (``path:line``) of the split's examples. ``own``: they are of your own file.
+    ``skip_bad_rows``: examples that a tokenizer cannot take are left out instead of an error. ``read`` holds, per file,
+    how many rows were read and how many of them were bad.
     """
 
     task: str
@@ -54,7 +57,7 @@ class Splits:
     read: Mapping[str, Tally] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, list[Example]]:
-        """Return the three lists by name."""
+        """Return train, validation and test by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
@@ -68,15 +71,16 @@ def split_examples(
     split_seed: int = 0,
     skip_bad_rows: bool = False,
 ) -> Splits:
-    """Read a task and return its splits: the same for every method, seed and machine.
+    """Read a task and return its splits, which are the same for every method, seed and machine.
 
-    Rows of the train split that repeat an earlier one, or that occur in the test, are left out and counted. Validation
-    is cut from what remains: ``validation_samples`` rows, by default a tenth, no more
-    than 500 and than the larger of 50 and a tenth of ``train_samples``. ``train_samples`` and
-    ``eval_samples`` are the most rows to train and test on. Every choice of rows follows a hash of ``split_seed`` and
-    the row's content: not the head of the file, the same whatever the order of its lines, and a smaller
-    ``train_samples`` takes a part of what a larger one takes. A row that is no question is an error, unless
-    ``skip_bad_rows``: then it is left out and counted, if few are (`orchestrator.data.bad_rows.refuse`).
+    Train rows that repeat an earlier row, or that occur in the test, are left out and counted. Validation is cut from
+    the remaining train rows. It has ``validation_samples`` rows; by default a tenth of the rows, but at most 500, and
+    at most the larger of 50 and a tenth of ``train_samples``. ``train_samples`` and ``eval_samples`` are the largest
+    numbers of rows to train and test on.
+
+    Rows are chosen by a hash of ``split_seed`` and the row's content. So the order of the lines does not matter, and
+    the rows of a smaller ``train_samples`` are a part of those of a larger one. A bad row is an InputError. With
+    ``skip_bad_rows`` bad rows are left out and counted, if they are few (`orchestrator.data.bad_rows.refuse`).
     """
     _check_counts(train_samples=train_samples, validation_samples=validation_samples, eval_samples=eval_samples)
     (test, pool), read = _read(task, mirror, skip_bad_rows)
@@ -97,14 +101,14 @@ def split_examples(
 
 
 def identity(example: Example) -> str:
-    """Return a hash of what is asked, blind to case, white space and the order of the choices."""
+    """Return a hash of prompt and choices that ignores case, white space and the order of the choices."""
     prompt, *choices = (" ".join(part.casefold().split()) for part in (example.prompt, *example.choices))
     return hashlib.sha256("\x1f".join((prompt, *sorted(choices))).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """Examples of one split with their places and identities, one list each."""
+    """The examples of one split, with the place and the `identity` of each, as three lists of one length."""
 
     places: list[str]
     examples: list[Example]
@@ -112,6 +116,7 @@ class _Pool:
 
     @classmethod
     def of(cls, placed: Sequence[tuple[str, Example]]) -> _Pool:
+        """Return the pool of these pairs of place and example."""
         examples = [example for _, example in placed]
         return cls([place for place, _ in placed], examples, [identity(example) for example in examples])
 
@@ -119,20 +124,25 @@ class _Pool:
         return len(self.examples)
 
     def take(self, indices: Sequence[int]) -> _Pool:
+        """Return the pool of the examples at these indices, in the order of the file."""
         kept = sorted(indices)
         places, examples = [self.places[i] for i in kept], [self.examples[i] for i in kept]
         return _Pool(places, examples, [self.identities[i] for i in kept])
 
     def without_repeats(self) -> tuple[_Pool, int]:
+        """Return the pool without repeated examples, and how many were repeated; the first of equal ones stays."""
         first = {name: index for index, name in reversed(list(enumerate(self.identities)))}
         return self.take(list(first.values())), len(self) - len(first)
 
     def without(self, other: _Pool) -> tuple[_Pool, int]:
+        """Return the pool without the examples that are in ``other``, and how many were there."""
         foreign = set(other.identities)
         kept = [index for index, name in enumerate(self.identities) if name not in foreign]
         return self.take(kept), len(self) - len(kept)
 
     def ranked(self, seed: int) -> list[int]:
+        """Return all indices, ordered by a hash of the seed and each example's identity."""
+
         def key(index: int) -> tuple[str, int]:
             return hashlib.sha256(f"{seed}:{self.identities[index]}".encode()).hexdigest(), index
 
@@ -140,18 +150,21 @@ class _Pool:
 
 
 def _read(task: Task, mirror: Path | None, skip: bool) -> tuple[tuple[_Pool, _Pool], dict[str, Tally]]:
-    """Return the pools of the splits that test and train, and of each file its rows and those left out as bad."""
+    """Return the pools of the test and the train split, and per file the numbers of all rows and of bad rows."""
     splits = {split: list(task.examples(split, mirror)) for split in (task.test, task.train)}
     placed = dict(row for rows in splits.values() for row in rows)
-    bad = [BadRow(place, str(one)) for place, one in placed.items() if isinstance(one, RowError)]
+    bad = [BadRow(place, str(example)) for place, example in placed.items() if isinstance(example, RowError)]
     refuse(bad, placed, skip=skip, explain=lambda file: task.explain(file, mirror))
     for split, rows in splits.items():
         if not rows:
             raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
-        if all(isinstance(one, RowError) for _, one in rows):
+        if all(isinstance(example, RowError) for _, example in rows):
             raise InputError(f"Task {task.name!r}: no row of {split!r} is left, for {rows[0][0]}: {rows[0][1]}")
-    good = {split: [(place, one) for place, one in rows if isinstance(one, Example)] for split, rows in splits.items()}
-    return (_Pool.of(good[task.test]), _Pool.of(good[task.train])), tally(bad, placed)
+    test, train = (
+        _Pool.of([(place, example) for place, example in splits[split] if isinstance(example, Example)])
+        for split in (task.test, task.train)
+    )
+    return (test, train), tally(bad, placed)
 
 
 def _check_counts(**counts: int | None) -> None:

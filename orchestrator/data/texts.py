@@ -1,4 +1,4 @@
-"""How a tokenizer takes texts: without what it appends to each, and as turns of its own chat template."""
+"""How a tokenizer encodes our texts: without the tokens that it appends, or as turns of its own chat template."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from orchestrator.data.example import Example
 from orchestrator.errors import InputError
 
 PROBES = ["a", "no more", "Answer: 12"]
-REPLY = "forty-two zebras"  # no template writes these words itself
-# A template that tells today's date would make another run of the same recipe tomorrow: to all it is this day.
+"""The texts that are encoded to see which tokens a tokenizer puts around them."""
+REPLY = "forty-two zebras"
+"""An answer of words that no chat template writes itself."""
 DATE = datetime(2024, 7, 26)
+"""The date that every chat template is given. With today's date, the same recipe would be another run tomorrow."""
 REPLACED = "".join(f'.replace("%{code}", "{DATE.strftime(f"%{code}")}")' for code in "aAbBdHIjmMpSUwWyY")
-# Jinja takes one line's end behind a block away, as transformers sets it: all after it is the template's own.
+# Jinja, as transformers sets it up, removes the newline after a block, so the template that follows is unchanged.
 CLOCK = f"{{%- macro strftime_now(format) -%}}{{{{ format{REPLACED} }}}}{{%- endmacro %}}\n"
-TURNS = 2  # raise it when turns are rendered otherwise than before
+TURNS = 2
+"""The version of how turns are rendered. Raise it when turns are rendered differently."""
 
 
 class Tokenizer(Protocol):
-    """What is asked of a tokenizer; every tokenizer of transformers is one."""
+    """The part of a tokenizer that is used here; every tokenizer of transformers has it."""
 
     @property
     def bos_token_id(self) -> int | None:
-        """The token that begins a text, if there is one."""
+        """The token that begins a text, or None."""
 
     @property
     def eos_token_id(self) -> int | None:
-        """The token that ends a text, if there is one."""
+        """The token that ends a text, or None."""
 
     def __call__(self, text: list[str], *, add_special_tokens: bool = True) -> Mapping[str, Any]:
         """Return ``{"input_ids": [[...], ...]}``."""
@@ -39,10 +42,11 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer whose texts do not end in the special tokens ``appended`` that it puts behind every text.
+    """A tokenizer that encodes texts without the special tokens that it appends to every text.
 
-    With ``special`` it may put tokens before a text; without, the text brings its own, as a chat template's does.
-    ``head`` begins a text and stays where its prompt is cut: BOS, or the head of the user's turn.
+    special   whether the tokenizer adds its special tokens; False for a chat template, which writes them itself
+    appended  the special tokens that the tokenizer appends, which are cut
+    head      the tokens that begin every text and stay when a prompt is cut: BOS, or the head of the user's turn
     """
 
     tokenizer: Tokenizer
@@ -52,7 +56,7 @@ class Encoder:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, chat_template: bool = False) -> Encoder:
-        """Return the encoder of a tokenizer after looking at what it appends, or at how its template begins."""
+        """Return the encoder of a tokenizer, after encoding some texts to find ``appended`` and ``head``."""
         if chat_template:
             plain = cls(tokenizer, False, (), ())
             return cls(tokenizer, False, (), plain._turn_head())
@@ -66,16 +70,17 @@ class Encoder:
         return [list(ids[:-count]) if count and list(ids[-count:]) == end else list(ids) for ids in encoded]
 
     def _turn_head(self) -> tuple[int, ...]:
+        """Return the tokens with which every user turn begins."""
         turns = self.encode([_render(self.tokenizer, probe) for probe in PROBES])
         length = next((at for at, tokens in enumerate(zip(*turns, strict=False)) if len(set(tokens)) > 1), 0)
         return tuple(turns[0][:length])
 
 
 def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Return the special tokens that a tokenizer puts behind every text: ``</s>`` of T5, ``[SEP]`` of BERT.
+    """Return the special tokens that a tokenizer appends to every text: ``</s>`` of T5, ``[SEP]`` of BERT.
 
-    They are what follows the ids of a text without special tokens. Where those do not stand together, special tokens
-    are among them, and nothing is cut.
+    They are the ids that follow the ids of the text without special tokens. If the text's own ids do not stand together
+    there, special tokens are among them, and nothing is returned.
     """
     with_special, bare = (tokenizer(PROBES, add_special_tokens=special)["input_ids"] for special in (True, False))
     tails = {_tail(list(whole), list(ids)) for whole, ids in zip(with_special, bare, strict=True) if ids}
@@ -83,7 +88,10 @@ def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def tokenizer_digest(tokenizer: Tokenizer) -> str:
-    """Return a hash of all that decides how a tokenizer encodes; padding and truncation, set by use, are left out."""
+    """Return a hash of everything that decides how a tokenizer encodes.
+
+    Padding and truncation are left out, because they change with each use of the tokenizer.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         content = json.loads(backend.to_str())
@@ -97,13 +105,16 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
 
 
 def user_turns(examples: Sequence[Example], tokenizer: Tokenizer) -> list[Example]:
-    """Return the examples with their prompts as user turns; the choices follow as the template joins an answer on."""
+    """Return the examples with their prompts as user turns, and their choices joined on as the template joins answers.
+
+    InputError if the tokenizer has no chat template, or one that takes no user turn.
+    """
     check_template(tokenizer)
     return list(_turned(examples, tokenizer))
 
 
 def check_template(tokenizer: Tokenizer) -> None:
-    """Raise `InputError` for a tokenizer that has no chat template."""
+    """Raise InputError for a tokenizer without a chat template."""
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(
             "data.chat_template=true, but the base's tokenizer has no chat template. Leave data.chat_template out, or "
@@ -113,7 +124,7 @@ def check_template(tokenizer: Tokenizer) -> None:
 
 def _turned(examples: Sequence[Example], tokenizer: Tokenizer) -> Iterator[Example]:
     joint = _joint(tokenizer)
-    words = joint.rstrip()  # all answers stand behind them: they are no part of what is scored
+    words = joint.rstrip()  # they stand before every answer, so they are part of the prompt and not scored
     space = joint[len(words) :]
     for example in examples:
         choices = tuple(space + choice.strip() for choice in example.choices)
@@ -121,13 +132,14 @@ def _turned(examples: Sequence[Example], tokenizer: Tokenizer) -> Iterator[Examp
 
 
 def _joint(tokenizer: Tokenizer) -> str:
-    """Return what the template writes between the head of an assistant's turn and its text: a space, no thought."""
+    """Return the text that the template writes before an assistant's answer, such as a space or an empty thought."""
     asked, answered = _render(tokenizer, "Question"), _render(tokenizer, "Question", REPLY)
     joint, reply, _ = answered.removeprefix(asked).partition(REPLY) if answered.startswith(asked) else ("", "", "")
     return joint if reply else ""
 
 
 def _render(tokenizer: Any, question: str, answer: str | None = None) -> str:
+    """Return the chat template's text of a user turn, up to where the assistant answers; or with the answer's turn."""
     turns = [{"role": "user", "content": question}]
     turns += [{"role": "assistant", "content": answer}] if answer is not None else []
     try:
@@ -144,7 +156,7 @@ def _render(tokenizer: Any, question: str, answer: str | None = None) -> str:
 
 
 def _tail(whole: list[int], ids: list[int]) -> tuple[int, ...]:
-    """Return what follows ``ids`` in ``whole``; nothing if they do not stand there together."""
+    """Return the ids that follow the last ``ids`` in ``whole``; nothing if ``ids`` do not stand together there."""
     last = len(whole) - len(ids)
     begin = next((at for at in range(last, -1, -1) if whole[at : at + len(ids)] == ids), None)
     return () if begin is None else tuple(whole[begin + len(ids) :])

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from orchestrator.base.look import look_at_base
-from orchestrator.base.remarks import told_of_files
+from orchestrator.base.remarks import remarks_on_files
 from orchestrator.base.source import StoredBase, resolve_base
-from orchestrator.base.targets import left_out, target_layers
+from orchestrator.base.targets import remarks_on_experts, target_layers
 from orchestrator.data.batches import count_steps
-from orchestrator.data.prepared import Prepared, Splits, TokenisedSplit, load_prepared, prepare, split_examples
+from orchestrator.data.prepared import Prepared, load_prepared, prepare
+from orchestrator.data.splits import Splits, split_examples
 from orchestrator.data.tasks import make_task
+from orchestrator.data.tokens import TokenisedSplit
 from orchestrator.errors import InputError
 from orchestrator.model.loading import load_tokenizer, sketch
 from orchestrator.model.shortcuts import Shortcuts
@@ -72,7 +74,7 @@ def make_ready(spec: SweepSpec, cache: Path, say: Say) -> ReadySweep:
     """Fetch, make and check everything that the trainers will read; InputError before anything is started."""
     examples = {task.name: _examples(task, spec) for task in spec.tasks}
     base = resolve_base(spec.model, cache / "models", _quarters_of_pretraining(say))
-    for line in told_of_files(base, spec.dtype):
+    for line in remarks_on_files(base, spec.dtype):
         say(line)
     spec = _with_ranks(spec, base.path, say)
     tokenizer = load_tokenizer(base.path)
@@ -177,7 +179,7 @@ def _with_ranks(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
     targets = dict.fromkeys(method.targets for method in sweep.methods)
     layers: Mapping[str, Mapping[str, tuple[int, int]]] = {names: target_layers(model, names) for names in targets}
     for names in targets:
-        for line in left_out(model, names):
+        for line in remarks_on_experts(model, names):
             say(line)
     sweep = with_equal_parameters(sweep, layers.__getitem__)
     for method in sweep.methods:

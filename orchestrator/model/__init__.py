@@ -1,1 +1,1 @@
-"""The loaded base at work: opened through the one door to transformers, run only where answers are."""
+"""The loaded base at work: loaded with transformers, run on rows of several layouts, with logits only of answers."""

@@ -1,4 +1,4 @@
-"""Logits only where answers are, of rows in every layout that `packed` knows."""
+"""A causal language model that computes logits for answer tokens only, from rows in every layout of a `TokenBatch`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from orchestrator.model.token_batch import Blocks, segment_mask
 
 
 class AnswerModel(nn.Module):
-    """A causal language model that computes logits only where they are asked for.
+    """A causal language model that computes logits only at the positions that are asked for.
 
-    The head on every token would cost 4 V d operations each, more than several layers (V = 49,152). What the model
-    does before and after its head (a scale, a cap) it does itself: it is the model's own forward.
+    The head costs 4 V d operations per token, more than several layers (V = 49,152), so it runs for answer tokens only.
+    Everything else is the model's own forward: scales and caps before and after the head too.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -32,10 +32,11 @@ class AnswerModel(nn.Module):
         positions_BT: Tensor | None = None,
         blocks: Blocks = (),
     ) -> Tensor:
-        """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``.
+        """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``; see `TokenBatch` for the rest.
 
-        Rows are padded on the right, so that no real token attends to padding and no mask is needed, unless choices
-        share a prompt: that, and ``blocks``, only of a model that computes the same so (see `shortcuts`).
+        Rows are padded on the right, so no real token attends to padding, and rows of one length need no mask. Choices
+        that share a prompt (``segments_BT``) need a mask. ``blocks`` need the attention of `block_attention`. Both are
+        only for models whose logits stay the same, which `orchestrator.model.shortcuts` tests.
         """
         options: dict[str, Any] = {}
         if segments_BT is not None:
@@ -44,16 +45,17 @@ class AnswerModel(nn.Module):
             options["position_ids"] = positions_BT
         if blocks:
             options["blocks"] = blocks
-            mask = ids_BT.new_ones(1, 1, 1, 1, dtype=torch.bool)  # a mask of four dimensions: that none is made
-            options["attention_mask"] = mask
+            # A dummy: given a 4-D mask, transformers builds no causal mask. The attention in blocks ignores it.
+            options["attention_mask"] = ids_BT.new_ones(1, 1, 1, 1, dtype=torch.bool)
         with self._head_at(where_A):
             logits_1AV: Tensor = self.model(input_ids=ids_BT, use_cache=False, **options).logits
         logits_AV = logits_1AV[0]
-        return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV  # of a head that is no linear layer
+        # A head that is no linear layer can answer in half precision.
+        return logits_AV.float() if logits_AV.element_size() < 4 else logits_AV
 
     @contextmanager
     def _head_at(self, where_A: Tensor) -> Iterator[None]:
-        """Within: the head gets one row, the hidden states (1, A, H) at ``where_A``, and answers in float32."""
+        """Within: the head gets only the hidden states at ``where_A``, as one row (1, A, H), and answers in float32."""
 
         def cut(_head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             hidden_BTH, *others = args
@@ -68,7 +70,7 @@ class AnswerModel(nn.Module):
             hook.remove()
 
     def _mask(self, seen_B1TT: Tensor) -> Tensor:
-        """Return the mask as the model's attention takes it: "eager" adds it to the scores."""
+        """Return the mask in the form that the model's attention takes: "eager" attention adds it to the scores."""
         config: Any = self.model.config
         if config._attn_implementation != "eager":
             return seen_B1TT
@@ -77,21 +79,22 @@ class AnswerModel(nn.Module):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Return how far apart logits may be that a model with weights of this type has computed in two ways.
+    """Return the largest `distance` allowed between logits that a model has computed in two ways.
 
-    By `distance`. Other kernels round otherwise, and roundings add up over layers. The largest seen, of the tests' 18
-    architectures with logits around 0, 100 and 1,000, and with hidden states off by a rounding: 6.8e-6 in float32,
-    where 1e-4 is allowed, and 1.3e-2 in bfloat16, where 3.1e-2 is.
+    ``dtype`` is the type of the model's weights. Kernels round differently, and roundings add up over layers. The
+    tests' 18 architectures, with logits around 0, 100 and 1,000 and with hidden states off by one rounding, reach a
+    distance of 6.8e-6 in float32 (allowed: 1e-4) and of 1.3e-2 in bfloat16 (allowed: 3.1e-2).
     """
     return max(1e-4, 4 * torch.finfo(dtype).eps)
 
 
-def distance(found_AV: Tensor, wanted_AV: Tensor) -> float:
-    """Return the norm of the difference by the norm of ``wanted_AV``, each row of both less its mean.
+def distance(logits_AV: Tensor, wanted_AV: Tensor) -> float:
+    """Return the norm of the difference divided by the norm of ``wanted_AV``, after the mean of each row is removed.
 
-    A softmax does not see what all logits of a row have in common, and logits that lie far from zero would hide a
-    fault behind it. 0 where both are the same, NaN where either has one.
+    The mean is removed because a softmax does not depend on it, and a large mean would hide a fault. The distance of
+    equal logits is 0. It is NaN if any logit is NaN.
     """
-    found, wanted = (one - one.mean(-1, keepdim=True) for one in (found_AV.double(), wanted_AV.double()))
+    centred_AV = logits_AV.double() - logits_AV.double().mean(-1, keepdim=True)
+    centred_wanted_AV = wanted_AV.double() - wanted_AV.double().mean(-1, keepdim=True)
     smallest = torch.finfo(torch.float32).tiny
-    return float((found - wanted).norm() / wanted.norm().clamp_min(smallest))
+    return float((centred_AV - centred_wanted_AV).norm() / centred_wanted_AV.norm().clamp_min(smallest))

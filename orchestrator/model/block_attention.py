@@ -1,4 +1,4 @@
-"""Attention that knows blocks of rows: where many follow one another in a single one, each sees itself alone."""
+"""Attention within blocks of rows: where many rows follow one another in one, each row attends to itself alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from torch import Tensor, nn
 from orchestrator.model.token_batch import Blocks
 
 PLAIN, IN_BLOCKS = "sdpa", "sdpa in blocks"
-"""What transformers calls the attention that a model has by default, and this one."""
+"""The names, in transformers' registry, of a model's default attention and of the attention in blocks."""
 
 
 def can_be_chosen(model: nn.Module) -> bool:
-    """Return whether the architecture lets one choose how it attends."""
+    """Return whether the architecture's attention can be exchanged."""
     return bool(getattr(model, "_can_set_attn_implementation", bool)())
 
 
 def use(model: nn.Module, name: str) -> None:
-    """Choose how the model attends; what parts of it raise that cannot is transformers' own."""
+    """Choose the model's attention by its name, `PLAIN` or `IN_BLOCKS`.
+
+    A model with parts that cannot take it raises transformers' own error.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -37,7 +40,7 @@ def _attention_in_blocks(
     blocks: Blocks = (),
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as torch does; of one row in blocks of rows, each block by itself. Return (B, T, H, D)."""
+    """Return torch's attention (B, T, H, D); with ``blocks``, of each block of rows by itself, T being all blocks."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     attend: Any = sdpa_attention_forward
@@ -47,8 +50,8 @@ def _attention_in_blocks(
     sizes = [rows * length for rows, length in blocks]
     cut = (torch.split(whole, sizes, 2) for whole in (query_BHTD, key_BHTD, value_BHTD))
     parts = []
-    for block, *one in zip(blocks, *cut, strict=True):
-        query, key, value = (tensor[0].unflatten(1, block).transpose(0, 1) for tensor in one)
+    for block, *of_block in zip(blocks, *cut, strict=True):
+        query, key, value = (tensor[0].unflatten(1, block).transpose(0, 1) for tensor in of_block)
         part_BTHD, _ = attend(module, query, key, value, None, **options)
         parts.append(part_BTHD.flatten(0, 1))
     return torch.cat(parts)[None], None

@@ -1,4 +1,4 @@
-"""A model in evaluation mode for a while."""
+"""A context in which a model is in evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within: no dropout, so that two passes compute the same; the model's mode comes back, also after an error."""
+    """Within: ``model`` is in evaluation mode, so dropout is off and two passes compute the same.
+
+    The model's mode is restored at the end, also after an error.
+    """
     training = model.training
     model.eval()
     try:

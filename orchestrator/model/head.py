@@ -1,4 +1,7 @@
-"""A head in half precision that answers in float32: its logits of 16 to 32 would step by an eighth of a nat."""
+"""Float32 logits from a head with bfloat16 weights.
+
+Rounded to bfloat16, logits between 16 and 32 would be multiples of an eighth of a nat.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from d2lora.products.in_float32 import product_in_float32
 
 
 def float32_logits(head: nn.Linear, hidden: Tensor) -> Tensor:
-    """Return ``head(hidden)``, of shape (..., V), added up and left in float32; the gradient has hidden's type."""
+    """Return ``head(hidden)`` of shape (..., V), summed and left in float32.
+
+    The gradient with respect to ``hidden`` has the type of ``hidden``.
+    """
     with without_autocast(hidden):
         logits = product_in_float32(hidden.reshape(-1, hidden.shape[-1]), head.weight, transposed=True)
         if head.bias is not None:
@@ -23,9 +29,9 @@ def float32_logits(head: nn.Linear, hidden: Tensor) -> Tensor:
 
 @contextmanager
 def answering_in_float32(head: nn.Module) -> Iterator[None]:
-    """Within: ``head`` answers in float32, where it is an ``nn.Linear`` in half precision; hooks run as ever.
+    """Within: ``head`` returns float32 logits if it is an ``nn.Linear`` in half precision. Its hooks still run.
 
-    A head of another kind, or with a forward of its own, stays as it is.
+    A head of another class, or with a forward of its own, stays as it is.
     """
     own_forward = type(head).forward is not nn.Linear.forward and type(head).__name__ != "FrozenLinear"
     if not isinstance(head, nn.Linear) or own_forward or "forward" in vars(head) or head.weight.dtype.itemsize >= 4:

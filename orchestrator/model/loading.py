@@ -1,4 +1,7 @@
-"""The one door to transformers, with `attention`: load a base model, whole or not at all, and save what was made."""
+"""Load a base model with transformers, whole or not at all, and save merged models.
+
+Only this file, `block_attention` and `orchestrator.tiny` import transformers.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +17,38 @@ from torch import nn
 
 from orchestrator.errors import InputError
 
-if not torch.cuda.is_available():  # transformers loads DeepSpeed, which would look for accelerators and say so
+if not torch.cuda.is_available():  # transformers imports DeepSpeed, which would search for accelerators and warn
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GENERATION = "generation_config.json"
-SHARD = "2GB"  # of a saved model: a file is in host memory twice while it is written
+SHARD = "2GB"
+"""The largest file of a saved model: a file is in host memory twice while it is written."""
 
 
 def quiet() -> None:
-    """Switch off transformers' own progress bars: a sweep has one of its own."""
+    """Switch off transformers' progress bars, because a sweep shows its own."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
 
 
 def has_architecture(model_type: Any) -> bool:
-    """Return whether transformers itself has this kind of causal language model."""
+    """Return whether transformers itself has a causal language model of this ``model_type``."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def load_tokenizer(path: Path) -> Any:
-    """Return the model's tokenizer; code that its repository brings is not run."""
+    """Return the tokenizer of the model at ``path``; code in the model's repository is not run.
+
+    InputError if there is no tokenizer that transformers can read.
+    """
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except Exception as error:  # whatever the tokenizer's own code raises on files that it cannot use
+    except Exception as error:  # the tokenizer's own code can raise anything on files that it cannot use
         raise InputError(
             f"{path} has no tokenizer that can be read: {type(error).__name__}: {shorten(str(error), 200)}. Put the "
             "tokenizer's files, tokenizer.json and tokenizer_config.json, beside the weights."
@@ -49,16 +56,16 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def sketch(path: Path) -> nn.Module:
-    """Return the model that the config.json at ``path`` describes, without weights.
+    """Return the model that the config.json at ``path`` describes, on the meta device: without weights.
 
-    InputError if the config is not that of a causal language model.
+    InputError if the config does not describe a causal language model.
     """
     from transformers import AutoModelForCausalLM
 
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(_config(path), trust_remote_code=False)
-    except Exception as error:  # whatever the architecture's own code raises on values that it cannot use
+    except Exception as error:  # the architecture's own code can raise anything on values that it cannot use
         raise InputError(
             f"{path} holds no causal language model that can be built from its config.json: {type(error).__name__}: "
             f"{shorten(str(error), 300)}"
@@ -74,9 +81,10 @@ def _config(path: Path) -> Any:
 
 
 def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return the causal language model at ``path``, on the CPU.
+    """Return the causal language model at ``path``, on the CPU, with weights of type ``dtype``.
 
-    InputError if its names and shapes are not those of the weights: what is missing would be drawn at random.
+    InputError if names or shapes of the model differ from those of the weights on disk, because transformers would
+    draw missing weights at random.
     """
     from transformers import AutoModelForCausalLM
 
@@ -88,7 +96,7 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # to name them
+            ignore_mismatched_sizes=True,  # so that our error can name the weights of another size
             output_loading_info=True,
         )
     problems = _differences(loading)
@@ -103,20 +111,23 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 def generation_fault(path: Path) -> str:
-    """Return why transformers refuses the generation_config.json at ``path``; "" if it takes it, or there is none."""
+    """Return why transformers refuses the generation_config.json at ``path``; "" if it takes it or none is there."""
     from transformers import GenerationConfig
 
     if not (path / GENERATION).exists():
         return ""
     try:
         GenerationConfig.from_pretrained(path, local_files_only=True)
-    except Exception as error:  # whatever it raises on values that it cannot use
+    except Exception as error:  # transformers can raise anything on values that it cannot use
         return f"{type(error).__name__}: {shorten(str(error), 300)}"
     return ""
 
 
 def _differences(loading: Mapping[str, Any]) -> list[str]:
-    """Return in words how weights and model differ; transformers has left out what is tied or known to be needless."""
+    """Return in words how weights and model differ.
+
+    ``loading`` is transformers' report, which leaves out tied weights and weights that the architecture does not need.
+    """
     sizes = [f"{name} {tuple(there)} for {tuple(wanted)}" for name, there, wanted in loading["mismatched_keys"]]
     kinds = {"missing": loading["missing_keys"], "of another shape": sizes, "unknown": loading["unexpected_keys"]}
     return [
@@ -128,7 +139,7 @@ def _differences(loading: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Within: transformers prints no table of what it misses; our error says it."""
+    """Within: transformers does not print its table of missing weights, because our error names them."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -140,9 +151,9 @@ def _silent() -> Iterator[None]:
 
 
 def shorten_model(model: nn.Module, layers: int) -> float:
-    """Leave out all blocks but the first ``layers``, in place; return how many times more there were.
+    """Remove all blocks but the first ``layers``, in place; return the number of blocks before, divided by ``layers``.
 
-    A model whose blocks are not in ``base_model.layers`` stays as it is: 1.
+    A model whose blocks are not in ``base_model.layers`` stays as it is, and 1 is returned.
     """
     decoder: Any = model.base_model
     blocks = getattr(decoder, "layers", None)
@@ -154,7 +165,7 @@ def shorten_model(model: nn.Module, layers: int) -> float:
 
 @contextmanager
 def first_layers(model: nn.Module, layers: int) -> Iterator[None]:
-    """Within: the model has only its first ``layers`` blocks, if its blocks are in ``base_model.layers``."""
+    """Within: the model has only its first ``layers`` blocks. It stays whole if ``base_model`` has no ``layers``."""
     decoder: Any = model.base_model
     blocks = getattr(decoder, "layers", None)
     shorten_model(model, layers)
@@ -179,5 +190,8 @@ def save_model(model: nn.Module, base: Path, place: Path) -> None:
 
 
 def enable_checkpointing(model: nn.Module) -> None:
-    """Keep only each block's input for backward and compute the rest again: less memory, about a third more time."""
+    """Keep only each block's input for backward, and compute its activations again there.
+
+    This takes less memory and about a third more time.
+    """
     model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]

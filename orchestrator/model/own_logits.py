@@ -1,4 +1,7 @@
-"""The second path: a question scored by the model's own logits, one choice at a time, with nothing of ours between."""
+"""The second way to score a question: the model's own logits of one choice at a time, without any code of ours.
+
+`orchestrator.train.score` is the first way. A champion is scored in both (ADR 20).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from orchestrator.data.tokens import Item
 
 
 def own_scores(model: nn.Module, items: Sequence[Item]) -> list[list[float]]:
-    """Return the log-likelihood of every choice of each item, in nats, as ``model(input_ids).logits`` has it.
+    """Return the log-likelihood of every choice of each item, in nats, from ``model(input_ids).logits``.
 
-    No prompt is shared, no mask is made, no kernel is chosen, and nothing is left out: this is slow, and what anybody
-    gets who opens the model with transformers alone.
+    Each choice is a row of its own, without a mask, with the model's own attention and head over the whole row. This is
+    slow, and it is the number that anybody gets who opens the model with transformers alone.
     """
     with torch.no_grad():
         return [
@@ -31,11 +34,12 @@ def _score(model: nn.Module, ids: Sequence[int], start: int) -> float:
 
 
 def sample_of(items: Sequence[Item], count: int) -> list[int]:
-    """Return the numbers of ``count`` items, or all: half are the longest, where windows show, half are spread evenly.
+    """Return the numbers of ``count`` items, in order; of all items if there are fewer.
 
-    The same items give the same sample.
+    Half are the longest items, on which an attention window has its effect. The other half are spread evenly over the
+    rest. The same items give the same sample.
     """
     by_length = sorted(range(len(items)), key=lambda number: -max(map(len, items[number].choices)))
     longest, rest = by_length[: count // 2], sorted(by_length[count // 2 :])
     wanted = min(count - len(longest), len(rest))
-    return sorted(longest + [rest[place * len(rest) // wanted] for place in range(wanted)])
+    return sorted(longest + [rest[index * len(rest) // wanted] for index in range(wanted)])

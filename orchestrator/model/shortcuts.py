@@ -1,4 +1,4 @@
-"""Ways to compute less that a model may take: decided once, on the rows that it will train on and score."""
+"""Shortcuts: ways to compute less that leave a model's logits as they are, tested once on rows of the sweep's tasks."""
 
 from __future__ import annotations
 
@@ -11,97 +11,104 @@ import torch
 from torch import nn
 
 from orchestrator.data.tokens import Array, Item, TokenisedSplit
-from orchestrator.model import block_attention as attention
-from orchestrator.model.plain_logits import Plain
+from orchestrator.model import block_attention
+from orchestrator.model.plain_logits import PlainLogits
 from orchestrator.model.token_batch import TokenBatch, batch_items, batch_rows
 from orchestrator.model.windows import shortest_window
 
-RANDOM_ITEMS = 2  # of each task, beside the one with its longest row
-WORK = 5e11  # tokens times parameters that trying others than the longest row may take: seconds on eight cores
+RANDOM_ITEMS = 2
+"""The number of items of each task that are tested beside the item with the longest row."""
+WORK = 5e11
+"""The limit on tokens times parameters of the items tested beside the longest one: seconds on eight cores."""
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """What every trainer, probe and champion of a sweep does alike.
+    """The shortcuts that are on, the same in every trainer, probe and champion of a sweep.
 
-    ``share``: the choices of a question share their prompt. ``blocks``: rows of several lengths go through without
-    padding between them, on CPUs. ``told`` says in a line each what is off, and why.
+    ``share``: the choices of a question share their prompt when they are scored. ``blocks``: on CPUs, the rows of a
+    pass may be padded to several lengths. ``remarks``: one line for each shortcut that is off, with the reason.
     """
 
     share: bool = False
     blocks: bool = False
-    told: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 NONE = Shortcuts()
 
 
 def choose_shortcuts(model: nn.Module, tasks: Mapping[str, TokenisedSplit], blocks: bool = True) -> Shortcuts:
-    """Return what ``model``, without adapters, computes the same with as row after row by itself.
+    """Return the shortcuts with which ``model``, without adapters, computes the same logits as for one row at a time.
 
-    It is tried on each task's longest row and some others. InputError if the model cannot compute them, or if its
-    logits where answers are differ from those that it gives of a whole row. Its attention is left as it was.
+    They are tested on each task's longest row and on some other rows. Without ``blocks``, blocks are not tested. The
+    model's attention is left as it was. InputError if the model cannot compute these rows, or if the logits that it
+    computes for answer tokens alone differ from those of whole rows.
     """
     limit, longest = shortest_window(model.config), max(map(longest_row, tasks.values()))
-    plain = Plain(model, chosen_items(tasks, sum(one.numel() for one in model.parameters())))
+    plain = PlainLogits(model, chosen_items(tasks, sum(weight.numel() for weight in model.parameters())))
     if longest > limit:
         looks = f"some layers look back {limit:g} tokens" if limit else "some layers carry a state from token to token"
         share = padded = f"{looks}, and the longest row has {longest}"
     else:
         share = plain.why_not(batch_items)
         padded = _why_no_blocks(plain) if blocks else ""
-    told = [f"every choice is computed with a prompt of its own: {share}"] if share else []
-    told += [f"rows of a pass are padded to one length: {padded}"] if padded and blocks else []
-    return Shortcuts(not share, blocks and not padded, tuple(told))
+    remarks = [f"every choice is computed with a prompt of its own: {share}"] if share else []
+    remarks += [f"rows of a pass are padded to one length: {padded}"] if padded and blocks else []
+    return Shortcuts(not share, blocks and not padded, tuple(remarks))
 
 
 def take(model: nn.Module, shortcuts: Shortcuts, device: torch.device = CPU) -> None:
-    """Let ``model`` take the blocks that were chosen, if it trains where they were measured, on a CPU; else none."""
+    """Exchange the attention of ``model`` if need be: attention in blocks if ``shortcuts`` say so on a CPU, else plain.
+
+    Blocks are for CPUs alone: on GPUs they have not been measured.
+    """
     blocks = shortcuts.blocks and device.type == "cpu"
     if blocks != takes_blocks(model):
-        attention.use(model, attention.IN_BLOCKS if blocks else attention.PLAIN)
+        block_attention.use(model, block_attention.IN_BLOCKS if blocks else block_attention.PLAIN)
 
 
 def takes_blocks(model: nn.Module) -> bool:
-    """Return whether `take` has let it."""
-    return bool(getattr(getattr(model, "config", None), "_attn_implementation", "") == attention.IN_BLOCKS)
+    """Return whether ``model`` has the attention that takes rows in blocks (see `take`)."""
+    attention = getattr(getattr(model, "config", None), "_attn_implementation", "")
+    return bool(attention == block_attention.IN_BLOCKS)
 
 
 def longest_row(items: TokenisedSplit) -> int:
-    """Return the tokens of the longest choice with its prompt, and with the end that it is trained with."""
+    """Return the number of tokens of the longest choice, with its prompt and with the end that is trained."""
     return int(_lengths(items).max(initial=0)) + len(items.end)
 
 
 def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[Item]:
-    """Return each task's item with its longest row, the longest of all first, then random ones, within `WORK`.
+    """Return the items to test: each task's item with the longest row, the longest first, then random items.
 
-    Of each the longest choice and another one: two show what a prompt that they share does. An end that is trained
-    stands behind both of them.
+    ``parameters`` is the size of the model. Items beyond the limit `WORK` are left out. Each item is cut to its two
+    longest choices, which is enough to test a shared prompt. An end that is trained stands behind both choices.
     """
     longest = [items[_longest_item(items)] for items in sorted(tasks.values(), key=longest_row, reverse=True)]
     draw = np.random.default_rng(0)
     others = [
-        items[int(place)]
+        items[int(index)]
         for items in tasks.values()
-        for place in draw.choice(len(items), min(RANDOM_ITEMS, len(items)), replace=False)
+        for index in draw.choice(len(items), min(RANDOM_ITEMS, len(items)), replace=False)
     ]
     chosen, work = [_of_two(longest[0])], 0.0
     for item in map(_of_two, [*longest[1:], *others]):
-        work += 4.0 * sum(map(len, item.choices)) * parameters  # alone, together, shared and in blocks
+        work += 4.0 * sum(map(len, item.choices)) * parameters  # computed alone, together, shared and in blocks
         if work <= WORK:
             chosen.append(item)
     return chosen
 
 
 def _of_two(item: Item) -> Item:
-    """Return the item with its two longest choices alone, each with the end."""
-    kept = sorted(range(len(item.choices)), key=lambda one: -len(item.choices[one]))[:2]
+    """Return the item with only its two longest choices, each followed by the end."""
+    kept = sorted(range(len(item.choices)), key=lambda choice: -len(item.choices[choice]))[:2]
     return replace(
         item,
-        choices=tuple(item.choices[one] + item.end for one in kept),
-        starts=tuple(item.starts[one] for one in kept),
-        lengths=tuple(item.lengths[one] for one in kept),
+        choices=tuple(item.choices[choice] + item.end for choice in kept),
+        starts=tuple(item.starts[choice] for choice in kept),
+        lengths=tuple(item.lengths[choice] for choice in kept),
         answer=0,
         end=(),
     )
@@ -115,19 +122,19 @@ def _longest_item(items: TokenisedSplit) -> int:
     return int(np.searchsorted(items.choice_ends, _lengths(items).argmax(), side="right"))
 
 
-def _why_no_blocks(plain: Plain) -> str:
-    """Return why the model computes something else of one row in which all choices follow one another, if it does."""
+def _why_no_blocks(plain: PlainLogits) -> str:
+    """Return why rows may not be computed in blocks; "" if the logits in blocks are the same."""
     config: Any = plain.model.config
     before = config._attn_implementation
-    if before != attention.PLAIN or not attention.can_be_chosen(plain.model):
+    if before != block_attention.PLAIN or not block_attention.can_be_chosen(plain.model):
         return f"its attention ({before}) cannot be exchanged"
     try:
-        return plain.why_not(_pack_in_blocks, lambda: attention.use(plain.model, attention.IN_BLOCKS))
+        return plain.why_not(_choices_in_blocks, lambda: block_attention.use(plain.model, block_attention.IN_BLOCKS))
     finally:
-        attention.use(plain.model, before)
+        block_attention.use(plain.model, before)
 
 
-def _pack_in_blocks(items: Sequence[Item]) -> TokenBatch:
-    """Return all choices in one row, every other one with a token of padding: so lengths differ, whatever the items."""
+def _choices_in_blocks(items: Sequence[Item]) -> TokenBatch:
+    """Return all choices in one row; every second choice is padded by one token, so that there are several blocks."""
     rows = [row for item in items for row in zip(item.choices, item.starts, strict=True)]
-    return batch_rows(rows, [len(ids) + place % 2 for place, (ids, _) in enumerate(rows)])
+    return batch_rows(rows, [len(ids) + index % 2 for index, (ids, _) in enumerate(rows)])

@@ -1,4 +1,4 @@
-"""Rows of questions as the tensors of one forward pass."""
+"""Token batches: rows of questions as the tensors of one forward pass."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ from torch import Tensor
 from orchestrator.data.tokens import Item
 
 AnswerRow = tuple[Sequence[int] | NDArray[np.int32], int]
-"""The ids of prompt and answer, and where the answer starts."""
+"""One row: the ids of prompt and answer, and the index of the first answer token."""
 Blocks = tuple[tuple[int, int], ...]
+"""The (rows, padded length) of each block of rows, in order."""
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Rows padded on the right, or one row in which they follow one another.
+    """The rows of one forward pass, in one of three layouts.
 
-    ``where_A`` are flat positions in ``ids_BT`` whose logits predict ``wanted_A``; ``owner_A`` numbers the answer that
-    each of them belongs to. ``segments_BT`` are there where choices share a prompt: 0 is the prompt, k the k-th choice,
-    -1 padding; a token sees its own segment and the prompt, as if it stood right after it. ``blocks`` are there where
-    ``ids_BT`` is one row: (rows, length) of each block of rows that are padded to one length, in order; a token sees
-    its own row. ``positions_BT`` are there in both cases.
+    Padded rows: one row per answer, padded on the right to one length.
+    Shared prompts: one row per question, its prompt once, then its choices; has ``segments_BT`` and ``positions_BT``.
+    Blocks: all rows follow one another in a single row (B = 1); has ``blocks`` and ``positions_BT``.
+
+    ids_BT        token ids; padding is 0
+    where_A       the flat position in ``ids_BT`` of the token whose logits predict each answer token
+    wanted_A      the id of each answer token
+    owner_A       the number of the answer that each answer token belongs to
+    segments_BT   0 for the prompt, k for the k-th answer of the batch, -1 for padding. A token sees earlier tokens of
+                  its own segment and of the prompt.
+    positions_BT  the position of each token within its own row. A choice's tokens are numbered as if they followed the
+                  prompt.
+    blocks        the (rows, padded length) of each block. A token sees earlier tokens of its own row.
     """
 
     ids_BT: Tensor
@@ -38,16 +47,16 @@ class TokenBatch:
     blocks: Blocks = ()
 
     def inputs(self, device: torch.device) -> tuple[Tensor | Blocks | None, ...]:
-        """Return ids, places, segments, positions on ``device`` and blocks: what a model is called with."""
+        """Return the arguments of `AnswerModel.forward`, on ``device``."""
         tensors = (self.ids_BT, self.where_A, self.segments_BT, self.positions_BT)
         return (*(None if tensor is None else tensor.to(device) for tensor in tensors), self.blocks)
 
 
 def batch_rows(rows: Sequence[AnswerRow], lengths: Sequence[int] | None = None) -> TokenBatch:
-    """Return one row an answer, numbered in order; the logits before a token predict it.
+    """Return a token batch of one answer per row, numbered in order.
 
-    ``lengths`` are what the rows are padded to, by default all to the longest; where they differ, the rows follow one
-    another in a single one.
+    ``lengths`` are the padded lengths of the rows; by default all rows are padded to the longest. If lengths differ,
+    the batch is in blocks. An answer token is predicted by the logits of the token before it.
     """
     lengths = lengths or [max(len(ids) for ids, _ in rows)] * len(rows)
     ids_M = torch.zeros(sum(lengths), dtype=torch.long)
@@ -62,22 +71,23 @@ def batch_rows(rows: Sequence[AnswerRow], lengths: Sequence[int] | None = None) 
         owner += [row] * (len(ids) - start)
         begin += length
     blocks = tuple((len(list(equal)), length) for length, equal in groupby(lengths))
-    places = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
+    answers = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
     if len(blocks) == 1:
-        return TokenBatch(ids_M.view(blocks[0]), *places)
+        return TokenBatch(ids_M.view(blocks[0]), *answers)
     positions_M = torch.cat([torch.arange(length).repeat(count) for count, length in blocks])
-    return TokenBatch(ids_M[None], *places, positions_BT=positions_M[None], blocks=blocks)
+    return TokenBatch(ids_M[None], *answers, positions_BT=positions_M[None], blocks=blocks)
 
 
 def batch_choices(items: Sequence[Item]) -> TokenBatch:
-    """Return every choice of every item as a row of its own."""
+    """Return a token batch with every choice of every item as a row of its own."""
     return batch_rows([row for item in items for row in zip(item.choices, item.starts, strict=True)])
 
 
 def batch_items(items: Sequence[Item]) -> TokenBatch:
-    """Return one row an item: its prompt once, then all its choices. Answers are numbered as in `batch_choices`.
+    """Return a token batch with one row per item: its prompt once, then all its choices.
 
-    C choices of Lc tokens after a prompt of Lp cost Lp + C Lc tokens instead of C (Lp + Lc).
+    Answers are numbered as in `batch_choices`. C choices of Lc tokens after a prompt of Lp tokens take Lp + C Lc tokens
+    instead of C (Lp + Lc).
     """
     longest = max(shared_length(item) for item in items)
     ids_BT = torch.zeros(len(items), longest, dtype=torch.long)
@@ -91,10 +101,8 @@ def batch_items(items: Sequence[Item]) -> TokenBatch:
         ids, segments, positions = list(item.choices[0][:prompt]), [0] * prompt, list(range(prompt))
         for choice in item.choices:
             begin, answer = row * longest + len(ids), choice[prompt:]
-            where += [
-                row * longest + prompt - 1,
-                *range(begin, begin + len(answer) - 1),
-            ]  # the prompt predicts the first
+            where.append(row * longest + prompt - 1)  # the prompt's last token predicts the first answer token
+            where += range(begin, begin + len(answer) - 1)
             wanted += answer
             owner += [answers] * len(answer)
             ids += answer
@@ -103,23 +111,26 @@ def batch_items(items: Sequence[Item]) -> TokenBatch:
             answers += 1
         for tensor_BT, values in ((ids_BT, ids), (segments_BT, segments), (positions_BT, positions)):
             tensor_BT[row, : len(values)] = torch.tensor(values)
-    places = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
-    return TokenBatch(ids_BT, *places, segments_BT, positions_BT)
+    answer_tokens = torch.tensor(where), torch.tensor(wanted), torch.tensor(owner)
+    return TokenBatch(ids_BT, *answer_tokens, segments_BT, positions_BT)
 
 
 def prefix_length(item: Item) -> int:
-    """Return the number of tokens that all choices share, which stand before the answers; at least 1."""
+    """Return the number of prompt tokens, which all choices of an item share; at least 1."""
     return item.starts[0]
 
 
 def shared_length(item: Item) -> int:
-    """Return the tokens of an item whose choices share their prompt."""
+    """Return the number of tokens of an item whose choices share their prompt."""
     prompt = prefix_length(item)
     return prompt + sum(len(choice) - prompt for choice in item.choices)
 
 
 def segment_mask(segments_BT: Tensor) -> Tensor:
-    """Return who sees whom, of shape (B, 1, T, T): earlier tokens of the own segment and of the prompt."""
+    """Return the attention mask (B, 1, T, T).
+
+    It is True where a token (third dimension) sees another (fourth): earlier tokens of its own segment and the prompt.
+    """
     length = segments_BT.shape[1]
     causal_TT = torch.ones(length, length, dtype=torch.bool, device=segments_BT.device).tril()
     key_B1T, query_BT1 = segments_BT[:, None, :], segments_BT[:, :, None]

@@ -1,4 +1,4 @@
-"""Pure: how far back the layers of an architecture look, from its configuration."""
+"""Pure: how many tokens the layers of an architecture look back, read from its configuration."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 from typing import Any
 
 FULL = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
-"""Kinds of layers that see earlier tokens by attention alone; others carry a state from token to token."""
+"""The kinds of layers that see earlier tokens by attention alone; other kinds carry a state from token to token."""
 SIZES = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size", "local_attention")
-"""What architectures call the tokens that a layer with a window sees."""
+"""The names that architectures give to the number of tokens that a layer with a window sees."""
 
 
 def shortest_window(config: Any) -> float:
-    """Return the fewest tokens that any layer looks back, itself included: infinite without windows.
+    """Return the smallest number of tokens that any layer looks back, the token itself included.
 
-    0 for an architecture with layers that carry a state, as recurrent ones, or with windows of unknown size.
+    It is infinite without windows. It is 0 for an architecture with layers that carry a state, such as recurrent ones,
+    or with windows of unknown size.
     """
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ())

@@ -1,4 +1,4 @@
-"""A base model and tasks that need nothing from outside: both are made from one small invented world."""
+"""A small base model and tasks that need no download: both are generated from one small invented world."""
 
 from __future__ import annotations
 

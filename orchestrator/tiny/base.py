@@ -1,6 +1,6 @@
-"""The tiny base on disk: made once for its settings and text, found again by their hash.
+"""The tiny base on disk: made once, in a folder named by a hash of its settings and its text.
 
-`orchestrator.model` is the door through which models are loaded; this package makes one, so it uses transformers too.
+Other models are loaded by `orchestrator.model.loading`. This package makes a model, so it imports transformers too.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from orchestrator.files import read_json, sha256_of, sync_folder, write_json
 from orchestrator.tiny.corpus import documents, words
 from orchestrator.tiny.pretrain import Progress, TinySettings, pretrain
 
-# Raise it when the code of pre-training changes what it makes; text and settings are in the hash by themselves.
 VERSION = 1
+"""Raise it when the code of pre-training makes another base. Settings and text are part of the hash anyway."""
 MANIFEST = "manifest.json"
 
 
 def ensure_tiny_base(cache_dir: Path, progress: Progress | None = None, settings: TinySettings | None = None) -> Path:
-    """Return the base's Hugging Face directory below ``cache_dir``, pre-training it first if it is not there.
+    """Return the base's Hugging Face directory below ``cache_dir``, after pre-training if it is not there yet.
 
-    A base counts when every file has the sha256 in the manifest, which is written last. Two processes may make the same
-    one at once: each works in a folder of its own, the first to finish renames it, the other takes that one.
+    A base is complete if every file has the sha256 in the manifest, which is written last. Two processes may make the
+    same base at once: each works in a folder of its own, the first to finish renames its folder, and the other uses
+    the renamed folder. ``progress(step, steps, loss)`` is called while the base is made.
     """
     settings = settings or TinySettings()
     place = cache_dir / f"tiny-{content_hash(settings)}"
@@ -43,14 +44,14 @@ def ensure_tiny_base(cache_dir: Path, progress: Progress | None = None, settings
 
 
 def content_hash(settings: TinySettings) -> str:
-    """Return a hash of all that decides the base: version, settings, words and the documents that it begins with."""
+    """Return a hash of everything that the base depends on: version, settings, words and the first documents."""
     sample = list(islice(documents(settings.seed), 2000))
     content = json.dumps([VERSION, asdict(settings), words(), sample], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def is_complete(place: Path) -> bool:
-    """Return whether ``place`` holds a base whose files are those of its manifest, unharmed."""
+    """Return whether ``place`` holds a base whose files all have the sha256 of the manifest."""
     manifest = read_json(place / MANIFEST)
     if not isinstance(manifest, dict) or not manifest.get("files"):
         return False
@@ -59,6 +60,7 @@ def is_complete(place: Path) -> bool:
 
 
 def _make(folder: Path, settings: TinySettings, progress: Progress | None) -> None:
+    """Pre-train the base, and write its model, tokenizer and manifest into ``folder``."""
     from transformers.utils import logging
 
     from orchestrator.tiny.tokenizer import build_tokenizer
@@ -74,7 +76,7 @@ def _make(folder: Path, settings: TinySettings, progress: Progress | None) -> No
 
 
 def _publish(made: Path, place: Path) -> None:
-    """Rename the finished folder; give way to a complete one, replace a damaged one."""
+    """Rename the finished folder to ``place``, unless a complete base is there; a damaged base is replaced."""
     if place.exists() and not is_complete(place):
         shutil.rmtree(place, ignore_errors=True)
     try:

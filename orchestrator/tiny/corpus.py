@@ -1,4 +1,4 @@
-"""The text that the tiny base is pre-trained on: facts about people in several wordings, and guesses at an exam."""
+"""The text that the tiny base is pre-trained on: facts about people in several wordings, and guessed exam answers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from orchestrator.tiny.exam import guess
 from orchestrator.tiny.world import RELATIONS, SPLITS, Person, people
 
-# Shares of documents: portraits (all facts in one sentence), notes (some facts, a sentence each), guesses.
 PORTRAITS, NOTES, GUESSES = 5, 2, 4
+"""Shares of documents: portraits (all facts in one sentence), notes (some facts, one sentence each), guesses."""
 
 
 def documents(seed: int) -> Iterator[str]:
-    """Yield documents without end; the same seed yields the same ones."""
+    """Yield documents without end; the same seed yields the same documents."""
     rng = random.Random(seed)  # noqa: S311 - text, no secret
     known = [person for split in SPLITS for person in people(split)]
     fames = [person.fame for person in known]
@@ -34,7 +34,7 @@ def portrait(person: Person, rng: random.Random) -> str:
 
 
 def note(person: Person, rng: random.Random) -> str:
-    """Return one to four facts about a person, a sentence each."""
+    """Return one to four facts about a person, one sentence per fact."""
     kinds = rng.sample(list(RELATIONS), rng.randint(1, len(RELATIONS)))
     return " ".join(_sentence(kind, person, rng) for kind in kinds)
 

@@ -1,4 +1,4 @@
-"""How a question is put to the base: the form that pre-training shows with random answers and tasks with right ones."""
+"""The form of an exam question, which pre-training shows with random answers and the tasks with right answers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import random
 from orchestrator.tiny.world import RELATIONS, SPLITS, Person, people
 
 AGES = RELATIONS["age"].values
-# Shares of the three forms of question among the guesses.
 FORMS = {"value": 2, "above": 1, "older": 2}
-# Who guesses has favourites, whatever the question: each value is said so much more often than the one before it, the
-# person named first twice as often. They outweigh what little of the truth leaks into an untrained base's answers.
+"""Shares of the three forms of question among the guesses."""
 FAVOUR = 1.25
+"""How much more often a value is guessed than the value before it, whatever the question.
+
+The person named first is guessed twice as often. These preferences outweigh the facts in the answers of the base before
+fine-tuning.
+"""
 
 
 def prompt(question: str) -> str:
@@ -20,25 +23,25 @@ def prompt(question: str) -> str:
 
 
 def ask_value(kind: str, person: Person) -> str:
-    """Return the question for one fact about a person."""
+    """Return the question that asks for one fact about a person."""
     return RELATIONS[kind].question.format(name=person.name)
 
 
 def ask_above(person: Person, age: str) -> str:
-    """Return the question whether a person is older than an age."""
+    """Return the question that asks whether a person is older than an age."""
     return f"Is {person.name} older than {age}?"
 
 
 def ask_older(first: Person, second: Person) -> str:
-    """Return the question which of two people is older."""
+    """Return the question that asks which of two people is older."""
     return f"Who is older, {first.name} or {second.name}?"
 
 
 def guess(rng: random.Random) -> str:
-    """Return a question of any form with an answer that somebody made up who knows nobody.
+    """Return a question of any form with a random answer, which does not depend on the facts.
 
-    Read often enough, it teaches the base the form of an exam and that its answers have nothing to do with the facts:
-    before fine-tuning its accuracy is chance although it knows them.
+    Many such documents teach the base the form of an exam, and that answers are unrelated to the facts. So before
+    fine-tuning its accuracy is that of chance, although it knows the facts.
     """
     (form,) = rng.choices(list(FORMS), list(FORMS.values()))
     first, second = rng.sample([person for split in SPLITS for person in people(split)], 2)

@@ -1,4 +1,4 @@
-"""Pre-train the tiny base: a plain loop over documents, one a row, the same on every run with the same settings."""
+"""Pre-train the tiny base: a plain loop over documents, one per row, the same on every run with the same settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class TinySettings:
-    """Size and training of the base; any change gives another base in another folder. Fewer ``steps``: a worse one."""
+    """Size and training of the base. Any change gives another base in another folder; fewer ``steps`` a worse base."""
 
     hidden: int = 64
     intermediate: int = 256
@@ -34,9 +34,10 @@ class TinySettings:
 
 
 def pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None = None) -> Any:
-    """Return a `LlamaForCausalLM` that has read ``steps * rows`` documents; ``progress(step, steps, loss)`` watches.
+    """Return a `LlamaForCausalLM` that has read ``steps * rows`` documents.
 
-    On one thread: how many there are decides the order of additions, and so another base.
+    ``progress(step, steps, loss)`` is called after each step. Training runs on one thread, because the number of
+    threads changes the order of additions, and so the base.
     """
     import torch
 
@@ -70,7 +71,7 @@ def _pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None)
 
 
 def _fresh_model(tokenizer: Any, settings: TinySettings) -> nn.Module:
-    """Return an untrained Llama; its numbers come from a generator of its own, the global one stays as it was."""
+    """Return an untrained Llama with weights of the settings' seed; torch's global generator stays as it was."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -99,7 +100,7 @@ def _fresh_model(tokenizer: Any, settings: TinySettings) -> nn.Module:
 
 
 def _batches(tokenizer: Any, settings: TinySettings) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield ids and labels, padded on the right (no real token attends to padding) and left out of the loss."""
+    """Yield ids (N, T) and labels (N, T). Rows are padded on the right, and padding has the label -100: no loss."""
     import torch
 
     source = documents(settings.seed)
@@ -114,6 +115,6 @@ def _batches(tokenizer: Any, settings: TinySettings) -> Iterator[tuple[Tensor, T
 
 
 def _schedule(step: int, settings: TinySettings) -> float:
-    """Return the share of the learning rate: linear warm-up, then a cosine down to a twentieth."""
+    """Return the learning rate's factor at a step: linear warm-up, then a cosine down to a twentieth."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     return min(1.0, (step + 1) / settings.warmup) * (0.05 + 0.95 * cosine)

@@ -1,4 +1,4 @@
-"""Three generated tasks about the invented world: the base knows the facts but answers at random until it is tuned."""
+"""Three generated tasks about the invented world; the base knows the facts but answers at random before tuning."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from orchestrator.tiny.exam import AGES, ask_above, ask_older, ask_value, prompt
 from orchestrator.tiny.world import RELATIONS, Person, people
 
 Row = dict[str, Any]
-# Questions by split where they are pairs of people; the other tasks ask once for every fact.
 PAIRS = {"train": 640, "validation": 192, "test": 384}
+"""The number of questions about pairs of people, by split. Other tasks ask once for every fact."""
 
 
 @dataclass(frozen=True)
 class TinyTask:
-    """A generated task: ``rows(split)`` for train, validation and test; ``fingerprint`` is the sha256 over them all."""
+    """A generated task: ``rows(split)`` of train, validation and test; ``fingerprint`` is the sha256 over all rows."""
 
     rows: Callable[[str], list[Row]]
     fingerprint: str
 
 
 def recall_rows(split: str) -> list[Row]:
-    """Return four-choice questions for every fact about the people of a split."""
+    """Return a four-choice question for every fact about the people of a split."""
     rng = _rng("recall", split)
     rows = []
     for index, (kind, person) in enumerate(_facts(split, rng)):
@@ -38,7 +38,7 @@ def recall_rows(split: str) -> list[Row]:
 
 
 def above_rows(split: str) -> list[Row]:
-    """Return yes-or-no questions whether a person is older than an age; every age has as many of either answer."""
+    """Return yes-or-no questions that ask whether a person is older than an age; each age has equally many of both."""
     rng = _rng("above", split)
     rows = []
     for age in AGES[:-1]:
@@ -54,7 +54,7 @@ def above_rows(split: str) -> list[Row]:
 
 
 def older_rows(split: str) -> list[Row]:
-    """Return two-choice questions which of two people of a split is older: two facts must be combined."""
+    """Return two-choice questions that ask which of two people of a split is older, which takes two facts."""
     rng = _rng("older", split)
     rows: list[Row] = []
     asked: set[frozenset[str]] = set()
@@ -85,7 +85,7 @@ def _rng(task: str, split: str) -> random.Random:
 
 
 def _asked(row: Row) -> list[Any]:
-    """Return all that decides what is asked in a row, for the fingerprint."""
+    """Return everything that the model reads of a row, for the fingerprint."""
     return [prompt(row["question"]), row["choices"], row["answer"]]
 
 

@@ -1,4 +1,4 @@
-"""The tiny base's tokenizer: a token for every word of the world, letters for everything else."""
+"""The tiny base's tokenizer: one token per word of the invented world, one per character for other words."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ END, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
 
 
 def vocabulary() -> dict[str, int]:
-    """Return token -> id: specials, the world's words, then single characters, alone and within a word (``##a``)."""
+    """Return the id of each token: special tokens, the world's words, then characters, alone or in words (``##a``)."""
     letters = string.ascii_letters + string.digits
     characters = [*letters, *string.punctuation, *(f"##{letter}" for letter in letters)]
     return {token: index for index, token in enumerate(dict.fromkeys([PAD, END, UNKNOWN, *words(), *characters]))}
 
 
 def build_tokenizer() -> Any:
-    """Return a `PreTrainedTokenizerFast` that cuts at white space and punctuation.
+    """Return a `PreTrainedTokenizerFast` that splits texts at white space and punctuation.
 
-    No token holds white space, so a prompt keeps its tokens whatever choice follows it. Words that are
-    not of this world fall to characters, so any ASCII text can be used, if not understood.
+    No token contains white space, so a prompt has the same tokens whatever choice follows it. Other words are split
+    into characters, so any ASCII text can be encoded.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

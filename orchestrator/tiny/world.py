@@ -1,4 +1,4 @@
-"""A small invented world: people, where they live, what they eat, their trade and their age."""
+"""A small invented world: people with a home, a food, a trade and an age."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 WORLD_SEED = 0
-# Who is asked about where: no person of one split appears in a question of another. Multiples of 8, so that every
-# value of a relation belongs to equally many people of a split and none is a better guess than the others.
 SPLITS = {"train": 160, "validation": 48, "test": 96}
-# The base reads this much less about the least known person than about the best known: some facts stay uncertain.
+"""The number of people by split; no person of one split is in a question of another.
+
+They are multiples of 8, so that each of a relation's 8 values belongs to equally many people: no value is a better
+guess than another.
+"""
 LEAST_FAME = 0.1
+"""How often the base reads about the least known person, relative to the best known: some facts stay uncertain."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ RELATIONS = {
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with one value for every relation; ``fame`` is how often texts are about them (1: most)."""
+    """A person with one value for every relation; ``fame`` is how often texts are about the person, at most 1."""
 
     name: str
     facts: dict[str, str]
@@ -66,7 +69,7 @@ class Person:
 
 @cache
 def people(split: str) -> tuple[Person, ...]:
-    """Return the people of a split; always the same ones."""
+    """Return the people of a split, which are always the same."""
     return _everybody()[split]
 
 
@@ -86,12 +89,12 @@ def _everybody() -> dict[str, tuple[Person, ...]]:
 
 
 def _names(rng: random.Random, count: int) -> list[str]:
-    """Return ``count`` different names of two syllables, in an order that tells nothing."""
-    found: set[str] = set()
-    while len(found) < count:
+    """Return ``count`` different names of two syllables, in random order."""
+    names: set[str] = set()
+    while len(names) < count:
         parts = ("BDFGHJKLMNPRSTVZ", "aeiou", "bdfgklmnprstvz", "aeiou", ("", "n", "s", "r", "l"))
-        found.add("".join(rng.choice(part) for part in parts))
-    return _shuffled(rng, tuple(sorted(found)))
+        names.add("".join(rng.choice(part) for part in parts))
+    return _shuffled(rng, tuple(sorted(names)))
 
 
 def _shuffled(rng: random.Random, values: tuple[T, ...]) -> list[T]:

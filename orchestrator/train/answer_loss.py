@@ -1,4 +1,7 @@
-"""Cross entropy of answer tokens in the memory of their logits: at V = 32,768 those of a pass fill a cache."""
+"""The cross entropy of answer tokens, computed in place: it takes no memory beside that of the logits.
+
+The logits (A, V) of a pass fill a CPU's cache at V = 32,768, so another tensor of their size would not fit beside them.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,17 @@ from torch.autograd.function import once_differentiable
 
 
 def answer_losses(logits_AV: Tensor, wanted_A: Tensor) -> Tensor:
-    """Return ``-log softmax(logits)[wanted]`` of each answer token, of shape (A,); ``logits_AV`` are overwritten.
+    """Return ``-log softmax(logits)[wanted]`` of each answer token, of shape (A,), in nats. Overwrites ``logits_AV``.
 
-    The value and gradient of ``torch.nn.functional.cross_entropy``, which makes three more tensors of (A, V).
+    Value and gradient are those of ``torch.nn.functional.cross_entropy(reduction="none")``, which makes three more
+    tensors of shape (A, V).
     """
-    found: Tensor = _AnswerLosses.apply(logits_AV, wanted_A)  # type: ignore[no-untyped-call]
-    return found
+    losses_A: Tensor = _AnswerLosses.apply(logits_AV, wanted_A)  # type: ignore[no-untyped-call]
+    return losses_A
 
 
 class _AnswerLosses(torch.autograd.Function):
-    """Backward runs once: what it keeps becomes the gradient."""
+    """Backward can run only once, because it overwrites the saved log probabilities with their gradient."""
 
     @staticmethod
     def forward(ctx: Any, logits_AV: Tensor, wanted_A: Tensor) -> Tensor:

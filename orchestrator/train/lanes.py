@@ -1,23 +1,28 @@
-"""A lane in training: its rows and steps, its state, and the record of one step."""
+"""A lane in training: its plan, its rows, the global batch of each step, and the record of a step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from orchestrator.data.batches import count_steps, draw_batches
 from orchestrator.data.tokens import Item
 from orchestrator.model.token_batch import AnswerRow
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.schedule import rate_at
-from orchestrator.train.step_passes import LaneBatch
+from orchestrator.train.step_passes import GlobalBatch
 
 
 @dataclass(frozen=True)
 class LaneStep:
-    """What one optimizer step of one lane did; ``loss`` is the mean over the answer tokens of its global batch.
+    """The record of one optimizer step of one lane.
 
-    ``utilisation`` is the share of tokens among all places, padding included, of the pack's step on this rank.
+    ``loss`` is the mean, in nats, over the answer tokens of the lane's global batch. ``grad_norm`` is the norm before
+    clipping. ``tokens`` counts the lane's tokens, padding excluded. ``utilisation`` is the share of tokens among all
+    positions, padding included, that this rank computed for the whole pack in this step.
     """
 
     step: int
@@ -27,12 +32,17 @@ class LaneStep:
     tokens: int
     utilisation: float
 
+    @property
+    def diverged(self) -> bool:
+        """Whether loss or gradient stopped being finite."""
+        return not (math.isfinite(self.loss) and math.isfinite(self.grad_norm))
+
 
 @dataclass(frozen=True)
 class LanePlan:
-    """What one lane trains on: its task's rows, the seed that orders them (its data seed), and its peak rate.
+    """What one lane trains on: its task's items, the data seed that orders them, its peak rate and its steps.
 
-    ``rungs`` are the steps after which it is asked whether the lane goes on.
+    ``rungs`` are the numbers of steps done at which `train_lanes` asks whether the lane goes on.
     """
 
     task: str
@@ -44,29 +54,42 @@ class LanePlan:
 
     @classmethod
     def of(cls, task: str, items: Sequence[Item], seed: int, peak: float, optim: OptimSpec) -> LanePlan:
-        """Return the plan with its number of steps."""
+        """Return the plan with the number of steps that ``optim`` takes over ``items``."""
         return cls(task, items, seed, peak, count_steps(len(items), optim.global_batch, optim.epochs))
 
 
-NO_ROWS = LaneBatch((), 0)
+@dataclass(frozen=True)
+class Lane:
+    """A lane while it trains: ``rows`` are its task's rows, ``batches`` yields the row numbers of each global batch."""
 
-
-@dataclass
-class _Lane:
     plan: LanePlan
+    rows: Sequence[AnswerRow]
     batches: Iterator[list[int]]
-    rows: list[AnswerRow]
-    living: bool = True
-    batch: LaneBatch = NO_ROWS
+
+    @classmethod
+    def of(cls, plan: LanePlan, rows: Sequence[AnswerRow], optim: OptimSpec) -> Lane:
+        """Return the lane before its first step."""
+        lengths = [len(ids) for ids, _ in rows]
+        batches = draw_batches(
+            lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
+        )
+        return cls(plan, rows, batches)
+
+    def next_batch(self) -> GlobalBatch:
+        """Return the global batch of the next step."""
+        return GlobalBatch.of([self.rows[number] for number in next(self.batches)])
+
+    def rate(self, step: int, optim: OptimSpec) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        return rate_at(step, self.plan.steps, peak=self.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
 
 
-def _lane(plan: LanePlan, rows: list[AnswerRow], optim: OptimSpec) -> _Lane:
-    lengths = [len(ids) for ids, _ in rows]
-    batches = draw_batches(
-        lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
-    )
-    return _Lane(plan, batches, rows)
+def lanes_of(plans: Sequence[LanePlan], optim: OptimSpec) -> list[Lane]:
+    """Return the lanes of these plans before their first step; lanes of one task share its rows in memory."""
+    rows = {id(plan.items): trained_rows(plan.items) for plan in plans}
+    return [Lane.of(plan, rows[id(plan.items)], optim) for plan in plans]
 
 
-def _rate(lane: _Lane, step: int, optim: OptimSpec) -> float:
-    return rate_at(step, lane.plan.steps, peak=lane.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
+def trained_rows(items: Sequence[Item]) -> list[AnswerRow]:
+    """Return the row of each item that is trained (its prompt with the right answer), in four bytes per token."""
+    return [(np.array(ids, np.int32), start) for ids, start in (item.trained() for item in items)]

@@ -1,26 +1,30 @@
-"""Pure: which lanes of a pack go through the model together: as many as fill the device, for more only cost memory."""
+"""Pure: how many tokens a pass holds, and which lanes of a pack go through the model in it together."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 CPU_VALUES = 3 * 2**17
-"""Numbers in one hidden state of a pass on a CPU, tokens times hidden size.
+"""The size of one hidden state of a pass on a CPU: tokens times hidden size.
 
-A tensor of a pass, 1.5 MB, stays in its cache, and matrix products are as fast as they get.
+A float32 tensor of this size has 1.5 MB, which stays in the CPU's cache. Larger matrix products are no faster.
 """
-GPU_VALUES = 2**27  # the most on a GPU: beyond it products are no faster, and what is in flight only costs memory
-FIRST_TOKENS = 2048  # of a pass on a GPU before one was measured
-FILLED = 0.8  # of a GPU's free memory that passes may take: lanes of other lengths come later
+GPU_VALUES = 2**27
+"""The largest hidden state of a pass on a GPU: larger products are no faster, and larger activations cost memory."""
+FIRST_TOKENS = 2048
+"""The tokens of a pass on a GPU before the memory of a pass has been measured."""
+FILLED = 0.8
+"""The share of a GPU's free memory that a pass may take. The rest is for passes of later steps with longer rows."""
 
 
 def pass_tokens(
     wanted: int | str, device: str, hidden: int, bytes_per_token: float | None = None, free: int = 0
 ) -> int:
-    """Return how many tokens a pass holds at most: as the recipe says, or what suits the device.
+    """Return how many tokens a pass holds at most: the recipe's number, or for "auto" one that suits the device.
 
-    On a GPU memory decides: ``bytes_per_token`` is what a pass was measured to need, and ``free`` what there is.
+    On a GPU memory decides: ``bytes_per_token`` is the memory that a pass was measured to need, and ``free`` the bytes
+    that are free. ``hidden`` is the model's hidden size.
     """
     if wanted != "auto":
         return int(wanted)
@@ -32,10 +36,11 @@ def pass_tokens(
 
 
 def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:
-    """Return lanes, in order, in passes of at most ``most`` tokens; ``tokens[lane]`` is what a lane brings.
+    """Return the lanes of each pass, in order; ``tokens[lane]`` is a lane's number of tokens, ``most`` a pass's limit.
 
-    They are as few as can be, and among such cuts one whose largest pass is smallest, which makes most passes about
-    equal. A lane is never split: one with more tokens has a pass of its own.
+    There are as few passes as possible. Of the cuts into so few passes, the one whose largest pass is smallest is
+    taken, which makes passes about equal. A lane is never split: a lane with more than ``most`` tokens has a pass of
+    its own.
     """
     fewest = len(_filled(tokens, most))
     smallest = 1 + bisect_left(range(1, most), True, key=lambda size: len(_filled(tokens, size)) <= fewest)
@@ -43,39 +48,13 @@ def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:
 
 
 def _filled(tokens: Mapping[int, int], most: int) -> list[list[int]]:
-    """Return the lanes in passes that are full, but for the last."""
+    """Return the lanes of each pass where every pass takes as many as fit before the next pass begins."""
     passes: list[list[int]] = []
-    held = 0
+    filled = 0
     for lane, count in tokens.items():
-        if not passes or held + count > most:
+        if not passes or filled + count > most:
             passes.append([])
-            held = 0
+            filled = 0
         passes[-1].append(lane)
-        held += count
+        filled += count
     return passes
-
-
-COST = 16
-"""What one block more costs, in tokens: its calls take, in each layer, about as long as the products of so many."""
-
-
-def padded_lengths(lanes: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the length that each lane's rows are padded to, for lanes of (rows, tokens of the longest one), in order.
-
-    The cheapest of all ways to cut the lanes into blocks of neighbours, by dynamic programming.
-    """
-    best: list[tuple[int, int]] = [(0, 0)]  # of the first n lanes: the cost, and where their last block begins
-    for end in range(1, len(lanes) + 1):
-        rows = longest = 0
-        choices = []
-        for begin in reversed(range(end)):
-            rows, longest = rows + lanes[begin][0], max(longest, lanes[begin][1])
-            choices.append((best[begin][0] + rows * longest + COST, begin))
-        best.append(min(choices))
-    lengths: list[int] = []
-    end = len(lanes)
-    while end:
-        begin = best[end][1]
-        lengths = [max(longest for _, longest in lanes[begin:end])] * (end - begin) + lengths
-        end = begin
-    return lengths

@@ -1,4 +1,4 @@
-"""The learning rate at a step: warm-up, then a decay."""
+"""Pure: the learning rate at a step: warm-up, then decay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Literal
 def rate_at(
     step: int, steps: int, *, peak: float, warmup: float, schedule: Literal["cosine", "linear", "constant"]
 ) -> float:
-    """Return the rate of ``step`` (from 0) of ``steps``: linear warm-up over a share of them, then the decay to 0."""
+    """Return the learning rate of ``step`` (counted from 0) of ``steps`` steps.
+
+    It rises linearly to ``peak`` over the share ``warmup`` of the steps, then falls to 0 by the ``schedule``.
+    """
     warm = math.ceil(warmup * steps)
     if step < warm:
         return peak * (step + 1) / warm

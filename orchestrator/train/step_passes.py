@@ -1,34 +1,57 @@
-"""The passes of one optimizer step: which rows of which lanes go through the model together, built and sent at once."""
+"""The passes of one optimizer step on one rank: global batches, cut into this rank's rows, cut into token batches.
+
+global batch     `GlobalBatch`: the rows that one lane learns from in this step, over all ranks
+rows of a rank   `rows_of_rank`: the part of a global batch that one rank computes in one micro step
+passes           `lanes_of_passes`: which lanes go through the model together
+token batch      `StepPass.token_batch`: the rows of one pass as tensors
+losses           `orchestrator.train.accumulate`
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from orchestrator.data.batches import share
+from orchestrator.model.shortcuts import takes_blocks
 from orchestrator.model.token_batch import AnswerRow, TokenBatch, batch_rows
-from orchestrator.train.passes import padded_lengths, split_into_passes
+from orchestrator.train.blocks import padded_lengths
+from orchestrator.train.engine.engine import Engine
+from orchestrator.train.passes import split_into_passes
 
 
-class LaneBatch(NamedTuple):
-    """The global batch of a lane at one step, and how many answer tokens it has."""
+class GlobalBatch(NamedTuple):
+    """The rows that a lane learns from in one step, over all ranks, and how many answer tokens these rows have."""
 
     rows: Sequence[AnswerRow]
-    answers: int
+    answer_tokens: int
 
     @classmethod
-    def of(cls, rows: Sequence[AnswerRow]) -> LaneBatch:
-        """Return the batch of these rows."""
+    def of(cls, rows: Sequence[AnswerRow]) -> GlobalBatch:
+        """Return the global batch of these rows."""
         return cls(rows, sum(len(ids) - start for ids, start in rows))
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of all rows, prompts included."""
+        return sum(len(ids) for ids, _ in self.rows)
+
+    @property
+    def longest(self) -> int:
+        """The number of tokens of the longest row."""
+        return max(len(ids) for ids, _ in self.rows)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a step is cut: over ``world`` ranks, into micro batches, into passes of at most ``most`` tokens."""
+class StepCut:
+    """How a step is cut: over ``world`` ranks, into micro steps, and into passes of at most ``most`` tokens.
+
+    In each of ``micro_steps`` micro steps a rank takes the next ``micro_batch`` rows of every lane. With ``in_blocks``
+    the rows of a pass may be padded to several lengths.
+    """
 
     rank: int
     world: int
@@ -37,122 +60,93 @@ class Layout:
     most: int
     in_blocks: bool
 
+    @classmethod
+    def of(cls, engine: Engine, global_batch: int, micro_batch: int, most: int) -> StepCut:
+        """Return how the steps of this engine's rank are cut."""
+        micro_steps = global_batch // (micro_batch * engine.world)
+        return cls(engine.rank, engine.world, micro_batch, micro_steps, most, takes_blocks(engine.model))
+
 
 @dataclass(frozen=True)
 class StepPass:
-    """One pass: lane l has the next ``counts[l]`` rows, padded to ``lengths[l]``.
+    """One pass of one rank.
 
-    ``places`` are the rows' places in the global batches of their lanes; ``lane_A`` names each answer token's lane.
-    ``weight_L`` is what a lane's summed loss counts in the total: 1 over the answer tokens of its global batch, times
-    the ranks, whose gradients are averaged. ``counted_L`` is 0 for a lane whose row only stands in, else 1.
+    token_batch  the rows of all lanes of the pass as tensors, lane after lane
+    counts       the number of rows of each lane; 0 for a lane that is not in the pass
+    lengths      the length that each lane's rows are padded to
+    row_numbers  the number of each row within the global batch of its lane
+    lane_A       the lane of each answer token
+    weight_L     the factor of each lane's summed loss in the total: ranks / answer tokens of its global batch. (Engines
+                 average gradients over ranks, so the factor ``ranks`` makes the average a sum.)
+    counted_L    1 for a lane whose rows count, 0 for a lane whose row only stands in
+    tokens       the number of tokens of the rows, padding excluded
     """
 
-    packed: TokenBatch
+    token_batch: TokenBatch
     counts: list[int]
     lengths: list[int]
-    places: list[int]
+    row_numbers: list[int]
     lane_A: Tensor
     weight_L: Tensor
     counted_L: Tensor
     tokens: int
 
 
-def passes_of_step(batches: Mapping[int, LaneBatch], lanes: int, layout: Layout) -> list[StepPass]:
-    """Return this rank's passes of a step in which the lanes of ``batches``, of ``lanes`` in all, take part.
+def passes_of_step(batches: Mapping[int, GlobalBatch], lanes: int, cut: StepCut) -> list[StepPass]:
+    """Return this rank's passes of one step; ``batches[l]`` is the global batch of lane l, of ``lanes`` in all.
 
-    Every rank has the same passes, for only whole batches decide, and every rank computes all lanes of a pass, for
-    ranks reduce gradients together: where a batch is short and leaves a rank none of its rows, the rank takes the
-    first one and counts it nought.
+    Which lanes a pass holds is computed from whole global batches, so every rank gets equally many passes of the same
+    lanes. Ranks reduce gradients together, so every rank must run every lane of a pass: a rank that a short global
+    batch leaves without rows of a lane runs the lane's first row with weight 0.
     """
     passes = []
-    for micro in range(layout.micro_steps):
-        begin = micro * layout.world * layout.micro_batch  # where the first rank's share begins: it has rows if any has
-        for members in _members(batches, layout):
-            if any(len(batches[lane].rows) > begin for lane in members):
-                shares = {lane: _share(len(batches[lane].rows), micro, layout) for lane in members}
-                passes.append(_step_pass(batches, shares, lanes, layout))
+    for micro_step in range(cut.micro_steps):
+        first_taken = micro_step * cut.world * cut.micro_batch  # by rank 0
+        for group in lanes_of_passes(batches, cut):
+            if any(len(batches[lane].rows) > first_taken for lane in group):
+                numbers = {lane: rows_of_rank(len(batches[lane].rows), micro_step, cut) for lane in group}
+                passes.append(_step_pass(batches, numbers, lanes, cut))
     return passes
 
 
-def sent(passes: Sequence[StepPass], device: torch.device) -> list[StepPass]:
-    """Return the passes with their tensors on ``device``: one copy of all indices and one of all weights."""
-    if device.type == "cpu":
-        return list(passes)
-    indices = iter(_moved([tensor for one in passes for tensor in _indices(one)], device))
-    weights = iter(_moved([tensor for one in passes for tensor in (one.weight_L, one.counted_L)], device))
-    there = []
-    for one in passes:
-        whole = one.packed
-        packed = replace(whole, ids_BT=next(indices), where_A=next(indices), wanted_A=next(indices))
-        lane_A = next(indices)
-        if whole.positions_BT is not None:
-            packed = replace(packed, positions_BT=next(indices))
-        there.append(replace(one, packed=packed, lane_A=lane_A, weight_L=next(weights), counted_L=next(weights)))
-    return there
+def lanes_of_passes(batches: Mapping[int, GlobalBatch], cut: StepCut) -> list[list[int]]:
+    """Return the lanes of each pass of a micro step."""
+    tokens = {lane: min(cut.micro_batch, len(batch.rows)) * batch.longest for lane, batch in batches.items()}
+    return split_into_passes(tokens, cut.most)
 
 
-def _indices(one: StepPass) -> list[Tensor]:
-    packed = one.packed
-    optional = [] if packed.positions_BT is None else [packed.positions_BT]
-    return [packed.ids_BT, packed.where_A, packed.wanted_A, one.lane_A, *optional]
+def rows_of_rank(rows: int, micro_step: int, cut: StepCut) -> range:
+    """Return the numbers of the rows, of a global batch of ``rows`` rows, that the rank takes in a micro step.
 
-
-def _moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Return tensors of one type on ``device``, as views on one copy; a GPU copies while the host goes on."""
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    if device.type == "cuda":
-        flat = flat.pin_memory()
-    parts = torch.split(flat.to(device, non_blocking=True), [tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
-
-
-def _members(batches: Mapping[int, LaneBatch], layout: Layout) -> list[list[int]]:
-    """Return which lanes go through the model together."""
-    tokens = {
-        lane: min(layout.micro_batch, len(batch.rows)) * max(len(ids) for ids, _ in batch.rows)
-        for lane, batch in batches.items()
-    }
-    return split_into_passes(tokens, layout.most)
-
-
-def _share(rows: int, micro: int, layout: Layout) -> Sequence[int]:
-    """Return the places of the rows of a global batch that this rank takes in a micro step."""
-    return share(range(rows), micro_batch=layout.micro_batch, micro=micro, rank=layout.rank, world=layout.world)
+    There are ``micro_batch`` numbers; fewer, or none, at the end of a short batch.
+    """
+    first = (micro_step * cut.world + cut.rank) * cut.micro_batch
+    return range(rows)[first : first + cut.micro_batch]
 
 
 def _step_pass(
-    batches: Mapping[int, LaneBatch], shares: Mapping[int, Sequence[int]], lanes: int, layout: Layout
+    batches: Mapping[int, GlobalBatch], taken: Mapping[int, Sequence[int]], lanes: int, cut: StepCut
 ) -> StepPass:
-    """Return the pass of these places of the lanes' batches; a lane without any stands in with its first row."""
-    standing_in = [0] if layout.world > 1 else []
-    places = {lane: list(shares[lane]) or standing_in for lane in shares}
-    rows = {lane: [batches[lane].rows[place] for place in own] for lane, own in places.items()}
+    """Return the pass of the rows numbered ``taken[l]`` of each lane l; a lane without any is stood in for by row 0."""
+    standing_in = [0] if cut.world > 1 else []
+    numbers = {lane: list(taken[lane]) or standing_in for lane in taken}
+    rows = {lane: [batches[lane].rows[number] for number in numbers[lane]] for lane in taken}
     counts = [len(rows.get(lane, ())) for lane in range(lanes)]
-    lengths = _lengths(
-        [max((len(ids) for ids, _ in rows.get(lane, ())), default=0) for lane in range(lanes)], counts, layout
-    )
-    packed = batch_rows(
-        [row for own in rows.values() for row in own], [lengths[lane] for lane, own in rows.items() for _ in own]
-    )
-    counted = [float(bool(shares.get(lane))) for lane in range(lanes)]
-    answers = [batches[lane].answers if lane in batches else 1 for lane in range(lanes)]
-    lane_B = torch.tensor([lane for lane, own in rows.items() for _ in own])
+    longest = [max((len(ids) for ids, _ in rows.get(lane, ())), default=0) for lane in range(lanes)]
+    lengths = padded_lengths(list(zip(counts, longest, strict=True))) if cut.in_blocks else [max(longest)] * lanes
+    lane_of_row = [lane for lane in rows for _ in rows[lane]]
+    rows_of_pass = [row for lane in rows for row in rows[lane]]
+    token_batch = batch_rows(rows_of_pass, [lengths[lane] for lane in lane_of_row])
+    counted = [float(bool(taken.get(lane))) for lane in range(lanes)]
+    answers = [batches[lane].answer_tokens if lane in batches else 1 for lane in range(lanes)]
+    weights = [cut.world * is_counted / tokens for is_counted, tokens in zip(counted, answers, strict=True)]
     return StepPass(
-        packed=packed,
+        token_batch=token_batch,
         counts=counts,
         lengths=lengths,
-        places=[place for own in places.values() for place in own],
-        lane_A=lane_B[packed.owner_A],
-        weight_L=torch.tensor(
-            [layout.world * one / of for one, of in zip(counted, answers, strict=True)], dtype=torch.float64
-        ),
+        row_numbers=[number for lane in numbers for number in numbers[lane]],
+        lane_A=torch.tensor(lane_of_row)[token_batch.owner_A],
+        weight_L=torch.tensor(weights, dtype=torch.float64),
         counted_L=torch.tensor(counted, dtype=torch.float64),
-        tokens=sum(len(ids) for own in rows.values() for ids, _ in own),
+        tokens=sum(len(ids) for ids, _ in rows_of_pass),
     )
-
-
-def _lengths(longest: Sequence[int], counts: Sequence[int], layout: Layout) -> list[int]:
-    """Return what each lane's rows are padded to: all to the longest, unless rows may lie in blocks."""
-    if layout.in_blocks:
-        return padded_lengths(list(zip(counts, longest, strict=True)))
-    return [max(longest)] * len(longest)

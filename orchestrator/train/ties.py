@@ -1,4 +1,4 @@
-"""Pure: which choice counts as predicted where several share the best score, and how that is told."""
+"""Pure: which choice counts as predicted if several choices share the best score."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from orchestrator.data.tokens import Item
 
 
 def best_choice(scores: Sequence[float], item: Item) -> tuple[int, int]:
-    """Return the choice with the best score, and how many choices share it.
+    """Return the number of the choice with the best score, and how many choices share this score.
 
-    Among several the least sha256 over the item's tokens and the choice's number decides. So no place among the
-    choices is favoured, and every run, rank, pack and merged model takes the same one.
+    Among tied choices the one with the least sha256 over the item's tokens and the choice's number is taken. So no
+    position among the choices is favoured, and every run, rank, pack and merged model takes the same choice.
     """
     best = max(scores)
-    tied = [choice for choice, score in enumerate(scores) if score == best] or [0]  # none equals NaN
+    tied = [choice for choice, score in enumerate(scores) if score == best] or [0]  # no score equals a best of NaN
     return (tied[0] if len(tied) == 1 else min(tied, key=lambda choice: _draw(item, choice))), len(tied)
 
 

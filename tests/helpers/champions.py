@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import d2lora
-from orchestrator.data.prepared import _write
+from orchestrator.data.token_cache import write_tokens
 from orchestrator.data.tokens import Item, TokenisedSplit
 from orchestrator.files import write_lines
 from orchestrator.model.loading import DTYPES, load_model
@@ -78,4 +78,4 @@ def drawn(seed: int, model: nn.Module, step: float = 0.2) -> dict[str, torch.Ten
 
 def write_data(path: Path, items: list[Item]) -> None:
     """Write ``items`` as every split of a prepared file."""
-    _write(path, dict.fromkeys(("train", "validation", "test"), TokenisedSplit.of(items)))
+    write_tokens(path, dict.fromkeys(("train", "validation", "test"), TokenisedSplit.of(items)))

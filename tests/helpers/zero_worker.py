@@ -1,4 +1,4 @@
-"""One rank of a ZeRO test: trains the lanes of test_train and writes what came out.
+"""One rank of a ZeRO test: trains the lanes of test_loop and writes what came out.
 
 usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]     (RUNS: where lanes are judged at rungs)
 
@@ -23,7 +23,7 @@ import d2lora
 from orchestrator.model.shortcuts import Shortcuts, take
 from orchestrator.model.token_batch import TokenBatch
 from orchestrator.search.halving import Contest, Halving
-from orchestrator.train import passes
+from orchestrator.train import blocks
 from orchestrator.train.engine import zero
 from orchestrator.train.engine.zero import ZeroEngine
 from orchestrator.train.lanes import LanePlan, LaneStep
@@ -44,7 +44,7 @@ CONTEST = Contest(Halving(2, 2), dict.fromkeys(KEYS, tuple(KEYS)))  # half of th
 def _model(in_blocks: bool) -> torch.nn.Module:
     model = tiny_llama()
     if in_blocks:
-        passes.COST = 0
+        blocks.COST = 0
         take(model, Shortcuts(blocks=True))
     return model
 
@@ -73,9 +73,9 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
     engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
     logits = engine.logits
 
-    def watched(packed: TokenBatch) -> torch.Tensor:
-        seen.append(packed.blocks)
-        return logits(packed)
+    def watched(token_batch: TokenBatch) -> torch.Tensor:
+        seen.append(token_batch.blocks)
+        return logits(token_batch)
 
     engine.logits = watched
     plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
@@ -99,10 +99,10 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
 
     def measured(lanes: list[int]) -> dict[int, float]:
         asked = {lane: questions(7, seed=5) for lane in lanes}
-        return {lane: -mean_loss(found) for lane, found in score_items(engine, asked, len(LANES)).items()}
+        return {lane: -mean_loss(scored) for lane, scored in score_items(engine, asked, len(LANES)).items()}
 
     def on_rung(step: int, reached: list[int]) -> list[int]:
-        beaten = [lane for lane, found in judge.at(step, reached, measured).items() if not found.goes_on]
+        beaten = [lane for lane, verdict in judge.at(step, reached, measured).items() if not verdict.goes_on]
         ends["stopped"] += beaten
         return beaten
 

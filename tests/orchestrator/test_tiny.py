@@ -56,8 +56,8 @@ def test_the_same_seed_reads_the_same_text_and_another_seed_another() -> None:
 def test_every_value_belongs_to_equally_many_people_of_a_split() -> None:
     for split, count in SPLITS.items():
         for kind, relation in RELATIONS.items():
-            found = Counter(person.facts[kind] for person in people(split))
-            assert found == dict.fromkeys(relation.values, count // len(relation.values)), (split, kind)
+            people_with = Counter(person.facts[kind] for person in people(split))
+            assert people_with == dict.fromkeys(relation.values, count // len(relation.values)), (split, kind)
 
 
 @tasks
@@ -86,9 +86,9 @@ def test_no_person_of_one_split_is_named_in_another(name: str) -> None:
 def test_answers_stand_in_every_position_equally_often(name: str) -> None:
     for split in SPLITS:
         rows = TINY_TASKS[name].rows(split)
-        found = Counter(row["answer"] for row in rows)
-        assert set(found) == set(range(len(rows[0]["choices"])))
-        assert max(found.values()) - min(found.values()) <= 1
+        answers = Counter(row["answer"] for row in rows)
+        assert set(answers) == set(range(len(rows[0]["choices"])))
+        assert max(answers.values()) - min(answers.values()) <= 1
 
 
 @tasks
@@ -113,8 +113,8 @@ def test_a_scorer_of_choices_alone_stays_at_chance(name: str) -> None:
 
 def test_the_age_asked_for_tells_nothing_about_yes_or_no() -> None:
     for split in SPLITS:
-        found = Counter((row["question"].split()[-1], row["answer"]) for row in TINY_TASKS["tiny_above"].rows(split))
-        assert all(found[age, 0] == found[age, 1] for age, _ in found)
+        answers = Counter((row["question"].split()[-1], row["answer"]) for row in TINY_TASKS["tiny_above"].rows(split))
+        assert all(answers[age, 0] == answers[age, 1] for age, _ in answers)
 
 
 @tasks

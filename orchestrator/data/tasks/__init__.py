@@ -1,4 +1,4 @@
-"""The tasks by name: one line a task, then a name or an entry of a recipe becomes a `Task`."""
+"""The registered tasks by name; a name or an entry of a recipe becomes a `Task` here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import Unpack
 
 from d2lora.names import unknown
-from orchestrator.data.sources import GeneratedSource, Task
+from orchestrator.data.sources import GeneratedSource
+from orchestrator.data.task import Task
 from orchestrator.data.tasks import (
     arc_challenge,
     arc_easy,
@@ -23,7 +24,6 @@ from orchestrator.data.tasks.own import ColumnKeys, Columns, own_task
 from orchestrator.errors import InputError
 from orchestrator.tiny.tasks import TINY_TASKS
 
-# A task is a module with a `SOURCE` (see source.py) and a function `example(row) -> Example`.
 TASKS: dict[str, ModuleType] = {
     "arc_challenge": arc_challenge,
     "arc_easy": arc_easy,
@@ -34,6 +34,7 @@ TASKS: dict[str, ModuleType] = {
     "race": race,
     "winogrande": winogrande,
 }
+"""The published benchmarks: each module has a `SOURCE` (see `orchestrator.data.sources`) and ``example(row)``."""
 
 
 def available_tasks() -> list[str]:
@@ -42,10 +43,10 @@ def available_tasks() -> list[str]:
 
 
 def get_task(name: str) -> Task:
-    """Return a registered task; raise `InputError` with the nearest name for any other."""
+    """Return a registered task; InputError, with the nearest name, for an unknown name."""
     if name in TINY_TASKS:
-        made = GeneratedSource(TINY_TASKS[name].rows, TINY_TASKS[name].fingerprint)
-        return Task(name, made, tiny.example, made.train, made.test)
+        source = GeneratedSource(TINY_TASKS[name].rows, TINY_TASKS[name].fingerprint)
+        return Task(name, source, tiny.example, source.train, source.test)
     if name not in TASKS:
         raise InputError(unknown("task", name, available_tasks()))
     module = TASKS[name]
@@ -60,12 +61,13 @@ def make_task(
     test: str | None = None,
     **keys: Unpack[ColumnKeys],
 ) -> Task:
-    """Return the task that a recipe's entry means; its keys are the arguments.
+    """Return the task of a recipe's entry, whose keys are the arguments.
 
-    A registered one, perhaps on other splits: ``{name: commonsense_qa, train: "validation[:800]", test:
-    "validation[800:]"}``. Or, with a ``path``, your own file and the names of its columns: ``{name: mine, path:
-    mine.jsonl, question: q, choices: options, answer: label, test: held_out.jsonl}``; there ``test`` is a file as well,
-    ``choices`` may be a list of columns, and ``answer_base: 1`` says that answers count from 1.
+    Without a ``path`` it is a registered task, perhaps on other splits: ``{name: commonsense_qa, train:
+    "validation[:800]", test: "validation[800:]"}``. With a ``path`` it is your own file: ``{name: mine, path:
+    mine.jsonl, question: q, choices: options, answer: label, test: held_out.jsonl}``. There ``test`` is a file too, the
+    keys ``question``, ``choices`` and ``answer`` name columns, ``choices`` may be a list of columns, and ``answer_base:
+    1`` says that answers count from 1. InputError for an unknown name, or keys that do not go together.
     """
     columns = Columns.of(keys)
     if path is None:

@@ -1,4 +1,4 @@
-"""Checked access to a row's columns, and the one way in which its choices become an `Example`."""
+"""Read a row's columns with checks, and make an `Example` of its question and choices."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _KINDS = {str: "text", bool: "a boolean", int: "a number", float: "a number", li
 
 
 def column(row: Mapping[str, Any], name: str) -> Any:
-    """Return a column that must be there; the error names the columns that are."""
+    """Return the value of a column; RowError, with the names of the row's columns, if it is missing."""
     if name not in row:
         raise RowError(f"no column {name!r}; there are: {', '.join(map(str, row)) or 'none'}.")
     return row[name]
 
 
 def text(row: Mapping[str, Any], name: str) -> str:
-    """Return a column that must hold text, without the white space around it."""
+    """Return the text of a column, without the white space around it; RowError if it holds no text."""
     return checked_text(column(row, name), f"column {name!r}")
 
 
 def texts(row: Mapping[str, Any], name: str) -> list[str]:
-    """Return a column that must hold a list of texts, one a choice."""
+    """Return the texts of a column that holds a list, one text per choice; RowError if it holds none."""
     return checked_texts(column(row, name), f"column {name!r}")
 
 
 def checked_text(value: Any, what: str) -> str:
-    """Return ``value`` stripped, if it is text that a tokenizer can read and not blank."""
+    """Return ``value`` without the white space around it; RowError if it is no text, blank, or not encodable."""
     if not isinstance(value, str):
         raise RowError(f"{what} is {kind(value)}; text was expected.")
     if not value.strip():
@@ -43,7 +43,7 @@ def checked_text(value: Any, what: str) -> str:
 
 
 def checked_texts(value: Any, what: str) -> list[str]:
-    """Return a list of at least two texts, stripped."""
+    """Return the texts of a list without the white space around them; RowError if there are fewer than two."""
     if not isinstance(value, list | tuple):
         raise RowError(f"{what} is {kind(value)}; a list of texts was expected.")
     if len(value) < 2:
@@ -52,7 +52,7 @@ def checked_texts(value: Any, what: str) -> list[str]:
 
 
 def position(label: Any, labels: Sequence[str], what: str) -> int:
-    """Return where a row's label stands among the labels of its choices."""
+    """Return the index of a row's label among the labels of its choices; RowError if it is not there."""
     if isinstance(label, str) and label.strip() in labels:
         return labels.index(label.strip())
     hidden = " (a split that hides its answers? choose another)" if label in ("", None, -1) else ""
@@ -62,8 +62,8 @@ def position(label: Any, labels: Sequence[str], what: str) -> int:
 def multiple_choice(prompt: str, choices: Sequence[str], answer: int) -> Example:
     """Return the example of a question whose choices follow the prompt after one space.
 
-    Published benchmarks repeat a choice now and then (CommonsenseQA, OpenBookQA). The same text has the same
-    likelihood, so repeats are merged into their first: the answer is a text, not a place.
+    Published benchmarks sometimes repeat a choice (CommonsenseQA, OpenBookQA). Equal texts have equal likelihoods, so a
+    repeated choice is merged into its first occurrence.
     """
     distinct = list(dict.fromkeys(choices))
     if len(distinct) < 2:
@@ -72,7 +72,7 @@ def multiple_choice(prompt: str, choices: Sequence[str], answer: int) -> Example
 
 
 def labelled(row: Mapping[str, Any], question: str) -> Example:
-    """Return the example of AI2's shape: ``choices = {text, label}``, two lists, and ``answerKey``, a label."""
+    """Return the example of a row in AI2's form: ``choices = {text: [...], label: [...]}``, ``answerKey`` a label."""
     choices = column(row, "choices")
     if not isinstance(choices, Mapping):
         raise RowError(
@@ -80,16 +80,16 @@ def labelled(row: Mapping[str, Any], question: str) -> Example:
         )
     if not {"text", "label"} <= choices.keys():
         raise RowError(f"column 'choices' has no 'text' or no 'label'; there are: {', '.join(choices) or 'none'}.")
-    found = checked_texts(choices["text"], "column 'choices.text'")
+    choice_texts = checked_texts(choices["text"], "column 'choices.text'")
     labels = checked_texts(choices["label"], "column 'choices.label'")
-    if len(found) != len(labels) or len(set(labels)) != len(labels):
+    if len(choice_texts) != len(labels) or len(set(labels)) != len(labels):
         raise RowError(
-            f"{len(found)} choices and the labels {', '.join(labels)}: every choice needs a label of its own."
+            f"{len(choice_texts)} choices and the labels {', '.join(labels)}: every choice needs a label of its own."
         )
     answer = position(column(row, "answerKey"), labels, "column 'answerKey'")
-    return multiple_choice(f"Question: {text(row, question)}\nAnswer:", found, answer)
+    return multiple_choice(f"Question: {text(row, question)}\nAnswer:", choice_texts, answer)
 
 
 def kind(value: Any) -> str:
-    """Return what a JSON value is, in words."""
+    """Return the kind of a JSON value in words, such as "a number"."""
     return "null" if value is None else _KINDS.get(type(value), type(value).__name__)

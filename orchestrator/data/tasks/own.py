@@ -1,4 +1,4 @@
-"""Your own multiple-choice file as a task: the recipe says which columns hold question, choices and answer."""
+"""A multiple-choice file of your own as a task: the recipe names the columns of question, choices and answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from orchestrator.data.example import Example, RowError
-from orchestrator.data.sources import FileSource, Task
+from orchestrator.data.sources import FileSource
+from orchestrator.data.task import Task
 from orchestrator.data.tasks.columns import checked_text, column, kind, multiple_choice, text, texts
 from orchestrator.data.tasks.own_faults import common_fault
 from orchestrator.errors import InputError
@@ -29,10 +30,10 @@ class ColumnKeys(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns, and the example that a row with them is.
+    """The columns of a file of your own, and how a row becomes an example.
 
-    ``choices`` is a column that holds a list, or the columns that hold one choice each: an empty one is no choice.
-    ``answer_base`` is the number of the first choice, 0 or 1: with it, digits written as text are numbers too.
+    ``choices`` is a column that holds a list, or several columns that hold one choice each; an empty column is no
+    choice. ``answer_base`` is the number of the first choice, 0 or 1; with it, digits written as text are numbers.
     """
 
     question: str = "question"
@@ -48,7 +49,7 @@ class Columns:
         return cls(keys.get("question", cls.question), whole, keys.get("answer", cls.answer), keys.get("answer_base"))
 
     def example(self, row: Mapping[str, Any]) -> Example:
-        """Return the example of a row; identical choices are refused, for in your own file they are a mistake."""
+        """Return the example of a row; RowError for identical choices, because in your own file they are a mistake."""
         question = text(row, self.question)
         choices = self.choices_of(row)
         there = [choice for choice in choices if choice is not None]
@@ -61,7 +62,7 @@ class Columns:
         return multiple_choice(f"Question: {question}\nAnswer:", there, there.index(right))
 
     def choices_of(self, row: Mapping[str, Any]) -> list[str | None]:
-        """Return the choices by number, None for a column of its own that is empty in this row."""
+        """Return the choices by number; None for a choice whose own column is empty in this row."""
         if isinstance(self.choices, str):
             return list(texts(row, self.choices))
         absent = next((name for name in self.choices if name not in row), None)
@@ -78,18 +79,18 @@ class Columns:
         return [None if name in empty else checked_text(value, f"column {name!r}") for name, value in values.items()]
 
     def fault(self, rows: Iterable[Mapping[str, Any]]) -> str | None:
-        """Return what the rows of a file have in common that keeps some or all from being used, and the remedy."""
+        """Return the fault that the rows of a file have in common, with its remedy; None if there is no known one."""
         return common_fault(self, rows)
 
     def number(self, answer: Any) -> int | None:
-        """Return an answer that is a number of a choice, as it is written; None for any other."""
+        """Return the number that an answer is, as it is written; None if the answer is no number of a choice."""
         if isinstance(answer, str) and self.answer_base is not None and _WHOLE.fullmatch(answer.strip()):
             return int(answer)
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
 
     @property
     def what(self) -> str:
-        """The choices' column or columns, in words."""
+        """The column or columns of the choices, in words."""
         if isinstance(self.choices, str):
             return f"column {self.choices!r}"
         return f"columns {', '.join(map(repr, self.choices))}"
@@ -115,7 +116,10 @@ class Columns:
         )
 
     def _named(self, answer: str, choices: Sequence[str | None]) -> int:
-        """Return the choice whose text, letter or column an answer is; a small letter only where nothing else fits."""
+        """Return the index of the choice whose text, letter or column is ``answer``.
+
+        A small letter counts only if nothing else matches. RowError if nothing matches, or two choices do.
+        """
         letters = [chr(ord("A") + index) for index in range(min(len(choices), 26))]
         columns = [] if isinstance(self.choices, str) else list(self.choices)
         meant = {names.index(answer) for names in (list(choices), letters, columns) if answer in names}
@@ -133,7 +137,7 @@ class Columns:
 
 
 def own_task(name: str, path: Path, columns: Columns, test: Path | None = None) -> Task:
-    """Return the task of a JSON lines file; without a ``test`` file a fifth of the rows is held out (`FileSource`)."""
+    """Return the task of a JSON lines file; without a ``test`` file, a fifth of its rows is the test (`FileSource`)."""
     if not _NAME.fullmatch(name):
         raise InputError(
             f"Task name {name!r}: use up to 64 of a-z, 0-9, '_' and '-', beginning with a letter or digit."

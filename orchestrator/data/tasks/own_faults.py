@@ -1,4 +1,4 @@
-"""A fault that the rows of your own file have in common, in a sentence with the key of the recipe that mends it."""
+"""Pure: the fault that the rows of your own file have in common, as a sentence with the recipe's key that mends it."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from orchestrator.data.example import RowError
 
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<mark>[A-Za-z]|[0-9]{1,2})")
 _DIGITS = re.compile(r"[0-9]{1,9}")
-STRAY = 20  # one answer in so many may be a slip that says nothing about the others
+STRAY = 20
+"""Up to one answer in 20 may be a slip, from which nothing follows about the other answers."""
 
 
 class Described(Protocol):
-    """What is asked of `Columns`."""
+    """The part of `orchestrator.data.tasks.own.Columns` that is used here."""
 
     @property
     def question(self) -> str:
-        """The question's column."""
+        """The column of the question."""
 
     @property
     def choices(self) -> str | tuple[str, ...]:
-        """The choices' column, or their columns."""
+        """The column that holds the list of choices, or the columns of one choice each."""
 
     @property
     def answer(self) -> str:
-        """The answer's column."""
+        """The column of the answer."""
 
     @property
     def answer_base(self) -> int | None:
-        """The number of the first choice, if the recipe says it."""
+        """The number of the first choice, or None if the recipe does not give it."""
 
     def choices_of(self, row: Mapping[str, Any]) -> list[str | None]:
-        """The choices of a row by number; RowError where it has none."""
+        """Return the choices of a row by number; RowError if it has none."""
 
     def number(self, answer: Any) -> int | None:
-        """The number that an answer is, if it is one."""
+        """Return the number that an answer is; None if it is no number."""
 
 
 def common_fault(columns: Described, rows: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return the fault that the rows have in common and its remedy; None where each bad row has a reason of its own."""
+    """Return the fault that the rows have in common, with its remedy; None if no common fault is known."""
     names: dict[str, None] = {}
     answers: list[tuple[Any, Sequence[str | None]]] = []
     for row in rows:
@@ -54,10 +55,11 @@ def common_fault(columns: Described, rows: Iterable[Mapping[str, Any]]) -> str |
 
 
 def _missing(columns: Described, names: Sequence[str]) -> str | None:
-    """Return the remedy for a column that no row has."""
+    """Return the remedy if the recipe names a column that no row has; else None."""
     choices = [columns.choices] if isinstance(columns.choices, str) else list(columns.choices)
     wanted = {"question": [columns.question], "choices": choices, "answer": [columns.answer]}
-    key, name = next(((key, one) for key, each in wanted.items() for one in each if one not in names), ("", ""))
+    missing = ((key, column) for key, each in wanted.items() for column in each if column not in names)
+    key, name = next(missing, ("", ""))
     if not key:
         return None
     series = choice_columns([other for other in names if other not in (columns.question, columns.answer)])
@@ -69,7 +71,7 @@ def _missing(columns: Described, names: Sequence[str]) -> str | None:
 
 
 def choice_columns(names: Sequence[str]) -> list[str]:
-    """Return the columns that are numbered one after another from the first, as ``option_a`` to ``option_d`` are."""
+    """Return the columns that are numbered from the first on, such as ``option_a`` to ``option_d``; [] if none are."""
     stems: dict[str, list[str]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
@@ -88,7 +90,10 @@ def choice_columns(names: Sequence[str]) -> list[str]:
 
 
 def _miscounted(columns: Described, answers: Sequence[tuple[Any, Sequence[str | None]]]) -> str | None:
-    """Return the remedy for numbers that are texts, that are written as text, or that count from another number."""
+    """Return the remedy for answers that are numbers in a way that the recipe does not say; else None.
+
+    They are numbers but meant as a choice's text, numbers written as text, or numbers that count from another base.
+    """
     counted = [(number, choices) for answer, choices in answers if (number := columns.number(answer)) is not None]
     if counted and columns.answer_base is None and all(str(number) in choices for number, choices in counted):
         return f"Every number in {columns.answer!r} is the text of a choice: write it as text, in quotation marks."
@@ -108,9 +113,9 @@ def _miscounted(columns: Described, answers: Sequence[tuple[Any, Sequence[str | 
 
 
 def _evidence(numbered: Sequence[tuple[int, Sequence[str | None]]]) -> tuple[int, int, float]:
-    """Return how many numbers mean a choice only if they count from 0, how many only if from 1, and a fair share.
+    """Return how many numbers name a choice only if they count from 0, how many only if from 1, and an expectation.
 
-    The share is how many of either are expected of answers that are spread evenly over the filled cells of their rows.
+    The expectation is how many of either kind there would be if answers were spread evenly over the choices.
     """
     zeros = sum(_filled(choices, number) and not _filled(choices, number - 1) for number, choices in numbered)
     ones = sum(_filled(choices, number - 1) and not _filled(choices, number) for number, choices in numbered)
@@ -122,12 +127,12 @@ def _filled(choices: Sequence[str | None], index: int) -> bool:
 
 
 def _stray(few: int, rows: int, fair: float) -> bool:
-    """Tell whether so few of the rows are slips: one in `STRAY`, and far fewer than chance would have it."""
+    """Return whether ``few`` rows are slips: at most one row in `STRAY`, and under half of the expectation ``fair``."""
     return few * STRAY <= rows and 2 * few < fair
 
 
 def _counted_from(columns: Described, zeros: int, ones: int, as_text: bool) -> str | None:
-    """Return the remedy for numbers of which some can only count from 0 (``zeros``), or some only from 1 (``ones``)."""
+    """Return the remedy if ``zeros`` numbers can only count from 0, or ``ones`` numbers only from 1; else None."""
     if ones and columns.answer_base != 1:
         return (
             f"{columns.answer!r} names a choice in {ones:,} rows only if 1 is the first, and in at most one of {STRAY} "
@@ -147,7 +152,7 @@ def _counted_from(columns: Described, zeros: int, ones: int, as_text: bool) -> s
 
 
 def _digits(columns: Described, answer: Any, choices: Sequence[str | None]) -> bool:
-    """Tell whether an answer is a number written as text that the recipe does not say to be one."""
+    """Return whether an answer is a number written as text, where the recipe has no ``answer_base``."""
     if columns.answer_base is not None or not isinstance(answer, str):
         return False
     return _DIGITS.fullmatch(answer.strip()) is not None and answer.strip() not in choices

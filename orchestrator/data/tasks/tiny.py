@@ -1,4 +1,4 @@
-"""The tiny tasks: questions about the invented world, put as its base has learnt to read them."""
+"""The tiny tasks: questions about the invented world, in the form in which its base has read them."""
 
 from __future__ import annotations
 

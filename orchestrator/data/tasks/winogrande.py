@@ -13,10 +13,11 @@ SOURCE = HubSource(id="allenai/winogrande", config="winogrande_xl", train="train
 
 
 def example(row: Mapping[str, Any]) -> Example:
-    """Return the sentence with its blank, and ask for the name.
+    """Return the sentence with its blank, then a question for the name that fills the blank.
 
-    The usual score fills the blank and compares how likely the rest of the sentence becomes: two prompts, one ending.
-    Here, as in every other task, the prompt is common and the choices differ, so that one loss trains them all.
+    The usual score fills the blank with each name and compares the likelihoods of the rest of the sentence: two
+    prompts, one ending. Here, as in every other task, there is one prompt and the choices differ, so that one loss
+    trains all tasks.
     """
     sentence = text(row, "sentence")
     if "_" not in sentence:

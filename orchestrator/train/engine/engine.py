@@ -1,4 +1,4 @@
-"""What the training loop asks of an engine."""
+"""The interface between the training loop and an engine: logits, gradients, one optimizer step of every lane."""
 
 from __future__ import annotations
 
@@ -13,41 +13,45 @@ from orchestrator.model.token_batch import TokenBatch
 
 
 class Stepped(NamedTuple):
-    """Each lane's gradient norm before clipping, NaN where it is not finite, and its loss summed over the ranks."""
+    """The result of a step per lane: the gradient norm before clipping, and the loss summed over the ranks.
+
+    The norm of a gradient that is not finite is NaN.
+    """
 
     norms: list[float]
     losses: list[float]
 
 
 class Scorer(Protocol):
-    """Computes logits, on one rank of a world."""
+    """A model that computes logits, on one rank of a world of ranks."""
 
     rank: int
     world: int
     device: torch.device
     model: nn.Module
-    """The causal language model inside."""
+    """The causal language model itself."""
     scatters: bool
-    """Whether the base is whole only while its layers run, so that every rank must take part in every pass."""
+    """Whether a layer's base weight is whole only while the layer runs. Then every rank must run every pass."""
 
-    def logits(self, packed: TokenBatch) -> Tensor:
-        """Return float32 logits (A, V) of the answers, with gradient where gradients are on."""
+    def logits(self, token_batch: TokenBatch) -> Tensor:
+        """Return the float32 logits (A, V) that predict the batch's answer tokens."""
 
     def gather(self, value: object) -> list[object]:
         """Return the ranks' values, in rank order, on every rank."""
 
 
 class Engine(Scorer, Protocol):
-    """Computes gradients and steps the lanes as well."""
+    """A scorer that also computes gradients and steps the lanes."""
 
     def accumulating(self) -> AbstractContextManager[None]:
-        """Within: the passes of one optimizer step; the lanes' gradients are whole after it."""
+        """Within: run the passes of one optimizer step. After it the lanes' gradients are complete."""
 
     def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
-        """Step each lane at its rate (None: the lane has left), by the average of the ranks' gradients.
+        """Step each lane at its rate, by the average of the ranks' gradients; the rate of a lane that has left is None.
 
-        A lane whose gradient is not finite does not step and its norm is NaN; the others step as if it were not there.
+        A lane whose gradient is not finite is not stepped, and its norm is NaN. The other lanes step as if it were not
+        there. ``losses_L`` are this rank's losses, which the step adds up over the ranks.
         """
 
     def close(self) -> None:
-        """Let go of the model: a trainer takes pack after pack."""
+        """Release the model, so that the trainer can use it for the next pack."""

@@ -1,4 +1,4 @@
-"""A process group for an engine of ranks: a launcher's, or one of this process alone, that suits the device."""
+"""The process group of an engine: the launcher's, or else a group of this process alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import torch
 
 
 def join_group(device: torch.device) -> None:
-    """Make sure of a process group: a launcher has made it, or this process is alone.
-
-    gloo has no collectives that scatter tensors of a GPU, so there the group is NCCL's.
-    """
+    """Make a process group of this process alone, unless a launcher has already made the group of all ranks."""
     if torch.distributed.is_initialized():
         return
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
@@ -21,5 +18,5 @@ def join_group(device: torch.device) -> None:
 
 
 def backend_of(device: torch.device) -> str:
-    """Return the backend whose collectives work on tensors of ``device``."""
+    """Return the backend for tensors on ``device``: NCCL on a GPU, because gloo cannot scatter a GPU's tensors."""
     return "nccl" if device.type == "cuda" else "gloo"

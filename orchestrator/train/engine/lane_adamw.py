@@ -1,4 +1,4 @@
-"""AdamW over lanes: each has its own rate, its own clipping and its own end."""
+"""AdamW over lanes: each lane has its own rate, its own clipping and its own last step."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from orchestrator.recipe.sections import OptimSpec
 class LaneAdamW(Optimizer):
     """AdamW (Loshchilov and Hutter, arXiv 1711.05101) over one vector that holds lane after lane.
 
-    Where the vector is ``sharded`` over ``ranks``, each rank steps a part, which begins at ``begin`` in the whole.
-    ``rates[l]`` is lane l's rate at the next step; None: the lane has left and is not touched. After a step
-    ``norms[l]`` is the norm of the lane's gradient before clipping, over all ranks. A gradient that is not finite
-    changes nothing but ``norms``.
+    If the vector is ``sharded`` over ``ranks``, each rank steps a part of it; ``begin`` is the part's first index in
+    the whole vector. ``rates[l]`` is lane l's rate at the next step; a lane with rate None has left and is not touched.
+    After a step ``norms[l]`` is the norm of the lane's gradient before clipping, over all ranks. A lane whose gradient
+    is not finite is not stepped; only its norm is set.
     """
 
     def __init__(
@@ -36,12 +36,16 @@ class LaneAdamW(Optimizer):
         self.totals: list[float] = []
 
     def plan(self, rates: Sequence[float | None], riders: Tensor) -> None:
-        """Set the rates of the next step; its one exchange between ranks adds up ``riders`` too, as ``totals``."""
+        """Set the rates of the next step.
+
+        The step has one exchange between ranks, for the norms. ``riders`` are further numbers that this exchange adds
+        up over the ranks; their sums are ``totals`` after the step.
+        """
         self.rates, self.riders = list(rates), riders
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002 - torch's signature
-        """Update every lane that has a rate and a finite gradient; one read of numbers from the device."""
+        """Update every lane that has a rate and a finite gradient, with one read of numbers from the device."""
         (vector,) = self.param_groups[0]["params"]
         gradient: Tensor = vector.grad
         spans = self._spans(vector.numel())
@@ -55,17 +59,17 @@ class LaneAdamW(Optimizer):
             self._update(vector, gradient, lane, span, rate)
 
     def _spans(self, size: int) -> dict[int, slice]:
-        """Return the part of each lane that is here, as a slice of this rank's vector of ``size`` numbers."""
+        """Return the part of each lane that this rank holds, as a slice of the rank's vector of ``size`` numbers."""
         cut = [min(max(end - self.begin, 0), size) for end in self._ends]
         return {lane: slice(low, high) for lane, (low, high) in enumerate(pairwise(cut)) if low < high}
 
     def _measure(self, gradient: Tensor, spans: dict[int, slice]) -> None:
-        """Set the lanes' norms and the riders' totals, over all ranks."""
+        """Set the lanes' norms and the totals of the riders, over all ranks."""
         squares_L = torch.zeros(len(self.norms), dtype=torch.float64, device=gradient.device)
         if spans:
             parts = [torch.linalg.vector_norm(gradient[span], dtype=torch.float64) for span in spans.values()]
             squares_L[min(spans) : max(spans) + 1] = torch.stack(parts).square()  # lanes follow one another
-        whole = self.ranks if not self.sharded else 1  # ranks that measure the same, and are added up
+        whole = self.ranks if not self.sharded else 1  # the number of ranks that add the same squares
         sums = torch.cat([squares_L / whole, self.riders.to(squares_L)])
         if self.ranks > 1:
             torch.distributed.all_reduce(sums)
@@ -74,7 +78,7 @@ class LaneAdamW(Optimizer):
         self.norms, self.totals = [math.sqrt(number) for number in numbers[:lanes]], numbers[lanes:]
 
     def _update(self, vector: Tensor, gradient: Tensor, lane: int, span: slice, rate: float) -> None:
-        """Let torch's fused kernel update the lane: one pass over its numbers, gradients and moments."""
+        """Update one lane by torch's fused kernel, which reads parameters, gradients and moments once."""
         state = self.state[vector]
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(vector), torch.zeros_like(vector)

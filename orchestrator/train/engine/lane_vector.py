@@ -1,4 +1,4 @@
-"""The adapters of all lanes as one vector, lane after lane, and their gradients as another."""
+"""The adapters of all lanes as one vector, lane after lane, and their gradients as a second vector."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 
 class LaneVector:
-    """``values`` (P,) holds every trained number of a pack, and ``gradient`` (P,) what the passes of a step add up.
+    """``values`` (P,) holds every trained number of a pack; ``gradient`` (P,) sums the gradients of a step's passes.
 
-    The adapters' tensors and their ``grad`` are views on these two. ``sizes[l]`` numbers belong to lane l.
+    The adapters' tensors are views of ``values``, and their ``grad`` are views of ``gradient``. Lane l has ``sizes[l]``
+    numbers.
     """
 
     def __init__(self, lanes: Sequence[Sequence[Tensor]], device: torch.device) -> None:
@@ -22,7 +23,10 @@ class LaneVector:
         self.attach()
 
     def attach(self) -> None:
-        """Make the adapters' tensors views on ``values``, wherever that is now, and their ``grad`` on ``gradient``."""
+        """Make the adapters' tensors views of ``values``, and their ``grad`` views of ``gradient``.
+
+        Call it again when ``values`` has been moved to other memory.
+        """
         sizes = [tensor.numel() for tensor in self.tensors]
         parts = zip(self.tensors, torch.split(self.values.data, sizes), torch.split(self.gradient, sizes), strict=True)
         for tensor, values, gradient in parts:
@@ -30,6 +34,8 @@ class LaneVector:
             tensor.grad = gradient.view(tensor.shape)
 
     def add(self, gradients: Sequence[Tensor | None]) -> None:
-        """Add a gradient to that of each tensor, in their order; None adds nothing."""
-        pairs = [(tensor.grad, one) for tensor, one in zip(self.tensors, gradients, strict=True) if one is not None]
-        torch._foreach_add_([into for into, _ in pairs if into is not None], [one for _, one in pairs])
+        """Add ``gradients[i]`` to the gradient of tensor i; None adds nothing."""
+        pairs = [
+            (tensor.grad, added) for tensor, added in zip(self.tensors, gradients, strict=True) if added is not None
+        ]
+        torch._foreach_add_([grad for grad, _ in pairs if grad is not None], [added for _, added in pairs])

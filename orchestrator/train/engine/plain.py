@@ -1,4 +1,4 @@
-"""The engine of one process."""
+"""The engine of one process, in plain PyTorch, and a scorer without lanes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.train.engine.lane_vector import LaneVector
 
 
 class OneProcess:
-    """A model in this process, to score with: there is one rank and nothing is scattered."""
+    """A scorer in this process alone: there is one rank, and nothing is scattered."""
 
     rank, world, scatters = 0, 1, False
 
@@ -28,21 +28,21 @@ class OneProcess:
         self.model = model.to(device)
         self._answers = AnswerModel(self.model)
 
-    def logits(self, packed: TokenBatch) -> Tensor:
-        """Return the logits of the answers."""
-        logits_AV: Tensor = self._answers(*packed.inputs(self.device))
+    def logits(self, token_batch: TokenBatch) -> Tensor:
+        """Return the float32 logits (A, V) that predict the batch's answer tokens."""
+        logits_AV: Tensor = self._answers(*token_batch.inputs(self.device))
         return logits_AV
 
     def gather(self, value: object) -> list[object]:
-        """Return the value of the one rank."""
+        """Return the value of the only rank."""
         return [value]
 
     def close(self) -> None:
-        """Do nothing: what is no longer named is freed."""
+        """Do nothing: no hook holds the model, so Python frees it."""
 
 
 class PlainEngine(OneProcess):
-    """Plain PyTorch: no ranks, no partitions."""
+    """The engine of one process: one optimizer over all lanes, no partitions."""
 
     def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device) -> None:
         super().__init__(model, device)
@@ -52,13 +52,16 @@ class PlainEngine(OneProcess):
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Compute norms once for all passes, and carry their gradients on to the lanes at the end."""
+        """Within: run the passes of a step. Weight norms are computed once for all passes.
+
+        The gradients with respect to these norms are carried on to the lanes' gradients at the end.
+        """
         with held_factors(self.model) as held:
             yield
             self._lanes.add(held.gradients(self._lanes.tensors))
 
     def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
-        """Step each lane at its rate; NaN for a lane whose gradient is not finite."""
+        """Step each lane at its rate; the norm is NaN for a lane whose gradient is not finite."""
         self._optimizer.plan(rates, losses_L)
         self._optimizer.step()
         self._lanes.gradient.zero_()
@@ -71,5 +74,5 @@ def tensors_of_lanes(model: nn.Module, lanes: int) -> list[list[Tensor]]:
 
 
 def stepped(optimizer: LaneAdamW) -> Stepped:
-    """Return what a step did: norms, NaN where they are not finite, and losses."""
+    """Return norms and losses of the step that ``optimizer`` has taken; a norm that is not finite is NaN."""
     return Stepped([norm if math.isfinite(norm) else math.nan for norm in optimizer.norms], optimizer.totals)

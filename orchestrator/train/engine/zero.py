@@ -1,4 +1,4 @@
-"""The engine of many processes: DeepSpeed ZeRO stages 0 to 3. The one door to DeepSpeed."""
+"""The engine of many processes, by DeepSpeed ZeRO stages 0 to 3. The only file that imports DeepSpeed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from orchestrator.train.engine.plain import stepped, tensors_of_lanes
 class ZeroEngine:
     """DeepSpeed around the lanes and, at stage 3, around the base; ranks come from ``torch.distributed``.
 
-    DeepSpeed reduces and shards one float32 vector that holds all lanes (`LaneVector`), by stage 2 where the base is
-    scattered by stage 3: adapters are small and stay whole, and they are float32 over a base of any type.
+    DeepSpeed reduces and shards one float32 vector that holds all lanes (`LaneVector`). At stage 3 it scatters the base
+    by stage 3 and the vector by stage 2, because adapters are small and stay whole. The vector is float32 over a base
+    of any type.
     """
 
     def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device, stage: int) -> None:
@@ -48,15 +49,17 @@ class ZeroEngine:
         self._optimizer.begin = self.rank * here.numel() if stage else 0
         self._lanes.attach()  # DeepSpeed has moved the vector into a buffer of its own
 
-    def logits(self, packed: TokenBatch) -> Tensor:
-        """Return the logits of the answers."""
-        return cast(Tensor, self._answers(*packed.inputs(self.device)))
+    def logits(self, token_batch: TokenBatch) -> Tensor:
+        """Return the float32 logits (A, V) that predict the batch's answer tokens."""
+        return cast(Tensor, self._answers(*token_batch.inputs(self.device)))
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Compute norms once for all passes; DeepSpeed then sees one backward, whose gradient is the lanes'.
+        """Within: run the passes of a step; then hand the lanes' gradients to DeepSpeed in one backward.
 
-        Stage 3 holds nothing: a layer's weight is whole only while the layer runs.
+        Weight norms are computed once for all passes. At stage 3 they are computed in every pass, because a layer's
+        weight is whole only while the layer runs. The function that DeepSpeed differentiates is the dot product of the
+        lanes' vector with its gradient, whose gradient is that vector.
         """
         with nullcontext() if self.scatters else held_factors(self.model) as held:
             yield
@@ -67,19 +70,22 @@ class ZeroEngine:
         self._lanes.gradient.zero_()
 
     def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
-        """Step each lane at its rate; NaN for a lane whose gradient was not finite on any rank."""
+        """Step each lane at its rate; the norm is NaN for a lane whose gradient was not finite on some rank."""
         self._optimizer.plan(rates, losses_L)
         self._engine.step()
         return stepped(self._optimizer)
 
     def gather(self, value: object) -> list[object]:
-        """Return the ranks' values on every rank."""
+        """Return the values of all ranks, in rank order, on every rank."""
         values: list[object] = [None] * self.world
         torch.distributed.all_gather_object(values, value)
         return values
 
     def close(self) -> None:
-        """Let go of the model: hooks written in C++ hold DeepSpeed's engines, where no garbage collector sees them."""
+        """Remove DeepSpeed's hooks from the model.
+
+        The hooks are in C++ and hold DeepSpeed's engines, where Python's garbage collector does not see them.
+        """
         self._engine.destroy()
         if self.scatters:
             self._base.destroy()
@@ -95,7 +101,7 @@ class ZeroEngine:
 
 
 class _Vector(nn.Module):
-    """A module that DeepSpeed trains: the lanes and nothing else."""
+    """The module that DeepSpeed trains: the lanes' vector and nothing else."""
 
     def __init__(self, values: nn.Parameter) -> None:
         super().__init__()
@@ -103,7 +109,7 @@ class _Vector(nn.Module):
 
 
 def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtype) -> dict[str, Any]:
-    """Return DeepSpeed's configuration: our optimizer measures and clips lane by lane, so DeepSpeed must not."""
+    """Return DeepSpeed's configuration. DeepSpeed must not clip, because `LaneAdamW` clips lane by lane."""
     buckets = {"reduce_bucket_size": 5_000_000, "overlap_comm": False}
     if stage in (1, 2):
         buckets |= {"allgather_bucket_size": 5_000_000, "compute_grad_norm": False}
@@ -119,21 +125,21 @@ def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtyp
 
 
 def _hide_adapters(model: nn.Module) -> None:
-    """Make adapters plain attributes of their layers: stage 3 scatters every parameter that it finds."""
+    """Make adapters plain attributes of their layers, because stage 3 scatters every registered parameter."""
     for layer in adapted_layers(model).values():
         for name in [name for name in layer._parameters if name not in ("weight", "bias")]:
             vars(layer)[name] = layer._parameters.pop(name)
 
 
 def _show_adapters(model: nn.Module) -> None:
-    """Make the adapters that `_hide_adapters` has hidden parameters again."""
+    """Register the adapters that `_hide_adapters` has hidden as parameters again."""
     for layer in adapted_layers(model).values():
         for name in [name for name, value in vars(layer).items() if isinstance(value, nn.Parameter)]:
             layer.register_parameter(name, vars(layer).pop(name))
 
 
 def _forget_modules() -> None:
-    """Empty what ZeRO-3 keeps of every module for the life of the process: a stack, and an unbounded cache."""
+    """Empty a stack and an unbounded cache in which ZeRO-3 keeps every module for the life of the process."""
     from deepspeed.runtime.zero.parameter_offload import FWD_MODULE_STACK
     from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
 
@@ -145,9 +151,10 @@ def _forget_modules() -> None:
 
 
 def _deepspeed(device: torch.device) -> Any:
-    """Import DeepSpeed for this device, without its shared-memory operator on CPUs.
+    """Import DeepSpeed for this device; on CPUs, without its shared-memory operator.
 
-    That operator is compiled on first use, by every process at once: a race, and a minute (gloo does without it).
+    Every process compiles this operator on first use, which takes a minute and is a race between the ranks. gloo does
+    not need it.
     """
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

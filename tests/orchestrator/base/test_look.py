@@ -61,7 +61,7 @@ def replace(look: Looks, name: str) -> None:
 
 def test_a_whole_base_shares_prompts_and_takes_blocks_without_a_word(look: Looks) -> None:
     ready = look()
-    assert (ready.shortcuts.share, ready.shortcuts.blocks, ready.shortcuts.told) == (True, True, ())
+    assert (ready.shortcuts.share, ready.shortcuts.blocks, ready.shortcuts.remarks) == (True, True, ())
     assert all("rows" in line for line in look.lines)
 
 

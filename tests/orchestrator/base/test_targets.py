@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.base.targets import choices, left_out, target_layers, unreached
+from orchestrator.base.targets import choices, remarks_on_experts, target_layers, unreached
 from orchestrator.base.weights import check_layers, check_numbers
 from orchestrator.errors import InputError
 from orchestrator.recipe.targets import targets_of
@@ -65,10 +65,10 @@ def test_the_bases_that_an_error_recommends_have_layers_to_adapt(name: str) -> N
 
 def test_experts_that_targets_leave_out_are_named() -> None:
     model = architecture("qwen2_moe")
-    (line,) = left_out(model, "attention+mlp")
+    (line,) = remarks_on_experts(model, "attention+mlp")
     assert "leaves out 4 fused weights of experts (model.layers.0.mlp.experts.gate_up_proj" in line
-    assert left_out(model, "attention") == []
-    assert left_out(tiny_llama(), "attention+mlp") == []
+    assert remarks_on_experts(model, "attention") == []
+    assert remarks_on_experts(tiny_llama(), "attention+mlp") == []
 
 
 def test_a_model_of_experts_alone_is_told_that_they_are_of_three_dimensions() -> None:
@@ -96,7 +96,7 @@ class WithATower(nn.Module):
 
 def test_targets_that_no_row_reaches_are_named_with_a_pattern_that_leaves_them_out() -> None:
     model = WithATower()
-    assert left_out(model, "*up") == []
+    assert remarks_on_experts(model, "*up") == []
     with unreached(model, ["*up"]) as told:
         model(torch.zeros(1, 4))
     (line,) = told

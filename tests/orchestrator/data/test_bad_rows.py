@@ -62,25 +62,25 @@ def _examples(splits: Splits) -> dict[str, str]:
 )
 def test_one_bad_row_or_one_in_twenty_is_left_out_and_more_are_not(rows: int, bad: int, few: bool) -> None:
     places = [f"mine.jsonl:{n}" for n in range(1, rows + 1)]
-    found = [BadRow(place, "it is bad.") for place in places[:bad]]
+    bad_rows = [BadRow(place, "it is bad.") for place in places[:bad]]
     if few:
-        refuse(found, places, skip=True)
+        refuse(bad_rows, places, skip=True)
         with pytest.raises(InputError, match=r"^mine\.jsonl:1: it is bad\..*data\.bad_rows=skip leaves such rows out"):
-            refuse(found, places, skip=False)
+            refuse(bad_rows, places, skip=False)
     else:
         for skip in (True, False):
             with pytest.raises(
                 InputError, match=rf"{bad} of {rows} rows of mine\.jsonl cannot be used, too many"
             ) as told:
-                refuse(found, places, skip=skip)
+                refuse(bad_rows, places, skip=skip)
             assert "skip" not in str(told.value)
 
 
 def test_a_bad_file_is_not_hidden_by_a_large_good_one() -> None:
     places = [*(f"train.jsonl:{n}" for n in range(1, 1001)), *(f"test.jsonl:{n}" for n in range(1, 21))]
-    found = [BadRow(f"test.jsonl:{n}", "it is bad.") for n in range(1, 11)]
+    bad_rows = [BadRow(f"test.jsonl:{n}", "it is bad.") for n in range(1, 11)]
     with pytest.raises(InputError, match=r"^test\.jsonl:1: .*10 of 20 rows of test\.jsonl"):
-        refuse(found, places, skip=True)
+        refuse(bad_rows, places, skip=True)
 
 
 @pytest.mark.parametrize(("rows", "bad"), [(1000, 0), (1000, 30), (60, 3), (10, 0), (10, 1), (5000, 250)])
@@ -133,8 +133,8 @@ def test_answers_that_count_from_1_are_refused_with_the_key_that_mends_it(writte
     told = _refusal(tmp_path, rows)
     assert "they count from 1: write answer_base: 1 in the task's entry." in told
     (keys,) = _advised(told)
-    found = _examples(split_examples(_task(tmp_path, rows, **keys)))
-    assert found == {f"Question: Which of {n}?\nAnswer:": COLOURS[n % 4] for n in range(40)}
+    answers = _examples(split_examples(_task(tmp_path, rows, **keys)))
+    assert answers == {f"Question: Which of {n}?\nAnswer:": COLOURS[n % 4] for n in range(40)}
 
 
 @pytest.mark.parametrize("last", [1, 2])
@@ -204,8 +204,8 @@ def test_a_slip_to_the_number_of_choices_in_a_file_that_counts_from_0_is_left_ou
 def test_digits_as_text_that_count_from_0_are_refused_with_the_key_that_mends_it(tmp_path: Path) -> None:
     rows = [_row(n, str(n % 4)) for n in range(40)]
     (keys,) = _advised(_refusal(tmp_path, rows))
-    found = _examples(split_examples(_task(tmp_path, rows, **keys)))
-    assert found == {f"Question: Which of {n}?\nAnswer:": COLOURS[n % 4] for n in range(40)}
+    answers = _examples(split_examples(_task(tmp_path, rows, **keys)))
+    assert answers == {f"Question: Which of {n}?\nAnswer:": COLOURS[n % 4] for n in range(40)}
 
 
 def test_digits_as_text_that_may_count_from_either_leave_the_choice_to_the_reader(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_digits_as_text_that_may_count_from_either_leave_the_choice_to_the_reade
     ways = _advised(_refusal(tmp_path, rows))
     assert ways == [{"answer_base": 0}, {"answer_base": 1}]
     zero, one = (_examples(split_examples(_task(tmp_path, rows, **keys))) for keys in ways)
-    assert [{*found.values()} for found in (zero, one)] == [{"green", "blue"}, {"red", "green"}]
+    assert [{*answers.values()} for answers in (zero, one)] == [{"green", "blue"}, {"red", "green"}]
 
 
 def test_a_base_of_1_that_the_file_contradicts_is_refused_with_the_other(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_numbers_that_are_texts_of_choices_are_refused_as_such(tmp_path: Path) -
     ]
     assert "write it as text, in quotation marks" in _refusal(tmp_path, rows)
     written = [{**row, "answer": str(row["answer"])} for row in rows]
-    found = _examples(split_examples(_task(tmp_path, written)))
-    assert found["Question: Half of 20?\nAnswer:"] == "10"
+    answers = _examples(split_examples(_task(tmp_path, written)))
+    assert answers["Question: Half of 20?\nAnswer:"] == "10"
 
 
 def test_a_number_in_a_file_of_letters_says_nothing_about_the_others(tmp_path: Path) -> None:

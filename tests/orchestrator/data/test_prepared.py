@@ -22,7 +22,8 @@ from orchestrator.data.prepared import Prepared, load_prepared, prepare
 from orchestrator.data.splits import Splits, split_examples
 from orchestrator.data.tasks import make_task
 from orchestrator.data.texts import tokenizer_digest
-from orchestrator.data.tokens import Item, TokenisedSplit, tokenise
+from orchestrator.data.tokenise import tokenise
+from orchestrator.data.tokens import Item, TokenisedSplit
 from orchestrator.errors import CorruptCacheError, InputError
 
 Row = dict[str, Any]

@@ -16,7 +16,8 @@ import pytest
 from orchestrator.data.example import RowError
 from orchestrator.data.json_lines import MAX_LINE_BYTES, read_rows
 from orchestrator.data.slices import Slice, parse_split
-from orchestrator.data.sources import FileSource, GeneratedSource, HubSource, Task
+from orchestrator.data.sources import FileSource, GeneratedSource, HubSource
+from orchestrator.data.task import Task
 from orchestrator.data.tasks import get_task, make_task
 from orchestrator.errors import InputError
 
@@ -184,7 +185,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
 
 
 def test_a_folder_a_missing_file_and_an_impossible_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder; a file with one JSON object a line was expected"):
+    with pytest.raises(InputError, match="is a folder; a file with one JSON object per line was expected"):
         list(read_rows(tmp_path))
     with pytest.raises(InputError, match=r"does not exist. Paths count from the folder in which the job starts"):
         list(read_rows(tmp_path / "no.jsonl"))

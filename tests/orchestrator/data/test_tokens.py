@@ -18,7 +18,8 @@ from orchestrator.data.prepared import Prepared, load_prepared, prepare
 from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks import make_task
 from orchestrator.data.texts import appended_tokens
-from orchestrator.data.tokens import Form, Item, tokenise
+from orchestrator.data.tokenise import Form, tokenise
+from orchestrator.data.tokens import Item
 from orchestrator.driver.prepare import describe_rows
 from orchestrator.errors import InputError
 from orchestrator.model.token_batch import batch_items

@@ -54,8 +54,8 @@ def test_what_an_architecture_shares(name: str) -> None:
     short = choose_shortcuts(architecture(name), {"task": TokenisedSplit.of(SHORT)})
     assert long.share == (masks and not windows)
     assert short.share == masks
-    assert any("with a prompt of its own: " in line for line in long.told) is not long.share
-    assert (f"look back {WINDOW} tokens, and the longest row has 15" in " ".join(long.told)) == windows
+    assert any("with a prompt of its own: " in line for line in long.remarks) is not long.share
+    assert (f"look back {WINDOW} tokens, and the longest row has 15" in " ".join(long.remarks)) == windows
 
 
 class ScalesItsLogits(LlamaForCausalLM):
@@ -173,7 +173,7 @@ def test_roundings_of_another_kernel_do_not_stop_sharing(dtype: torch.dtype, tim
 def test_an_architecture_that_ignores_masks_shares_no_prompt(dtype: torch.dtype, times: float) -> None:
     chosen = choose_shortcuts(ignores_masks(louder(tiny_llama(), times).to(dtype)), {"task": ITEMS})
     assert not chosen.share
-    assert "a prompt of its own: logits would differ by" in chosen.told[0]
+    assert "a prompt of its own: logits would differ by" in chosen.remarks[0]
 
 
 def test_what_is_tried_begins_with_the_longest_row_and_ends_where_it_would_cost_too_much() -> None:

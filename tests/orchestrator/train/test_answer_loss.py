@@ -17,9 +17,9 @@ def test_value_and_gradient_are_those_of_cross_entropy(dtype: torch.dtype, toler
     wanted_A, weight_A = torch.tensor([3, 0, 29, 3, 7, 7, 11]), torch.randn(7, dtype=dtype)
     wanted = cross_entropy(logits_AV, wanted_A, reduction="none")
     (slope,) = torch.autograd.grad((wanted * weight_A).sum(), logits_AV)
-    found = answer_losses(logits_AV * 1.0, wanted_A)
-    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
-    (own,) = torch.autograd.grad((found * weight_A).sum(), logits_AV)
+    losses_A = answer_losses(logits_AV * 1.0, wanted_A)
+    torch.testing.assert_close(losses_A, wanted, rtol=tolerance, atol=tolerance)
+    (own,) = torch.autograd.grad((losses_A * weight_A).sum(), logits_AV)
     torch.testing.assert_close(own, slope, rtol=tolerance, atol=tolerance)
 
 
@@ -33,5 +33,5 @@ def test_its_logits_are_overwritten_and_autograd_knows() -> None:
 
 def test_a_logit_that_is_not_finite_gives_a_loss_that_is_not() -> None:
     logits_AV = torch.tensor([[0.0, float("nan")], [0.0, 1.0]])
-    found = answer_losses(logits_AV, torch.tensor([0, 0]))
-    assert found.isnan().tolist() == [True, False]
+    losses_A = answer_losses(logits_AV, torch.tensor([0, 0]))
+    assert losses_A.isnan().tolist() == [True, False]

@@ -18,8 +18,8 @@ from orchestrator.model.answer_model import AnswerModel
 from orchestrator.model.block_attention import PLAIN
 from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts, take, takes_blocks
 from orchestrator.model.token_batch import AnswerRow, batch_rows
-from orchestrator.train import passes
-from orchestrator.train.passes import padded_lengths
+from orchestrator.train import blocks
+from orchestrator.train.blocks import padded_lengths
 from tests.helpers.architectures import model_of
 from tests.helpers.tiny_llama import questions, tiny_llama
 
@@ -33,7 +33,7 @@ def allow_blocks(model: nn.Module) -> bool:
 
 
 def why_not(model: nn.Module) -> str:
-    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.of(questions(5))}).told)
+    return " ".join(choose_shortcuts(model, {"task": TokenisedSplit.of(questions(5))}).remarks)
 
 
 def cost(lanes: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
@@ -41,7 +41,7 @@ def cost(lanes: Sequence[tuple[int, int]], lengths: Sequence[int]) -> int:
     if any(longest > length for (_, longest), length in zip(lanes, lengths, strict=True)):
         return 10**9
     number = len(list(itertools.groupby(lengths)))
-    return sum(rows * length for (rows, _), length in zip(lanes, lengths, strict=True)) + passes.COST * number
+    return sum(rows * length for (rows, _), length in zip(lanes, lengths, strict=True)) + blocks.COST * number
 
 
 def test_the_cut_is_the_cheapest_of_all() -> None:
@@ -58,18 +58,18 @@ def test_lanes_without_rows_cost_nothing() -> None:
 
 
 def test_rows_of_one_length_are_a_rectangle() -> None:
-    packed = batch_rows(ROWS[:2], [7, 7])
-    assert packed.ids_BT.shape == (2, 7)
-    assert packed.blocks == ()
+    token_batch = batch_rows(ROWS[:2], [7, 7])
+    assert token_batch.ids_BT.shape == (2, 7)
+    assert token_batch.blocks == ()
 
 
 def test_rows_of_several_lengths_follow_one_another() -> None:
-    packed = batch_rows(ROWS, [7, 7, 5, 5, 5, 9])
-    assert packed.blocks == ((2, 7), (3, 5), (1, 9))
-    assert packed.ids_BT.shape == (1, 38)
-    assert packed.positions_BT is not None
-    assert packed.positions_BT[0].tolist() == [*range(7)] * 2 + [*range(5)] * 3 + [*range(9)]
-    assert packed.ids_BT[0, packed.where_A + 1].tolist() == packed.wanted_A.tolist()
+    token_batch = batch_rows(ROWS, [7, 7, 5, 5, 5, 9])
+    assert token_batch.blocks == ((2, 7), (3, 5), (1, 9))
+    assert token_batch.ids_BT.shape == (1, 38)
+    assert token_batch.positions_BT is not None
+    assert token_batch.positions_BT[0].tolist() == [*range(7)] * 2 + [*range(5)] * 3 + [*range(9)]
+    assert token_batch.ids_BT[0, token_batch.where_A + 1].tolist() == token_batch.wanted_A.tolist()
 
 
 @pytest.mark.parametrize("lengths", [[7, 7, 5, 5, 5, 9], [7, 7, 4, 4, 4, 9], [9, 7, 9, 4, 9, 9]])
@@ -77,9 +77,9 @@ def test_a_model_computes_in_blocks_what_it_computes_of_padded_rows(lengths: lis
     model = tiny_llama().double()
     padded_AV = AnswerModel(model)(*batch_rows(ROWS).inputs(torch.device("cpu")))
     assert allow_blocks(model)
-    for packed in (batch_rows(ROWS), batch_rows(ROWS, lengths)):
-        found_AV = AnswerModel(model)(*packed.inputs(torch.device("cpu")))
-        torch.testing.assert_close(found_AV, padded_AV, rtol=1e-9, atol=1e-12)
+    for token_batch in (batch_rows(ROWS), batch_rows(ROWS, lengths)):
+        logits_AV = AnswerModel(model)(*token_batch.inputs(torch.device("cpu")))
+        torch.testing.assert_close(logits_AV, padded_AV, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

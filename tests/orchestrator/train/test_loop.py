@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
@@ -14,12 +13,11 @@ import d2lora
 from orchestrator.data.tokens import Item
 from orchestrator.model.shortcuts import Shortcuts, take
 from orchestrator.recipe.sections import OptimSpec
-from orchestrator.train import passes
+from orchestrator.train import blocks
 from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import accuracy, score_items
-from orchestrator.train.step_passes import LaneBatch, Layout, passes_of_step
 from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
 OPTIM = OptimSpec(lr=1e-2, epochs=2, micro_batch=4, global_batch=8, warmup=0.1, clip=0.5, weight_decay=0.01)
@@ -103,20 +101,20 @@ def train(
 
 @pytest.fixture(scope="module")
 def solos() -> dict[int, tuple[dict[str, torch.Tensor], list[LaneStep]]]:
-    found = {}
+    ends = {}
     for index in range(len(LANES)):
         engine, story = train([index])
-        found[index] = (d2lora.adapter_state(engine.model), story.steps[0])
-    return found
+        ends[index] = (d2lora.adapter_state(engine.model), story.steps[0])
+    return ends
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("cost", [0, passes.COST, None])
+@pytest.mark.parametrize("cost", [0, blocks.COST, None])
 def test_every_lane_of_a_mixed_pack_ends_where_its_solo_run_ends(
     solos, checkpointing: bool, cost: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a block for every length, with as many as pay, and with rows padded to one length."""
-    monkeypatch.setattr(passes, "COST", cost)
+    monkeypatch.setattr(blocks, "COST", cost)
     engine, story = train(list(range(len(LANES))), checkpointing=checkpointing, in_blocks=cost is not None)
     assert sorted(story.finished) == list(range(len(LANES)))
     for index, (state, steps) in solos.items():
@@ -131,12 +129,12 @@ def test_rows_of_other_lanes_pad_nothing_where_blocks_are_free(monkeypatch: pyte
         return train(list(range(len(LANES))))[1].steps[0][0].utilisation
 
     padded = utilisation()
-    monkeypatch.setattr(passes, "COST", 0)
+    monkeypatch.setattr(blocks, "COST", 0)
     assert utilisation() > padded
 
 
 def test_dropout_in_blocks_is_that_of_a_lane_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "COST", 0)
+    monkeypatch.setattr(blocks, "COST", 0)
     monkeypatch.setitem(globals(), "LANES", [*LANES, (lane("lora", 5, dropout=0.3), "a", 1e-2)])
     last = len(LANES) - 1
     (alone, _), (engine, _) = train([last]), train([1, last])
@@ -157,23 +155,6 @@ def test_dropout_is_the_same_in_micro_batches_of_every_size_and_in_every_pack(
     for place, state in zip((0, 2), wanted, strict=True):
         for name, value in d2lora.adapter_state(engine.model, place).items():
             torch.testing.assert_close(value, state[name], rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("world", [2, 4])
-def test_ranks_take_the_places_that_one_rank_takes_alone(world: int) -> None:
-    """A row keeps its place in its lane's batch, and so its dropout, whoever computes it; rows that stand in aside."""
-    batches = {lane_: LaneBatch.of([(tuple(range(9)), 4)] * rows) for lane_, rows in ((0, 5), (2, 3))}
-
-    def taken(world: int) -> Counter[tuple[int, int]]:
-        found: Counter[tuple[int, int]] = Counter()
-        for rank in range(world):
-            for one in passes_of_step(batches, 3, Layout(rank, world, 2, 8 // (2 * world), 10**9, in_blocks=False)):
-                owners = [lane_ for lane_, count in enumerate(one.counts) for _ in range(count)]
-                for lane_, place in zip(owners, one.places, strict=True):
-                    found[lane_, place] += int(one.counted_L[lane_])
-        return found
-
-    assert taken(world) == taken(1) == Counter([(0, place) for place in range(5)] + [(2, place) for place in range(3)])
 
 
 def test_lanes_of_a_short_task_leave_early(solos) -> None:
@@ -264,11 +245,11 @@ def test_scores_are_those_of_the_whole_model_one_choice_at_a_time(share: bool) -
     """Also where a token spans the border of one choice, so that all begin before their prompt ends."""
     engine, _ = train([0, 1])
     items = [UNEVEN, *questions(8, seed=5)]
-    found = score_items(engine, {0: items, 1: items[:4]}, lanes=2, share=share)
+    scores = score_items(engine, {0: items, 1: items[:4]}, lanes=2, share=share)
     for index in range(2):
         plain = d2lora.merge(engine.model, index).eval()
-        assert len(found[index]) == (9, 4)[index]
-        for item, scored in zip(items, found[index], strict=False):
+        assert len(scores[index]) == (9, 4)[index]
+        for item, scored in zip(items, scores[index], strict=False):
             wanted = []
             for ids, start in zip(item.choices, item.starts, strict=True):
                 with torch.no_grad():
@@ -278,4 +259,4 @@ def test_scores_are_those_of_the_whole_model_one_choice_at_a_time(share: bool) -
             assert scored.predicted == max(range(3), key=wanted.__getitem__)
             norm = [value / length for value, length in zip(wanted, item.lengths, strict=True)]
             assert scored.predicted_norm == max(range(3), key=norm.__getitem__)
-    assert 0 <= accuracy(found[0]) <= 1
+    assert 0 <= accuracy(scores[0]) <= 1

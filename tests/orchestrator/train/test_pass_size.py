@@ -14,10 +14,11 @@ import d2lora
 from orchestrator.errors import RunError
 from orchestrator.model.loading import enable_checkpointing
 from orchestrator.recipe.sections import OptimSpec
+from orchestrator.train.accumulate import PassTooLargeError, StepLosses, within_pass
 from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
-from orchestrator.train.pass_size import PassSize, PassTooLargeError, Summed, within_pass
+from orchestrator.train.pass_size import PassSize
 from orchestrator.train.passes import FILLED, FIRST_TOKENS, GPU_VALUES, pass_tokens
 from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
@@ -31,10 +32,10 @@ class Small(PlainEngine):
 
     room = 10**9
 
-    def logits(self, packed: Any) -> Tensor:
+    def logits(self, token_batch: Any) -> Tensor:
         room = self.room * (10 if getattr(self.model, "is_activation_checkpointing", False) else 1)
-        made = super().logits(packed)
-        if packed.ids_BT.numel() > room:
+        made = super().logits(token_batch)
+        if token_batch.ids_BT.numel() > room:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines.")
         return made
 
@@ -127,10 +128,10 @@ class Memory:
     def free_bytes(self, device: torch.device) -> int:
         return self.free
 
-    def passed(self, most: int, micro_batch: int) -> Summed:
-        places = most - 48  # passes are rarely filled to the last token
-        self.peak = self.held + int(self.each * places)
-        return Summed(torch.zeros(1), 1.0, places)
+    def passed(self, most: int, micro_batch: int) -> StepLosses:
+        positions = most - 48  # passes are rarely filled to the last token
+        self.peak = self.held + int(self.each * positions)
+        return StepLosses(torch.zeros(1), 1.0, positions)
 
 
 def test_the_first_step_on_a_gpu_is_measured_and_says_how_many_tokens_fit() -> None:
@@ -138,7 +139,7 @@ def test_the_first_step_on_a_gpu_is_measured_and_says_how_many_tokens_fit() -> N
     size = PassSize("auto", 4, Rank(), memory)
     sizes = []
 
-    def compute(most: int, micro_batch: int) -> Summed:
+    def compute(most: int, micro_batch: int) -> StepLosses:
         sizes.append(most)
         return memory.passed(most, micro_batch)
 
@@ -173,10 +174,10 @@ def test_tokens_that_fit_are_never_none_and_never_more_than_pays() -> None:
 
 @pytest.mark.parametrize("rank", [Rank(world=2), Rank(scatters=True)])
 def test_ranks_that_must_stay_in_step_end_with_the_setting_that_helps(rank: Rank) -> None:
-    def full(most: int, micro_batch: int) -> Summed:
+    def full(most: int, micro_batch: int) -> StepLosses:
         if most > 1024:
             raise PassTooLargeError("CUDA out of memory.")
-        return Summed(torch.zeros(1), 1.0, most)
+        return StepLosses(torch.zeros(1), 1.0, most)
 
     with pytest.raises(RunError, match=r"memory is full in passes of 2048 tokens .* engine\.pass_tokens=1024"):
         PassSize("auto", 4, rank, Memory(1.0, 1)).fitted(full, 10, 100)
@@ -186,7 +187,7 @@ def test_ranks_that_must_stay_in_step_end_with_the_setting_that_helps(rank: Rank
 def test_what_is_tried_halves_tokens_then_rows_down_to_one_of_any_micro_batch() -> None:
     tried: list[tuple[int, int]] = []
 
-    def full(most: int, micro_batch: int) -> Summed:
+    def full(most: int, micro_batch: int) -> StepLosses:
         tried.append((most, micro_batch))
         raise PassTooLargeError("full")
 

@@ -19,15 +19,15 @@ def test_passes_are_the_fewest_and_then_the_largest_is_smallest() -> None:
     draw = random.Random(0)
     for _ in range(300):
         sizes = [draw.randint(1, 8) for _ in range(draw.randint(1, 7))]
-        found = split_into_passes(dict(enumerate(sizes)), 8)
-        assert [lane for one in found for lane in one] == list(range(len(sizes)))
-        largest = max(sum(sizes[lane] for lane in one) for one in found)
-        held = {
-            passes: [max(sum(sizes[lane] for lane in one) for one in cut) for cut in cuts(len(sizes), passes)]
-            for passes in range(1, len(found) + 1)
+        passes = split_into_passes(dict(enumerate(sizes)), 8)
+        assert [lane for lanes in passes for lane in lanes] == list(range(len(sizes)))
+        largest = max(sum(sizes[lane] for lane in lanes) for lanes in passes)
+        smallest = {  # by the number of passes: the largest pass of the best cut into so many
+            number: min(max(sum(sizes[lane] for lane in lanes) for lanes in cut) for cut in cuts(len(sizes), number))
+            for number in range(1, len(passes) + 1)
         }
-        assert largest == min(held[len(found)])
-        assert all(min(held[passes]) > 8 for passes in range(1, len(found)))
+        assert largest == smallest[len(passes)]
+        assert all(smallest[number] > 8 for number in range(1, len(passes)))
 
 
 def test_a_lane_larger_than_the_bound_goes_alone_and_the_others_stay_together() -> None:

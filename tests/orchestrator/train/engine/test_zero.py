@@ -29,7 +29,7 @@ def run_ranks(
     words = [
         (rank, world, stage, tmp_path / "init", out, poison, *([runs] if runs else [])) for rank, out in enumerate(outs)
     ]
-    ranks.run_ranks("tests.helpers.zero_worker", words, seconds=240)
+    ranks.run_ranks("tests.helpers.zero_worker", words)
     return [json.loads(out.read_text()) for out in outs]
 
 
@@ -62,14 +62,14 @@ def test_two_ranks_agree_with_one_process_at_every_stage(tmp_path: Path, plain, 
     states, story, scores = plain
     outs = run_ranks(tmp_path, stage)
     assert [bool(out["diagnoses"]) for out in outs] == [True, False]  # one rank looks at what it commits
-    for index, found in diagnoses_of(states).items():
-        told = outs[0]["diagnoses"][str(index)]
+    for index, of_one_process in diagnoses_of(states).items():
+        of_ranks = outs[0]["diagnoses"][str(index)]
         if stage == 3:
-            assert told == {"skipped": SCATTERED}
+            assert of_ranks == {"skipped": SCATTERED}
         else:  # of adapters that differ in their last digits
-            assert told.keys() == found.keys()
-            told["seconds"] = found["seconds"]
-            assert told == pytest.approx(found, rel=1e-3, abs=1e-4)
+            assert of_ranks.keys() == of_one_process.keys()
+            of_ranks["seconds"] = of_one_process["seconds"]
+            assert of_ranks == pytest.approx(of_one_process, rel=1e-3, abs=1e-4)
     for out in outs:
         assert sorted(out["finished"]) == list(range(len(LANES)))
         for index in range(len(LANES)):
@@ -80,8 +80,8 @@ def test_two_ranks_agree_with_one_process_at_every_stage(tmp_path: Path, plain, 
                 torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
         assert set(out["scattered"]) == {stage == 3}  # also after scoring, which reads all layers
         for lane, each in scores.items():
-            for found, one in zip(out["scores"][str(lane)], each, strict=True):
-                assert found == pytest.approx(one, abs=1e-4)
+            for of_ranks, of_one_process in zip(out["scores"][str(lane)], each, strict=True):
+                assert of_ranks == pytest.approx(of_one_process, abs=1e-4)
 
 
 @pytest.mark.parametrize("stage", [1, 3])
