@@ -64,16 +64,17 @@ class Session:
         os.environ.update(self.before)
 
 
-def open_session(threads: int, variables: Mapping[str, str] | None = None) -> Session:
+def open_session(threads: int, variables: Mapping[str, str] | None = None, dashboard: bool = True) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
     InputError where no Ray answers at the address.
-    ``threads`` is what each worker computes with; ``variables`` are in its environment before it begins.
+    ``threads`` is what each worker computes with; ``variables`` are in its environment before it begins. A local
+    cluster has a ``dashboard`` where Ray Train needs it (see `_start`).
     """
     quiet()
     address = named_address()
     more = dict(variables or {})
-    return _join(address, threads, more) if address else _start(threads, more)
+    return _join(address, threads, more) if address else _start(threads, more, dashboard)
 
 
 def _join(address: str, threads: int, more: Mapping[str, str]) -> Session:
@@ -90,11 +91,11 @@ def _join(address: str, threads: int, more: Mapping[str, str]) -> Session:
     return Session(None)
 
 
-def _start(threads: int, more: Mapping[str, str]) -> Session:
-    """Start a cluster in a folder of its own, with a dashboard.
+def _start(threads: int, more: Mapping[str, str], dashboard: bool) -> Session:
+    """Start a cluster in a folder of its own.
 
-    The dashboard is not decoration: Train's cleaner frees the workers of a trial that ended early through it, and
-    without it the next trials wait for ever.
+    Ray Train needs the dashboard: its cleaner frees the workers of a trial that ended early through the dashboard, and
+    without it the next trials wait for ever. Without Ray Train it would only cost six seconds at the start.
     """
     before = {name: os.environ[name] for name in OURS if name in os.environ}
     session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # sockets below it must have short names
@@ -105,7 +106,7 @@ def _start(threads: int, more: Mapping[str, str]) -> Session:
     try:
         started = ray.init(
             address="local",
-            include_dashboard=True,
+            include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
             dashboard_port=_free_port(),
             _temp_dir=session.temp,
