@@ -44,7 +44,7 @@ def states(_: Path) -> list[str]:
 
 def main(folder: Path, workers: int, names: list[str]) -> None:
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
-    cluster = RayCluster(ClusterSpec(workers=workers), folder / "ray")
+    cluster = RayCluster(ClusterSpec(workers=workers, max_concurrent=1), folder / "ray")
     try:
         failures = cluster.run_packs(jobs, act)
         groups = cluster.call(states, folder)
