@@ -132,15 +132,16 @@ def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path
         shutil.rmtree(temp, ignore_errors=True)
 
 
-def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path, workers: int) -> None:
     packs = ["fine-0", "raises-1", "fine-2", "dies-3", "fine-4", "fine-5"]
-    finish(start_script(ROOT / "tests" / "helpers" / "ray_packs.py", tmp_path, str(tmp_path), *packs))
+    finish(start_script(ROOT / "tests" / "helpers" / "ray_packs.py", tmp_path, str(tmp_path), str(workers), *packs))
     out = json.loads((tmp_path / "out.json").read_text())
     assert sorted(out["failures"]) == ["dies-3", "raises-1"]
     assert out["failures"]["raises-1"].strip().endswith("ValueError: raises-1 is bad")
     assert "died" in out["failures"]["dies-3"]
-    assert set(out["groups"]) == {"REMOVED"}  # what trainers held is free as soon as the packs have ended
-    for rank in (0, 1):
+    assert set(out["groups"]) == {"REMOVED"}  # what trials and trainers held is free as soon as the packs have ended
+    for rank in range(workers):
         seen = [line.split() for line in (tmp_path / f"rank{rank}.txt").read_text().splitlines()]
         assert [pack for pack, _, _ in seen] == packs  # every pack once, in its order
         process = {pack: number for pack, number, _ in seen}

@@ -1,15 +1,14 @@
-"""A trainer on Ray Train: a TorchTrainer whose workers are the ranks of an engine and train pack after pack."""
+"""A trainer of several workers, on Ray Train: a TorchTrainer whose workers are the ranks of an engine."""
 
 from __future__ import annotations
 
-import pickle
 import threading
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.assignments import End
 from orchestrator.cluster.placement import Strategy
+from orchestrator.cluster.turns import train_packs
 
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
@@ -89,14 +88,5 @@ def _worker(config: dict[str, Any]) -> None:
     import ray.train
     from ray.train.torch import get_device
 
-    from orchestrator.machine.memory import let_go
-
-    hub, trainer, rank = ray.get_actor(config["hub"]), config["trainer"], ray.train.get_context().get_world_rank()
-    train, device = pickle.loads(config["train"]), get_device()  # noqa: S301 - the driver's own, through Ray
-    while (pack := ray.get(hub.take.remote(trainer, rank))) is not None:
-        try:
-            train(pickle.loads(pack), device)  # noqa: S301
-        except Exception:
-            ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
-            raise  # the ranks may be out of step, so this trainer ends and the hub starts another
-        let_go(device)  # free the memory of this pack for the next
+    rank = ray.train.get_context().get_world_rank()
+    train_packs(ray.get_actor(config["hub"]), config["trainer"], rank, config["train"], get_device())

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.cluster.cluster import Failures, Job, Train
 from orchestrator.cluster.hub import HEAD, Hub, trial
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
+from orchestrator.cluster.ray_actor import SingleTrainers
 from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.ray_train import Trainers
 from orchestrator.errors import InputError, PackError
@@ -26,7 +27,7 @@ class RayCluster:
         InputError if no Ray answers, or if not a single trainer fits.
         """
         self.spec, self.storage = spec, storage
-        self._session = open_session(spec.cpus_per_worker, variables)
+        self._session = open_session(spec.cpus_per_worker, variables, dashboard=spec.workers > 1)
         try:
             self._nodes = resources_of(_nodes())
             self.concurrent = concurrent_trainers(self._nodes, spec)
@@ -78,12 +79,17 @@ class RayCluster:
         import ray
         from ray import cloudpickle
 
-        placement = strategy(self._nodes, self.spec)
-        trainers = Trainers(name, cloudpickle.dumps(train), self.spec, str(self.storage), placement)
+        trainers = self._trainers(name, cloudpickle.dumps(train))
         packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
         waiting = slots * (self.spec.workers + 3)  # calls that may wait at once: ranks that ask, trials, and a few more
         actor = ray.remote(Hub).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=waiting + 10)
         return actor.remote(packs, self.spec.workers, trainers.fit)
+
+    def _trainers(self, hub: str, train: bytes) -> SingleTrainers | Trainers:
+        """Return what starts the trainers: Ray Train only where a trainer has several workers (ADR 28)."""
+        if self.spec.workers == 1:
+            return SingleTrainers(hub, train, self.spec)
+        return Trainers(hub, train, self.spec, str(self.storage), strategy(self._nodes, self.spec))
 
     def _trials(self, stamp: str, jobs: Sequence[Job], slots: int) -> Failures:
         """Run one trial per pack and return the errors of those that failed.

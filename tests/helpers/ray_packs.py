@@ -1,6 +1,6 @@
 """A driver whose packs do what their names say; test_ray.py runs it in a process of its own.
 
-usage: ray_packs.py FOLDER PACK...     (packs: "fine...", "raises...", "dies...")
+usage: ray_packs.py FOLDER WORKERS PACK...     (packs: "fine...", "raises...", "dies...")
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from orchestrator.worker.jobs import PackJob
 
 
 class Actor:
-    """Leaves a trace of each pack, with how many packs this object has had; then rank 1 raises or dies.
+    """Leaves a trace of each pack, with how many packs this object has had; then the last rank raises or dies.
 
-    Rank 0 waits for rank 1.
+    The other ranks wait for the last rank.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,16 @@ class Actor:
 
     def __call__(self, job: PackJob, device: torch.device) -> None:
         self.calls += 1
-        rank, name = torch.distributed.get_rank(), job.pack.name
+        group, name = torch.distributed.is_initialized(), job.pack.name
+        rank, last = (torch.distributed.get_rank(), torch.distributed.get_world_size() - 1) if group else (0, 0)
         with (Path(job.folder) / f"rank{rank}.txt").open("a") as trace:
             trace.write(f"{name} {os.getpid()} {self.calls}\n")
-        if rank == 1 and name.startswith("raises"):
+        if rank == last and name.startswith("raises"):
             raise ValueError(f"{name} is bad")
-        if rank == 1 and name.startswith("dies"):
+        if rank == last and name.startswith("dies"):
             os.kill(os.getpid(), signal.SIGKILL)
-        torch.distributed.all_reduce(torch.ones(1, device=device))
+        if group:
+            torch.distributed.all_reduce(torch.ones(1, device=device))
 
 
 def states(_: Path) -> list[str]:
@@ -49,9 +51,9 @@ def states(_: Path) -> list[str]:
     return [one["state"] for one in ray.util.placement_group_table().values()]
 
 
-def main(folder: Path, names: list[str]) -> None:
+def main(folder: Path, workers: int, names: list[str]) -> None:
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
-    cluster = RayCluster(ClusterSpec(workers=2), folder / "ray")
+    cluster = RayCluster(ClusterSpec(workers=workers, max_concurrent=1), folder / "ray")
     try:
         failures = cluster.run_packs(jobs, Actor())
         groups = cluster.call(states, folder)
@@ -61,4 +63,4 @@ def main(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

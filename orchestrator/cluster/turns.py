@@ -1,0 +1,28 @@
+"""The work of a trainer's rank: pack after pack from the hub, until the hub has none left."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from typing import Any
+
+
+def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) -> None:
+    """Train each pack that the hub gives this rank of ``trainer``.
+
+    ``train`` is the pickled function that is called with each job and the device (a `torch.device`). It is unpickled
+    once, because it may keep the base from one pack to the next. An error is reported to the hub and raised: the ranks
+    may be out of step, so this trainer ends and a fresh one takes over.
+    """
+    import ray
+
+    from orchestrator.machine.memory import let_go
+
+    train_job = pickle.loads(train)  # noqa: S301 - the driver's own, through Ray
+    while (job := ray.get(hub.take.remote(trainer, rank))) is not None:
+        try:
+            train_job(pickle.loads(job), device)  # noqa: S301
+        except Exception:
+            ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
+            raise
+        let_go(device)  # the memory of this pack, for the next pack
