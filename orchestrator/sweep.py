@@ -35,7 +35,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     with hold(folder.path), services:
         say(f"{spec.name}: preparing")
         services.check()
-        ready = make_ready(spec, folder.cache, say)
+        ready = make_ready(spec, folder.cache, say, services.begin_cluster if train else None)
         if train:
             for line in rung_lines(spec.search, ready.steps):
                 say(line)

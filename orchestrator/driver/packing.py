@@ -12,6 +12,7 @@ from orchestrator.driver.prepare import ReadySweep
 from orchestrator.machine.device import device_of
 from orchestrator.plan.packs import Pack, pack_runs
 from orchestrator.plan.runs import PlannedRun
+from orchestrator.plan.widths import assumed_width, worth_measuring
 from orchestrator.recipe.sections import ClusterSpec
 from orchestrator.say import Say
 from orchestrator.search.halving import contest, kept_together
@@ -36,7 +37,9 @@ class PackWidths:
 
         From the second attempt on each run is trained alone, so that a run that fails takes no other run with it.
         Nothing is measured if there is a trainer for each run. Measured widths hold for later rounds, unless the search
-        proposes other settings in each round, which may need other memory.
+        proposes other settings in each round, which may need other memory. A short sweep on CPUs takes the widths that
+        `jobs/plan.py` assumes, because measuring would take a good part of it. On GPUs widths are always measured,
+        because memory depends on them.
         """
         wanted = self._ready.spec.cluster.pack
         if attempt > 1:
@@ -45,9 +48,19 @@ class PackWidths:
             return self._each(wanted)
         if len(missing) <= cluster.concurrent:
             return self._each(1)
+        if self._is_short(missing):
+            return self._assumed()
         if self._measured is None or self._ready.spec.search.kind == "tpe":
             self._measured = self._measure(missing, cluster)
         return self._measured or self._each(1)
+
+    def _is_short(self, missing: Sequence[PlannedRun]) -> bool:
+        lane_steps = sum(self._ready.steps[run.spec.task.name] for run in missing)
+        return not (self._ready.spec.cluster.gpus_per_worker or worth_measuring(lane_steps))
+
+    def _assumed(self) -> Widths:
+        micro_batch = self._ready.spec.optim.micro_batch
+        return {task: assumed_width(micro_batch * tokens) for task, tokens in self._ready.row_tokens.items()}
 
     def _each(self, width: int) -> Widths:
         return dict.fromkeys(self._ready.data, width)

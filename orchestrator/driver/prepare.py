@@ -36,9 +36,9 @@ class ReadySweep:
     """A checked sweep, from which everything else follows; nothing of it changes any more.
 
     ``spec`` is the recipe with the ranks that its ``budget`` has chosen. ``base`` and ``data`` (by task) are on
-    disk. By task: ``steps`` (optimizer steps per run), ``chance`` (accuracy of guessing, a share) and ``work`` (cost of
-    a run, in tokens). ``shortcuts`` are the computations that every job leaves out, because on this base they change
-    no answer. ``runs`` are all planned runs, in the recipe's order.
+    disk. By task: ``steps`` (optimizer steps per run), ``chance`` (accuracy of guessing, a share), ``row_tokens`` (mean
+    tokens of a row that trains) and ``work`` (cost of a run, in tokens). ``shortcuts`` are the computations that every
+    job leaves out, because on this base they change no answer. ``runs`` are all planned runs, in the recipe's order.
     """
 
     spec: SweepSpec
@@ -46,6 +46,7 @@ class ReadySweep:
     data: Mapping[str, Prepared]
     steps: Mapping[str, int]
     chance: Mapping[str, float]
+    row_tokens: Mapping[str, float]
     work: Mapping[str, float]
     shortcuts: Shortcuts
     runs: tuple[PlannedRun, ...]
@@ -70,13 +71,19 @@ class ReadySweep:
         return folder.base_scores(str(self.data[task].path), self.base.fingerprint, self.spec.dtype)
 
 
-def make_ready(spec: SweepSpec, cache: Path, say: Say) -> ReadySweep:
-    """Fetch, make and check everything that the trainers will read; InputError before anything is started."""
+def make_ready(spec: SweepSpec, cache: Path, say: Say, when_checked: Callable[[], None] | None = None) -> ReadySweep:
+    """Fetch, make and check everything that the trainers will read; InputError before anything is trained.
+
+    ``when_checked`` is called as soon as the rows are read and the base's files, targets and ranks are checked: after
+    these checks few sweeps fail, so other slow work can begin beside tokenising and the look at the base.
+    """
     examples = {task.name: _examples(task, spec) for task in spec.tasks}
     base = resolve_base(spec.model, cache / "models", _quarters_of_pretraining(say))
     for line in remarks_on_files(base, spec.dtype):
         say(line)
     spec = _with_ranks(spec, base.path, say)
+    if when_checked:
+        when_checked()
     tokenizer = load_tokenizer(base.path)
     data = {task: _tokenised(splits, spec, tokenizer, cache / "data", say) for task, splits in examples.items()}
     tokens = {task: load_prepared(prepared.path) for task, prepared in data.items()}
@@ -94,6 +101,7 @@ def make_ready(spec: SweepSpec, cache: Path, say: Say) -> ReadySweep:
         chance={
             task: float(np.mean(1 / np.diff(splits["test"].choice_ends, prepend=0))) for task, splits in tokens.items()
         },
+        row_tokens={task: _row_tokens(splits["train"]) for task, splits in tokens.items()},
         work={task: _work(splits, optim.epochs) for task, splits in tokens.items()},
         shortcuts=shortcuts,
         runs=tuple(keyed(expand(spec), base.fingerprint, fingerprints)),
@@ -147,13 +155,17 @@ def _tokenised(splits: Splits, spec: SweepSpec, tokenizer: Any, cache: Path, say
     return prepared
 
 
+def _row_tokens(rows: TokenisedSplit) -> float:
+    """Return the mean tokens of a choice with its prompt."""
+    return float(rows.tokens.size / max(1, rows.token_ends.size))
+
+
 def _work(splits: Mapping[str, TokenisedSplit], epochs: float) -> float:
     """Return about what a run costs: the tokens that it scores, and twice the tokens that it trains on.
 
     Training goes forward and backward through the model, scoring only forward.
     """
-    train = splits["train"]
-    trained = train.tokens.size / train.token_ends.size * len(train)
+    trained = _row_tokens(splits["train"]) * len(splits["train"])
     return float(2 * epochs * trained + sum(splits[name].tokens.size for name in ("validation", "test")))
 
 

@@ -28,7 +28,7 @@ class Services:
     """
 
     def __init__(self, spec: SweepSpec, folder: SweepFolder, command: str, say: Say) -> None:
-        self._spec, self._say = spec, say
+        self._spec, self._folder, self._say = spec, folder, say
         self.tracker = PatientTracker(make_tracker(spec, command), say)
         self._opening: Opening[Cluster] = Opening(lambda: open_cluster(spec, folder.ray, say))
 
@@ -46,8 +46,13 @@ class Services:
             self._say(line)
 
     def begin_cluster(self) -> None:
-        """Begin to open the cluster in a thread; an error is raised by the first use of `cluster`."""
-        self._opening.begin()
+        """Begin to open the cluster in a thread, if there are runs to train; `cluster` raises the error of the opening.
+
+        A sweep whose runs have all ended opens no cluster. Whether they have is known for certain only when all run
+        keys are known; until then the number of run folders with an end decides.
+        """
+        if self._folder.ended_runs() < self._spec.runs_at_most:
+            self._opening.begin()
 
     @property
     def cluster(self) -> Cluster:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 WORTH = 1.03  # a wider pack must save more than this factor: it loses more when it fails, and probes are noisy
 ASSUMED = 8  # lanes that the plan job, which measures nothing, assumes for short rows
+LONG_SWEEP = 256  # lane steps from which on widths are measured: below, measuring would take a tenth of the sweep
 SHORT_TOKENS = 256  # tokens per lane and micro step up to which packing pays on the processors that were measured
 
 
@@ -71,13 +72,16 @@ def extended(points: Sequence[Point], *, fill: int, most_lanes: int, most_bytes:
 
     N lanes cost ``a + b N`` seconds, by the last two points, up to the ``fill`` lanes that one pass through the model
     holds; further lanes go in passes of their own. Nothing is added where only one width was measured, or where the
-    last doubling of the lanes saved nothing.
+    last doubling of the lanes saved nothing. Nor where twice the lanes took less time: that is noise of a busy machine,
+    and a line that falls would end below nought.
     """
     known = list(points)
     if len(points) < 2 or not _saved(points):
         return known
     before, last = points[-2:]
     each = (last.seconds - before.seconds) / (last.lanes - before.lanes)
+    if each <= 0:
+        return known
     growth = max(0, last.bytes - before.bytes) / (last.lanes - before.lanes)
     whole = max(fill, last.lanes)
     while (lanes := 2 * known[-1].lanes) <= most_lanes:
@@ -111,6 +115,14 @@ def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int,
     return last.bytes + growth * last.lanes <= most_bytes
 
 
-def assumed_width(tokens: int) -> int:
+def worth_measuring(lane_steps: int) -> bool:
+    """Tell whether a sweep is long enough to measure widths; ``lane_steps`` are the steps of all its runs together.
+
+    A measurement takes the time of 15 to 45 lane steps and cannot save more than half of the sweep.
+    """
+    return lane_steps >= LONG_SWEEP
+
+
+def assumed_width(tokens: float) -> int:
     """Return the width to assume for ``tokens`` tokens per lane and micro step where nothing has been measured."""
     return ASSUMED if tokens <= SHORT_TOKENS else 1

@@ -12,7 +12,7 @@ from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.read import read_recipe
 from tests.helpers.sweeps import RECIPE
 
-STEPS = 6
+STEPS = 64  # long enough to measure widths
 
 
 def ready_sweep(place: Path, *words: str) -> ReadySweep:
@@ -33,6 +33,7 @@ def ready_sweep(place: Path, *words: str) -> ReadySweep:
         data=data,
         steps=dict.fromkeys(data, STEPS),
         chance=dict.fromkeys(data, 0.25),
+        row_tokens=dict.fromkeys(data, 16.0),
         work=dict.fromkeys(data, 1.0),
         shortcuts=NONE,
         runs=tuple(keyed(expand(spec), "base of a test", {task: one.fingerprint for task, one in data.items()})),

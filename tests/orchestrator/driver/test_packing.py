@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,20 @@ def test_only_a_task_whose_base_scores_are_missing_is_scored_on_the_base(tmp_pat
     write_json(ready.base_scores(folder, "tiny_above"), {"accuracy": 0.3})
     train_in_packs(ready, folder, cluster, ready.runs, dict.fromkeys(TASKS, 2), attempt=1)
     assert [task for job in cluster.jobs for task in job.pack.base_tasks] == ["tiny_recall"]
+
+
+@pytest.mark.parametrize(("words", "width"), [((), 8), (("optim.micro_batch=32", "optim.global_batch=32"), 1)])
+def test_a_short_sweep_on_cpus_takes_the_assumed_widths(tmp_path: Path, words: tuple[str, ...], width: int) -> None:
+    ready, cluster = (
+        replace(ready_sweep(tmp_path, "cluster.pack=auto", *words), steps=dict.fromkeys(TASKS, 4)),
+        Cluster({}),
+    )
+    assert widths_of(ready, []).of(ready.runs, cluster, 1) == dict.fromkeys(TASKS, width)
+    assert cluster.calls == []
+
+
+def test_a_short_sweep_on_gpus_is_measured(tmp_path: Path) -> None:
+    ready = replace(
+        ready_sweep(tmp_path, "cluster.pack=auto", "cluster.gpus_per_worker=1"), steps=dict.fromkeys(TASKS, 4)
+    )
+    assert widths_of(ready, []).of(ready.runs, Cluster({"tiny_recall": 2}), 1) == {"tiny_recall": 2, "tiny_above": 1}

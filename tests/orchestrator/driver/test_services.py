@@ -12,6 +12,7 @@ from orchestrator.driver import services
 from orchestrator.driver.opening import Opening
 from orchestrator.driver.services import Services
 from orchestrator.errors import InputError
+from orchestrator.files import write_json
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.in_memory import MemoryTracker
 from tests.helpers.ready import ready_sweep
@@ -152,3 +153,12 @@ def test_an_opening_that_failed_is_tried_again_by_the_next_use(begun: bool) -> N
         with pytest.raises(InputError):
             opening.result()
     assert opening.result() == 7
+
+
+def test_a_sweep_whose_runs_have_all_ended_opens_no_cluster(tmp_path: Path, events: list[str]) -> None:
+    with services_of(tmp_path, "ray", []) as both:
+        folder = SweepFolder.of(ready_sweep(tmp_path, "cluster.kind=ray", "tracking.uri=none").spec)
+        for number in range(8):
+            write_json(folder.runs / str(number) / "COMMITTED.json", {})
+        both.begin_cluster()
+    assert events == []

@@ -13,6 +13,7 @@ from orchestrator.plan.widths import (
     step_seconds,
     whole_bytes,
     worth_doubling,
+    worth_measuring,
 )
 
 SHORT = [Point(1, 1.0, 100), Point(2, 1.3, 110), Point(4, 2.1, 130), Point(8, 4.0, 170)]  # a lane costs half
@@ -84,6 +85,17 @@ def test_what_was_not_measured_lies_on_the_line_of_the_last_two_points_up_to_a_f
 def test_nothing_is_expected_of_wider_packs_where_measured_ones_saved_nothing() -> None:
     assert extended(LONG[:2], fill=8, most_lanes=16, most_bytes=1000) == LONG[:2]
     assert extended(SHORT[:1], fill=8, most_lanes=16, most_bytes=1000) == SHORT[:1]
+
+
+def test_a_wider_step_that_took_less_time_is_noise_and_carries_no_further() -> None:
+    noisy = [Point(1, 1.0, 100), Point(2, 0.4, 110)]
+    assert extended(noisy, fill=8, most_lanes=16, most_bytes=1000) == noisy
+    assert width(noisy) == 2
+
+
+def test_a_short_sweep_is_not_worth_a_measurement() -> None:
+    assert not worth_measuring(4 * 16)
+    assert worth_measuring(18 * 90)
 
 
 def test_the_plan_assumes_packs_for_short_rows_only() -> None:

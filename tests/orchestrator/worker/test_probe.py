@@ -13,6 +13,7 @@ from d2lora.attachment import adapted_layers
 from orchestrator.data.prepared import load_prepared
 from orchestrator.driver.prepare import make_ready
 from orchestrator.model.loading import first_layers, load_model, shorten_model
+from orchestrator.plan import widths
 from orchestrator.plan.runs import expand, keyed
 from orchestrator.plan.widths import Point
 from orchestrator.recipe.read import read_recipe
@@ -68,7 +69,8 @@ def test_a_shortened_model_keeps_its_first_blocks_and_says_how_many_times_more_t
     assert shorten_model(model, 4) == 1.0
 
 
-def test_a_sweep_measures_says_so_and_trains_everything(recipe: Path) -> None:
+def test_a_sweep_measures_says_so_and_trains_everything(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(widths, "LONG_SWEEP", 1)
     code, told, _ = run(recipe, "cluster.pack=auto", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "measuring how many runs to train together" in told
@@ -79,6 +81,7 @@ def test_a_measurement_that_fails_costs_nothing_but_packing(recipe: Path, monkey
     def broken(*_: object) -> None:
         raise MemoryError("no room")
 
+    monkeypatch.setattr(widths, "LONG_SWEEP", 1)
     monkeypatch.setattr(probe.TaskProbe, "width", broken)
     code, told, _ = run(recipe, "cluster.pack=auto", "champions=false", "tracking.uri=none")
     assert code == 0
