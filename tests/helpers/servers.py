@@ -102,8 +102,8 @@ def _end(program: subprocess.Popen[bytes]) -> None:
         program.kill()
         program.wait()
     _, alive = psutil.wait_procs(family, 5)
-    for one in alive:
-        one.kill()
+    for process in alive:
+        process.kill()
     _, left = psutil.wait_procs(alive, 5)
     assert not left, left
 

@@ -46,8 +46,8 @@ def tags(run: PlannedRun, command: str) -> dict[str, str]:
 def alone_words(run: PlannedRun) -> list[str]:
     """Return the ``key=value`` words that make this run, and no other, of its sweep's recipe.
 
-    The words set task, method, rate and seed, so the run key is that of the sweep's run. The sweep's name is another
-    one: under the same name the files of the sweep would be written again, with one run in them.
+    The words set task, method, rate and seed, so the run key is that of the sweep's run. The new sweep gets a name of
+    its own, because under the old name the files of the sweep would be written again, with one run in them.
     """
     spec = run.spec
     task = spec.task.model_dump(exclude_defaults=True)

@@ -10,7 +10,6 @@ from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.tracking.mlflow import fields
 from orchestrator.tracking.mlflow.experiment import runs_of
-from orchestrator.tracking.mlflow.fields import NOTE
 
 STATUS = {"committed": "FINISHED", "diverged": "FAILED", "stopped": "KILLED"}  # MLflow's word for how a run ended
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow's page makes a tree
@@ -57,8 +56,8 @@ class Parent:
 class Ledger:
     """Knows which runs of a sweep MLflow has, and creates the missing ones.
 
-    MLflow is asked once, by `resume`, and again when the answer to a creation was lost on its way: the run may have
-    been created. Between the two nothing is asked. The tags ``kind``, ``run_key``, ``task`` and ``method`` are how a
+    MLflow is asked once, by `resume`, and again when the answer to a creation was lost on its way, because the run may
+    have been created. Otherwise MLflow is not asked. The tags ``kind``, ``run_key``, ``task`` and ``method`` are how a
     second driver finds what the first has created, so that nothing is shown twice.
     """
 
@@ -70,7 +69,7 @@ class Ledger:
         self._listed = False  # whether all that MLflow has of this sweep is in the first two
 
     def resume(self) -> None:
-        """List what is there, take the sweep's own run up again, and give children a new parent for a deleted one.
+        """List runs and parents, take the sweep's own run up again, and replace deleted parents.
 
         A sweep that is not there is created with its first run, whose begin is the sweep's. So that a tracker which
         refuses to be written to is noticed before training, the experiment gets the sweep's name as a tag.
@@ -86,7 +85,7 @@ class Ledger:
         """Return the sweep's own run, created if it is new."""
         self._list_if_unsure()
         if WHOLE_SWEEP not in self._parents:
-            tags = {"kind": "sweep", "model": self.spec.model.source, NOTE: f"`{self.command}`"}
+            tags = {"kind": "sweep", "model": self.spec.model.source, fields.NOTE: f"`{self.command}`"}
             run_id, begin = self._create(self.spec.name, tags, None, self._first_begin())
             self._parents[WHOLE_SWEEP] = Parent(run_id, begin)
         return self._parents[WHOLE_SWEEP]
@@ -117,7 +116,7 @@ class Ledger:
         return self._runs[run.key]
 
     def known(self, key: str) -> Known | None:
-        """Return what is known of the run with this key without asking MLflow; None if MLflow did not have the run."""
+        """Return the run with this key without asking MLflow; None if MLflow had no such run when it was listed."""
         return self._runs.get(key)
 
     def note_begin(self, run: PlannedRun, begin: int) -> None:
@@ -147,7 +146,7 @@ class Ledger:
             self._list()
 
     def _list(self) -> None:
-        """Find what MLflow has of this sweep; of a run that is known already, what is known stands."""
+        """Ask MLflow for the runs and parents of this sweep. A run that is known already stays as it is known."""
         for run in runs_of(self.client, self.experiment, f"tags.sweep = '{self.spec.name}'"):
             tags, kind = run.data.tags, run.data.tags.get("kind")
             if kind == "run":
@@ -176,7 +175,7 @@ def _group_of(run: PlannedRun) -> tuple[str, str]:
 
 
 def _known(run: Any) -> Known:
-    """Return what the listed run tells of itself."""
+    """Return a listed run of MLflow as a known run."""
     tags, info = run.data.tags, run.info
     group, state = (tags["task"], tags["method"]), _state(tags, info.status)
     end = None if state == "open" else info.end_time  # a run that was taken up has the end of before in MLflow
@@ -187,7 +186,7 @@ def _state(tags: Mapping[str, str], status: str) -> State:
     """Return the state of a listed run: a run has ended where the tag ``status`` and MLflow's own status agree.
 
     The tag is sent before MLflow's status, so a run whose driver was killed between the two is open. An error is taken
-    away before MLflow's status is set, so a run that still has one has not ended since.
+    away before MLflow's status is set, so a run with an error has not ended since the error.
     """
     if "error" in tags:
         return "failed"

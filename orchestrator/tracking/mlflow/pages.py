@@ -26,7 +26,8 @@ from orchestrator.tracking.mlflow.ledger import Ledger, Parent
 class Pages:
     """The pages of one sweep's parents; figures are drawn by the driver from the sweep's folder.
 
-    ``time_ms`` is the time of the numbers, the same in every try: a request that is sent again is the same request.
+    ``time_ms`` is the time of the numbers in milliseconds. It is the same in every try, so a request that is sent again
+    is the same request.
     """
 
     client: Any
@@ -71,7 +72,7 @@ class Pages:
             self.client.log_inputs(group.id, [sets[task]] if task in sets else [], models)
 
     def _show(self, parent: Parent, values: Mapping[str, float], tags: Mapping[str, str], table: str) -> None:
-        """Put numbers that are not there yet on a parent, and tags, one of which names its table to MLflow's pages."""
+        """Put new or changed numbers and tags on a parent. A tag of MLflow's own names the table to MLflow's pages."""
         new = {name: value for name, value in values.items() if parent.numbers.get(name) != value}
         tables = {"mlflow.loggedArtifacts": json.dumps([{"path": table, "type": "table"}])}
         self.client.log_batch(parent.id, points(new, self.time_ms), tags=run_tags({**tags, **tables}))

@@ -12,7 +12,7 @@ from orchestrator.tracking.mlflow.ledger import NO_STEP, STATUS, Known
 from orchestrator.tracking.mlflow.progress import Progress
 
 BATCH = 900  # metrics per request; MLflow takes 1,000 entries, and parameters and tags go with them
-LAST = "tokens"  # of the values of a step, the one that is sent last
+LAST = "tokens"  # the value of a step that is sent last: where it is, the others are
 LONGEST_ERROR = 4000  # characters of an error that are shown: its end, which says what happened
 
 
@@ -48,8 +48,8 @@ def send_error(client: Any, known: Known, run: PlannedRun, error: str) -> None:
 
 
 def _send(client: Any, known: Known, run: PlannedRun, metrics: Sequence[Any], tags: Mapping[str, str]) -> None:
-    """Send in as few requests as MLflow takes, the tags last: they say that the rest is there."""
-    described = [] if known.described else params(fields.params(run))  # may be sent again: they never change
+    """Send in as few requests as MLflow takes, the tags last, because they say that all metrics are there."""
+    described = [] if known.described else params(fields.params(run))  # may be sent twice, because they never change
     for begin in range(0, max(1, len(metrics)), BATCH):
         last = begin + BATCH >= len(metrics)
         client.log_batch(known.id, metrics[begin : begin + BATCH], described, run_tags(tags) if last else [])

@@ -156,6 +156,19 @@ def test_a_stopped_run_that_is_taken_up_ends_when_it_has_been_trained_to_its_end
     assert spans(place)["0"] == (BEGAN, BEGAN + MINUTE + 9 * STEP)
 
 
+def test_a_stopped_run_that_was_taken_up_and_failed_ends_at_the_last_step_that_was_shown(place: Path) -> None:  # noqa: F811
+    train(place, FIRST, 3, status="stopped")
+    driver(place).sync(RUNS, place)
+    (place / "runs" / FIRST.key / "STOPPED.json").unlink()
+    train(place, FIRST, 9, BEGAN + MINUTE, attempt=2)
+    driver(place).sync(RUNS, place)  # and this driver is killed
+    train(place, FIRST, 0, attempt=3)
+    tracker = driver(place)
+    tracker.sync(RUNS, place)
+    tracker.fail(FIRST, "no memory")
+    assert spans(place)["0"] == (BEGAN, BEGAN + MINUTE + 9 * STEP)
+
+
 def test_parents_that_were_deleted_begin_again_with_their_first_run(place: Path) -> None:  # noqa: F811
     train(place, FIRST, 5, BEGAN + MINUTE, status="committed")
     train(place, SECOND, 5, BEGAN, status="committed")
