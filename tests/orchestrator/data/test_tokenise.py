@@ -98,14 +98,14 @@ def test_a_max_length_below_two_is_refused() -> None:
         tokenise([], Characters(), 1)
 
 
-def test_packed_items_come_back_as_they_were_across_chunks_and_by_any_index() -> None:
+def test_items_of_a_split_come_back_as_they_were_across_chunks_and_by_any_index() -> None:
     items = [Item(((n, 1, 2), (n, 3)), (1, 1), n % 2, (2, 1)) for n in range(7)]
-    packed = TokenisedSplit.join([TokenisedSplit.of(items[:3], 1), TokenisedSplit.of(items[3:], 1)])
-    assert list(packed) == items
-    assert (packed[-1], packed[2:5], packed.truncated) == (items[-1], items[2:5], 2)
+    split = TokenisedSplit.join([TokenisedSplit.of(items[:3], 1), TokenisedSplit.of(items[3:], 1)])
+    assert list(split) == items
+    assert (split[-1], split[2:5], split.truncated) == (items[-1], items[2:5], 2)
     assert list(TokenisedSplit.join([])) == []
     with pytest.raises(IndexError):
-        packed[7]
+        split[7]
 
 
 def test_many_rows_are_encoded_like_one(tokenizer: Any) -> None:

@@ -102,10 +102,12 @@ def test_one_start_is_the_prompt_that_choices_share(tokenizers: dict[str, Any]) 
         tokenizers["byte pairs over words"],
         400,
     )
-    packed = batch_items(split[:])
+    token_batch = batch_items(split[:])
     answers = [len(ids) - item.starts[0] for item in split for ids in item.choices]
-    assert packed.owner_A.bincount().tolist() == answers
-    assert packed.wanted_A.tolist() == [id_ for item in split for ids in item.choices for id_ in ids[item.starts[0] :]]
+    assert token_batch.owner_A.bincount().tolist() == answers
+    assert token_batch.wanted_A.tolist() == [
+        id_ for item in split for ids in item.choices for id_ in ids[item.starts[0] :]
+    ]
 
 
 # --- what tokenizers append
