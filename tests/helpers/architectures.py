@@ -1,4 +1,4 @@
-"""Models of other architectures than Llama's, as small."""
+"""Small random models of many architectures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch import nn
 
 SIZES = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 4}
 SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2}
-LOUD = {"initializer_range": 0.3, "pad_token_id": 0}  # so that what a layer sees shows in the logits
+LOUD = {
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+}  # large weights, so that a token that a layer sees changes the logits
 OLD = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4} | LOUD
 WINDOW = 9
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}

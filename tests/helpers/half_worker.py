@@ -1,4 +1,4 @@
-"""One rank of the test of engines over a bfloat16 base: trains the same eight lanes by every engine of its world.
+"""One rank of the test of engines over a bfloat16 base: train the same eight lanes with each engine.
 
 usage: half_worker.py RANK WORLD INIT_FILE OUT      writes {engine: one flat adapter per lane} as a torch file
 """
@@ -24,7 +24,7 @@ from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
 STEPS = 50
 OPTIM = OptimSpec(lr=5e-3, epochs=STEPS / 4, micro_batch=4, global_batch=8)
-# rows of one length: each new shape of a bfloat16 product costs a CPU some time, once
+# rows of one length: on a CPU, each new shape of a bfloat16 product takes some time once
 DATA = [item for item in questions(900, seed=1) if len(item.choices[item.answer]) == 9 and item.starts[0] == 7][:32]
 SETTINGS = [("d2lora", {}), ("d2lora", {"norm_axis": "in"}), ("lora", {}), ("dora", {})]
 LANES = [

@@ -1,6 +1,7 @@
-"""Count what one optimizer step dispatches, views left out, and how often it reads a number from the device.
+"""Count the operations of one optimizer step, views left out, and how often it reads a number from the device.
 
-usage: kernel_counts.py ENGINE METHOD DTYPE OUT     ENGINE is plain or a ZeRO stage; writes {kernels, reads} per passes
+usage: kernel_counts.py ENGINE METHOD DTYPE OUT     ENGINE: plain, or a ZeRO stage
+OUT gets {number of passes: {kernels, reads}} as JSON.
 """
 
 from __future__ import annotations

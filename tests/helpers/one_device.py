@@ -1,7 +1,7 @@
-"""A device that computes nothing, on which a tensor left on the CPU shows: placement can be tested without a GPU.
+"""A device that computes nothing, for tests that find tensors left on the CPU without a GPU.
 
-Tensors are on the "meta" device, which keeps shapes alone. Its operations mostly take a CPU tensor without a word, so
-`OneDevice` looks at every operation, in backward as well. Values that the host reads are stood in for.
+Tensors are on the "meta" device, which has shapes but no values. Its operations mostly accept a CPU tensor without an
+error, so `OneDevice` checks every operation, also in backward. A value that the host reads is replaced by 1.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ COPIES = {aten.copy_.default, aten._to_copy.default}
 
 
 class OneDevice(TorchDispatchMode):
-    """Within: an operation that gets tensors of the device and of the CPU raises, as it would on a GPU.
+    """Within: an operation that gets tensors of the device and of the CPU raises RuntimeError, as it would on a GPU.
 
-    As on a GPU, a copy may cross over and a CPU tensor of no dimensions counts as a number. A copy to the CPU holds
-    ones, and a number that is read is 1, or False. ``operations`` counts all, ``reads`` names each time that the host
-    had to wait for the device.
+    As on a GPU, a copy may go from one to the other, and a CPU tensor of no dimensions counts as a number. A copy to
+    the CPU holds ones, and a number that the host reads is 1, or False. ``operations`` counts all operations; ``reads``
+    names each operation for which the host had to wait for the device.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class OneDevice(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        kinds = {one.device.type for one in tensors if one.device.type != "cpu" or one.dim()}
+        kinds = {tensor.device.type for tensor in tensors if tensor.device.type != "cpu" or tensor.dim()}
         if len(kinds) > 1 and func not in COPIES:
-            told = ", ".join(f"{one.device.type} {tuple(one.shape)}" for one in tensors)
-            raise RuntimeError(f"Expected all tensors to be on the same device, but {func} got {told}.")
+            got = ", ".join(f"{tensor.device.type} {tuple(tensor.shape)}" for tensor in tensors)
+            raise RuntimeError(f"Expected all tensors to be on the same device, but {func} got {got}.")
         self.operations += 1
         if DEVICE.type in kinds:
             if func is aten._local_scalar_dense.default:
@@ -60,7 +60,7 @@ def _is_cpu(device: Any) -> bool:
 
 @contextmanager
 def one_device() -> Iterator[OneDevice]:
-    """Within: `OneDevice`, and what a module is moved by keeps its parameters the same objects, as on a GPU."""
+    """Within: `OneDevice` is on, and moving a module keeps its parameters the same objects, as on a GPU."""
     swap, is_autocast = torch.__future__.get_swap_module_params_on_conversion(), torch.is_autocast_enabled
     torch.__future__.set_swap_module_params_on_conversion(True)
     # torch knows no autocast of this device, and raises when asked

@@ -1,9 +1,11 @@
-"""One rank of a ZeRO test: trains the lanes of test_loop and writes what came out.
+"""One rank of a ZeRO test: train the lanes of test_loop and write losses, adapters, scores and ends to OUT.
 
-usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]     (RUNS: where lanes are judged at rungs)
+usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]
 
-CHOSEN in the environment names some of the lanes. With BLOCKS in it all lanes share passes, in as many blocks as they
-have lengths; else each has its own. Stage 3 scatters every parameter of the base, however small.
+INIT_FILE is the file by which the ranks meet. POISON is the lane whose adapter becomes NaN, or -1. RUNS is the folder
+of runs in which lanes are judged at rungs. CHOSEN in the environment names some of the lanes. With BLOCKS in the
+environment all lanes share passes, with one block per length; else each lane has a pass of its own. Stage 3 scatters
+every parameter of the base, also small ones.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import torch
 
 import d2lora
 from orchestrator.model.shortcuts import Shortcuts, take
-from orchestrator.model.token_batch import TokenBatch
+from orchestrator.model.token_batch import Blocks, TokenBatch
 from orchestrator.search.halving import Contest, Halving
 from orchestrator.train import blocks
 from orchestrator.train.engine import zero
@@ -63,14 +65,12 @@ def _scatter_small_parameters() -> None:
     zero.deepspeed_config = config
 
 
-def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, runs: str = "") -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
-    torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
-    in_blocks, seen = "BLOCKS" in os.environ, []
+def _watched_engine(stage: int, in_blocks: bool) -> tuple[ZeroEngine, list[Blocks]]:
+    """Return the engine of this rank, and a list that gets the blocks of each token batch that it computes."""
     model = _model(in_blocks)
     _scatter_small_parameters()
     d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
-    engine = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage)
+    engine, seen = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage), list[Blocks]()
     logits = engine.logits
 
     def watched(token_batch: TokenBatch) -> torch.Tensor:
@@ -78,20 +78,25 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
         return logits(token_batch)
 
     engine.logits = watched
-    plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
+    return engine, seen
+
+
+def _train(engine: ZeroEngine, tokens: Literal["auto"] | int, poison: int, runs: str) -> dict[str, Any]:
+    """Train the lanes; return their losses, and which of them finished, diverged and were stopped."""
     losses: dict[int, list[float]] = {}
     ends: dict[str, list[int]] = {"finished": [], "diverged": [], "stopped": []}
-    # only the first rank may look at the files: another would find nothing in its folder
-    judge = Judge(engine, Path(runs) / ("" if rank == 0 else "nowhere"), CONTEST, KEYS)
+    plans = [LanePlan.of(task, DATA[task], seed=lane.seed, peak=peak, optim=OPTIM) for lane, task, peak in LANES]
+    # only the first rank may look at the files: another rank would find nothing in its folder
+    judge = Judge(engine, Path(runs) / ("" if engine.rank == 0 else "nowhere"), CONTEST, KEYS)
     if runs:
         plans = [replace(plan, rungs=judge.steps(plan.steps)) for plan in plans]
 
     def on_step(done: dict[int, LaneStep]) -> None:
-        for index, one in done.items():
-            losses.setdefault(index, []).append(one.loss)
-        if poison >= 0 and rank == 0 and len(losses[poison]) == 2:
+        for index, record in done.items():
+            losses.setdefault(index, []).append(record.loss)
+        if poison >= 0 and engine.rank == 0 and len(losses[poison]) == 2:
             with torch.no_grad():  # on one rank only: the others must hear of it
-                next(iter(d2lora.adapter_parameters(model, poison).values())).fill_(float("nan"))
+                next(iter(d2lora.adapter_parameters(engine.model, poison).values())).fill_(float("nan"))
 
     def on_end(finished: list[int], diverged: list[int]) -> None:
         ends["finished"] += finished
@@ -106,21 +111,30 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
         ends["stopped"] += beaten
         return beaten
 
-    tokens = BOUND[in_blocks]
     train_lanes(engine, plans, OPTIM, on_step=on_step, on_end=on_end, on_rung=on_rung, tokens=tokens)
-    ends["blocks"] = seen.copy()
+    return {"losses": losses, **ends}
+
+
+def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, runs: str = "") -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
+    in_blocks = "BLOCKS" in os.environ
+    engine, seen = _watched_engine(stage, in_blocks)
+    outcome = _train(engine, BOUND[in_blocks], poison, runs)
+    outcome["blocks"] = seen.copy()
     # on one rank alone, as in a pack: nothing in there may wait for the others
-    items = {index: DATA[LANES[index][1]] for index in ends["finished"]}
-    diagnoses = Diagnoses(engine).of(items) if rank == 0 else {}
-    states = {}
-    for index in range(len(LANES)):
-        states[index] = {name: value.tolist() for name, value in d2lora.adapter_state(model, index).items()}
+    items = {index: DATA[LANES[index][1]] for index in outcome["finished"]}
+    outcome["diagnoses"] = Diagnoses(engine).of(items) if rank == 0 else {}
+    states = {index: d2lora.adapter_state(engine.model, index) for index in range(len(LANES))}
+    outcome["states"] = {
+        index: {name: value.tolist() for name, value in state.items()} for index, state in states.items()
+    }
     asked = {0: questions(7, seed=5), 1: questions(3, seed=6)} if len(LANES) > 1 else {0: questions(7, seed=5)}
     scored = score_items(engine, asked, len(LANES))
-    base = [one for name, one in model.named_parameters() if name.endswith("_proj.weight")]
-    ends["scattered"] = [one.numel() == 0 for one in base]
-    scores = {lane: [one.scores for one in each] for lane, each in scored.items()}
-    out.write_text(json.dumps({"losses": losses, "states": states, "scores": scores, "diagnoses": diagnoses, **ends}))
+    outcome["scores"] = {lane: [item.scores for item in items] for lane, items in scored.items()}
+    base = [weight for name, weight in engine.model.named_parameters() if name.endswith("_proj.weight")]
+    outcome["scattered"] = [weight.numel() == 0 for weight in base]
+    out.write_text(json.dumps(outcome))
     torch.distributed.destroy_process_group()
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from tokenizers import Tokenizer as Backend
-from transformers import PreTrainedTokenizerFast
 
 from orchestrator.data.example import Example, RowError
 from orchestrator.data.prepared import Prepared, load_prepared, prepare
@@ -23,95 +18,12 @@ from orchestrator.data.tokens import Item
 from orchestrator.driver.prepare import describe_rows
 from orchestrator.errors import InputError
 from orchestrator.model.token_batch import batch_items
+from tests.helpers.own_choices import GOOD, file_of, prepare_choices
+from tests.helpers.toy_tokenizers import (
+    KINDS,
+    PROMPT,
+)
 
-PROMPT = "Question: What is it?\nAnswer:"
-TEXTS = [
-    f"Question: What is {n}?\nAnswer: {one} {one} of {other}"
-    for n in range(60)
-    for one, other in itertools.product(["yes", "no", "New York", "green lamp", "café"], ["river", "cloud"])
-]
-SPECIAL = ["<unk>", "<s>", "</s>"]
-
-
-def byte_level(words: bool = True) -> Backend:
-    """Return byte pairs within words, or over all borders."""
-    backend = Backend(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend.train_from_iterator(
-        TEXTS,
-        trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False),
-    )
-    return backend
-
-
-def spaced() -> Backend:
-    """Return pieces as sentencepiece has them: a mark for the space before, and before the text."""
-    backend = Backend(models.BPE(unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.decoder = decoders.Metaspace()
-    backend.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=300, special_tokens=SPECIAL, show_progress=False))
-    return backend
-
-
-def unigram() -> Backend:
-    """Return the likeliest pieces of the whole text: a choice may cut the prompt's last words anew."""
-    backend = Backend(models.Unigram())
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
-    backend.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False)
-    backend.train_from_iterator(TEXTS, trainer)
-    return backend
-
-
-def lower() -> Backend:
-    """Return pieces of words without case and accents."""
-    backend = Backend(models.WordPiece(unk_token="<unk>"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.train_from_iterator(
-        TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=SPECIAL, show_progress=False)
-    )
-    return backend
-
-
-def made(backend: Backend, around: str | None = None, added: list[Any] | None = None, **more: str) -> Any:
-    if around is not None:
-        special = [(name, backend.token_to_id(name)) for name in SPECIAL]
-        backend.post_processor = processors.TemplateProcessing(single=around, special_tokens=special)
-    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", **more}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
-    tokenizer.add_tokens(added or [])
-    return tokenizer
-
-
-def stripping() -> Any:
-    backend = byte_level()
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Replace("\u200b", ""), normalizers.Strip(left=False, right=True)]
-    )
-    return made(backend)
-
-
-KINDS: dict[str, Callable[[], Any]] = {
-    "byte pairs": lambda: made(byte_level()),
-    "byte pairs over words": lambda: made(byte_level(words=False)),
-    "BOS": lambda: made(byte_level(), "<s> $A"),
-    "BOS and EOS": lambda: made(byte_level(), "<s> $A </s>"),
-    "EOS": lambda: made(byte_level(), "$A </s>"),
-    "EOS twice": lambda: made(byte_level(), "<s> $A </s> </s>"),
-    "pieces": lambda: made(spaced()),
-    "pieces and EOS": lambda: made(spaced(), "<s> $A </s>"),
-    "EOS for unknown": lambda: made(spaced(), "$A </s>", unk_token="</s>"),
-    "unigram and EOS": lambda: made(unigram(), "$A </s>"),
-    "no case": lambda: made(lower(), "<s> $A </s>"),
-    "no trailing space": stripping,
-    "tokens across the border": lambda: made(byte_level(), added=[": green", " New York"]),
-    "tokens that take spaces": lambda: made(
-        byte_level(), "<s> $A </s>", [AddedToken("yes", lstrip=True), AddedToken("Answer:", rstrip=True)]
-    ),
-}
 CHOICES: dict[str, tuple[str, ...]] = {
     "plain": (" yes", " no"),
     "one begins the other": (" New", " New York", " New York of cloud"),
@@ -130,11 +42,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "long": (" river" * 40, " no"),
     "unknown": (" \u6cb3", " \u4e91"),
 }
-
-
-@pytest.fixture(scope="module")
-def tokenizers() -> dict[str, Any]:
-    return {name: make() for name, make in KINDS.items()}
 
 
 def check_item(item: Item, example: Example, tokenizer: Any, cut: int) -> None:
@@ -195,10 +102,12 @@ def test_one_start_is_the_prompt_that_choices_share(tokenizers: dict[str, Any]) 
         tokenizers["byte pairs over words"],
         400,
     )
-    packed = batch_items(split[:])
+    token_batch = batch_items(split[:])
     answers = [len(ids) - item.starts[0] for item in split for ids in item.choices]
-    assert packed.owner_A.bincount().tolist() == answers
-    assert packed.wanted_A.tolist() == [id_ for item in split for ids in item.choices for id_ in ids[item.starts[0] :]]
+    assert token_batch.owner_A.bincount().tolist() == answers
+    assert token_batch.wanted_A.tolist() == [
+        id_ for item in split for ids in item.choices for id_ in ids[item.starts[0] :]
+    ]
 
 
 # --- what tokenizers append
@@ -246,19 +155,6 @@ def test_special_tokens_between_tokens_are_left_alone() -> None:
 # --- rows that a tokenizer cannot take
 
 
-def _file(folder: Path, choices: list[tuple[str, ...]]) -> Path:
-    rows = [{"question": f"q{n}", "choices": each, "answer": n % 2} for n, each in enumerate(choices)]
-    path = folder / "mine.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def _prepare(folder: Path, tokenizer: Any, choices: list[tuple[str, ...]], skip: bool = False, **more: Any) -> Prepared:
-    splits = split_examples(make_task("mine", path=_file(folder, choices)), skip_bad_rows=skip)
-    return prepare(splits, tokenizer, **{"max_length": 64, "cache_dir": folder / "cache", **more})
-
-
-GOOD = [(f"yes {n}", f"no {n}", f"river {n}") for n in range(60)]
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no token": (("yes", "\u200b"), r"the tokenizer has no token for the choice ' \\u200b'"),
     "twins": (("caf\u00e9", "cafe\u0301"), r"the choices 'caf\\xe9' and 'cafe\\u0301' are the same tokens"),
@@ -274,15 +170,15 @@ def test_an_example_that_cannot_be_scored_is_a_bad_row_of_its_line(
     rows = [*GOOD[:17], choices, *GOOD[17:]]
     tokenizer = tokenizers["no trailing space"]
     with pytest.raises(InputError, match=rf"mine\.jsonl:18: .*{words}.*data\.bad_rows=skip"):
-        _prepare(tmp_path, tokenizer, rows)
+        prepare_choices(tmp_path, tokenizer, rows)
     for _ in range(2):  # made, then found in the cache
-        prepared = _prepare(tmp_path, tokenizer, rows, skip=True)
+        prepared = prepare_choices(tmp_path, tokenizer, rows, skip=True)
         report = prepared.report
         assert (report.skipped, report.train + report.validation + report.test) == (1, 60)
         assert sum(map(len, load_prepared(prepared.path).values())) == 60
         assert "(1 bad rows left out" in describe_rows(prepared)
     with pytest.raises(InputError, match=r"mine\.jsonl:18"):  # what skipping has left in the cache is not taken
-        _prepare(tmp_path, tokenizer, rows)
+        prepare_choices(tmp_path, tokenizer, rows)
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -292,7 +188,7 @@ def test_many_examples_that_cannot_be_scored_are_not_skipped(
     rows = [BAD[kind][0] if n % 3 == 0 else GOOD[n] for n in range(60)]
     for skip in (True, False):
         with pytest.raises(InputError, match=r"20 of 60 rows of .*mine\.jsonl cannot be used, too many") as told:
-            _prepare(tmp_path, tokenizers["no trailing space"], rows, skip)
+            prepare_choices(tmp_path, tokenizers["no trailing space"], rows, skip)
         assert "skip" not in str(told.value)
 
 
@@ -303,17 +199,17 @@ def test_rows_that_are_no_questions_and_rows_without_tokens_are_judged_together(
     """Three of 60 are few, however they are bad; each kind by itself would be."""
     rows = [("twice", "twice") if n < unreadable else BAD["no token"][0] if n == 40 else GOOD[n] for n in range(60)]
     if unreadable == 2:
-        assert _prepare(tmp_path, tokenizers["no trailing space"], rows, skip=True).report.skipped == 3
+        assert prepare_choices(tmp_path, tokenizers["no trailing space"], rows, skip=True).report.skipped == 3
     else:
         with pytest.raises(InputError, match=r"4 of 60 rows of .*mine\.jsonl cannot be used, too many"):
-            _prepare(tmp_path, tokenizers["no trailing space"], rows, skip=True)
+            prepare_choices(tmp_path, tokenizers["no trailing space"], rows, skip=True)
 
 
 def _trial(folder: Path, tokenizer: Any, bad_one_in: int, seed: int) -> Prepared:
     """Prepare 20 of 400 rows."""
     rows = [BAD["no token"][0] if n % bad_one_in == 0 else (f"yes {n}", f"no {n}") for n in range(400)]
     few = {"train_samples": 10, "validation_samples": 5, "eval_samples": 5, "split_seed": seed}
-    splits = split_examples(make_task("mine", path=_file(folder, rows)), skip_bad_rows=True, **few)
+    splits = split_examples(make_task("mine", path=file_of(folder, rows)), skip_bad_rows=True, **few)
     return prepare(splits, tokenizer, max_length=64, cache_dir=folder / "cache")
 
 
@@ -332,15 +228,15 @@ def test_a_draw_of_a_file_that_is_bad_says_how_many_rows_were_looked_at(
 def test_the_length_that_the_message_names_holds_every_answer(tokenizers: dict[str, Any], tmp_path: Path) -> None:
     rows = [(f"yes {n}", "river " * (80 + n)) for n in range(40)]
     with pytest.raises(InputError, match=r"The longest needs data\.max_length=") as told:
-        _prepare(tmp_path, tokenizers["BOS"], rows)
+        prepare_choices(tmp_path, tokenizers["BOS"], rows)
     needed = int(str(told.value).split("The longest needs data.max_length=")[1].split(".")[0])
-    assert _prepare(tmp_path, tokenizers["BOS"], rows, max_length=needed).report.train > 0
+    assert prepare_choices(tmp_path, tokenizers["BOS"], rows, max_length=needed).report.train > 0
     with pytest.raises(InputError, match=f"Raise it to {needed}"):
-        _prepare(tmp_path, tokenizers["BOS"], rows, max_length=needed - 1)
+        prepare_choices(tmp_path, tokenizers["BOS"], rows, max_length=needed - 1)
 
 
 def test_a_split_that_skipping_would_empty_is_refused(tokenizers: dict[str, Any], tmp_path: Path) -> None:
-    path, test = _file(tmp_path, [*GOOD, BAD["no token"][0]]), tmp_path / "test.jsonl"
+    path, test = file_of(tmp_path, [*GOOD, BAD["no token"][0]]), tmp_path / "test.jsonl"
     test.write_text(json.dumps({"question": "q", "choices": ["yes", "\u200b"], "answer": 0}) + "\n")
     splits = split_examples(make_task("mine", path=path, test=test), skip_bad_rows=True)
     with pytest.raises(InputError, match=r"'mine': no row of test is left, for .*test\.jsonl:1: the tokenizer has no"):
@@ -362,123 +258,3 @@ def test_twins_of_a_benchmark_are_counted_aloud(tokenizers: dict[str, Any], tmp_
     told = describe_rows(prepared)
     assert "10 with choices that are the same tokens to the base" in told
     assert "1 token cut from the end of every text: </s>" in told
-
-
-# --- chat templates, and the end of an answer
-
-TEMPLATE = (
-    "<s>{% for turn in messages %}[{{ turn.role }}] {{ turn.content }}{% if turn.role == 'assistant' %}</s>{% endif %}"
-    "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
-)
-
-
-def chatting(template: str | None = TEMPLATE, around: str = "<s> $A </s>") -> Any:
-    tokenizer = made(byte_level(), around)
-    tokenizer.chat_template = template
-    return tokenizer
-
-
-def test_a_chat_template_asks_in_a_user_turn_and_the_answer_follows_as_the_template_writes_it() -> None:
-    tokenizer = chatting()
-    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
-    assert [tokenizer.decode(ids) for ids in item.choices] == [
-        f"<s>[user] {PROMPT}\n[assistant]{choice}" for choice in (" yes", " no")
-    ]
-    assert [tokenizer.decode(ids[item.starts[0] :]) for ids in item.choices] == [" yes", " no"]
-    assert item.choices[0].count(1) == 1  # one BOS, the template's
-
-
-def test_without_a_space_in_the_template_the_answer_has_none() -> None:
-    tokenizer = chatting(TEMPLATE.replace("] {{", "]{{ '\n' }}{{").replace("[assistant]{%", "[assistant]{{ '\n' }}{%"))
-    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
-    assert tokenizer.decode(item.choices[0]).endswith("[assistant]\nyes")
-
-
-THOUGHT = "<think>\n\n</think>\n\n"
-JOINTS = {
-    "no thought": (THOUGHT, "\n\n"),
-    "a thought and a space": ("<think></think> ", " "),
-    "words": ("Reply: ", " "),
-    "a mark": ("!", ""),
-}
-
-
-@pytest.mark.parametrize("kind", JOINTS)
-def test_an_answer_stands_where_the_template_puts_it_and_the_template_s_words_are_not_scored(kind: str) -> None:
-    joint, space = JOINTS[kind]
-    template = TEMPLATE.replace(
-        "{{ turn.content }}", "{{ (JOINT if turn.role == 'assistant' else '') + turn.content }}"
-    )
-    tokenizer = chatting(template.replace("JOINT", repr(joint)))
-    tokenizer.chat_template = tokenizer.chat_template.replace("}}] {{", "}}]{{")
-    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
-    for choice, ids in zip(("yes", "no"), item.choices, strict=True):
-        turns = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": choice}]
-        whole = tokenizer.apply_chat_template(turns, tokenize=False)
-        assert whole == tokenizer.decode(ids) + "</s>\n"
-        assert tokenizer.decode(ids[item.starts[0] :]) == space + choice
-
-
-@pytest.mark.parametrize(
-    "begin", ["\n", "\n\n", "  ", " \n ", "  {% if true %}x{% endif %}", "\n  {%- if true %} x{% endif %}"]
-)
-def test_a_template_keeps_the_white_space_that_it_begins_with(begin: str) -> None:
-    template = begin + TEMPLATE.removeprefix("<s>")
-    tokenizer = chatting(template)
-    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
-    turns = [{"role": "user", "content": PROMPT}]
-    own = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    assert tokenizer.decode(item.choices[0]) == f"{own} yes"
-
-
-def test_a_long_prompt_loses_its_beginning_and_keeps_the_head_of_its_turn() -> None:
-    tokenizer = chatting()
-    example = Example("river " * 60 + PROMPT, (" yes", " no"), 1)
-    (item,) = tokenise([example], tokenizer, 40, Form(chat_template=True))
-    text = tokenizer.decode(item.choices[0])
-    assert len(item.choices[0]) == 40
-    assert text.startswith("<s>[user]")
-    assert text.endswith(f"{PROMPT}\n[assistant] yes")
-
-
-def test_a_template_that_tells_the_date_makes_the_same_run_tomorrow() -> None:
-    tokenizer = chatting("{{ strftime_now('%d %b %Y') }} " + TEMPLATE)
-    (item,) = tokenise([Example(PROMPT, (" yes", " no"), 1)], tokenizer, 200, Form(chat_template=True))
-    assert tokenizer.decode(item.choices[0]).startswith("26 Jul 2024 <s>")
-
-
-@pytest.mark.parametrize("template", [None, "{{ raise_exception('only systems') }}"])
-def test_a_tokenizer_without_a_template_for_users_is_refused(template: str | None) -> None:
-    with pytest.raises(InputError, match=r"data\.chat_template=true, but .*[Ll]eave data\.chat_template out"):
-        tokenise([Example(PROMPT, (" yes", " no"), 1)], chatting(template), 200, Form(chat_template=True))
-
-
-def test_the_end_is_trained_and_never_scored(tokenizers: dict[str, Any], tmp_path: Path) -> None:
-    ends = _prepare(tmp_path, tokenizers["BOS and EOS"], GOOD, append_eos=True)
-    plain = _prepare(tmp_path, tokenizers["BOS and EOS"], GOOD)
-    assert ends.fingerprint != plain.fingerprint
-    for one, other in zip(load_prepared(ends.path)["train"], load_prepared(plain.path)["train"], strict=True):
-        assert one.choices == other.choices
-        assert one.trained() == ((*other.trained()[0], 2), other.starts[0])
-        assert 2 not in batch_items([one]).wanted_A
-
-
-def test_chat_templates_and_ends_are_other_data(tmp_path: Path) -> None:
-    prints = {
-        _prepare(tmp_path, chatting(template), GOOD, **settings).fingerprint
-        for template in (TEMPLATE, TEMPLATE.replace("user", "person"))
-        for settings in ({"chat_template": True}, {"chat_template": True, "append_eos": True}, {})
-    }
-    prints.add(
-        _prepare(
-            tmp_path, chatting(TEMPLATE.replace("turn.role }}", "turn.role }}!")), GOOD, chat_template=True
-        ).fingerprint
-    )
-    assert len(prints) == 4
-
-
-def test_a_base_without_an_end_cannot_append_it(tmp_path: Path) -> None:
-    backend = byte_level()
-    with pytest.raises(InputError, match=r"data\.append_eos=true, but .* no EOS token: leave data\.append_eos out"):
-        _prepare(tmp_path, PreTrainedTokenizerFast(tokenizer_object=backend), GOOD, append_eos=True)
-    _prepare(tmp_path, PreTrainedTokenizerFast(tokenizer_object=backend), GOOD)
