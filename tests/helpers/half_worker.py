@@ -1,6 +1,6 @@
 """One rank of the test of engines over a bfloat16 base: train the same eight lanes with each engine.
 
-usage: half_worker.py RANK WORLD INIT_FILE OUT      writes {engine: one flat adapter per lane} as a torch file
+usage: half_worker.py RANK WORLD OUT      writes {engine: one flat adapter per lane} as a torch file
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.engine.zero import ZeroEngine
 from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
+from tests.helpers.ranks import join_ranks
 from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
 STEPS = 50
@@ -57,9 +58,8 @@ def trained(kind: str, chosen: list[int], data_seed: int | None = None) -> list[
     return [torch.cat([value.flatten() for value in state.values()]) for state in states]
 
 
-def main(rank: int, world: int, init: str, out: Path) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
-    torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
+def main(rank: int, world: int, out: Path) -> None:
+    join_ranks(rank, world)
     everyone = list(range(len(LANES)))
     adapters = {kind: trained(kind, everyone) for kind in (ENGINES if world == 1 else ENGINES[1:])}
     if world == 1:
@@ -70,5 +70,5 @@ def main(rank: int, world: int, init: str, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    rank, world, init, out = sys.argv[1:]
-    main(int(rank), int(world), init, Path(out))
+    rank, world, out = sys.argv[1:]
+    main(int(rank), int(world), Path(out))

@@ -1,8 +1,8 @@
 """One rank of a ZeRO test: train the lanes of test_loop and write losses, adapters, scores and ends to OUT.
 
-usage: zero_worker.py RANK WORLD STAGE INIT_FILE OUT POISON [RUNS]
+usage: zero_worker.py RANK WORLD STAGE OUT POISON [RUNS]     (started by `tests.helpers.ranks.run_ranks`)
 
-INIT_FILE is the file by which the ranks meet. POISON is the lane whose adapter becomes NaN, or -1. RUNS is the folder
+POISON is the lane whose adapter becomes NaN, or -1. RUNS is the folder
 of runs in which lanes are judged at rungs. CHOSEN in the environment names some of the lanes. With BLOCKS in the
 environment all lanes share passes, with one block per length; else each lane has a pass of its own. Stage 3 scatters
 every parameter of the base, also small ones.
@@ -33,6 +33,7 @@ from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import mean_loss, score_items
 from orchestrator.worker.diagnostics import Diagnoses
 from orchestrator.worker.judging import Judge
+from tests.helpers.ranks import join_ranks
 from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 from tests.orchestrator.train.test_loop import DATA, OPTIM
 from tests.orchestrator.train.test_loop import LANES as EVERYONE
@@ -115,9 +116,8 @@ def _train(engine: ZeroEngine, tokens: Literal["auto"] | int, poison: int, runs:
     return {"losses": losses, **ends}
 
 
-def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, runs: str = "") -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
-    torch.distributed.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=world)
+def main(rank: int, world: int, stage: int, out: Path, poison: int, runs: str = "") -> None:
+    join_ranks(rank, world)
     in_blocks = "BLOCKS" in os.environ
     engine, seen = _watched_engine(stage, in_blocks)
     outcome = _train(engine, BOUND[in_blocks], poison, runs)
@@ -139,5 +139,5 @@ def main(rank: int, world: int, stage: int, init: str, out: Path, poison: int, r
 
 
 if __name__ == "__main__":
-    rank, world, stage, init, out, poison, *runs = sys.argv[1:]
-    main(int(rank), int(world), int(stage), init, Path(out), int(poison), *runs)
+    rank, world, stage, out, poison, *runs = sys.argv[1:]
+    main(int(rank), int(world), int(stage), Path(out), int(poison), *runs)

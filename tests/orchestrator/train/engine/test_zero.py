@@ -26,9 +26,7 @@ def run_ranks(
     tmp_path: Path, stage: int, poison: int = -1, world: int = 2, runs: Path | None = None
 ) -> list[dict[str, Any]]:
     outs = [tmp_path / f"out{rank}.json" for rank in range(world)]
-    words = [
-        (rank, world, stage, tmp_path / "init", out, poison, *([runs] if runs else [])) for rank, out in enumerate(outs)
-    ]
+    words = [(rank, world, stage, out, poison, *([runs] if runs else [])) for rank, out in enumerate(outs)]
     ranks.run_ranks("tests.helpers.zero_worker", words)
     return [json.loads(out.read_text()) for out in outs]
 

@@ -17,7 +17,7 @@ BOUND = 0.02
 def adapters(tmp_path: Path, world: int) -> dict[str, list[torch.Tensor]]:
     """Return the adapters that the first of ``world`` ranks has trained, by engine."""
     outs = [tmp_path / f"{world}-{rank}.pt" for rank in range(world)]
-    words = [(rank, world, tmp_path / f"init{world}", out) for rank, out in enumerate(outs)]
+    words = [(rank, world, out) for rank, out in enumerate(outs)]
     run_ranks("tests.helpers.half_worker", words)
     states = [torch.load(out) for out in outs]
     for state in states[1:]:
