@@ -135,10 +135,7 @@ def acting(moved_OI: Tensor, weight_OI: Tensor, params: Params, method: str, con
     return projected + config.readd * (moved_OI - weight_OI)
 
 
-@pytest.mark.parametrize(
-    ("method", "settings"),
-    [(method, settings) for method, settings in SETTINGS if method in ("lora", "dora", "d2lora")],
-)
+@pytest.mark.parametrize(("method", "settings"), [case for case in SETTINGS if case[0] in ("lora", "dora", "d2lora")])
 def test_shares_of_the_gradient_are_those_of_dense_autograd(method: str, settings: dict[str, Any]) -> None:
     config, weight_OI, gradient_OI = config_of(method, settings), randn(OUT, IN, seed=2), randn(OUT, IN, seed=3)
     params = trained(method, config, weight_OI)
