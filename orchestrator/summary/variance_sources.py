@@ -52,15 +52,8 @@ def variance_sources(rows: Sequence[ResultRow], predictions: Predictions) -> Sou
     axes = [axis for axis in named if len(levels[axis]) > 1]
     done.sort(key=lambda row: tuple(row[axis] for axis in named))
     right_RI = _right(done, predictions)
-    between = _between_answers(right_RI) if right_RI is not None else _between_accuracies(done)
     notes = [f"{axis} has one level, so its variance is not in these figures." for axis in named if axis not in axes]
-    estimates = _by_effect(done, axes, between, notes)
-    if right_RI is None:
-        notes.append("Without predictions of every run, evaluation sampling is not told from the seeds.")
-    else:
-        share_R = right_RI.mean(axis=1)
-        estimates[EVALUATION] = float((share_R * (1 - share_R)).mean() / (right_RI.shape[1] - 1))
-    sources = [_source(name, estimate) for name, estimate in estimates.items()]
+    sources = [_source(name, estimate) for name, estimate in _estimates(done, axes, right_RI, notes).items()]
     notes += [
         f"The estimate of {source['source']} is {source['estimate']:.3g}, below 0, and counts as 0: it is too small to "
         "be seen in so few runs."
@@ -74,6 +67,20 @@ def variance_sources(rows: Sequence[ResultRow], predictions: Predictions) -> Sou
         "sources": sources,
         "notes": notes,
     }
+
+
+def _estimates(
+    rows: Sequence[ResultRow], axes: Sequence[str], right_RI: NDArray[np.float64] | None, notes: list[str]
+) -> dict[str, float]:
+    """Return the estimate of every source by its name; what cannot be estimated is said in ``notes``."""
+    if right_RI is None:
+        estimates = _by_effect(rows, axes, _between_accuracies(rows), notes)
+        notes.append("Without predictions of every run, evaluation sampling is not told from the seeds.")
+        return estimates
+    estimates = _by_effect(rows, axes, _between_answers(right_RI), notes)
+    share_R = right_RI.mean(axis=1)
+    estimates[EVALUATION] = float((share_R * (1 - share_R)).mean() / (right_RI.shape[1] - 1))
+    return estimates
 
 
 def _axes(rows: Sequence[ResultRow]) -> list[str]:
