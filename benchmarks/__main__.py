@@ -13,10 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import machine, rows, tables
-from benchmarks.measure import Result
-from benchmarks.picture import draw
-from benchmarks.rows import Measured
+from benchmarks.measuring import machine, rows, tables
+from benchmarks.measuring.measure import Result
+from benchmarks.measuring.picture import draw
+from benchmarks.measuring.rows import Measured
 
 BENCHES = {
     "a": ("step_time", "Step time against PEFT"),

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import ITSELF, Result, Target, alone, compare
-from benchmarks.tree_cost import Cost, tree_cost
+from benchmarks.measuring.measure import ITSELF, Result, Target, alone, compare
+from benchmarks.measuring.tree_cost import Cost, tree_cost
 
 BENCH = "control_plane"
 RUNS, WIDTH, PEER_RUNS, AT_ONCE = 64, 8, 4, 2
@@ -77,7 +77,7 @@ def _parts(samples: Samples) -> Samples:
 def _sample(out: Path, module: str, *words: int) -> tuple[Cost, dict[str, float]]:
     """Run one form in a fresh process; its cost and the parts that it has timed."""
     out.mkdir(parents=True)
-    command = [sys.executable, "-m", f"benchmarks.{module}", str(out), *map(str, words)]
+    command = [sys.executable, "-m", f"benchmarks.control_arms.{module}", str(out), *map(str, words)]
     cost = tree_cost(command, out / "log.txt", limit=LIMIT)
     parts: dict[str, float] = json.loads((out / "parts.json").read_text())
     shutil.rmtree(out)

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks.clock import cpu_seconds
 from benchmarks.lanes import ANSWER, lane_engine, train
-from benchmarks.measure import ITSELF, Result, Target, alone, compare, interleave
+from benchmarks.measuring.clock import cpu_seconds
+from benchmarks.measuring.measure import ITSELF, Result, Target, alone, compare, interleave
 from benchmarks.models import llama, one_thread
 from benchmarks.widths import probed_width
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.measure import Result, Target, compare, interleave
+from benchmarks.measuring.measure import Result, Target, compare, interleave
+from benchmarks.measuring.pss import tree_pss
 from benchmarks.models import llama
-from benchmarks.pss import tree_pss
 
 BENCH = "memory"
 HIDDEN, VOCAB = 512, 8192

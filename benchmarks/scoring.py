@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import d2lora
-from benchmarks.measure import Result, Target, compare, interleave
+from benchmarks.measuring.measure import Result, Target, compare, interleave
 from benchmarks.models import llama, one_thread
 from benchmarks.questions import make_examples, word_tokenizer
 from orchestrator.data.example import Example

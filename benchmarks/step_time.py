@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.clock import cpu_seconds
-from benchmarks.measure import Result, Target, compare, interleave
+from benchmarks.measuring.clock import cpu_seconds
+from benchmarks.measuring.measure import Result, Target, compare, interleave
 from benchmarks.models import ALL, ATTENTION, llama, one_thread
 from benchmarks.step_arms import Arm, dense_arm, frozen_arm, move, our_arm, peft_arm, tuned_dense_arm
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import sweep_agreement, sweep_peers
-from benchmarks.measure import Result, Target, compare, interleave
-from benchmarks.sweep_case import Case, Prepared, make, recipe
-from benchmarks.tree_cost import FailedError, tree_cost
+from benchmarks.measuring.measure import Result, Target, compare, interleave
+from benchmarks.measuring.tree_cost import FailedError, tree_cost
+from benchmarks.sweep_arms import agreement, peers
+from benchmarks.sweep_arms.case import Case, Prepared, make, recipe
 
 BENCH = "sweeps"
 LIMIT = 2400.0  # seconds of one arm
@@ -100,16 +100,16 @@ def measure(quick: bool, say: Say) -> list[Result]:
 def command(arm: str, prepared: Prepared, out: Path) -> list[str]:
     """What is started for an arm; ours finds its recipe in `out`."""
     module, words = {
-        TRAINER: ("sweep_peers", ["loop"]),
-        PROCESSES: ("sweep_peers", ["processes"]),
-        TUNED: ("sweep_peers_tuned", []),
-        TUNE: ("sweep_peers_tune", ["functions"]),
-        TUNE_TRAIN: ("sweep_peers_tune", ["trainers"]),
+        TRAINER: ("peers", ["loop"]),
+        PROCESSES: ("peers", ["processes"]),
+        TUNED: ("peers_tuned", []),
+        TUNE: ("peers_tune", ["functions"]),
+        TUNE_TRAIN: ("peers_tune", ["trainers"]),
     }.get(arm, ("", []))
     if not module:
         return [sys.executable, "jobs/sweep.py", str(out / "recipe.yaml")]
     at_once = ["2"] if arm in (PROCESSES, TUNE, TUNE_TRAIN) else []
-    return [sys.executable, "-m", f"benchmarks.{module}", *words, str(prepared.folder), str(out), *at_once]
+    return [sys.executable, "-m", f"benchmarks.sweep_arms.{module}", *words, str(prepared.folder), str(out), *at_once]
 
 
 def cluster_of(arm: str) -> str:
@@ -121,7 +121,7 @@ def cluster_of(arm: str) -> str:
 def steps_of(arm: str, out: Path) -> list[int]:
     """The steps of every run that the arm has finished."""
     if not is_ours(arm):
-        return sweep_peers.steps_done(out)
+        return peers.steps_done(out)
     from orchestrator.files import read_lines
 
     rows = read_lines(out / "sweeps" / "sweep" / "results.jsonl")
@@ -157,7 +157,7 @@ def _prepared(case: Case, place: Path, say: Say) -> Prepared:
         return Prepared(folder, case)
     base = next((other / "base" for other in place.glob(f"{case.vocab}-*") if (other / "base").exists()), None)
     prepared = make(folder, case, base)
-    say(f"{case.label}: {sweep_agreement.check(prepared, folder / 'cache')}")
+    say(f"{case.label}: {agreement.check(prepared, folder / 'cache')}")
     return prepared
 
 

@@ -135,7 +135,11 @@ def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path
 @pytest.mark.parametrize("workers", [1, 2])
 def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path, workers: int) -> None:
     packs = ["fine-0", "raises-1", "fine-2", "dies-3", "fine-4", "fine-5"]
-    finish(start_script(ROOT / "tests" / "helpers" / "ray_packs.py", tmp_path, str(tmp_path), str(workers), *packs))
+    finish(
+        start_script(
+            ROOT / "tests" / "helpers" / "programs" / "ray_packs.py", tmp_path, str(tmp_path), str(workers), *packs
+        )
+    )
     out = json.loads((tmp_path / "out.json").read_text())
     assert sorted(out["failures"]) == ["dies-3", "raises-1"]
     assert out["failures"]["raises-1"].strip().endswith("ValueError: raises-1 is bad")

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import control_plane, no_op_sweep
+from benchmarks import control_plane
+from benchmarks.control_arms import no_op_sweep
 from orchestrator.recipe.read import read_recipe
 from orchestrator.store.run_folder import RunFolder
 

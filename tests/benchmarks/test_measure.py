@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.measure import ITSELF, Target, alone, compare, interleave, interval, paired_ratios
+from benchmarks.measuring.measure import ITSELF, Target, alone, compare, interleave, interval, paired_ratios
 
 
 def test_arms_take_turns_and_none_always_comes_first() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import ITSELF, Target, alone, compare
-from benchmarks.picture import draw, shown
-from benchmarks.rows import Measured, append, latest
-from benchmarks.tables import page, summary, verdict
+from benchmarks.measuring.measure import ITSELF, Target, alone, compare
+from benchmarks.measuring.picture import draw, shown
+from benchmarks.measuring.rows import Measured, append, latest
+from benchmarks.measuring.tables import page, summary, verdict
 
 
 def measured(bench: str = "speed", ours: float = 1.2) -> Measured:

@@ -3,7 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.sweep_case import ANSWER, LONGEST, SHORTEST, TASKS, Case, Run, draw_rows, make, read, recipe, text_of
+from benchmarks.sweep_arms.case import (
+    ANSWER,
+    LONGEST,
+    SHORTEST,
+    TASKS,
+    Case,
+    Run,
+    draw_rows,
+    make,
+    read,
+    recipe,
+    text_of,
+)
 from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks.own import Columns, own_task
 from orchestrator.recipe.read import read_recipe

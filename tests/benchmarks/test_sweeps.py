@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import sweeps
-from benchmarks.sweep_agreement import disagreement
-from benchmarks.sweep_case import Case, Prepared
-from benchmarks.sweep_peers import IGNORED, steps_done, tokenise
+from benchmarks.sweep_arms.agreement import disagreement
+from benchmarks.sweep_arms.case import Case, Prepared
+from benchmarks.sweep_arms.peers import IGNORED, steps_done, tokenise
 
 
 class Words:

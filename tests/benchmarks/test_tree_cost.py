@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.tree_cost import ROOT, FailedError, total_seconds, tree_cost
+from benchmarks.measuring.tree_cost import ROOT, FailedError, total_seconds, tree_cost
 
 BURN = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass\n"
 ORPHAN = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {BURN!r}])\n"
@@ -37,7 +37,8 @@ def test_a_command_past_its_limit_is_ended_with_what_it_has_started(tmp_path: Pa
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has ended")
 def test_nothing_outlives_the_bench_that_started_it(tmp_path: Path):
     sleeper = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(99)"]
-    bench = f"from benchmarks.tree_cost import *\ntree_cost({sleeper!r}, Path({str(tmp_path / 'log.txt')!r}), limit=60)"
+    call = f"tree_cost({sleeper!r}, Path({str(tmp_path / 'log.txt')!r}), limit=60)"
+    bench = f"from benchmarks.measuring.tree_cost import *\n{call}"
     started = subprocess.Popen([sys.executable, "-c", bench], cwd=ROOT)
     pid = until(lambda: (tmp_path / "log.txt").exists() and (tmp_path / "log.txt").read_text().strip())
     started.kill()

@@ -20,7 +20,7 @@ from tests.helpers.places import ROOT
 from tests.helpers.sweeps import unmeasured
 
 pytestmark = pytest.mark.slow
-WORKER = ROOT / "tests" / "helpers" / "warm_worker.py"
+WORKER = ROOT / "tests" / "helpers" / "programs" / "warm_worker.py"
 LAST = 3
 
 
@@ -50,7 +50,7 @@ def train(folder: Path, jobs: list[PackJob], world: int, numbers: list[int]) -> 
     (folder / "jobs.pickle").write_bytes(pickle.dumps(jobs))
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.helpers.warm_worker"]
+            [sys.executable, "-W", "ignore", "-m", "tests.helpers.programs.warm_worker"]
             + [str(word) for word in (rank, world, folder / "init", folder / "jobs.pickle", *numbers)],
             cwd=ROOT,
             stdout=subprocess.PIPE,

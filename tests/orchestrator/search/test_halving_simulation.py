@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.halving_simulation import CASES, Case, simulate
+from benchmarks.simulations.halving import CASES, Case, simulate
 
 WIDE = next(case for case in CASES if case.name == "wide grid, all equally fast")
 

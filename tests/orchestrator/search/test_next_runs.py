@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks.no_op_sweep import row_of
+from benchmarks.control_arms.no_op_sweep import row_of
 from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.errors import InputError

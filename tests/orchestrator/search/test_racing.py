@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.racing_simulation import Case, simulate
+from benchmarks.simulations.racing import Case, simulate
 from orchestrator.search import racing
 from orchestrator.search.racing import DECIDED, Race, RaceStanding, decide, share_of
 

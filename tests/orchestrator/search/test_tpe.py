@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks.tpe_simulation import CASES, simulate
+from benchmarks.simulations.tpe import CASES, simulate
 from orchestrator.recipe.sections import MethodSpec
 from orchestrator.search.proposals import propose, seed_of, study_of
 from orchestrator.search.space import METHOD, space_of

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.kernel_counts import LAYERS
 from tests.helpers.places import ROOT
+from tests.helpers.programs.kernel_counts import LAYERS
 
 pytestmark = pytest.mark.slow
-WORKER = ROOT / "tests" / "helpers" / "kernel_counts.py"
-MODULE = "tests.helpers.kernel_counts"
+WORKER = ROOT / "tests" / "helpers" / "programs" / "kernel_counts.py"
+MODULE = "tests.helpers.programs.kernel_counts"
 
 
 def counts(tmp_path: Path, *words: str) -> dict[str, dict[str, int]]:

@@ -27,7 +27,7 @@ def run_ranks(
 ) -> list[dict[str, Any]]:
     outs = [tmp_path / f"out{rank}.json" for rank in range(world)]
     words = [(rank, world, stage, out, poison, *([runs] if runs else [])) for rank, out in enumerate(outs)]
-    ranks.run_ranks("tests.helpers.zero_worker", words)
+    ranks.run_ranks("tests.helpers.programs.zero_worker", words)
     return [json.loads(out.read_text()) for out in outs]
 
 

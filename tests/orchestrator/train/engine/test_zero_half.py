@@ -18,7 +18,7 @@ def adapters(tmp_path: Path, world: int) -> dict[str, list[torch.Tensor]]:
     """Return the adapters that the first of ``world`` ranks has trained, by engine."""
     outs = [tmp_path / f"{world}-{rank}.pt" for rank in range(world)]
     words = [(rank, world, out) for rank, out in enumerate(outs)]
-    run_ranks("tests.helpers.half_worker", words)
+    run_ranks("tests.helpers.programs.half_worker", words)
     states = [torch.load(out) for out in outs]
     for state in states[1:]:
         assert all(map(torch.equal, state["2"], states[0]["2"]))

@@ -1,6 +1,6 @@
 """The usual form: a Tune trial a run, each with a TorchTrainer of its own that does nothing.
 
-python -m benchmarks.no_op_peer FOLDER RUNS CONCURRENT
+python -m benchmarks.control_arms.no_op_peer FOLDER RUNS CONCURRENT
 """
 
 import json
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ray_peers import train_in_worker, tune_runs
+from benchmarks.control_arms.ray_peers import train_in_worker, tune_runs
 
 PARTS = "parts.json"
 

@@ -1,6 +1,6 @@
 """TPE on invented results: how far behind the grid's best setting the one is that it finds, beside random choice.
 
-    python -m benchmarks.tpe_simulation [SEARCHES]     # a Markdown table; 200 searches a row, about 5 minutes
+    python -m benchmarks.simulations.tpe [SEARCHES]     # a Markdown table; 200 searches a row, about 5 minutes
 
 A setting's level falls with the square of its distance to its method's best rate, rank and tau, and the best rate moves
 with the rank. A result is that level, plus what its seed does to all settings, plus noise of its own. Rates far above

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from benchmarks.measure import ITSELF, Result
-from benchmarks.rows import Measured
+from benchmarks.measuring.measure import ITSELF, Result
+from benchmarks.measuring.rows import Measured
 
 HEADER = "| case | arm | median | 95 % | unit | ratio | 95 % | to | target | met | rounds | note |"
 

@@ -1,6 +1,6 @@
 """A sweep of runs that do nothing, through Tune, Train and MLflow; the seconds of its parts, in a file.
 
-    python -m benchmarks.no_op_sweep FOLDER RUNS WIDTH
+    python -m benchmarks.control_arms.no_op_sweep FOLDER RUNS WIDTH
 
 A run begins an attempt, logs three steps, commits a row: all that surrounds training, and none of it.
 """
@@ -90,7 +90,9 @@ def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
     file.write_text(recipe(place, runs))
     spec = read_recipe(file)
     todo, folder = planned(spec), place / "nothing"
-    tracker = PatientTracker(MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.no_op_sweep"), print)
+    tracker = PatientTracker(
+        MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.control_arms.no_op_sweep"), print
+    )
     marks = [time.monotonic()]
     tracker.begin()
     cluster = RayCluster(spec.cluster, folder / ".ray")

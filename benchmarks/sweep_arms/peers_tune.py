@@ -1,22 +1,22 @@
 """The same script under Ray Tune: a run a trial, of one CPU, in a process of its own.
 
-python -m benchmarks.sweep_peers_tune functions FOLDER OUT CONCURRENT  # the trial trains
-python -m benchmarks.sweep_peers_tune trainers FOLDER OUT CONCURRENT   # it starts a TorchTrainer, as Ray's guide has it
+python -m benchmarks.sweep_arms.peers_tune functions FOLDER OUT CONCURRENT  # the trial trains
+python -m benchmarks.sweep_arms.peers_tune trainers FOLDER OUT CONCURRENT   # it starts a TorchTrainer
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ray_peers import train_in_worker, tune_runs
-from benchmarks.sweep_case import read
+from benchmarks.control_arms.ray_peers import train_in_worker, tune_runs
+from benchmarks.sweep_arms.case import read
 
 CPUS = {"functions": 1.0, "trainers": 0.01}  # of a trial itself: a trainer's worker asks for its own
 
 
 def train(config: dict[str, Any]) -> None:
     """One run, in the process that this is called in."""
-    from benchmarks.sweep_peers import train_run
+    from benchmarks.sweep_arms.peers import train_run
 
     prepared = read(Path(config["folder"]))
     train_run(prepared, prepared.runs[config["number"]], Path(config["out"]))

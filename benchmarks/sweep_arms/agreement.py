@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep_case import ALPHA, EVAL_ROWS, RANK, RATE, TARGETS, TASKS, Prepared, Row
+from benchmarks.sweep_arms.case import ALPHA, EVAL_ROWS, RANK, RATE, TARGETS, TASKS, Prepared, Row
 
 STEPS = 6
 CLOSE = 1e-4  # of the loss: float32, two ways to sum the same products, a few steps of Adam
@@ -76,8 +76,8 @@ def _tuned_losses(prepared: Prepared, task: str, downs: dict[str, Any]) -> list[
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from benchmarks.sweep_peers import adapter_config
-    from benchmarks.sweep_peers_tuned import answer_rows, train
+    from benchmarks.sweep_arms.peers import adapter_config
+    from benchmarks.sweep_arms.peers_tuned import answer_rows, train
     from orchestrator.data.batches import draw_batches
 
     case = prepared.case

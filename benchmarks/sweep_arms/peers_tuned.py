@@ -1,6 +1,6 @@
 """The best PEFT loop that we can write: one base, adapters swapped, length buckets, logits where answers are.
 
-    python -m benchmarks.sweep_peers_tuned FOLDER OUT
+    python -m benchmarks.sweep_arms.peers_tuned FOLDER OUT
 
 Everything that ours does but lanes: it borrows our batches and our packing of rows, so both arms see the same rows in
 the same order, and nothing of ours is in its step.
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep_case import RATE, Prepared, Row, read, text_of
-from benchmarks.sweep_peers import adapter_config, report, tokenise
+from benchmarks.sweep_arms.case import RATE, Prepared, Row, read, text_of
+from benchmarks.sweep_arms.peers import adapter_config, report, tokenise
 
 Tokens = tuple[Sequence[int], int]  # the ids of prompt and answer, and where the answer starts
 

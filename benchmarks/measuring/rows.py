@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Result
+from benchmarks.measuring.measure import Result
 
 NUMBERS = tuple(field.name for field in fields(Result) if field.type is float)
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import quiet_environment
+from benchmarks.measuring.machine import quiet_environment
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LOOK_SECONDS = 1.0  # a look walks all processes of the machine: seldom enough to cost nothing
 GRACE_SECONDS = 20.0  # what a command has started may end a little after it
 ON_CPU = {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
@@ -39,7 +39,7 @@ def tree_cost(command: Sequence[str], log: Path, *, limit: float, env: Mapping[s
     """Run the command from the checkout, one thread a process, what it says in `log`; its cost, or `FailedError`."""
     report = log.with_suffix(".cost.json")
     report.unlink(missing_ok=True)
-    watch = [sys.executable, "-m", "benchmarks.tree_cost", str(report), str(log), str(limit), *command]
+    watch = [sys.executable, "-m", "benchmarks.measuring.tree_cost", str(report), str(log), str(limit), *command]
     subprocess.run(watch, cwd=ROOT, env=quiet_environment() | ON_CPU | dict(env or {}), check=True)
     found = json.loads(report.read_text())
     if found["code"] != 0:

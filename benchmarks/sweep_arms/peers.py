@@ -1,8 +1,8 @@
 """A sweep with PEFT and transformers' Trainer as their examples have it: runs in turn, or a process each.
 
-python -m benchmarks.sweep_peers loop FOLDER OUT           # all runs in this process, one after another
-python -m benchmarks.sweep_peers one FOLDER OUT NUMBER     # one run
-python -m benchmarks.sweep_peers processes FOLDER OUT N    # a process a run, N at a time
+python -m benchmarks.sweep_arms.peers loop FOLDER OUT           # all runs in this process, one after another
+python -m benchmarks.sweep_arms.peers one FOLDER OUT NUMBER     # one run
+python -m benchmarks.sweep_arms.peers processes FOLDER OUT N    # a process a run, N at a time
 """
 
 import json
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep_case import ALPHA, RANK, RATE, TARGETS, Prepared, Row, Run, read, text_of
+from benchmarks.sweep_arms.case import ALPHA, RANK, RATE, TARGETS, Prepared, Row, Run, read, text_of
 
 IGNORED = -100  # the label of a token that no loss is taken of
 
@@ -128,7 +128,7 @@ def _processes(folder: Path, out: Path, at_once: int) -> None:
 
     def start(number: int) -> None:
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.sweep_peers", "one", str(folder), str(out), str(number)], check=True
+            [sys.executable, "-m", "benchmarks.sweep_arms.peers", "one", str(folder), str(out), str(number)], check=True
         )
 
     with ThreadPoolExecutor(at_once) as pool:

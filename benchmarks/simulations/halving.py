@@ -1,6 +1,6 @@
 """Early stopping on invented learning curves: how often the best setting keeps all its seeds, and the steps saved.
 
-    python -m benchmarks.halving_simulation [SWEEPS]     # a Markdown table; 2,000 sweeps a row, a minute
+    python -m benchmarks.simulations.halving [SWEEPS]     # a Markdown table; 2,000 sweeps a row, a minute
 
 A setting's accuracy rises from chance towards its level, each at its own speed, so curves cross; a run adds what its
 seed does to all settings, what it does to this one, and the noise of so many validation items. Packs train one after

@@ -1,6 +1,6 @@
 """Racing on invented results: how often it drops a setting as good as the best, and how many runs it saves.
 
-    python -m benchmarks.racing_simulation [RACES]     # a Markdown table; 2,000 races a row by default, about 4 minutes
+    python -m benchmarks.simulations.racing [RACES]   # a Markdown table; 2,000 races a row by default, about 4 minutes
 
 Gaps and noise are in points. A result is a setting's level, plus what its seed does to all settings, plus noise of its
 own; where it says so, noise has heavy tails, accuracies are counts over few items, or runs diverge.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ITSELF, Result
-from benchmarks.rows import Measured
+from benchmarks.measuring.measure import ITSELF, Result
+from benchmarks.measuring.rows import Measured
 
 COLOURS = {True: "#1a7f37", False: "#c62828", None: "#555555"}
 ROW_INCHES = 0.24

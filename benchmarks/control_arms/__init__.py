@@ -1,0 +1,1 @@
+"""The arms of `benchmarks.control_plane`: runs that do nothing."""

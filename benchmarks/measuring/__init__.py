@@ -1,0 +1,1 @@
+"""How arms are timed, compared and written down."""

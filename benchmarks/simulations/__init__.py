@@ -1,0 +1,1 @@
+"""Searches tried on drawn results, before anything is trained by them."""

@@ -1,0 +1,1 @@
+"""The sweep that every arm of `benchmarks.sweeps` must do, and the arms that are not ours."""
