@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.errors import InputError
+from orchestrator.plan import widths
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.read import read_recipe
 from orchestrator.search.next_runs import next_runs, why_not_trained
@@ -65,8 +66,9 @@ class Measuring(Stubbed):
 
 @pytest.mark.parametrize(("search", "times"), [(TPE, 2), ("search={kind: racing, first: 2}", 1)])
 def test_widths_are_measured_for_each_batch_of_other_settings_and_once_for_the_same(
-    recipe: Path, search: str, times: int
+    recipe: Path, search: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(widths, "LONG_SWEEP", 1)
     cluster = Measuring()
     code, output, _ = race(recipe, cluster, "seeds=[0, 1, 2]", search, "cluster.pack=auto")
     assert code == 0, output
