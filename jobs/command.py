@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -38,7 +39,10 @@ def run_job(
         if add_options is not None:
             add_options(parser)
         options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
-        return _exit_code(lambda: _call(name, words, main, options))
+        code = _exit_code(lambda: _call(name, words, main, options))
+    if argv is None:
+        gc.freeze()  # this process ends now: without the last garbage collection it ends a second sooner
+    return code
 
 
 def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:

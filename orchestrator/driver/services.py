@@ -48,8 +48,8 @@ class Services:
     def begin_cluster(self) -> None:
         """Begin to open the cluster in a thread, if there are runs to train; `cluster` raises the error of the opening.
 
-        A sweep whose runs have all ended opens no cluster. Whether they have is known for certain only when all run
-        keys are known; until then the number of run folders with an end decides.
+        A sweep whose runs have all ended opens no cluster. Whether they have
+        is known for certain only when all run keys are known; until then the number of run folders with an end decides.
         """
         if self._folder.ended_runs() < self._spec.runs_at_most:
             self._opening.begin()
