@@ -1,4 +1,4 @@
-"""Remarks on a base, from its files alone: its own code is not run, its weights are trained in another type."""
+"""Remarks on a base from its files alone, for example that it is stored in another type than it is trained in."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LEARNED = re.compile(r"(^|[._])(wpe|pos|position|positions)([._]|$|_?emb)")
 
 
 def fit_rows(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer: Any) -> list[str]:
-    """Return remarks on rows that are longer than the model was made for; ``rows`` are each task's, of all splits.
+    """Return remarks on rows longer than the model was made for; ``rows`` holds the rows of each task, of all splits.
 
     InputError if a token has no row in the embedding, or if a row has more tokens than there are learned positions.
     """
@@ -66,7 +66,7 @@ def _learns_positions(model: nn.Module, number: int) -> bool:
 
 
 def _changes_rotation_at(text: Any) -> int | None:
-    """Return how many tokens a row may have without changing the rotary positions of other rows; None for any number.
+    """Return how many tokens a row may have without changing the rotary positions of other rows; None without limit.
 
     With rotations of type "dynamic" or "longrope" the longest row of a pass decides how all of its rows are rotated.
     """

@@ -1,1 +1,1 @@
-"""The parts of a sweep that the driver process does around training."""
+"""The steps of a sweep that the driver takes: prepare, train in rounds, collect, make champions, publish."""

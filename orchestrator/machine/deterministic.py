@@ -14,13 +14,13 @@ It has no effect if it is set after CUDA has started.
 
 
 def environment(wanted: bool) -> dict[str, str]:
-    """Return the variables that must be in a worker's environment before the worker begins."""
+    """Return the variables for a worker's environment, needed before the worker begins; none unless ``wanted``."""
     return dict(CUBLAS) if wanted else {}
 
 
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
-    """Within: deterministic kernels only, if ``wanted``. Torch raises RuntimeError at an operation that has none."""
+    """Within: deterministic kernels only, if ``wanted``; RuntimeError if an operation has no deterministic kernel."""
     if not wanted:
         yield
         return

@@ -17,7 +17,7 @@ class AnswerModel(nn.Module):
     """A causal language model that computes logits only at the positions that are asked for.
 
     The head costs 4 V d operations per token, more than several layers (V = 49,152), so it runs for answer tokens only.
-    Everything else is the model's own forward: scales and caps before and after the head too.
+    Everything else is the model's own forward, including scales and caps before and after the head.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -35,8 +35,8 @@ class AnswerModel(nn.Module):
         """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``; see `TokenBatch` for the rest.
 
         Rows are padded on the right, so no real token attends to padding, and rows of one length need no mask. Choices
-        that share a prompt (``segments_BT``) need a mask. ``blocks`` need the attention of `block_attention`. Both are
-        only for models whose logits stay the same, which `orchestrator.model.shortcuts` tests.
+        that share a prompt (``segments_BT``) need a mask. ``blocks`` need the attention of `block_attention`. Shared
+        prompts and blocks are only for models whose logits stay the same, which `orchestrator.model.shortcuts` tests.
         """
         options: dict[str, Any] = {}
         if segments_BT is not None:
@@ -70,7 +70,7 @@ class AnswerModel(nn.Module):
             hook.remove()
 
     def _mask(self, seen_B1TT: Tensor) -> Tensor:
-        """Return the mask in the form that the model's attention takes: "eager" attention adds it to the scores."""
+        """Return the mask in the form that the model's attention takes: "eager" attention adds the mask to scores."""
         config: Any = self.model.config
         if config._attn_implementation != "eager":
             return seen_B1TT

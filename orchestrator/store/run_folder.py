@@ -102,14 +102,14 @@ class RunFolder:
         return newest_attempt(self.path) > 0
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the logged steps: of the commit, or else of the newest attempt."""
+        """Return the logged steps of the committed attempt; if the run is not committed, of the newest attempt."""
         if (self.path / COMMITTED).exists():
             return read_lines(self.path / "metrics.jsonl")
         number = newest_attempt(self.path)
         return read_lines(attempt_folder(self.path, number) / "metrics.jsonl") if number else []
 
     def logged(self) -> int:
-        """Return how many steps the newest attempt has logged, by counting lines; 0 if that attempt has ended."""
+        """Return how many steps the newest attempt has logged, by counting lines; 0 if the newest attempt has ended."""
         newest = attempt_folder(self.path, newest_attempt(self.path))
         log = newest / "metrics.jsonl"
         if any((newest / name).exists() for name in ENDS.values()):  # the end of this attempt has been taken back

@@ -1,4 +1,4 @@
-"""Pure: which length each lane's rows are padded to, where the rows of one pass may have several lengths.
+"""Pure: the padded length of each lane's rows, if the rows of one pass may be padded to several lengths.
 
 Neighbouring lanes whose rows are padded to one length are a block. More blocks mean less padding and more calls.
 """

@@ -9,12 +9,12 @@ from orchestrator.data.batches import draw_batches
 from orchestrator.data.tokens import Item
 from orchestrator.recipe.sections import OptimSpec
 
-SEEDS = 4  # whose batches the lanes of a measurement get in turn
+SEEDS = 4  # the lanes of a measured step get the batches of these seeds in turn
 Batch = list[Item]
 
 
 class ProbeBatches(NamedTuple):
-    """Batches of one task; the lanes of a measured step get them in turn.
+    """Batches of one task; the lanes of a measured step get these batches in turn.
 
     ``typical`` has one batch per seed, all from the same step: as in a pack, lanes then have rows of different lengths.
     It is the step in which the longest row of the first seed's batch is of median length. Time is measured with it.

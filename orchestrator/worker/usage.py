@@ -1,4 +1,4 @@
-"""The memory at its peak and the processor time that a trainer's process uses while it trains a pack."""
+"""The peak memory and the processor time of a trainer's process while it trains a pack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class Usage:
 
     def __init__(self, device: torch.device, runs: int) -> None:
         self._device, self._runs = device, runs
-        with suppress(OSError):  # where Linux forbids it, the peak is that since the process began: never too low
+        with suppress(
+            OSError
+        ):  # if Linux forbids a reset, the peak counts from the start of the process: never too low
             reset_peak(device)
         self._begin = time.process_time()
 

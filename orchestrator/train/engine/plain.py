@@ -52,7 +52,7 @@ class PlainEngine(OneProcess):
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Within: run the passes of a step. Weight norms are computed once for all passes.
+        """Within: the caller runs the passes of a step. Weight norms are computed once for all passes.
 
         The gradients with respect to these norms are carried on to the lanes' gradients at the end.
         """
