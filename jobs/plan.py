@@ -24,7 +24,7 @@ from orchestrator.say import lost_output, say
 def main(
     spec: SweepSpec, command: str, console: Console, *, as_data: bool, tflops: float | None, price: float | None
 ) -> int:
-    """Estimate and print."""
+    """Estimate the sweep and print the estimate."""
     del command
     plan = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
     if as_data:

@@ -83,7 +83,7 @@ def _of_scheme(scheme: str, rest: str) -> str | None:
 
 
 def _of_server(scheme: str, rest: str) -> str | None:
-    """Return what is wrong with the scheme, host or (http) port of a server's address; None if nothing is."""
+    """Return what is wrong with the scheme, host or (http) port of a server's address; None if nothing is wrong."""
     if re.search(r"[\s'\"]", rest):
         return "in an address a space is %20 and a quotation mark %27 or %22."
     host = rest.lstrip("/").rpartition("@")[2]
@@ -95,7 +95,7 @@ def _of_server(scheme: str, rest: str) -> str | None:
 
 
 def _of_http(scheme: str, rest: str) -> str | None:
-    """Return what is wrong with user-info, host or port of an http address; None if nothing is.
+    """Return what is wrong with user-info, host or port of an http address; None if nothing is wrong.
 
     The address of a page of MLflow (``#/...``) is refused.
     """

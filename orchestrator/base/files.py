@@ -37,7 +37,7 @@ class StoredWeights:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the content of the config.json of the base at ``path``; InputError if it is missing or no JSON object."""
+    """Return the content of the base's config.json; InputError if the file is missing or holds no JSON object."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(_no_model(path))
@@ -102,7 +102,7 @@ def _not_json(file: Path) -> str:
 
 
 def _indexed(index: Path) -> dict[Path, list[str]]:
-    """Return the names of the tensors that the index promises, by file."""
+    """Return, by file, the names of the tensors that the index says the file holds."""
     content = read_json(index)
     file_of = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(file_of, dict) or not file_of or not all(isinstance(name, str) for name in file_of.values()):
@@ -120,7 +120,7 @@ def _indexed(index: Path) -> dict[Path, list[str]]:
 
 
 def _header(file: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file by tensor name; InputError if the file's length is not what it says."""
+    """Return the header of a safetensors file by tensor name; InputError if the file is shorter or longer than that."""
     size = file.stat().st_size
     try:
         with file.open("rb") as stream:

@@ -32,7 +32,7 @@ def remarks_on_files(base: StoredBase, dtype: str) -> list[str]:
         )
     if with_code:
         files = ", ".join(with_code)
-        remarks.append(f"the base brings code ({files} has {CODE}); transformers has {kind}, its own is run")
+        remarks.append(f"the base brings code ({files} has {CODE}), which is not run: transformers has its own {kind}")
     stored = DTYPES.get(base.stored)
     if stored is None:
         raise InputError(

@@ -47,8 +47,8 @@ def _check_lengths(model: nn.Module, rows: Mapping[str, TokenisedSplit]) -> list
     turns_at = _changes_rotation_at(text)
     if turns_at is not None and longest > turns_at:
         raise InputError(
-            f"{subject}rotates all rows of a pass otherwise where one has more than {turns_at}: a row's scores would "
-            f"depend on the rows beside it. data.max_length={turns_at} cuts prompts to that."
+            f"{subject}rotates all rows of a pass differently if a row has more than {turns_at}: a row's scores would "
+            f"depend on the rows beside it. data.max_length={turns_at} cuts prompts to that length."
         )
     made_for = getattr(text, "max_position_embeddings", None)
     if not isinstance(made_for, int) or longest <= made_for or getattr(text, "alibi", False):

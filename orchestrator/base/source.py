@@ -78,7 +78,7 @@ def _refuse_changed_weights(path: Path) -> None:
         kind = method.get("quant_method") if isinstance(method, dict) else method
         raise InputError(
             f"{path / 'config.json'} has a quantization_config ({kind}): adapters are trained over weights in float32 "
-            "or bfloat16. Take the model that was quantised; it has the same name without the method's."
+            "or bfloat16. Take the model that was quantised: its name is the same without the method."
         )
     if (path / "adapter_config.json").exists():
         raise InputError(

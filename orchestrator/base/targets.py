@@ -55,7 +55,7 @@ def remarks_on_experts(model: nn.Module, targets: str) -> list[str]:
         return []
     return [
         f"targets={targets!r} leaves out {count(len(fused), 'fused weight')} of experts ({_some(fused)}), which cannot "
-        "be adapted: of these blocks only other layers are"
+        "be adapted; the other layers of these blocks are"
     ]
 
 
@@ -95,7 +95,7 @@ def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
     begin = [at[0] for at in takewhile(lambda at: len(set(at)) == 1, parts)]
     pattern = ".".join([*begin, f"*{_leaf(reached[0])}"]) if reached else ""
     usable = begin and not any(name.startswith(".".join(begin)) for name in waiting)
-    return f" To leave them out, begin with what the others begin with, as {pattern}." if usable else ""
+    return f" To leave these layers out, take a pattern that matches only the others: {pattern}." if usable else ""
 
 
 def choices(model: nn.Module) -> str:
@@ -114,7 +114,7 @@ def choices(model: nn.Module) -> str:
     if not usable:
         return (
             f"{type(model).__name__} has no linear layer (nn.Linear) but its head, so no target would do.{cannot} Take "
-            "a base whose blocks are of linear layers, as those of Llama, Mistral, Qwen, Gemma or OPT."
+            "a base whose blocks have linear layers, such as Llama, Mistral, Qwen, Gemma or OPT."
         )
     return f"There are: {', '.join(f'*.{leaf}' for leaf in usable)}.{cannot}"
 
@@ -130,7 +130,7 @@ def _other_layers(model: nn.Module, unfit: Container[int], head: nn.Module | Non
 
 
 def _fused(model: nn.Module) -> list[str]:
-    """Return the names of fused weights of experts: of shape (experts, out, in), where no dimension is 1.
+    """Return the names of fused weights of experts, which have the shape (experts, out, in) and no dimension of 1.
 
     A weight of 3 dimensions with a dimension of 1 is a learned token, not experts.
     """

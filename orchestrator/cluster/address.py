@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import InputError
 
-SECONDS = 5.0  # in all, for finding the host, connecting and getting an answer
-PORT = 6379  # on which `ray start --head` listens
+SECONDS = 5.0  # the time limit for finding the host, connecting and getting an answer, together
+PORT = 6379  # the port on which `ray start --head` listens
 _FORM = re.compile(r"(?P<client>ray://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]?#]+):(?P<port>[0-9]{1,5})")
 # the first bytes of an HTTP/2 client: the preface and an empty SETTINGS frame (RFC 9113, 3.4)
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])

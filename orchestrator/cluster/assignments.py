@@ -63,7 +63,7 @@ class Assignments:
         self._decide_turns()
 
     def ask(self, name: str, rank: int) -> int:
-        """Note that a rank of the trainer ``name`` has done all its packs; return the number of its next turn."""
+        """Note that a rank of the trainer ``name`` asks for its next pack; return the number of the next turn."""
         trainer = self._trainer(name)
         trainer.asking.add(rank)
         turn = len(trainer.turns)

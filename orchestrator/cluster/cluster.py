@@ -27,7 +27,7 @@ Failures = dict[str, str]
 
 
 class Cluster(Protocol):
-    """Runs packs, and single functions, where the models and the accelerators are."""
+    """Runs packs and single functions with the resources of workers: on their accelerators and in their memory."""
 
     @property
     def concurrent(self) -> int:

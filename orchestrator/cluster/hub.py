@@ -12,8 +12,8 @@ from typing import Any
 from orchestrator.cluster.assignments import Assignments, End
 from orchestrator.errors import PackError
 
-# The hub and the trials only wait. They reserve no CPU, because even 0.01 CPU would leave the last worker of a full
-# machine without a place. They reserve a sliver of the head node instead, which is never preemptible.
+# The hub and the trials only wait. They reserve no CPU, because even 0.01 CPU would leave no room for the last worker
+# of a full machine. They reserve a small part of the head node instead, which is never preemptible.
 HEAD = {"node:__internal_head__": 0.0001}
 STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
 PLACEMENTS = 15  # the same for trainers that got no room within a minute each: a lost node may come back

@@ -46,7 +46,7 @@ def placement_remark(nodes: Sequence[Resources], spec: ClusterSpec) -> str | Non
     each = f"{spec.cpus_per_worker} CPUs and {spec.gpus_per_worker} GPUs"
     return (
         f"no node has room for {spec.workers} workers of {each}: a trainer's workers lie on several nodes and exchange "
-        "gradients over the network; fewer cluster.workers, or larger nodes, would not"
+        "gradients over the network; fewer cluster.workers, or larger nodes, avoid this"
     )
 
 

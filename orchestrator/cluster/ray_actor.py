@@ -54,7 +54,7 @@ def end_of(error: Exception) -> End:
 
 
 class Trainer:
-    """The process of a trainer."""
+    """The actor of a trainer of one worker: one process, which is rank 0."""
 
     def begin(self) -> None:
         """Return at once; the answer shows that the process has started."""

@@ -94,7 +94,7 @@ class RayCluster:
     def _trials(self, stamp: str, jobs: Sequence[Job], slots: int) -> Failures:
         """Run one trial per pack and return the errors of the packs that failed.
 
-        At a time there is one trial more than trainers: its pack waits for the first trainer that is free.
+        At a time there is one trial more than trainers, so a free trainer finds a pack that waits.
         """
         from ray import tune
 

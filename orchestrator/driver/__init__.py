@@ -1,1 +1,1 @@
-"""The steps of a sweep that the driver takes: prepare, train in rounds, collect, make champions, publish."""
+"""The parts of a sweep that the driver does: prepare, train in rounds, collect, make champions, publish."""

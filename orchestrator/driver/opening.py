@@ -28,7 +28,7 @@ class Opening(Generic[T]):
             self._future = self._thread.submit(self._make)
 
     def result(self) -> T:
-        """Return the resource, or wait for it if it is being opened.
+        """Return the resource; open it first, or wait until it is open.
 
         An error of ``make`` is raised here; the next call then tries again.
         """

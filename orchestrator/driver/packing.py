@@ -95,7 +95,7 @@ class MeasureWidths:
     cluster: ClusterSpec
 
     def __call__(self, _folder: Path) -> Widths:
-        """Measure on the device that the recipe gives a worker."""
+        """Measure the widths on the device that the recipe gives a worker."""
         return probe_widths(self.job, device_of(self.cluster.gpus_per_worker))
 
 

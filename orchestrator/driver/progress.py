@@ -15,7 +15,7 @@ from orchestrator.say import say
 from orchestrator.store.sweep_folder import SweepFolder
 
 POLL_SECONDS = 1.0
-PAUSE = 20.0  # between two counts, in durations of the last count: counting takes at most 5 % of a processor
+PAUSE = 20.0  # the pause between two counts, in durations of a count: counting takes at most 5 % of a processor
 LINE_SECONDS = 10.0
 
 

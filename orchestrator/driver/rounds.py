@@ -1,4 +1,4 @@
-"""Training in rounds: the runs that the search asks for next, until it asks for none."""
+"""Train in rounds: train the runs that the search asks for next, until the search asks for no more runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
 
-SYNC_SECONDS = 15.0  # between syncs of the tracker; a sync takes about 25 ms of processor time per run in training
+SYNC_SECONDS = 15.0  # the pause between syncs of the tracker; a sync takes 25 ms of processor time per run in training
 
 
 def train_rounds(

@@ -56,7 +56,7 @@ class Services:
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster, opened on first use: a sweep with nothing to do opens none. InputError if it lacks resources."""
+        """The cluster, opened on first use; a sweep with nothing to do opens none. InputError as `open_cluster`."""
         return self._opening.result()
 
     def __enter__(self) -> Self:

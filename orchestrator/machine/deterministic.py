@@ -9,7 +9,7 @@ from contextlib import contextmanager
 CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """The variable that makes cuBLAS sum in a fixed order (NVIDIA, cuBLAS: results reproducibility).
 
-It has no effect if it is set after CUDA has started.
+The variable has no effect if it is set after CUDA has started.
 """
 
 

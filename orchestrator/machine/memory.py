@@ -18,8 +18,8 @@ LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.cur
 # (glibc allows no more) are allocated from the kept memory.
 TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 2**25)
 
-FULL = "memory is full"  # in messages of our own errors
-MARGIN = 0.05  # of a GPU's memory, for gaps between blocks and for workspaces of cuBLAS and NCCL
+FULL = "memory is full"  # the words for it in our own errors
+MARGIN = 0.05  # the share of a GPU's memory left for gaps between blocks and for workspaces of cuBLAS and NCCL
 
 
 def keep_freed_pages() -> bool:

@@ -92,7 +92,7 @@ def distance(logits_AV: Tensor, wanted_AV: Tensor) -> float:
     """Return the norm of the difference divided by the norm of ``wanted_AV``, after the mean of each row is removed.
 
     The mean is removed because a softmax does not depend on it, and a large mean would hide a fault. The distance of
-    equal logits is 0. It is NaN if any logit is NaN.
+    equal logits is 0, and the distance is NaN if any logit is NaN.
     """
     centred_AV = logits_AV.double() - logits_AV.double().mean(-1, keepdim=True)
     centred_wanted_AV = wanted_AV.double() - wanted_AV.double().mean(-1, keepdim=True)

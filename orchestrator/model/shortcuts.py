@@ -42,9 +42,9 @@ NONE = Shortcuts()
 def choose_shortcuts(model: nn.Module, tasks: Mapping[str, TokenisedSplit], blocks: bool = True) -> Shortcuts:
     """Return the shortcuts with which ``model``, without adapters, computes the same logits as for one row at a time.
 
-    They are tested on each task's longest row and on some other rows. Without ``blocks``, blocks are not tested. The
-    model's attention is left as it was. InputError if the model cannot compute these rows, or if the logits that it
-    computes for answer tokens alone differ from those of whole rows.
+    The shortcuts are tested on each task's longest row and on some other rows. Without ``blocks``, blocks are not
+    tested. The model's attention is left as it was. InputError if the model cannot compute these rows, or if its logits
+    differ between a head run on answer tokens alone and a head run on whole rows.
     """
     limit, longest = shortest_window(model.config), max(map(longest_row, tasks.values()))
     plain = PlainLogits(model, chosen_items(tasks, sum(weight.numel() for weight in model.parameters())))

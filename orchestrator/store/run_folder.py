@@ -8,9 +8,10 @@ What happens after Ctrl-C, a kill or a crash, when the same command is given aga
 
 1. The kernel has released the lock of the first driver (`store.lease`). Runs at work have left ``attempt-<n>/``.
 2. The second driver takes the lock, finds data and base in their caches, and plans the same runs with the same keys.
-3. It hashes every committed file again (`RunFolder.check`). A damaged end is taken back, so that its run is trained.
-4. It asks the search for the next round (`driver.rounds`). A run that has ended is never trained again, unless another
-   search's rule had stopped the run.
+3. The second driver hashes every committed file again (`RunFolder.check`). A damaged end is taken back, so that its run
+   is trained.
+4. The second driver asks the search for the next round (`driver.rounds`). A run that has ended is never trained again,
+   unless another search's rule had stopped the run.
 5. A trainer begins attempt n + 1 (`RunFolder.begin`), which fences off attempt n: if the trainer of attempt n still
    lives, its commit raises FencedError, and the other runs of its pack go on.
 6. At a rung a run keeps the score and the verdict that it has there already (`search.rungs`), so the decision stands.

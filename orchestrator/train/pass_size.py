@@ -104,6 +104,6 @@ class PassSize:
                 f"engine.gradient_checkpointing=true, a shorter data.max_length or a smaller cluster.pack. ({reason})"
             )
         _log.warning(
-            "The %s in passes of %d tokens; they have %d from now on. engine.pass_tokens=%d begins so, and "
-            "engine.gradient_checkpointing=true needs less.", memory.FULL, before, self.most, self.most,
+            "The %s in passes of %d tokens; passes have %d from now on. engine.pass_tokens=%d begins with this number, "
+            "and engine.gradient_checkpointing=true needs less memory.", memory.FULL, before, self.most, self.most,
         )  # fmt: skip

@@ -21,7 +21,7 @@ FILLED = 0.8
 def pass_tokens(
     wanted: int | str, device: str, hidden: int, bytes_per_token: float | None = None, free: int = 0
 ) -> int:
-    """Return how many tokens a pass holds at most: the recipe's number, or for "auto" one that suits the device.
+    """Return how many tokens a pass holds at most: the recipe's number, or for "auto" a number that suits the device.
 
     On a GPU memory decides: ``bytes_per_token`` is the memory that a pass was measured to need, and ``free`` the bytes
     that are free. ``hidden`` is the model's hidden size.

@@ -101,7 +101,7 @@ def passes_of_step(batches: Mapping[int, GlobalBatch], lanes: int, cut: StepCut)
     """
     passes = []
     for micro_step in range(cut.micro_steps):
-        first_taken = micro_step * cut.world * cut.micro_batch  # by rank 0
+        first_taken = micro_step * cut.world * cut.micro_batch  # the first row that rank 0 takes
         for group in lanes_of_passes(batches, cut):
             if any(len(batches[lane].rows) > first_taken for lane in group):
                 numbers = {lane: rows_of_rank(len(batches[lane].rows), micro_step, cut) for lane in group}

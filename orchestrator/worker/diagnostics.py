@@ -32,7 +32,7 @@ from orchestrator.train.passes import pass_tokens, split_into_passes
 
 _log = logging.getLogger(__name__)
 ROWS, TOKENS = 4, 512  # the limits of a lane's batch, which has at least one row
-LAYERS = 4  # with dense measures, but at most a quarter of all layers: runs of small models are short
+LAYERS = 4  # the layers with dense measures; at most a quarter of all layers, because runs of small models are short
 SCATTERED = "ZeRO stage 3 scatters the base weights over the ranks, and no diagnosis gathers them: use stage 2 or less."
 Diagnosis = dict[str, float | str]
 """The measures of one adapter by name; ``skipped`` says in words which measures are missing, and why."""
@@ -123,7 +123,7 @@ def _largest_by_lane(difference_AV: Tensor, batch: TokenBatch, counts: Sequence[
 
 
 def _finite(numbers: Mapping[str, float]) -> Diagnosis:
-    """Return the finite numbers, which JSON and MLflow can hold; ``skipped`` names the numbers that are not finite."""
+    """Return the finite measures, which JSON and MLflow can hold; ``skipped`` names measures that are not finite."""
     kept: Diagnosis = {name: value for name, value in numbers.items() if math.isfinite(value)}
     dropped = sorted(numbers.keys() - kept.keys())
     return kept | ({"skipped": f"not finite: {', '.join(dropped)}"} if dropped else {})

@@ -99,7 +99,7 @@ def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Modul
 
 
 def _committed_scores(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
-    """Return the scores that the run has committed; RunError if they do not fit the run's row or the test items."""
+    """Return the scores that the run has committed; RunError if they contradict the run's row or the test items."""
     rows = read_lines(run.path / "predictions.jsonl")
     right = sum(row["predicted"] == row["answer"] for row in rows)
     if len(rows) != items or right / items != job.row["accuracy"]:

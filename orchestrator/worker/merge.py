@@ -48,5 +48,5 @@ def _move_sound_aside(place: Path) -> None:
 
 
 def _kept_sound(place: Path) -> list[Path]:
-    """Return the directory to which a sound champion was moved from ``place``: at most one."""
+    """Return the directories to which sound champions were moved from ``place``; there is at most one."""
     return sorted(place.parent.glob(f"{place.name}{KEPT}*"))

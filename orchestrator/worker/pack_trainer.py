@@ -37,7 +37,7 @@ class PackTrainer:
     """Trains pack after pack in one process, and keeps the base between packs (ADR 5).
 
     The base is freed together with this object. Pickled, a `PackTrainer` is empty: a Ray worker unpickles it once, and
-    that copy then has a base of its own.
+    the unpickled copy then loads a base of its own.
     """
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class PackInTraining:
     def _score_base(self) -> None:
         """Score the untrained base on the tasks that the pack names in ``base_tasks``.
 
-        Every lane starts as the base, so any lane of a task scores what the base would.
+        Before its first step a lane computes the same as the base, so any lane of the task can score the base.
         """
         runs = self.job.pack.runs
         for task in self.job.pack.base_tasks:

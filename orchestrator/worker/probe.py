@@ -1,4 +1,4 @@
-"""Measure what a step of 1, 2, 4, ... lanes costs in time and memory, on the sweep's own base, methods and rows.
+"""Measure time and memory of a step of 1, 2, 4, ... lanes, on the sweep's own base, methods and rows.
 
 Only the first layers of the base are measured; the cost of the whole base follows from them (ADR 7).
 """
@@ -172,7 +172,7 @@ class TaskProbe:
         return max(1, pass_tokens(self.tokens, self.device.type, hidden_size(self.model)) // tokens)
 
     def _point_that_fits(self, lanes: int, idle: int) -> Point | None:
-        """Measure a step of ``lanes`` lanes; None where memory has no room for them."""
+        """Measure a step of ``lanes`` lanes; None if memory has no room for these lanes."""
         try:
             return self.point(lanes, idle)
         except (RuntimeError, MemoryError) as error:

@@ -133,7 +133,7 @@ class RunInTraining:
 
 
 def _begin(run: PlannedRun, folder: RunFolder) -> Attempt | None:
-    """Open the next attempt; None where another trainer has ended the run already."""
+    """Open the next attempt; None if another trainer has ended the run already."""
     try:
         return folder.begin(run.spec.model_dump())
     except FencedError as error:

@@ -16,7 +16,7 @@ class Usage:
     """Measures this process from the moment at which the object is made.
 
     The runs of a pack share one process, so all figures are the pack's. Each run records the figures at its own end,
-    with the number of runs that shared the process. With several ranks the recorded figures are those of rank 0.
+    with the number of runs that shared the process. With several ranks the figures of rank 0 are recorded.
     """
 
     def __init__(self, device: torch.device, runs: int) -> None:

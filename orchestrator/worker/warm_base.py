@@ -47,7 +47,7 @@ class WarmBase:
             d2lora.detach(model)
 
     def _without_lanes(self, job: PackJob) -> nn.Module:
-        """Return the base of this job: the kept base if it is the same, else a loaded base."""
+        """Return the base of this job, without lanes: the kept base if it fits the job, else a base loaded now."""
         dtype = job.pack.runs[0].spec.model.dtype
         if job.engine.kind == "zero" and job.engine.stage == 3:  # ZeRO-3 scatters the weights, so no whole base is left
             self._key = self._model = None
