@@ -55,7 +55,7 @@ def look_at_base(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any,
 
 
 def _look(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Shortcuts:
-    """Return the shortcuts, their remarks after the remarks on rows and targets; InputError if a check fails."""
+    """Return the shortcuts; their remarks follow the remarks on rows and targets. InputError if a check fails."""
     model = _loaded(base, sweep)
     on_rows = fit_rows(model, rows, tokenizer)
     check_numbers(model)

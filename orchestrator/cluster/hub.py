@@ -16,7 +16,9 @@ from orchestrator.errors import PackError
 # of a full machine. They reserve a small part of the head node instead, which is never preemptible.
 HEAD = {"node:__internal_head__": 0.0001}
 STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
-PLACEMENTS = 15  # the same for trainers that got no room within a minute each: a lost node may come back
+PLACEMENTS = (
+    15  # as STARTS, for trainers that got no room within a minute each; more, because a lost node may come back
+)
 
 
 @dataclass

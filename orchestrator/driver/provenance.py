@@ -1,4 +1,4 @@
-"""Where a sweep's results come from: recipe, command, versions, commit, base and data."""
+"""Where a sweep's results come from: recipe, command, versions, git commit, base and data."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from orchestrator.model.token_batch import TokenBatch, batch_choices
 GROSS = 8
 """A base is refused if logits differ by more than 8 tolerances.
 
-In bfloat16 a row's logits change a little with the rows beside it, and more if rounding changes the choice of experts.
-A fault changes the logits much more: by a large share of their norm.
+In bfloat16 a row's logits change with the rows beside it, and when rounding changes the choice of experts. A fault
+changes the logits much more: by a large share of their norm.
 """
 PROBE_TOKENS = 64
 """The tokens of a row on which a model is tested for looking ahead."""

@@ -23,8 +23,8 @@ def pass_tokens(
 ) -> int:
     """Return how many tokens a pass holds at most: the recipe's number, or for "auto" a number that suits the device.
 
-    On a GPU memory decides: ``bytes_per_token`` is the memory that a pass was measured to need, and ``free`` the bytes
-    that are free. ``hidden`` is the model's hidden size.
+    On a GPU memory decides: ``bytes_per_token`` is the measured memory of a pass per token, and ``free`` the number of
+    free bytes. ``hidden`` is the model's hidden size.
     """
     if wanted != "auto":
         return int(wanted)

@@ -166,7 +166,7 @@ class PackInTraining:
         return self._diagnoses.of({lane: self._plans[lane].items for lane in own})
 
     def _adapter(self, lane: int) -> AdapterFile:
-        """Return a lane's adapter, described by its method, its layers and its origin."""
+        """Return a lane's adapter, described by its method, its layers, the base's fingerprint and the run key."""
         run = self.job.pack.runs[lane]
         origin = {"base": self.job.base_fingerprint, "targets": run.spec.method.targets, "run_key": run.key}
         description = d2lora.describe_adapter(self.engine.model, lane) | origin
