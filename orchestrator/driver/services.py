@@ -23,8 +23,8 @@ from orchestrator.tracking.tracker import Tracker
 class Services:
     """The ``tracker`` and the `cluster` of a sweep; the ``with`` block closes the cluster at its end.
 
-    Making this object opens neither. `check` refuses addresses and resources that cannot be used, because retries do not
-    mend them. ``tracker.begin`` connects in a thread. The first use of `cluster` opens the cluster, or waits for
+    Making this object opens neither. `check` refuses addresses and resources that cannot be used, because waiting does
+    not mend them. ``tracker.begin`` connects in a thread. The first use of `cluster` opens the cluster, or waits for
     `begin_cluster`.
     """
 
