@@ -53,7 +53,7 @@ def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) 
 
 
 def _exit_code(call: Callable[[], int]) -> int:
-    """Return the exit code of the call; print the message of an expected error, and return the error's exit code."""
+    """Return the exit code of ``call()``; for an expected error print its message and return its exit code."""
     try:
         return call()
     except (InputError, RunError, HeldError) as error:

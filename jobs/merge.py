@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # import from this checkout, installed or not
 
 from rich.console import Console
 
@@ -14,7 +14,7 @@ from orchestrator.recipe.spec import SweepSpec
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
-    """Do everything but training."""
+    """Run the sweep without its training."""
     from orchestrator.sweep import run_sweep
 
     return run_sweep(spec, command, console, train=False)

@@ -8,7 +8,7 @@ import math
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # import from this checkout, installed or not
 
 from rich.console import Console
 
@@ -24,7 +24,7 @@ from orchestrator.say import lost_output, say
 def main(
     spec: SweepSpec, command: str, console: Console, *, as_data: bool, tflops: float | None, price: float | None
 ) -> int:
-    """Estimate and print."""
+    """Estimate the sweep and print the estimate."""
     del command
     plan = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
     if as_data:
@@ -39,8 +39,8 @@ def main(
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this job."""
     parser.add_argument("--json", action="store_true", dest="as_data", help="print one JSON object, for scripts")
-    parser.add_argument("--tflops", type=_positive, help="what one worker computes, in 10^12 operations per second")
-    parser.add_argument("--price", type=_positive, help="what one worker costs per hour")
+    parser.add_argument("--tflops", type=_positive, help="speed of one worker, in 10^12 operations per second")
+    parser.add_argument("--price", type=_positive, help="price of one worker per hour")
 
 
 def _positive(text: str) -> float:

@@ -1,11 +1,11 @@
-"""Write the report again from the files of a sweep's folder; train, count and merge nothing."""
+"""Write the report again from the files of a sweep's folder; train, summarise and merge nothing."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # import from this checkout, installed or not
 
 from rich.console import Console
 

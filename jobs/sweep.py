@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout is what runs, installed or uploaded
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # import from this checkout, installed or not
 
 from rich.console import Console
 

@@ -13,8 +13,8 @@ from orchestrator.paths import root
 def begin_again_if_ascii() -> None:
     """Replace this process by the same command in Python's UTF-8 mode, if Python takes names of files for ASCII.
 
-    Python does so in the C locale if PYTHONCOERCECLOCALE=0 and PYTHONUTF8=0 have switched off its own remedies. It then
-    cannot open a file whose name has an umlaut. Workers inherit the mode.
+    Python does so in the C locale if PYTHONCOERCECLOCALE=0 and PYTHONUTF8=0 have switched off its own remedies. Python
+    then cannot open a file whose name has an umlaut. Workers inherit the mode.
     """
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
@@ -34,5 +34,5 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def _is_text(word: str) -> bool:
-    """Return whether the word is text: Python keeps each byte that is not UTF-8 as half a surrogate."""
+    """Return whether the word is UTF-8 text: Python turns each byte that is not UTF-8 into a lone surrogate."""
     return not any("\ud800" <= character <= "\udfff" for character in word)

@@ -1,11 +1,11 @@
-"""Pure: which addresses of a tracker can be used, what to write instead of others, and addresses without secrets."""
+"""Pure: which tracker addresses can be used, what to write instead of an unusable one, and how to remove secrets."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
 
-DATABASES = ("postgresql", "mysql", "mssql")  # that MLflow reaches through SQLAlchemy, beside SQLite
+DATABASES = ("postgresql", "mysql", "mssql")  # schemes, beside SQLite's, that MLflow opens through SQLAlchemy
 LOCAL = "sqlite:///"
 SERVERS = ("http://", "https://")
 FILES = (".db", ".sqlite", ".sqlite3")
@@ -27,8 +27,8 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("tracking.uri=http://ann:secret@host:5000/a?token=b")
     'tracking.uri=http://host:5000/a'
 
-    It is used for every print, error, file and tag. User-info is taken to end at the last ``@``: of an unusual address
-    too much is removed, never too little. The path of a local database has no user-info.
+    Every print, error, file and tag goes through this function. User-info is taken to end at the last ``@``, so from an
+    unusual address the function removes too much rather than too little. The path of a local database has no user-info.
     """
     plain = _WITH_USER.sub(lambda match: f"{match['scheme']}://{match['rest']}", text)
     return _USER_ALONE.sub("", _LOCAL_QUERY.sub(r"\1", plain))
@@ -67,7 +67,7 @@ def _instead(address: str) -> str | None:
 
 
 def _of_scheme(scheme: str, rest: str) -> str | None:
-    """Judge an address that has a scheme."""
+    """Return what to write instead of an address that has a scheme; None if its form is right."""
     if scheme.partition("+")[0] == "sqlite":
         return _of_sqlite(scheme, rest)
     if scheme == "file":
@@ -83,7 +83,7 @@ def _of_scheme(scheme: str, rest: str) -> str | None:
 
 
 def _of_server(scheme: str, rest: str) -> str | None:
-    """Judge the address of a server by its scheme and host; an http address also by its port."""
+    """Return what is wrong with the scheme, host or (http) port of a server's address; None if nothing is wrong."""
     if re.search(r"[\s'\"]", rest):
         return "in an address a space is %20 and a quotation mark %27 or %22."
     host = rest.lstrip("/").rpartition("@")[2]
@@ -95,7 +95,10 @@ def _of_server(scheme: str, rest: str) -> str | None:
 
 
 def _of_http(scheme: str, rest: str) -> str | None:
-    """Judge user-info, host and port of an http address. The address of a page of MLflow (``#/...``) is refused."""
+    """Return what is wrong with user-info, host or port of an http address; None if nothing is wrong.
+
+    The address of a page of MLflow (``#/...``) is refused.
+    """
     user, _, host = rest.rpartition("@")
     if re.search(r"[@/?#]", user):
         return "in a password @ is %40, / is %2F, ? is %3F and # is %23."
@@ -111,7 +114,7 @@ def _of_http(scheme: str, rest: str) -> str | None:
 
 
 def _of_sqlite(scheme: str, rest: str) -> str | None:
-    """Judge the address of a local database: three slashes, then a file."""
+    """Return what to write instead of the address of a local database; None if it is three slashes, then a file."""
     file, _, query = rest.lstrip("/").partition("?")
     slashes = len(rest) - len(rest.lstrip("/"))
     root = "/" if slashes > 3 else ""
@@ -127,7 +130,7 @@ def _of_sqlite(scheme: str, rest: str) -> str | None:
 
 
 def _without_scheme(address: str) -> str:
-    """Return what to write for text without a scheme: it looks like a server, or like a path."""
+    """Return what to write for an address without a scheme, which looks like a server or like a path."""
     host = address.rpartition("@")[2].removeprefix("//")
     is_host = _PORT.search(host) or host.startswith("localhost") or re.fullmatch(r"[\w-]+(\.[\w-]+){2,}(/.*)?", host)
     if is_host and _SERVER.fullmatch(host) and not address.startswith((".", "/", "~")):
@@ -146,5 +149,5 @@ def _of_folder(folder: str) -> str:
 
 
 def _escaped(path: PurePosixPath) -> str:
-    """Return the address of a local database file, with the characters escaped that SQLAlchemy would read."""
+    """Return the address of a local database file, with escapes for characters that mean something to SQLAlchemy."""
     return LOCAL + str(path).replace("%", "%25").replace("?", "%3F")

@@ -8,7 +8,7 @@ from typing import ClassVar
 class InputError(ValueError):
     """A recipe, a data file, a base or a machine that cannot be used; nothing has been trained. Exit code 2.
 
-    The message names the place (file, line, key), what stands there, and the way out. The error has one string
+    The message names the place (file, line, key), what stands there, and what to do. The error has one string
     argument, so it survives pickling across Ray.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` so that a reader at any instant, and the disk after a crash, has the old or the new one."""
+    """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content."""
     make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
         try:
@@ -89,8 +89,8 @@ def sync_file(file: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Within: no other process holds the lock of ``folder``; wait for the lock first.
 
-    Whoever looks at the folder and then changes it takes the lock around both. A process that is suspended between its
-    look and its change keeps the lock, so that nobody changes the folder in between.
+    Code that reads the folder and then changes it holds the lock during both. A process that is suspended between its
+    read and its change keeps the lock, so no other process changes the folder in between.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -76,14 +76,14 @@ def complain(message: object) -> None:
 
 
 def lost_output() -> Exception | None:
-    """Return the error for which printed text was lost; None if there is none, or if the reader left (``| head``)."""
+    """Return the error because of which printed text was lost; None if no text was lost, or the reader left."""
     lost = getattr(sys.stdout, "lost", None)
     return None if isinstance(lost, BrokenPipeError) else lost
 
 
 @contextmanager
 def unfailing() -> Iterator[None]:
-    """Within: stdout and stderr are outlets, also for libraries that print; a closed stream leads to /dev/null."""
+    """Within: stdout and stderr are `Outlet`s, also for libraries that print; a closed stream leads to /dev/null."""
     _open_closed()
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w") as nowhere:
@@ -105,7 +105,7 @@ def _showable(text: str, encoding: str | None) -> str:
 def _to_nowhere(stream: TextIO) -> None:
     """Let the stream's descriptor lead to /dev/null, because buffered text is written again when the process ends.
 
-    A stream without a descriptor has no such text.
+    A stream without a descriptor buffers no text.
     """
     with suppress(OSError, ValueError):
         descriptor, nowhere = stream.fileno(), os.open(os.devnull, os.O_WRONLY)
@@ -114,7 +114,7 @@ def _to_nowhere(stream: TextIO) -> None:
 
 
 def _open_closed() -> None:
-    """Open descriptors 0 to 2 if they are closed; else the next opened file would get one and receive printed text."""
+    """Open descriptors 0 to 2 if they are closed; else the next opened file would get a number of stdout or stderr."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

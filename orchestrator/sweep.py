@@ -21,11 +21,11 @@ from orchestrator.store.sweep_folder import SweepFolder
 
 
 def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = True) -> int:
-    """Do what is not done yet; return the exit code: 0 all done, 1 something failed.
+    """Do the parts of a sweep that are not done yet; return the exit code: 0 all done, 1 something failed.
 
-    The run folders are the truth, and this function remembers nothing between two calls: the same call again goes on
-    where an earlier call ended, however it ended (`store.run_folder` tells how). ``command`` is the command line as it
-    is shown to people. Without ``train`` everything but training is done again.
+    All progress is in the run folders. The same call again continues where an earlier call ended, also after a crash
+    (`store.run_folder` lists the steps). ``command`` is the command line as it is shown to people. Without ``train``
+    everything but training is done again.
 
     Raises InputError before anything is trained, if recipe, data, base, cluster or tracker cannot be used, and
     HeldError if another process works on the same sweep.

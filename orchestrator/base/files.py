@@ -15,7 +15,7 @@ from orchestrator.errors import InputError
 from orchestrator.files import read_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-"""The files of weights that transformers loads: the first of these that is there."""
+"""The names of a base's weights: one file, or the index of several files. Transformers loads the first that exists."""
 BESIDE = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 """The files that transformers reads beside config and weights."""
 BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
@@ -37,7 +37,7 @@ class StoredWeights:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the content of the config.json of the base at ``path``; InputError if it is missing or no JSON object."""
+    """Return the content of the base's config.json; InputError if the file is missing or holds no JSON object."""
     file = path / "config.json"
     if not file.is_file():
         raise InputError(_no_model(path))
@@ -75,7 +75,7 @@ def stored_weights(path: Path) -> StoredWeights:
 
 
 def check_json(path: Path) -> None:
-    """Refuse a base with a damaged file of settings or of the tokenizer. The file is named; it may be missing."""
+    """Raise InputError with the file's name if a file of `BESIDE` is damaged; the file may be missing."""
     for name in BESIDE:
         if (path / name).is_file() and not isinstance(read_json(path / name), dict):
             raise InputError(f"{path / name} {_not_json(path / name)}")
@@ -89,7 +89,7 @@ def _no_model(path: Path) -> str:
         sentences += f" {dangling[0]} is a link to nothing. {FETCH}"
     if any(path.glob("*.bin")):
         sentences += (
-            " Weights in *.bin are not read, for they may hold code; convert them where you trust them: "
+            " Weights in *.bin are not read, because they may hold code; convert them where you trust them: "
             "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW)."
         )
     return sentences
@@ -102,7 +102,7 @@ def _not_json(file: Path) -> str:
 
 
 def _indexed(index: Path) -> dict[Path, list[str]]:
-    """Return the names of the tensors that the index promises, by file."""
+    """Return, by file, the names of the tensors that the index says the file holds."""
     content = read_json(index)
     file_of = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(file_of, dict) or not file_of or not all(isinstance(name, str) for name in file_of.values()):
@@ -120,7 +120,7 @@ def _indexed(index: Path) -> dict[Path, list[str]]:
 
 
 def _header(file: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file, by tensor; refuse a file whose length is not what its header says."""
+    """Return the header of a safetensors file by tensor name; InputError if the file is shorter or longer than that."""
     size = file.stat().st_size
     try:
         with file.open("rb") as stream:

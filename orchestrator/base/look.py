@@ -31,14 +31,14 @@ from orchestrator.recipe.spec import SweepSpec
 FORMAT = 2
 """The version of the checks of a look. Raise it when a check is added, so that remembered looks are taken again."""
 PATIENCE = 5.0
-"""The seconds after which a look is announced."""
+"""The seconds after which a look that still runs is announced."""
 Say = Callable[[str], None]
 Rows = Mapping[str, TokenisedSplit]
-"""The prepared rows of each task, of all splits."""
+"""Task -> its prepared rows, of all splits together."""
 
 
 def look_at_base(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any, looks: Path, say: Say) -> Shortcuts:
-    """Return the shortcuts that every job of the sweep takes, after a look at the base; say its remarks.
+    """Return the shortcuts that every job of the sweep takes, after a look at the base; print the remarks of the look.
 
     A look is remembered in the folder ``looks``, under a hash of everything that it depends on, and is not taken again.
     InputError for a base whose weights are not whole, or that cannot compute these rows.
@@ -55,7 +55,7 @@ def look_at_base(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any,
 
 
 def _look(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Shortcuts:
-    """Return the shortcuts, with the remarks on rows and targets added to their own; InputError if a check fails."""
+    """Return the shortcuts; their remarks follow the remarks on rows and targets. InputError if a check fails."""
     model = _loaded(base, sweep)
     on_rows = fit_rows(model, rows, tokenizer)
     check_numbers(model)
@@ -69,7 +69,7 @@ def _look(base: StoredBase, sweep: SweepSpec, rows: Rows, tokenizer: Any) -> Sho
 
 @contextmanager
 def _announced_if_long(say: Say) -> Iterator[None]:
-    """Within: look at the base. If it takes over `PATIENCE` seconds, say so, and say at the end how long it took."""
+    """Within: the caller looks at the base. A look of over `PATIENCE` seconds is announced, and its time at the end."""
     begin = time.monotonic()
     timer = threading.Timer(
         PATIENCE, say, ["looking at the base (once): its weights, and rows computed in several ways"]

@@ -1,4 +1,4 @@
-"""Remarks on a base, from its files alone: its own code is not run, its weights are trained in another type."""
+"""Remarks on a base from its files alone, for example that it is stored in another type than it is trained in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def remarks_on_files(base: StoredBase, dtype: str) -> list[str]:
         )
     if with_code:
         files = ", ".join(with_code)
-        remarks.append(f"the base brings code ({files} has {CODE}); transformers has {kind}, its own is run")
+        remarks.append(f"the base brings code ({files} has {CODE}), which is not run: transformers has its own {kind}")
     stored = DTYPES.get(base.stored)
     if stored is None:
         raise InputError(

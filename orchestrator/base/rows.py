@@ -17,7 +17,7 @@ LEARNED = re.compile(r"(^|[._])(wpe|pos|position|positions)([._]|$|_?emb)")
 
 
 def fit_rows(model: nn.Module, rows: Mapping[str, TokenisedSplit], tokenizer: Any) -> list[str]:
-    """Return remarks on rows that are longer than the model was made for; ``rows`` are each task's, of all splits.
+    """Return remarks on rows longer than the model was made for; ``rows`` holds the rows of each task, of all splits.
 
     InputError if a token has no row in the embedding, or if a row has more tokens than there are learned positions.
     """
@@ -47,8 +47,8 @@ def _check_lengths(model: nn.Module, rows: Mapping[str, TokenisedSplit]) -> list
     turns_at = _changes_rotation_at(text)
     if turns_at is not None and longest > turns_at:
         raise InputError(
-            f"{subject}rotates all rows of a pass otherwise where one has more than {turns_at}: a row's scores would "
-            f"depend on the rows beside it. data.max_length={turns_at} cuts prompts to that."
+            f"{subject}rotates all rows of a pass differently if a row has more than {turns_at}: a row's scores would "
+            f"depend on the rows beside it. data.max_length={turns_at} cuts prompts to that length."
         )
     made_for = getattr(text, "max_position_embeddings", None)
     if not isinstance(made_for, int) or longest <= made_for or getattr(text, "alibi", False):
@@ -66,7 +66,7 @@ def _learns_positions(model: nn.Module, number: int) -> bool:
 
 
 def _changes_rotation_at(text: Any) -> int | None:
-    """Return how many tokens a row may have without changing the rotary positions of other rows; None for any number.
+    """Return how many tokens a row may have without changing the rotary positions of other rows; None without limit.
 
     With rotations of type "dynamic" or "longrope" the longest row of a pass decides how all of its rows are rotated.
     """

@@ -15,7 +15,7 @@ from orchestrator.recipe.sections import ModelSpec
 
 Progress = Callable[[int, int, float], None]
 FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer*")
-"""The files that are fetched from the hub: config, weights, chat template and tokenizer; no code."""
+"""The files that are fetched from the Hugging Face hub: config, weights, chat template and tokenizer; no code."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class StoredBase:
 
 
 def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> StoredBase:
-    """Return the base that the recipe names, after making it (tiny) or fetching it (hub) if it is not there yet.
+    """Return the base that the recipe names; make the tiny base, or fetch a base, if it is not on disk yet.
 
     ``progress(step, steps, loss)`` is called while the tiny base is made. InputError if the base cannot be fetched, is
-    not whole, or its files are not the weights of the model that would load.
+    not whole, or would load with other weights than its files hold.
     """
     if spec.path is not None:
         path = Path(spec.path).expanduser().resolve()
@@ -78,7 +78,7 @@ def _refuse_changed_weights(path: Path) -> None:
         kind = method.get("quant_method") if isinstance(method, dict) else method
         raise InputError(
             f"{path / 'config.json'} has a quantization_config ({kind}): adapters are trained over weights in float32 "
-            "or bfloat16. Take the model that was quantised; it has the same name without the method's."
+            "or bfloat16. Take the model that was quantised: its name is the same without the method."
         )
     if (path / "adapter_config.json").exists():
         raise InputError(
@@ -93,7 +93,7 @@ def _refuse_changed_weights(path: Path) -> None:
 
 
 def _fingerprint(path: Path, stored: StoredWeights, cache_dir: Path) -> str:
-    """Return the sha256 over config and weights, from the cache if no file has changed since it was computed.
+    """Return the sha256 over config and weights, from the cache if no file has changed since the cached sha256.
 
     Weights are large, so they are not read again: a file counts as unchanged if path, size, mtime, ctime and inode are
     the same. A copy that keeps size and mtime (cp -p, layers of an image) has another inode or another ctime.

@@ -1,4 +1,4 @@
-"""Which layers of a base the targets of a recipe name, and which layers they cannot reach."""
+"""Which layers of a base the targets of a recipe name, and which layers of a base cannot be adapted."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def target_layers(model: nn.Module, targets: str) -> dict[str, tuple[int, int]]:
 def remarks_on_experts(model: nn.Module, targets: str) -> list[str]:
     """Return a remark if the targets name layers of blocks whose experts are fused and so cannot be adapted.
 
-    Fused experts are one weight of 3 dimensions, no linear layers.
+    Fused experts are one weight of 3 dimensions, not linear layers.
     """
     named = [_numberless(name) for name in target_layers(model, targets)]
-    fused = [  # below a parent below which a named layer is too
+    fused = [  # the fused weights of blocks that also hold a named layer
         name
         for name in _fused(model)
         if any(layer.startswith(f"{_numberless(name.rsplit('.', 2)[0])}.") for layer in named)
@@ -55,13 +55,13 @@ def remarks_on_experts(model: nn.Module, targets: str) -> list[str]:
         return []
     return [
         f"targets={targets!r} leaves out {count(len(fused), 'fused weight')} of experts ({_some(fused)}), which cannot "
-        "be adapted: of these blocks only other layers are"
+        "be adapted; the other layers of these blocks are"
     ]
 
 
 @contextmanager
 def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
-    """Within: the caller runs rows through ``model``. After it the list has a remark if target layers got no input.
+    """Within: the caller runs rows through ``model``. At the end the list has a remark if target layers got no input.
 
     Such layers stay as they are but count as trained, for example experts to which no row is routed.
     """
@@ -87,18 +87,21 @@ def unreached(model: nn.Module, targets: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _without(waiting: Iterable[str], reached: Sequence[str]) -> str:
-    """Return a sentence with a pattern that matches only the reached layers; "" if their names do not begin alike."""
+    """Return a sentence with a pattern that matches ``reached``, the layers that got input, and no ``waiting`` layer.
+
+    Return "" if the names of the reached layers do not begin alike.
+    """
     parts = zip(*(name.split(".") for name in reached), strict=False)
     begin = [at[0] for at in takewhile(lambda at: len(set(at)) == 1, parts)]
     pattern = ".".join([*begin, f"*{_leaf(reached[0])}"]) if reached else ""
     usable = begin and not any(name.startswith(".".join(begin)) for name in waiting)
-    return f" To leave them out, begin with what the others begin with, as {pattern}." if usable else ""
+    return f" To leave these layers out, take a pattern that matches only the others: {pattern}." if usable else ""
 
 
 def choices(model: nn.Module) -> str:
     """Return a sentence with the patterns of layers that can be adapted; no pattern matches the head or an unfit layer.
 
-    If there is no such pattern, the sentence says why, and which bases have such layers.
+    If no layer can be adapted, the sentence says why, and names bases whose layers can be adapted.
     """
     head = model.get_output_embeddings()  # type: ignore[operator]
     unfit = unfit_layers(model)
@@ -111,7 +114,7 @@ def choices(model: nn.Module) -> str:
     if not usable:
         return (
             f"{type(model).__name__} has no linear layer (nn.Linear) but its head, so no target would do.{cannot} Take "
-            "a base whose blocks are of linear layers, as those of Llama, Mistral, Qwen, Gemma or OPT."
+            "a base whose blocks have linear layers, such as Llama, Mistral, Qwen, Gemma or OPT."
         )
     return f"There are: {', '.join(f'*.{leaf}' for leaf in usable)}.{cannot}"
 
@@ -127,7 +130,7 @@ def _other_layers(model: nn.Module, unfit: Container[int], head: nn.Module | Non
 
 
 def _fused(model: nn.Module) -> list[str]:
-    """Return the names of fused weights of experts: of shape (experts, out, in), where no dimension is 1.
+    """Return the names of fused weights of experts, which have the shape (experts, out, in) and no dimension of 1.
 
     A weight of 3 dimensions with a dimension of 1 is a learned token, not experts.
     """

@@ -16,7 +16,7 @@ CHUNK = 2**22
 
 
 def check_numbers(model: nn.Module) -> None:
-    """Refuse a model with a weight that is not finite; the InputError names it."""
+    """Raise InputError if a weight of the model is not finite; the error names the weight."""
     for name, weight in model.named_parameters():
         if not all(bool(part.isfinite().all()) for part in torch.split(weight.detach().flatten(), CHUNK)):
             raise InputError(
@@ -26,10 +26,10 @@ def check_numbers(model: nn.Module) -> None:
 
 
 def check_layers(model: nn.Module, patterns: Iterable[str]) -> None:
-    """Refuse targets that name a layer which `d2lora.attach` would refuse; the InputError names it and says why.
+    """Raise InputError if targets name a layer that `d2lora.attach` would refuse; the error names layer and reason.
 
-    The library's own advice is for somebody who builds the model. The advice here is another target or another base,
-    which a recipe can choose.
+    The library's own advice is for somebody who builds the model. The error here advises another target or another
+    base, because a recipe can choose these.
     """
     try:
         match_targets(model, list(patterns))

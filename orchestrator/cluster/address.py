@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import InputError
 
-SECONDS = 5.0  # to find the host, to connect and to get an answer
-PORT = 6379  # what `ray start --head` listens on
+SECONDS = 5.0  # the time limit for finding the host, connecting and getting an answer, together
+PORT = 6379  # the port on which `ray start --head` listens
 _FORM = re.compile(r"(?P<client>ray://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]?#]+):(?P<port>[0-9]{1,5})")
 # the first bytes of an HTTP/2 client: the preface and an empty SETTINGS frame (RFC 9113, 3.4)
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -28,7 +28,7 @@ def named_address() -> str | None:
 
 
 def check_address() -> None:
-    """Raise InputError, with the way out, if RAY_ADDRESS has a wrong form or no Ray answers there within SECONDS."""
+    """Raise InputError if RAY_ADDRESS has a wrong form or no Ray answers there within SECONDS; it says what to do."""
     address = named_address()
     if address is None:
         return
@@ -68,7 +68,7 @@ def _refusal(address: str) -> str:
 
 
 def _ray_of_this_machine() -> tuple[str, int] | None:
-    """Return host and port of the Ray that runs on this machine, which ``auto`` means; None if no Ray runs."""
+    """Return host and port of the Ray on this machine, the meaning of ``auto``; None if no Ray runs here."""
     from ray._private.services import get_ray_address_from_environment
 
     try:
@@ -80,7 +80,7 @@ def _ray_of_this_machine() -> tuple[str, int] | None:
 def _why_no_ray(host: str, port: int) -> str | None:
     """Return why no Ray answers at this address; None if a Ray answers.
 
-    It is asked in a thread, because a look-up of the host's name has no time limit.
+    The question is asked in a thread, because a look-up of the host's name has no time limit.
     """
     answer: Future[str | None] = Future()
     Thread(target=lambda: answer.set_result(_greet(host, port)), daemon=True).start()
@@ -91,7 +91,7 @@ def _why_no_ray(host: str, port: int) -> str | None:
 
 
 def _greet(host: str, port: int) -> str | None:
-    """Connect and exchange the first frames of HTTP/2; return what is wrong with the answer, or None."""
+    """Connect and exchange the first frames of HTTP/2; return what is wrong with the answer, None if a Ray answers."""
     try:
         with socket.create_connection((host, port), timeout=SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") == "1":  # with TLS the answer cannot be read

@@ -1,4 +1,4 @@
-"""Which trainer has which pack: what the hub knows, without Ray."""
+"""Which trainer has which pack: the bookkeeping of the hub (the actor that hands packs to trainers), without Ray."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 class End:
     """How a trainer ended.
 
-    ``error`` is empty if the trainer ended well. ``failures`` has the errors of the ranks that Ray Train says have
-    failed. A trainer that lost its node (``preempted``) or never got one (``unplaced``) says nothing about its pack.
+    ``error`` is empty if the trainer ended well. ``failures`` has, by rank, the errors of the ranks that Ray Train says
+    have failed. If the trainer lost its node (``preempted``) or never got a node (``unplaced``), its pack is not at
+    fault.
     """
 
     error: str = ""
@@ -37,8 +38,9 @@ class _Trainer:
 class Assignments:
     """Packs in the order in which trainers take them. Each pack is offered, taken by one trainer, and ends once.
 
-    A trainer is ``ranks`` processes. All of them ask before any of them gets an answer, and asking says that the pack
-    before is done. So the ranks of a trainer are never in different packs, and the pack of a lost trainer is known.
+    A trainer has ``ranks`` ranks. All ranks of a trainer ask for the next pack before any rank gets an answer, and a
+    rank asks only when its previous pack is done. So the ranks of a trainer are never in different packs, and the pack
+    of a lost trainer is known.
     """
 
     def __init__(self, order: Sequence[str], ranks: int) -> None:
@@ -61,7 +63,7 @@ class Assignments:
         self._decide_turns()
 
     def ask(self, name: str, rank: int) -> int:
-        """Note that a rank of the trainer ``name`` has done all its packs; return the number of its next turn."""
+        """Note that a rank of the trainer ``name`` asks for its next pack; return the number of the next turn."""
         trainer = self._trainer(name)
         trainer.asking.add(rank)
         turn = len(trainer.turns)
@@ -69,7 +71,7 @@ class Assignments:
         return turn
 
     def decided(self, name: str, turn: int) -> bool:
-        """Tell whether it is known which pack the trainer gets in this turn."""
+        """Return whether the pack that the trainer gets in this turn is decided."""
         trainer = self._trainer(name)
         return trainer.gone or turn < len(trainer.turns)
 
@@ -79,13 +81,14 @@ class Assignments:
         return None if trainer.gone else trainer.turns[turn]
 
     def report(self, name: str, rank: int, error: str) -> None:
-        """Keep the error that a rank has raised until its trainer has left: other ranks may report more."""
+        """Keep the error that a rank has raised until its trainer has left, because other ranks may fail too."""
         self._trainer(name).reports[rank] = error
 
     def leave(self, name: str, end: End) -> bool:
-        """Note that the trainer has ended, and tell whether it had ever taken a pack.
+        """Note that the trainer has ended, and return whether the trainer had ever taken a pack.
 
-        The pack that it had not done fails. A preempted trainer puts that pack back before all others instead.
+        The pack that the trainer had taken and not done fails. If the trainer was preempted, this pack is put back
+        before all other packs instead.
         """
         trainer = self._trainer(name)
         pack = self._in_hands(trainer)
@@ -106,7 +109,7 @@ class Assignments:
         self._decide_turns()
 
     def ended(self, pack: str) -> bool:
-        """Tell whether the pack has ended."""
+        """Return whether the pack has ended."""
         return pack in self._ended
 
     def error(self, pack: str) -> str:
@@ -117,7 +120,7 @@ class Assignments:
         return self._trainers.setdefault(name, _Trainer())
 
     def _decide_turns(self) -> None:
-        """Decide the next turn of every trainer of which all ranks ask, unless its pack is still to be offered."""
+        """Decide the next turn of every trainer whose ranks all ask, unless packs are still to be offered."""
         for trainer in self._trainers.values():
             if trainer.gone or len(trainer.asking) < self._ranks:
                 continue

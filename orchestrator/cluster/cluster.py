@@ -1,4 +1,4 @@
-"""The interface of a cluster: run these packs, and say which of them failed."""
+"""The interface of a cluster: run packs and return the errors of the failed packs; run a single function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.plan.packs import Pack
 
 
 class Job(Protocol):
-    """What a trainer needs for one pack. A cluster itself reads only the pack."""
+    """The order to train one pack. The cluster reads only ``pack``; the function ``train`` reads the rest."""
 
     @property
     def pack(self) -> Pack:
@@ -20,14 +20,14 @@ class Job(Protocol):
 
 
 Train = Callable[[Any, torch.device], None]
-"""What a worker calls with each job, and with the device of the worker. It must be picklable for Ray."""
+"""The function that a worker calls with each job and with the worker's device. Ray pickles the function."""
 
 Failures = dict[str, str]
 """Pack name -> error, of the packs that failed."""
 
 
 class Cluster(Protocol):
-    """Runs packs, and single functions, where the models and the accelerators are."""
+    """Runs packs and single functions with the resources of workers: on their accelerators and in their memory."""
 
     @property
     def concurrent(self) -> int:
@@ -36,11 +36,11 @@ class Cluster(Protocol):
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         """Run every pack to its end; a pack that fails does not stop the others.
 
-        Each worker calls one copy of ``train`` with pack after pack, so ``train`` may keep what packs share.
+        Each worker calls one copy of ``train`` with job after job, so ``train`` may keep the base between packs.
         """
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
         """Run ``function(argument)`` with the resources of one worker, and return its result."""
 
     def close(self) -> None:
-        """End what this driver has started, and nothing that others have started."""
+        """End the processes that this driver has started; a cluster that it only joined goes on."""

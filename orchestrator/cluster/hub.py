@@ -12,19 +12,21 @@ from typing import Any
 from orchestrator.cluster.assignments import Assignments, End
 from orchestrator.errors import PackError
 
-# The hub and the trials only wait. They reserve no CPU, because even 0.01 CPU would leave the last worker of a full
-# machine without a place. They reserve a sliver of the head node instead, which is never preemptible.
+# The hub and the trials only wait. They reserve no CPU, because even 0.01 CPU would leave no room for the last worker
+# of a full machine. They reserve a small part of the head node instead, which is never preemptible.
 HEAD = {"node:__internal_head__": 0.0001}
-STARTS = 3  # trainers in a row that ended before they took a pack: then no more are started
-PLACEMENTS = 15  # trainers in a row that got no room within a minute each: a lost node may come back
+STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
+PLACEMENTS = (
+    15  # as STARTS, for trainers that got no room within a minute each; more, because a lost node may come back
+)
 
 
 @dataclass
 class Hub:
     """Packs by name, in the order in which trainers take them, and the trainers that are at work.
 
-    Packs stay pickled here, because only trainers import what a pack needs. ``fit`` runs the trainer of a name to its
-    end. It blocks, so the hub calls it in one thread per slot; a slot is room for one trainer.
+    Packs stay pickled here, because only trainers import the modules that a pack needs. ``fit(name)`` runs one trainer
+    to its end. The call blocks, so the hub calls ``fit`` in one thread per slot; a slot is room for one trainer.
     """
 
     packs: Mapping[str, bytes]
@@ -37,7 +39,7 @@ class Hub:
         self.assignments, self.changed = Assignments(list(self.packs), self.ranks), asyncio.Condition()
 
     async def run(self, slots: int) -> None:
-        """Keep ``slots`` trainers at work until no pack is left; if no trainer can be started, the packs left fail."""
+        """Keep ``slots`` trainers at work until no pack is left; remaining packs fail if no trainer can be started."""
         error = "The hub has ended."
         try:
             with ThreadPoolExecutor(slots) as threads:
@@ -70,7 +72,7 @@ class Hub:
         self.assignments.report(trainer, rank, error)
 
     async def _keep(self, slot: int, threads: ThreadPoolExecutor) -> str:
-        """Start trainer after trainer in one slot while packs are left; return why the slot was given up, if it was."""
+        """Start trainer after trainer in one slot while packs are left; return why the slot was given up, or ""."""
         vain = unplaced = 0
         for start in count():
             name = f"slot{slot}-{start}"  # a new name, because Train would resume a finished run

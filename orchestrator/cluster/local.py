@@ -21,12 +21,12 @@ class LocalCluster:
         self.device = device_of(gpus_per_worker)
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
-        """Train pack after pack. ``train`` is let go at the end, and a base that it keeps with it."""
+        """Train pack after pack. The base that ``train`` keeps is freed with ``train``, after the last pack."""
         failures: Failures = {}
         for job in jobs:
             try:
                 train(job, self.device)
-            except Exception:  # of any kind: the other packs go on, and the sweep reports it
+            except Exception:  # of any kind: the other packs go on, and the sweep reports the error
                 failures[job.pack.name] = traceback.format_exc()
         return failures
 

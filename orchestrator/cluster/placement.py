@@ -40,13 +40,13 @@ def concurrent_trainers(nodes: Sequence[Resources], spec: ClusterSpec) -> int:
 
 
 def placement_remark(nodes: Sequence[Resources], spec: ClusterSpec) -> str | None:
-    """Return in one line that a trainer's workers lie on several nodes; None if each trainer has a node to itself."""
+    """Return a remark if the workers of a trainer may lie on several nodes; None if they share a node."""
     if spec.workers == 1 or strategy(nodes, spec) == "STRICT_PACK":
         return None
     each = f"{spec.cpus_per_worker} CPUs and {spec.gpus_per_worker} GPUs"
     return (
         f"no node has room for {spec.workers} workers of {each}: a trainer's workers lie on several nodes and exchange "
-        "gradients over the network; fewer cluster.workers, or larger nodes, would not"
+        "gradients over the network; fewer cluster.workers, or larger nodes, avoid this"
     )
 
 

@@ -1,7 +1,7 @@
 """A trainer of a single worker, as one Ray actor (ADR 28).
 
-Ray Train surrounds its workers with a controller and four helpers, each a process that loads Ray. They hold several
-workers together; a single worker does not need them.
+Ray Train surrounds its workers with a controller and four helpers, each a process that loads Ray. These processes
+coordinate several workers; a single worker needs no coordination.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from orchestrator.cluster.turns import train_packs
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
 
-START_SECONDS = 60.0  # Ray Train's own patience with a worker that finds no room; the hub then counts it as unplaced
+START_SECONDS = 60.0  # a trainer without room for so long counts as unplaced; Ray Train waits as long for its workers
 
 
 @dataclass(frozen=True)
 class SingleTrainers:
-    """What all trainers of a hub share; ``train`` is the pickled function that a trainer calls with each pack."""
+    """Runs the trainers of a hub, each as one actor.
+
+    ``hub`` is the name of the hub, ``train`` the pickled function that a trainer calls with each job.
+    """
 
     hub: str
     train: bytes
     cluster: ClusterSpec
 
     def fit(self, name: str) -> End:
-        """Run a trainer until the hub has nothing left for it, or its process fails. It is never started again."""
+        """Run the trainer ``name`` until the hub has no pack left for it or its process fails; restart no process."""
         import ray
 
         options = {"num_cpus": self.cluster.cpus_per_worker, "num_gpus": self.cluster.gpus_per_worker}
@@ -37,7 +40,7 @@ class SingleTrainers:
             if not placed:
                 return End(f"no node had room for {options} in {START_SECONDS:.0f} s", unplaced=True)
             ray.get(actor.run.remote(self.hub, name, self.train, self.cluster.gpus_per_worker))
-        except Exception as error:  # whatever it is, the hub decides what becomes of the packs
+        except Exception as error:  # of any kind: the hub decides what becomes of the packs
             return end_of(error)
         finally:
             ray.kill(actor)
@@ -45,19 +48,19 @@ class SingleTrainers:
 
 
 def end_of(error: Exception) -> End:
-    """Return what the error of a trainer says; a node that went away is no fault of a pack."""
+    """Return how a trainer ended with this error; ``preempted`` if the error says that its node went away."""
     text = str(error) or repr(error)
     return End(text, failures={0: text}, preempted=bool(getattr(error, "preempted", False)))
 
 
 class Trainer:
-    """The process of a trainer."""
+    """The actor of a trainer of one worker: one process, which is rank 0."""
 
     def begin(self) -> None:
-        """Return as soon as the process is there."""
+        """Return at once; the answer shows that the process has started."""
 
     def run(self, hub: str, name: str, train: bytes, gpus: int) -> None:
-        """Train what the hub gives to the trainer of this name."""
+        """Train the packs that the hub gives to the trainer ``name``."""
         import ray
 
         from orchestrator.machine.device import device_of

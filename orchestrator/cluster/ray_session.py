@@ -71,8 +71,9 @@ class Session:
 def open_session(threads: int, variables: Mapping[str, str] | None = None, dashboard: bool = True) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
-    Each worker computes with ``threads`` threads and begins with ``variables`` in its environment. A local cluster has
-    a ``dashboard`` where Ray Train needs the dashboard (see `_start`). InputError where no Ray answers at the address.
+    Each worker computes with ``threads`` threads and begins with ``variables`` in its environment. ``dashboard`` is
+    whether a local cluster has a dashboard, which only Ray Train needs (see `_start`). InputError if no Ray answers at
+    the address.
     """
     configure_ray()
     address = named_address()
@@ -97,14 +98,15 @@ def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
 def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
     """Start a cluster in a folder of its own.
 
-    Ray Train needs the dashboard: it frees the workers of a trial that ended early through the dashboard, and without
-    the dashboard the next trials wait for ever. Without Ray Train the dashboard would only cost six seconds per start.
+    Ray Train needs the dashboard, because Ray Train frees the workers of a trial that ended early through it; without
+    the dashboard the next trials would wait for ever. Other clusters go without: the dashboard takes six seconds per
+    start.
     """
     before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
     session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # the paths of sockets must be short
     leave_other_clusters()
     _lock(Path(str(session.temp)))
-    import ray  # only now: on import it reads how to authenticate
+    import ray  # only now: Ray reads on import how to authenticate
 
     try:
         started = ray.init(
@@ -124,7 +126,7 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
 
 
 def configure_ray() -> None:
-    """Set the variables that Ray reads when it is imported, where the user has not set them."""
+    """Set the variables that Ray reads when it is imported, unless the user has set them."""
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -135,14 +137,14 @@ def configure_ray() -> None:
 def init_arguments(threads: int, extra: Mapping[str, str]) -> dict[str, Any]:
     """Return the arguments of ``ray.init`` that set the environment of workers and silence Ray's log.
 
-    They are added to the runtime environment that a submitted job already has.
+    Ray adds these arguments to the runtime environment that a submitted job already has.
     """
     variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(extra)
     return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
 
 
 def _lock(temp: Path) -> None:
-    """Require a token of this session, because some of Ray's ports listen on all network addresses."""
+    """Let Ray accept only clients with a token, because some of Ray's ports listen on all network addresses."""
     if "RAY_AUTH_MODE" not in os.environ:
         token = temp / "auth_token"
         token.touch(mode=0o600)

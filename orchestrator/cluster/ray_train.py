@@ -18,10 +18,10 @@ _IMPORTING = threading.Lock()  # trainers start in threads, and torch must not b
 
 @dataclass(frozen=True)
 class Trainers:
-    """What all trainers of a hub share.
+    """Runs the trainers of a hub, each with Ray Train.
 
-    ``train`` is pickled; each worker unpickles it once and calls it with pack after pack, so a base that ``train``
-    keeps is there for the next pack. ``storage`` is the folder for the files of Ray Train.
+    ``hub`` is the name of the hub. ``train`` is a pickled function; each worker unpickles it once and calls it with job
+    after job, so ``train`` can keep the base between packs. ``storage`` is the folder for the files of Ray Train.
     """
 
     hub: str
@@ -33,7 +33,8 @@ class Trainers:
     def fit(self, name: str) -> End:
         """Run the trainer ``name`` until the hub has no pack left for it, or one of its workers fails.
 
-        Ray Train never restarts workers here. So one name is one set of processes, and the hub knows which of them ask.
+        Ray Train restarts no workers here, so a name stands for one set of processes, and the hub can count the ranks
+        that ask.
         """
         with _IMPORTING:
             import ray.train
@@ -66,7 +67,7 @@ class Trainers:
 
 
 def _end(error: Exception) -> End:
-    """Return how a trainer ended with this error. A node that went away or never came is no fault of the pack."""
+    """Return how a trainer ended: ``preempted`` if it lost its node, ``unplaced`` if it never got a node."""
     failures = dict(getattr(error, "worker_failures", {}))
     causes = [getattr(failure, "health_check_failure", failure) for failure in failures.values()]
     return End(
@@ -78,12 +79,15 @@ def _end(error: Exception) -> End:
 
 
 def _named(error: object, name: str) -> bool:
-    """Tell whether the error is of the class ``name``. Only the name is compared: the module is private to Ray."""
+    """Return whether the error is of the class ``name``. Only names are compared: the module is private to Ray."""
     return type(error).__name__ == name
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """Train the packs that the hub gives. Ray Train calls it on every worker, with the process group and device set."""
+    """Train the packs that the hub gives this rank.
+
+    Ray Train calls this function on every worker, with the process group and the device set.
+    """
     import ray
     import ray.train
     from ray.train.torch import get_device

@@ -1,4 +1,4 @@
-"""Run packs on Ray Tune, one trial per pack. Tune schedules them; results are read from the run folders alone."""
+"""Run packs on Ray Tune, one trial per pack. Tune schedules the trials; results are read from the run folders alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.recipe.sections import ClusterSpec
 
 
 class RayCluster:
-    """A Ray cluster that was joined or started. ``concurrent`` trainers fit into it."""
+    """A Ray cluster that was joined or started. ``concurrent`` is the number of trainers that run at the same time."""
 
     def __init__(self, spec: ClusterSpec, storage: Path, variables: Mapping[str, str] | None = None) -> None:
         """Join or start the cluster; every worker begins with ``variables`` in its environment.
@@ -59,8 +59,8 @@ class RayCluster:
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
         """Run ``function(argument)`` with the resources of one worker, and return its result.
 
-        On a local cluster without GPUs the function runs in this process: a task could use nothing that this process
-        cannot, and would first load all libraries again in a process of its own, which takes a quarter of a minute.
+        On a local cluster without GPUs the function runs in this process. A Ray task would have no more resources, and
+        its new process would first load all libraries, which takes about 15 seconds.
         """
         if self._session.started_here and not self.spec.gpus_per_worker:
             return _call_here(function, argument, self.spec.cpus_per_worker)
@@ -71,11 +71,11 @@ class RayCluster:
         return ray.get(once.options(**options).remote(function, argument))
 
     def close(self) -> None:
-        """Leave the cluster, or end it if it was started for this sweep."""
+        """Disconnect; end the cluster if it was started for this sweep."""
         self._session.close()
 
     def _hub(self, name: str, jobs: Sequence[Job], train: Train, slots: int) -> Any:
-        """Start the hub and return its handle; the hub ends with its last handle."""
+        """Start the hub and return its handle; Ray ends the hub when its last handle is gone."""
         import ray
         from ray import cloudpickle
 
@@ -86,15 +86,15 @@ class RayCluster:
         return actor.remote(packs, self.spec.workers, trainers.fit)
 
     def _trainers(self, hub: str, train: bytes) -> SingleTrainers | Trainers:
-        """Return what starts the trainers: Ray Train only where a trainer has several workers (ADR 28)."""
+        """Return the object that runs trainers: Ray Train if a trainer has several workers, else one actor (ADR 28)."""
         if self.spec.workers == 1:
             return SingleTrainers(hub, train, self.spec)
         return Trainers(hub, train, self.spec, str(self.storage), strategy(self._nodes, self.spec))
 
     def _trials(self, stamp: str, jobs: Sequence[Job], slots: int) -> Failures:
-        """Run one trial per pack and return the errors of those that failed.
+        """Run one trial per pack and return the errors of the packs that failed.
 
-        One trial more than there are trainers runs at a time: its pack waits for the first trainer that is free.
+        At a time there is one trial more than trainers, so a free trainer finds a pack that waits.
         """
         from ray import tune
 
@@ -138,7 +138,7 @@ def _call_here(function: Callable[[Path], Any], argument: Path, threads: int) ->
 
 
 def _message(error: Exception) -> str:
-    """Return the message of a trainer, without the words that Ray and Tune put around it."""
+    """Return the error message of a trainer, without the text that Ray and Tune put around the message."""
     cause = getattr(error, "cause", error)
     return str(cause if isinstance(cause, PackError) else error)
 

@@ -1,4 +1,4 @@
-"""The work of a trainer's rank: pack after pack from the hub, until the hub has none left."""
+"""The work of one rank of a trainer: take pack after pack from the hub and train it, until no pack is left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) ->
 
     ``train`` is the pickled function that is called with each job and the device (a `torch.device`). It is unpickled
     once, because it may keep the base from one pack to the next. An error is reported to the hub and raised: the ranks
-    may be out of step, so this trainer ends and a fresh one takes over.
+    may be out of step, so this trainer ends and the hub starts a new trainer.
     """
     import ray
 
@@ -25,4 +25,4 @@ def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) ->
         except Exception:
             ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
             raise
-        let_go(device)  # the memory of this pack, for the next pack
+        let_go(device)  # so that the next pack gets the memory of this pack

@@ -1,1 +1,1 @@
-"""The parts of a sweep that the driver process does around training."""
+"""The parts of a sweep that the driver does: prepare, train in rounds, collect, make champions, publish."""

@@ -1,4 +1,4 @@
-"""The champion of each task: chosen on validation, taken over if it is up to date, else merged on the cluster."""
+"""The champion of each task: chosen by validation accuracy; kept if it is up to date, else merged on the cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Champions:
-    """By task: ``evaluations`` of the merged champions, and why a task has no sound champion."""
+    """By task: ``evaluations`` of the merged champions, and ``problems``, the reasons why a champion is not sound."""
 
     evaluations: dict[str, dict[str, Any]]
     problems: dict[str, str]
@@ -32,7 +32,7 @@ class Champions:
     @property
     def sound(self) -> dict[str, dict[str, Any]]:
         """The evaluations of the champions that passed every check."""
-        return {task: one for task, one in self.evaluations.items() if one["status"] == "sound"}
+        return {task: evaluation for task, evaluation in self.evaluations.items() if evaluation["status"] == "sound"}
 
 
 def make_champions(
@@ -45,7 +45,7 @@ def make_champions(
 ) -> Champions:
     """Merge and evaluate the best run of each task, unless its champion is up to date.
 
-    An error of one task is a problem of that task; the other tasks get their champions.
+    An error in one task becomes the problem of that task; the other tasks still get their champions.
     """
     champions = Champions({}, {})
     for task, row in choose(rows, summary).items() if ready.spec.champions else ():
@@ -67,10 +67,10 @@ def make_champions(
 def choose(rows: Sequence[Row], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the champion's row for each task that has a committed run.
 
-    First the method: the method with the most committed seeds at the rate chosen for it, so that no method wins by a
-    few lucky seeds; among equals the best validation mean, then the order of the recipe, so that the choice is stable.
-    Then the best seed of that method on validation. A method without a validation score loses to any method with one.
-    Test accuracy has no say.
+    First the method is chosen: the method with the most committed seeds at its chosen rate, so that no method wins by a
+    few lucky seeds. Methods with equally many seeds are compared by their validation means, then by their order in the
+    recipe. A method without a validation mean loses to every method with a validation mean. Then the run of this method
+    with the best validation accuracy is chosen. Test accuracy is not used.
     """
     chosen: dict[str, dict[str, Any]] = {}
     table = ResultTable(rows)
@@ -94,7 +94,7 @@ def _score(value: float | None) -> float:
 
 
 def _merge(ready: ReadySweep, folder: SweepFolder, cluster: Cluster, row: Row) -> dict[str, Any]:
-    """Merge and evaluate one champion where the accelerators are; return its evaluation."""
+    """Merge and evaluate one champion with the resources of a worker; return its evaluation."""
     job = ChampionJob(
         row=dict(row),
         folder=str(folder.path),
@@ -114,10 +114,10 @@ def _merge(ready: ReadySweep, folder: SweepFolder, cluster: Cluster, row: Row) -
 
 @dataclass(frozen=True)
 class MergeChampion:
-    """The final job of one task as a picklable function of the champion's folder, which is what a cluster calls."""
+    """The job of one champion as a function of the champion's folder. `Cluster.call` can pickle and run it."""
 
     job: ChampionJob
 
     def __call__(self, place: Path) -> dict[str, Any]:
-        """Merge into ``place``; return the evaluation."""
+        """Merge the champion into the folder ``place``; return its evaluation."""
         return make_champion(self.job, place)

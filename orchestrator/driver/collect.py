@@ -1,4 +1,4 @@
-"""What the run folders hold, collected: results.jsonl, the predictions and summary.json."""
+"""Collect the content of the run folders into results.jsonl, the predictions and summary.json."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def collect(
 ) -> tuple[list[Row], dict[str, Any]]:
     """Write results.jsonl, predictions and summary.json; return the rows, one per planned run, and the summary.
 
-    ``errors`` (run key -> error) are of the runs that could not be trained: the tracker shows each, and a file beside
-    the run's folder has its full text.
+    ``errors`` (run key -> error) has the error of each run that could not be trained. The tracker shows the error, and
+    a file beside the run's folder has the full text of the error.
     """
     tracker.sync(ready.runs, folder.path)
     needless = why_not_trained(ready.spec, ready.runs, scores.read(), errors)
@@ -55,7 +55,7 @@ def _row(
     errors: Mapping[str, str],
     needless: Mapping[str, str],
 ) -> Row:
-    """Return the row of a run: dropped if the search made the run needless before it ended, else what its end says."""
+    """Return the row of a run: "dropped" if the search decided not to train the run, else the row of the run's end."""
     base_scores = read_json(ready.base_scores(folder, run.spec.task.name))
     extra = {
         "mlflow_run_id": tracker.run_id(run.key),

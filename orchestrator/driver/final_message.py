@@ -1,4 +1,4 @@
-"""What a sweep prints when it ends: the headline, the champions, the runs that failed, and where to look."""
+"""The message that a sweep prints when it ends: headline, champions, failed runs, and where report and runs are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def final_message(
     champions: Mapping[str, Row],
     problems: Sequence[str],
 ) -> list[str]:
-    """Return the lines, one per fact.
+    """Return the lines of the message, one per fact.
 
     ``tracking`` is the tracker's address or "none"; ``champions`` are the evaluations of sound champions by task;
     ``problems`` are whole sentences.
@@ -39,7 +39,7 @@ def final_message(
 
 
 def pages_of(address: str) -> str:
-    """Return where MLflow's pages are: the address of a server, or the shell command that shows a database."""
+    """Return where MLflow's pages are: the server's address, or the shell command that serves a local database."""
     if address.startswith(SERVERS) or address.startswith("databricks"):
         return without_secrets(address)
     return shlex.join(["mlflow", "ui", "--backend-store-uri", without_secrets(absolute(address))])

@@ -12,8 +12,8 @@ T = TypeVar("T")
 class Opening(Generic[T]):
     """Calls ``make`` once: in the thread that asks first for the `result`, or in a thread of its own after `begin`.
 
-    The thread of `begin` lives until `close`. Ray needs that: on Linux the processes of a local cluster die with the
-    thread that started them (PR_SET_PDEATHSIG), not with its process.
+    The thread of `begin` lives until `close`, because on Linux the processes of a local Ray cluster die with the thread
+    that started them (PR_SET_PDEATHSIG), not with the process of that thread.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -28,9 +28,9 @@ class Opening(Generic[T]):
             self._future = self._thread.submit(self._make)
 
     def result(self) -> T:
-        """Return the resource, or wait for it if it is being opened.
+        """Return the resource; open it first, or wait until it is open.
 
-        Raises what ``make`` raised; the next call then tries again.
+        An error of ``make`` is raised here; the next call then tries again.
         """
         if self._future is None:
             opened: Future[T] = Future()
@@ -43,7 +43,7 @@ class Opening(Generic[T]):
             raise
 
     def close(self, end: Callable[[T], object]) -> None:
-        """Call ``end`` with the resource if it has been opened, or once it is; a failed opening has nothing to end."""
+        """Wait for an opening that has begun, and call ``end`` with the resource if it is open."""
         if self._future is not None and self._future.exception() is None:
             end(self._future.result())
         self._future = None

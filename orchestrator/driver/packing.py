@@ -1,4 +1,4 @@
-"""Runs as packs: how wide a pack may be, and one call of the cluster that trains them all."""
+"""Train runs as packs: choose how many runs a pack may hold, and let the cluster train all packs in one call."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Widths = dict[str, int]
 
 
 class PackWidths:
-    """How wide packs are: as the recipe says, or as measured on the sweep's own base, methods and rows."""
+    """The widths of packs: as the recipe says, or as measured on the sweep's own base, methods and rows."""
 
     def __init__(self, ready: ReadySweep, folder: SweepFolder, say: Say) -> None:
         self._ready, self._folder, self._say = ready, folder, say
         self._measured: Widths | None = None
 
     def of(self, missing: Sequence[PlannedRun], cluster: Cluster, attempt: int) -> Widths:
-        """Return the widths for these runs.
+        """Return the widths of the packs in which the runs ``missing`` are trained.
 
         From the second attempt on each run is trained alone, so that a run that fails takes no other run with it.
-        Nothing is measured if there is a trainer for each run. Measured widths hold for later rounds, unless the search
-        proposes other settings in each round, which may need other memory. A short sweep on CPUs takes the widths that
-        `jobs/plan.py` assumes, because measuring would take a good part of it. On GPUs widths are always measured,
-        because memory depends on them.
+        Nothing is measured if there is a trainer for each run. Measured widths are used in later rounds too, unless the
+        search proposes new settings in each round: new settings may need more memory. A short sweep on CPUs takes the
+        widths that `jobs/plan.py` assumes, because measuring would take a large share of its time. On GPUs widths are
+        always measured, because too wide a pack fills the memory.
         """
         wanted = self._ready.spec.cluster.pack
         if attempt > 1:
@@ -66,7 +66,7 @@ class PackWidths:
         return dict.fromkeys(self._ready.data, width)
 
     def _measure(self, missing: Sequence[PlannedRun], cluster: Cluster) -> Widths | None:
-        """Measure where the trainers will be; None if that fails, which it may for want of memory, as packs would."""
+        """Measure widths with the resources of a worker; None if measuring fails, for example when memory is full."""
         self._say("measuring how many runs to train together")
         ready, spec = self._ready, self._ready.spec
         job = ProbeJob(
@@ -83,19 +83,19 @@ class PackWidths:
         except Exception as error:
             self._say(f"measuring failed ({shorten(str(error), 200)}); every run is trained alone")
             return None
-        self._say("runs to a pack, at most: " + ", ".join(f"{task} {width}" for task, width in widths.items()))
+        self._say("runs per pack, at most: " + ", ".join(f"{task} {width}" for task, width in widths.items()))
         return self._each(1) | widths
 
 
 @dataclass(frozen=True)
 class MeasureWidths:
-    """The measurement as a picklable function of a folder, which is what a cluster calls; the folder is not used."""
+    """The measurement as a function of a folder, which is not used. `Cluster.call` can pickle and run it."""
 
     job: ProbeJob
     cluster: ClusterSpec
 
     def __call__(self, _folder: Path) -> Widths:
-        """Measure on the device that the recipe gives a worker."""
+        """Measure the widths on the device that the recipe gives a worker."""
         return probe_widths(self.job, device_of(self.cluster.gpus_per_worker))
 
 
@@ -107,7 +107,10 @@ def train_in_packs(
     widths: Mapping[str, int],
     attempt: int,
 ) -> dict[str, str]:
-    """Train these runs as packs, the first pack of a task with its base scores; return run key -> error of its pack."""
+    """Train these runs as packs; return run key -> error of the run's pack, for the packs that failed.
+
+    If the scores of the untrained base on a task are not on disk, the first pack of the task computes them too.
+    """
     packs = pack_runs(
         missing,
         widths=widths,
@@ -117,12 +120,12 @@ def train_in_packs(
         attempt=attempt,
         field_of=kept_together(ready.spec.search),
     )
-    failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base goes with the trainer
+    failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base is freed with this object
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
 
 def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> list[PackJob]:
-    """Return what a trainer needs for each pack."""
+    """Return one job per pack."""
     judged = contest(ready.spec.search, ready.runs)
     return [
         PackJob(

@@ -1,4 +1,4 @@
-"""Everything that a sweep needs before its first round: base, targets, ranks, data and planned runs, checked once."""
+"""Everything that a sweep needs before its first round, checked once: base, targets, adapter ranks, data and runs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from orchestrator.wording import count
 
 @dataclass(frozen=True)
 class ReadySweep:
-    """A checked sweep, from which everything else follows; nothing of it changes any more.
+    """A checked sweep: everything that the later steps need. It never changes.
 
-    ``spec`` is the recipe with the ranks that its ``budget`` has chosen. ``base`` and ``data`` (by task) are on
+    ``spec`` is the recipe with the adapter ranks that its ``budget`` has chosen. ``base`` and ``data`` (by task) are on
     disk. By task: ``steps`` (optimizer steps per run), ``chance`` (accuracy of guessing, a share), ``row_tokens`` (mean
-    tokens of a row that trains) and ``work`` (cost of a run, in tokens). ``shortcuts`` are the computations that every
-    job leaves out, because on this base they change no answer. ``runs`` are all planned runs, in the recipe's order.
+    tokens of a row that trains) and ``work`` (cost of a run, in tokens). ``shortcuts`` are the shortcuts that every job
+    takes. ``runs`` are all planned runs, in the recipe's order.
     """
 
     spec: SweepSpec
@@ -74,8 +74,8 @@ class ReadySweep:
 def make_ready(spec: SweepSpec, cache: Path, say: Say, when_checked: Callable[[], None] | None = None) -> ReadySweep:
     """Fetch, make and check everything that the trainers will read; InputError before anything is trained.
 
-    ``when_checked`` is called as soon as the rows are read and the base's files, targets and ranks are checked: after
-    these checks few sweeps fail, so other slow work can begin beside tokenising and the look at the base.
+    ``when_checked`` is called as soon as the rows are read and the base's files, targets and adapter ranks are checked.
+    Few sweeps fail after these checks, so other slow work can begin beside tokenising and the look at the base.
     """
     examples = {task.name: _examples(task, spec) for task in spec.tasks}
     base = resolve_base(spec.model, cache / "models", _quarters_of_pretraining(say))
@@ -109,9 +109,10 @@ def make_ready(spec: SweepSpec, cache: Path, say: Say, when_checked: Callable[[]
 
 
 def refuse_empty_merge(ready: ReadySweep, folder: SweepFolder, command: str) -> None:
-    """Refuse a merge of a folder without a committed run: InputError with the command to give first.
+    """Refuse a merge of a folder without a committed run: InputError names the command to give first.
 
-    After an upgrade the folder holds runs of an older version alone, and their tables would be replaced by empty ones.
+    After an upgrade the folder may hold only runs of an older version. A merge would then replace the tables of these
+    runs by empty tables.
     """
     if not any(folder.run(run.key).ended() == "committed" for run in ready.runs):
         first = command.replace("jobs/merge.py", "jobs/sweep.py", 1)
@@ -119,7 +120,7 @@ def refuse_empty_merge(ready: ReadySweep, folder: SweepFolder, command: str) -> 
 
 
 def runs_of_other_versions(folder: SweepFolder) -> str | None:
-    """Return a line on runs in ``folder`` whose results another version wrote; None if there are none."""
+    """Return a line on runs in ``folder`` whose results another version wrote; None if there are no such runs."""
     old = folder.runs_of_other_formats()
     if not old:
         return None
@@ -142,7 +143,7 @@ def _quarters_of_pretraining(say: Say) -> Callable[[int, int, float], None]:
 
 
 def _tokenised(splits: Splits, spec: SweepSpec, tokenizer: Any, cache: Path, say: Say) -> Prepared:
-    """Tokenise a task's rows, or take them from the cache, and say how many there are."""
+    """Tokenise a task's rows, or take them from the cache, and print how many rows each split has."""
     prepared = prepare(
         splits,
         tokenizer,
@@ -156,14 +157,14 @@ def _tokenised(splits: Splits, spec: SweepSpec, tokenizer: Any, cache: Path, say
 
 
 def _row_tokens(rows: TokenisedSplit) -> float:
-    """Return the mean tokens of a choice with its prompt."""
+    """Return the mean number of tokens of a choice with its prompt."""
     return float(rows.tokens.size / max(1, rows.token_ends.size))
 
 
 def _work(splits: Mapping[str, TokenisedSplit], epochs: float) -> float:
-    """Return about what a run costs: the tokens that it scores, and twice the tokens that it trains on.
+    """Return the approximate cost of a run, in tokens: the tokens that it scores, plus twice its training tokens.
 
-    Training goes forward and backward through the model, scoring only forward.
+    Training runs the model forward and back, scoring only forward.
     """
     trained = _row_tokens(splits["train"]) * len(splits["train"])
     return float(2 * epochs * trained + sum(splits[name].tokens.size for name in ("validation", "test")))
@@ -183,7 +184,7 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
 
 
 def _with_ranks(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
-    """Return the sweep with the ranks that its ``budget`` asks for.
+    """Return the sweep with the adapter ranks that its ``budget`` asks for.
 
     InputError if a method's targets match no layer of the base, or if a rank does not fit a layer.
     """
@@ -200,7 +201,7 @@ def _with_ranks(sweep: SweepSpec, base: Path, say: Say) -> SweepSpec:
 
 
 def describe_rows(prepared: Prepared) -> str:
-    """Return a line on a task's rows: how many each split has, and what was left out or cut."""
+    """Return a line on a task's rows: how many rows each split has, and how many were left out or cut."""
     report = prepared.report
     cut = sum(prepared.truncated.values())
     notes = [
@@ -218,7 +219,7 @@ def describe_rows(prepared: Prepared) -> str:
 
 
 def _appended(prepared: Prepared) -> str:
-    """Return a note on the special tokens that the tokenizer puts behind every text; "" if it puts none."""
+    """Return a note on special tokens that the tokenizer appends to every text and that are cut off again, or ""."""
     if not prepared.appended:
         return ""
     return f"{count(len(prepared.appended), 'token')} cut from the end of every text: {' '.join(prepared.appended)}"

@@ -15,13 +15,13 @@ from orchestrator.say import say
 from orchestrator.store.sweep_folder import SweepFolder
 
 POLL_SECONDS = 1.0
-PAUSE = 20.0  # the next look waits this many times what the last look cost: at most 5 % of a processor, for any sweep
+PAUSE = 20.0  # the pause between two counts, in durations of a count: counting takes at most 5 % of a processor
 LINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Count:
-    """Runs by state, and steps done out of planned steps; both steps are of the runs that the round trains."""
+    """The number of runs by state, and the done and planned steps of the runs that the round trains."""
 
     done: int
     running: int
@@ -44,9 +44,9 @@ class Count:
 
 @dataclass(frozen=True)
 class Watched:
-    """The runs to watch: ``steps`` are planned steps by run key, ``missing`` the keys that the round trains.
+    """The runs to watch: ``steps`` are the planned steps of all runs by run key, ``missing`` the keys of the round.
 
-    ``most`` is how many runs end in the whole sweep at most, if a search leaves some untrained.
+    ``most`` is the largest number of runs that the search will train in the whole sweep; None if it trains all.
     """
 
     folder: SweepFolder
@@ -60,7 +60,7 @@ class Watched:
         return sum(self.steps[key] for key in self.missing)
 
     def count(self) -> Count:
-        """Return the state of the runs, read from their folders."""
+        """Count the runs by state (done, running, failed, stopped) and their steps, from the run folders."""
         folder, steps = self.folder, self.steps
         there = {path.name for path in folder.runs.iterdir()} if folder.runs.exists() else set()
         ended = {key: folder.run(key).ended() if key in there else None for key in steps}
@@ -77,7 +77,7 @@ class Watched:
         )
 
     def before_steps(self, seconds: float) -> str:
-        """Return what happens before the first step: trainers start, then load the base and score it."""
+        """Return the text to show before the first step, while trainers start, load the base and score it."""
         loaded = any(self.folder.run(key).attempted() for key in self.missing)
         return f"{'scoring the base' if loaded else 'starting trainers'}, {_clock(seconds)} so far"
 

@@ -1,4 +1,4 @@
-"""Where a sweep's results come from: recipe, command, versions, commit, base and data."""
+"""Where a sweep's results come from: recipe, command, versions, git commit, base and data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIBRARIES = ("torch", "transformers", "ray", "deepspeed", "mlflow")
 
 
 def write_provenance(folder: SweepFolder, ready: ReadySweep, command: str, *, replace: bool) -> None:
-    """Write sweep.json if it is missing, or with ``replace``.
+    """Write sweep.json if the file is missing or ``replace`` is true.
 
     A merge does not replace the file, because the command in it is the command that makes the sweep again.
     """
@@ -45,14 +45,14 @@ def provenance(ready: ReadySweep, command: str) -> dict[str, Any]:
 
 
 def _recipe(spec: SweepSpec) -> dict[str, Any]:
-    """Return the resolved recipe, the tracker's address without its secrets."""
+    """Return the resolved recipe, with the tracker's address without secrets."""
     content = spec.model_dump()
     content["tracking"]["uri"] = without_secrets(spec.tracking.uri)
     return content
 
 
 def commit(folder: Path) -> str | None:
-    """Return the commit of the checkout, with a mark if files differ from the commit; None outside a checkout."""
+    """Return the git commit of the checkout, with a mark if files differ from the commit; None outside a checkout."""
     git = ["git", "-C", str(folder)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""What came out, shown: the report in the sweep's folder, and figures, files and champions on the tracker."""
+"""Publish the results: the report in the sweep's folder, and figures, files and champions on the tracker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def publish(
     summary: dict[str, Any],
     champions: Champions,
 ) -> bool:
-    """Write the report and bring the tracker up to date; return whether the sweep is complete and the tracker has it.
+    """Write the report and bring the tracker up to date; return whether the sweep is complete, on the tracker too.
 
     A sweep is complete if nothing is left to do for any run, and no champion has a problem.
     """

@@ -1,4 +1,4 @@
-"""Training in rounds: the runs that the search asks for next, until it asks for none."""
+"""Train in rounds: train the runs that the search asks for next, until the search asks for no more runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
 
-SYNC_SECONDS = 15.0  # a sync costs the driver about 25 ms of a processor per run that is training
+SYNC_SECONDS = 15.0  # the pause between syncs of the tracker; a sync takes 25 ms of processor time per run in training
 
 
 def train_rounds(
@@ -46,7 +46,7 @@ def train_rounds(
 
 
 def take_back_damaged(folders: Iterable[RunFolder], say: Say) -> None:
-    """Take back each end whose files are not what was written, and say so; those runs are trained again."""
+    """Take back the end of each run whose files are damaged, and say so; the run is then trained again."""
     for folder in folders:
         try:
             folder.check()
@@ -56,9 +56,9 @@ def take_back_damaged(folders: Iterable[RunFolder], say: Say) -> None:
 
 
 def take_back_stops(folders: Iterable[RunFolder], rule: str | None) -> int:
-    """Take back the stops of any rule but ``rule``, so that those runs are trained from their beginning.
+    """Take back the stops of all rules but ``rule``, so that the stopped runs are trained from their beginning.
 
-    ``rule`` is this sweep's own, or None if its search stops no run. Returns how many stops were taken back.
+    ``rule`` is the rule of this sweep's search; None if the search stops no run. Return how many stops were taken back.
     """
     stopped_by_others = [folder for folder in folders if folder.stopped_by() not in (None, rule)]
     for folder in stopped_by_others:
@@ -91,7 +91,7 @@ def _train_round(
     runs: Sequence[PlannedRun],
     console: Console,
 ) -> dict[str, str]:
-    """Train these runs, and again those that failed; return run key -> error of the runs that could not be trained."""
+    """Train these runs and retry failed runs; return run key -> error of the runs that could not be trained."""
     missing, errors = list(runs), dict[str, str]()
     watched = Watched(folder, ready.steps_by_key, frozenset(run.key for run in runs), ready.spec.runs_at_most)
     with show_progress(watched, console, sync_sometimes(ready, folder, services)):

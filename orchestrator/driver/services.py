@@ -1,4 +1,4 @@
-"""The cluster and the tracker that a recipe names: looked at before anything starts, opened on first use."""
+"""The cluster and the tracker that a recipe names: checked before anything starts, opened on first use."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from orchestrator.tracking.tracker import Tracker
 
 
 class Services:
-    """What a sweep uses and does not own: ``tracker``, and `cluster`, which the ``with`` block closes at its end.
+    """The ``tracker`` and the `cluster` of a sweep; the ``with`` block closes the cluster at its end.
 
-    Neither is opened here. `check` refuses what no waiting mends; ``tracker.begin`` connects in a thread; the first use
-    of `cluster` opens the cluster, or waits for `begin_cluster`.
+    Making this object opens neither. `check` refuses addresses and resources that cannot be used, because waiting does
+    not mend them. ``tracker.begin`` connects in a thread. The first use of `cluster` opens the cluster, or waits for
+    `begin_cluster`.
     """
 
     def __init__(self, spec: SweepSpec, folder: SweepFolder, command: str, say: Say) -> None:
@@ -48,15 +49,15 @@ class Services:
     def begin_cluster(self) -> None:
         """Begin to open the cluster in a thread, if there are runs to train; `cluster` raises the error of the opening.
 
-        A sweep whose runs have all ended opens no cluster. Whether they have
-        is known for certain only when all run keys are known; until then the number of run folders with an end decides.
+        A sweep whose runs have all ended opens no cluster. The run keys are not known yet, so the number of run folders
+        with an end decides.
         """
         if self._folder.ended_runs() < self._spec.runs_at_most:
             self._opening.begin()
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster, opened on first use: a sweep with nothing to do opens none. InputError if it lacks resources."""
+        """The cluster, opened on first use; a sweep with nothing to do opens none. InputError as `open_cluster`."""
         return self._opening.result()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The results that a search decides by, read from the run folders."""
+"""The validation accuracies by which a search decides, read from the run folders."""
 
 from __future__ import annotations
 

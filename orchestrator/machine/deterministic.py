@@ -9,18 +9,18 @@ from contextlib import contextmanager
 CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """The variable that makes cuBLAS sum in a fixed order (NVIDIA, cuBLAS: results reproducibility).
 
-It has no effect if it is set after CUDA has started.
+The variable has no effect if it is set after CUDA has started.
 """
 
 
 def environment(wanted: bool) -> dict[str, str]:
-    """Return the variables that must be in a worker's environment before the worker begins."""
+    """Return the variables for a worker's environment, needed before the worker begins; none unless ``wanted``."""
     return dict(CUBLAS) if wanted else {}
 
 
 @contextmanager
 def deterministic(wanted: bool) -> Iterator[None]:
-    """Within: deterministic kernels only, if ``wanted``. Torch raises RuntimeError at an operation that has none."""
+    """Within: deterministic kernels only, if ``wanted``; RuntimeError if an operation has no deterministic kernel."""
     if not wanted:
         yield
         return

@@ -1,4 +1,4 @@
-"""The device of a worker: the recipe names it, and the machine has it or not."""
+"""The device of a worker: a GPU if the recipe gives each worker one, else the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.errors import InputError
 def describe_device(gpus_per_worker: int, dtype: str, there: bool) -> str:
     """Return in one line on which device and in which type this process trains.
 
-    ``there`` says whether the machine has a GPU: if it is left idle, the line says so, and which setting uses it.
+    ``there`` is whether the machine has a GPU. If the GPU is left idle, the line says so, and which setting uses it.
     """
     if gpus_per_worker:
         return f"training on this machine's GPU in {dtype}"

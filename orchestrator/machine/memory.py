@@ -1,4 +1,4 @@
-"""The memory of this process, on the CPU or on a GPU: its peak, the free memory, and what a full memory looks like."""
+"""The memory of this process, on the CPU or on a GPU: its peak, the free memory, and errors that say memory is full."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.cur
 # (glibc allows no more) are allocated from the kept memory.
 TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 2**25)
 
-FULL = "memory is full"  # in messages of our own errors
-MARGIN = 0.05  # of a GPU's memory, for gaps between blocks and for workspaces of cuBLAS and NCCL
+FULL = "memory is full"  # the words for it in our own errors
+MARGIN = 0.05  # the share of a GPU's memory left for gaps between blocks and for workspaces of cuBLAS and NCCL
 
 
 def keep_freed_pages() -> bool:
-    """Let the allocator of this process keep freed memory; return whether it can, which only glibc can.
+    """Let the allocator of this process keep freed memory; return whether that worked. Only glibc can do it.
 
-    By default each large tensor of a step on a CPU is made of fresh pages, which the kernel clears first. That takes a
-    tenth of a training step's time, or more.
+    By default each large tensor of a step on a CPU is made of fresh pages, which the kernel clears first. Clearing
+    takes a tenth of a training step's time, or more.
     """
     libc = _glibc()
     return libc is not None and all(libc.mallopt(*option) == 1 for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
@@ -48,19 +48,19 @@ def let_go(device: torch.device) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that a device or this machine has no memory left."""
+    """Return whether an error says that a device or this machine has no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # from torch, on a CPU
 
 
 def is_about_memory(text: str) -> bool:
-    """Tell whether the text of an error, perhaps of another process, says that memory was full."""
+    """Return whether the text of an error, perhaps of another process, says that memory was full."""
     return any(words in text for words in ("OutOfMemoryError", "can't allocate memory", FULL))
 
 
 def reset_peak(device: torch.device) -> None:
-    """Let `peak_bytes` count from now on."""
+    """Begin a new measurement of `peak_bytes`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -78,7 +78,7 @@ def held_bytes(device: torch.device) -> int:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the most bytes that this process has held since `reset_peak`; those held now, where there is no /proc."""
+    """Return the most bytes that this process has held since `reset_peak`; without /proc, the bytes held now."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if STATUS.exists():
@@ -90,7 +90,7 @@ def peak_bytes(device: torch.device) -> int:
 def free_bytes(device: torch.device) -> int:
     """Return the bytes that this machine, or the limit of its container, still has for new tensors.
 
-    On a GPU: after torch's allocator has given back the blocks that it keeps, and less `MARGIN` of the GPU's memory.
+    On a GPU torch's allocator first gives back the blocks that it keeps; `MARGIN` of the GPU's memory is subtracted.
     """
     if device.type == "cuda":
         let_go(device)

@@ -1,1 +1,1 @@
-"""The loaded base at work: loaded with transformers, run on rows of several layouts, with logits only of answers."""
+"""The loaded base: loading it with transformers, running rows in several layouts, and logits of answer tokens only."""

@@ -17,7 +17,7 @@ class AnswerModel(nn.Module):
     """A causal language model that computes logits only at the positions that are asked for.
 
     The head costs 4 V d operations per token, more than several layers (V = 49,152), so it runs for answer tokens only.
-    Everything else is the model's own forward: scales and caps before and after the head too.
+    Everything else is the model's own forward, including scales and caps before and after the head.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -35,8 +35,8 @@ class AnswerModel(nn.Module):
         """Return float32 logits (A, V) at the flat positions ``where_A`` of ``ids_BT``; see `TokenBatch` for the rest.
 
         Rows are padded on the right, so no real token attends to padding, and rows of one length need no mask. Choices
-        that share a prompt (``segments_BT``) need a mask. ``blocks`` need the attention of `block_attention`. Both are
-        only for models whose logits stay the same, which `orchestrator.model.shortcuts` tests.
+        that share a prompt (``segments_BT``) need a mask. ``blocks`` need the attention of `block_attention`. Shared
+        prompts and blocks are only for models whose logits stay the same, which `orchestrator.model.shortcuts` tests.
         """
         options: dict[str, Any] = {}
         if segments_BT is not None:
@@ -70,7 +70,7 @@ class AnswerModel(nn.Module):
             hook.remove()
 
     def _mask(self, seen_B1TT: Tensor) -> Tensor:
-        """Return the mask in the form that the model's attention takes: "eager" attention adds it to the scores."""
+        """Return the mask in the form that the model's attention takes: "eager" attention adds the mask to scores."""
         config: Any = self.model.config
         if config._attn_implementation != "eager":
             return seen_B1TT
@@ -92,7 +92,7 @@ def distance(logits_AV: Tensor, wanted_AV: Tensor) -> float:
     """Return the norm of the difference divided by the norm of ``wanted_AV``, after the mean of each row is removed.
 
     The mean is removed because a softmax does not depend on it, and a large mean would hide a fault. The distance of
-    equal logits is 0. It is NaN if any logit is NaN.
+    equal logits is 0, and the distance is NaN if any logit is NaN.
     """
     centred_AV = logits_AV.double() - logits_AV.double().mean(-1, keepdim=True)
     centred_wanted_AV = wanted_AV.double() - wanted_AV.double().mean(-1, keepdim=True)

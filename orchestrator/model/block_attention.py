@@ -1,4 +1,4 @@
-"""Attention within blocks of rows: where many rows follow one another in one, each row attends to itself alone."""
+"""Attention within blocks of rows: many rows lie one after another in one tensor row, and each attends to itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def can_be_chosen(model: nn.Module) -> bool:
 def use(model: nn.Module, name: str) -> None:
     """Choose the model's attention by its name, `PLAIN` or `IN_BLOCKS`.
 
-    A model with parts that cannot take it raises transformers' own error.
+    Transformers raises its own error if a part of the model cannot take this attention.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -40,7 +40,7 @@ def _attention_in_blocks(
     blocks: Blocks = (),
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Return torch's attention (B, T, H, D); with ``blocks``, of each block of rows by itself, T being all blocks."""
+    """Return torch's attention (B, T, H, D). With ``blocks`` each row attends only to itself; T spans all blocks."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     attend: Any = sdpa_attention_forward

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within: ``model`` is in evaluation mode, so dropout is off and two passes compute the same.
+    """Within: ``model`` is in evaluation mode, so dropout is off and two passes give the same logits.
 
     The model's mode is restored at the end, also after an error.
     """

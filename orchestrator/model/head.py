@@ -29,9 +29,9 @@ def float32_logits(head: nn.Linear, hidden: Tensor) -> Tensor:
 
 @contextmanager
 def answering_in_float32(head: nn.Module) -> Iterator[None]:
-    """Within: ``head`` returns float32 logits if it is an ``nn.Linear`` in half precision. Its hooks still run.
+    """Within: ``head`` returns float32 logits if it is an ``nn.Linear`` in half precision; its hooks still run.
 
-    A head of another class, or with a forward of its own, stays as it is.
+    A head of another class, or with a forward of its own, is not changed.
     """
     own_forward = type(head).forward is not nn.Linear.forward and type(head).__name__ != "FrozenLinear"
     if not isinstance(head, nn.Linear) or own_forward or "forward" in vars(head) or head.weight.dtype.itemsize >= 4:

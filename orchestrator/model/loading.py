@@ -22,7 +22,7 @@ if not torch.cuda.is_available():  # transformers imports DeepSpeed, which would
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GENERATION = "generation_config.json"
 SHARD = "2GB"
-"""The largest file of a saved model: a file is in host memory twice while it is written."""
+"""The largest file of a saved model; small, because a file is in host memory twice while it is written."""
 
 
 def quiet() -> None:
@@ -83,8 +83,8 @@ def _config(path: Path) -> Any:
 def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Return the causal language model at ``path``, on the CPU, with weights of type ``dtype``.
 
-    InputError if names or shapes of the model differ from those of the weights on disk, because transformers would
-    draw missing weights at random.
+    InputError if the model and the weights on disk differ in names or shapes, because transformers would draw missing
+    weights at random.
     """
     from transformers import AutoModelForCausalLM
 
@@ -111,7 +111,7 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 def generation_fault(path: Path) -> str:
-    """Return why transformers refuses the generation_config.json at ``path``; "" if it takes it or none is there."""
+    """Return why transformers refuses the generation_config.json at ``path``; "" if the file is accepted or missing."""
     from transformers import GenerationConfig
 
     if not (path / GENERATION).exists():
@@ -165,7 +165,7 @@ def shorten_model(model: nn.Module, layers: int) -> float:
 
 @contextmanager
 def first_layers(model: nn.Module, layers: int) -> Iterator[None]:
-    """Within: the model has only its first ``layers`` blocks. It stays whole if ``base_model`` has no ``layers``."""
+    """Within: the model has only its first ``layers`` blocks; all of them if ``base_model`` has no ``layers``."""
     decoder: Any = model.base_model
     blocks = getattr(decoder, "layers", None)
     shorten_model(model, layers)
@@ -190,8 +190,8 @@ def save_model(model: nn.Module, base: Path, place: Path) -> None:
 
 
 def enable_checkpointing(model: nn.Module) -> None:
-    """Keep only each block's input for backward, and compute its activations again there.
+    """Keep only each block's input in forward, and compute the block's activations again in backward.
 
-    This takes less memory and about a third more time.
+    Checkpointing takes less memory and about a third more time.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]

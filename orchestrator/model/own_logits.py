@@ -17,7 +17,7 @@ def own_scores(model: nn.Module, items: Sequence[Item]) -> list[list[float]]:
     """Return the log-likelihood of every choice of each item, in nats, from ``model(input_ids).logits``.
 
     Each choice is a row of its own, without a mask, with the model's own attention and head over the whole row. This is
-    slow, and it is the number that anybody gets who opens the model with transformers alone.
+    slow, but gives the numbers that anybody gets who opens the model with transformers alone.
     """
     with torch.no_grad():
         return [

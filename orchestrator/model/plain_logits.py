@@ -1,4 +1,4 @@
-"""The logits that transformers computes for one row at a time, as the measure for the logits of other layouts."""
+"""The logits that transformers computes for one row at a time, with which the logits of other layouts are compared."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from orchestrator.model.token_batch import TokenBatch, batch_choices
 GROSS = 8
 """A base is refused if logits differ by more than 8 tolerances.
 
-In bfloat16 a row's logits move by the rows beside it, and by experts whose rank changes with a rounding. A fault moves
-them much further: by a good part of their norm.
+In bfloat16 a row's logits change with the rows beside it, and when rounding changes the choice of experts. A fault
+changes the logits much more: by a large share of their norm.
 """
 PROBE_TOKENS = 64
 """The tokens of a row on which a model is tested for looking ahead."""
@@ -29,7 +29,7 @@ Layout = Callable[[Sequence[Item]], TokenBatch]
 class PlainLogits:
     """The logits of some items' answers, by the model's own forward over one choice at a time.
 
-    They are what the logits of other layouts are compared with. InputError for a model that cannot compute a row, that
+    The logits of other layouts are compared with these logits. InputError for a model that cannot compute a row, that
     looks ahead, or whose logits at one position need the head's input at other positions.
     """
 

@@ -19,7 +19,7 @@ from orchestrator.model.windows import shortest_window
 RANDOM_ITEMS = 2
 """The number of items of each task that are tested beside the item with the longest row."""
 WORK = 5e11
-"""The limit on tokens times parameters of the items tested beside the longest one: seconds on eight cores."""
+"""The limit on tokens times parameters of the tested items, without the longest item: seconds on eight cores."""
 CPU = torch.device("cpu")
 
 
@@ -42,9 +42,9 @@ NONE = Shortcuts()
 def choose_shortcuts(model: nn.Module, tasks: Mapping[str, TokenisedSplit], blocks: bool = True) -> Shortcuts:
     """Return the shortcuts with which ``model``, without adapters, computes the same logits as for one row at a time.
 
-    They are tested on each task's longest row and on some other rows. Without ``blocks``, blocks are not tested. The
-    model's attention is left as it was. InputError if the model cannot compute these rows, or if the logits that it
-    computes for answer tokens alone differ from those of whole rows.
+    The shortcuts are tested on each task's longest row and on some other rows. Without ``blocks``, blocks are not
+    tested. The model's attention is left as it was. InputError if the model cannot compute these rows, or if its logits
+    differ between a head run on answer tokens alone and a head run on whole rows.
     """
     limit, longest = shortest_window(model.config), max(map(longest_row, tasks.values()))
     plain = PlainLogits(model, chosen_items(tasks, sum(weight.numel() for weight in model.parameters())))
@@ -60,9 +60,9 @@ def choose_shortcuts(model: nn.Module, tasks: Mapping[str, TokenisedSplit], bloc
 
 
 def take(model: nn.Module, shortcuts: Shortcuts, device: torch.device = CPU) -> None:
-    """Exchange the attention of ``model`` if need be: attention in blocks if ``shortcuts`` say so on a CPU, else plain.
+    """Give ``model`` attention in blocks if the shortcut ``blocks`` is on and ``device`` is a CPU, else the default.
 
-    Blocks are for CPUs alone: on GPUs they have not been measured.
+    Blocks are for CPUs alone, because their speed on GPUs has not been measured.
     """
     blocks = shortcuts.blocks and device.type == "cpu"
     if blocks != takes_blocks(model):
@@ -76,7 +76,7 @@ def takes_blocks(model: nn.Module) -> bool:
 
 
 def longest_row(items: TokenisedSplit) -> int:
-    """Return the number of tokens of the longest choice, with its prompt and with the end that is trained."""
+    """Return the number of tokens of the longest choice, with its prompt and with the end tokens that are trained."""
     return int(_lengths(items).max(initial=0)) + len(items.end)
 
 
@@ -84,7 +84,7 @@ def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[I
     """Return the items to test: each task's item with the longest row, the longest first, then random items.
 
     ``parameters`` is the size of the model. Items beyond the limit `WORK` are left out. Each item is cut to its two
-    longest choices, which is enough to test a shared prompt. An end that is trained stands behind both choices.
+    longest choices, which is enough to test a shared prompt. End tokens that are trained follow both choices.
     """
     longest = [items[_longest_item(items)] for items in sorted(tasks.values(), key=longest_row, reverse=True)]
     draw = np.random.default_rng(0)
@@ -102,7 +102,7 @@ def chosen_items(tasks: Mapping[str, TokenisedSplit], parameters: int) -> list[I
 
 
 def _of_two(item: Item) -> Item:
-    """Return the item with only its two longest choices, each followed by the end."""
+    """Return the item with only its two longest choices, each followed by the end tokens that are trained."""
     kept = sorted(range(len(item.choices)), key=lambda choice: -len(item.choices[choice]))[:2]
     return replace(
         item,
@@ -135,6 +135,6 @@ def _why_no_blocks(plain: PlainLogits) -> str:
 
 
 def _choices_in_blocks(items: Sequence[Item]) -> TokenBatch:
-    """Return all choices in one row; every second choice is padded by one token, so that there are several blocks."""
+    """Return a batch in blocks of all choices; every second choice is padded by one token, to get several blocks."""
     rows = [row for item in items for row in zip(item.choices, item.starts, strict=True)]
     return batch_rows(rows, [len(ids) + index % 2 for index, (ids, _) in enumerate(rows)])

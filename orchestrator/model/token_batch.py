@@ -129,7 +129,8 @@ def shared_length(item: Item) -> int:
 def segment_mask(segments_BT: Tensor) -> Tensor:
     """Return the attention mask (B, 1, T, T).
 
-    It is True where a token (third dimension) sees another (fourth): earlier tokens of its own segment and the prompt.
+    The mask is True where a token (third dimension) sees another token (fourth dimension). A token sees earlier tokens
+    of its own segment and of the prompt.
     """
     length = segments_BT.shape[1]
     causal_TT = torch.ones(length, length, dtype=torch.bool, device=segments_BT.device).tril()

@@ -14,8 +14,8 @@ SIZES = ("sliding_window", "attention_chunk_size", "window_size", "attention_win
 def shortest_window(config: Any) -> float:
     """Return the smallest number of tokens that any layer looks back, the token itself included.
 
-    It is infinite without windows. It is 0 for an architecture with layers that carry a state, such as recurrent ones,
-    or with windows of unknown size.
+    The number is infinite without windows. The number is 0 for an architecture with windows of unknown size, or with
+    layers that carry a state, such as recurrent layers.
     """
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ())

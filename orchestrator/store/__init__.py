@@ -1,1 +1,1 @@
-"""The sweep on disk: places, attempts, one atomic commit, the rows of results.jsonl."""
+"""The sweep on disk: where files lie, the attempts at a run, the atomic commit, and the rows of results.jsonl."""

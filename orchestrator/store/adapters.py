@@ -1,4 +1,4 @@
-"""An adapter in a run's folder, in the files of `d2lora.formats.directory`: written, read back and compared."""
+"""Write, read and compare the adapter in a run's folder, in the file format of `d2lora.formats.directory`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AdapterFile:
 
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Write the adapter and read it back; RunError if it is empty, not finite, or reads back differently."""
+    """Write the adapter and read it back; RunError if the adapter is empty, not finite, or reads back differently."""
     try:
         content = as_bytes(state, folder)
     except ValueError as error:

@@ -15,7 +15,7 @@ from orchestrator.store.ends import COMMITTED, DIVERGED, STOPPED, attempt_folder
 from orchestrator.store.manifest import sealed
 
 ARTEFACTS = ("adapter", "metrics.jsonl", "predictions.jsonl")
-"""What a commit moves from the attempt's folder to the run's folder."""
+"""The names that a commit moves from the attempt's folder to the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Attempt:
                 shutil.rmtree(attempt_folder(self.run, number), ignore_errors=True)
 
     def diverge(self, row: Mapping[str, Any]) -> None:
-        """End the run as diverged: it has no adapter, and no driver trains it again. FencedError as in `commit`."""
+        """End the run as diverged: without an adapter, and no driver trains it again. FencedError as in `commit`."""
         with locked(self.run):
             self._check_not_fenced()
             self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
 
     def stop(self, row: Mapping[str, Any], rule: str) -> None:
-        """End the run as stopped by ``rule``: it has no adapter, and a sweep with the same rule leaves it so.
+        """End the run as stopped by ``rule``: the run has no adapter, and a sweep with the same rule trains it no more.
 
         FencedError as in `commit`.
         """
@@ -93,7 +93,7 @@ class Attempt:
 
 
 def _move_over(source: Path, target: Path) -> None:
-    """Move ``source`` to ``target``, over anything that an attempt left there when it was killed in its commit."""
+    """Move ``source`` to ``target``, and replace a ``target`` left by an attempt that was killed in its commit."""
     if target.is_dir():
         shutil.rmtree(target)
     source.rename(target)

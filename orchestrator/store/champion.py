@@ -11,7 +11,7 @@ EVALUATION = "evaluation.json"
 
 
 def up_to_date(place: Path, run_key: str) -> dict[str, Any] | None:
-    """Return the evaluation in ``place`` if it is sound, of this run, and its files are whole; else None."""
+    """Return the evaluation in ``place`` if the champion there is sound, whole, and made of this run; else None."""
     evaluation = read_json(place / EVALUATION)
     if not isinstance(evaluation, dict) or evaluation.get("run_key") != run_key or evaluation.get("status") != "sound":
         return None

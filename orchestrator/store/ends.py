@@ -20,6 +20,6 @@ def attempt_folder(run: Path, number: int) -> Path:
 
 
 def newest_attempt(run: Path) -> int:
-    """Return the highest number of an attempt whose folder is there; 0 if there is none."""
+    """Return the highest number of an attempt whose folder exists; 0 if no attempt has a folder."""
     numbers = (path.name.removeprefix("attempt-") for path in run.glob("attempt-*"))
     return max((int(number) for number in numbers if number.isdigit()), default=0)

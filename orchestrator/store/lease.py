@@ -14,7 +14,7 @@ from orchestrator.errors import HeldError
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Within: this process is the only driver in ``folder``. HeldError names the process that is there already."""
+    """Within: this process is the only driver in ``folder``. HeldError names the process that holds the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lease").open("a+") as file:
         try:

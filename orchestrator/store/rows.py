@@ -25,7 +25,7 @@ METRICS = (
     "train_loss_change",
     "trainable_parameters",
 )
-"""The columns of results.jsonl with a number of the trained adapter; null in the row of a run without a result."""
+"""The columns of results.jsonl with the numbers of a result; null in the row of a run without a result."""
 
 
 def result_row(run: PlannedRun, folder: RunFolder, error: str, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def dropped_row(run: PlannedRun, reason: str, extra: Mapping[str, Any]) -> dict[
 
 
 def publish_predictions(folder: RunFolder, file: Path) -> list[dict[str, Any]]:
-    """Copy a committed run's predictions to ``file``, and return them."""
+    """Copy the predictions of a committed run to ``file``, and return their rows."""
     content = (folder.path / "predictions.jsonl").read_bytes()
     write_bytes(file, content)
     return [json.loads(line) for line in content.splitlines()]

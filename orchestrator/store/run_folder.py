@@ -8,9 +8,10 @@ What happens after Ctrl-C, a kill or a crash, when the same command is given aga
 
 1. The kernel has released the lock of the first driver (`store.lease`). Runs at work have left ``attempt-<n>/``.
 2. The second driver takes the lock, finds data and base in their caches, and plans the same runs with the same keys.
-3. It hashes every committed file again (`RunFolder.check`). A damaged end is taken back, so that its run is trained.
-4. It asks the search for the next round (`driver.rounds`). A run that has ended is never trained again, unless another
-   search's rule had stopped the run.
+3. The second driver hashes every committed file again (`RunFolder.check`). A damaged end is taken back, so that its run
+   is trained.
+4. The second driver asks the search for the next round (`driver.rounds`). A run that has ended is never trained again,
+   unless another search's rule had stopped the run.
 5. A trainer begins attempt n + 1 (`RunFolder.begin`), which fences off attempt n: if the trainer of attempt n still
    lives, its commit raises FencedError, and the other runs of its pack go on.
 6. At a rung a run keeps the score and the verdict that it has there already (`search.rungs`), so the decision stands.
@@ -102,14 +103,14 @@ class RunFolder:
         return newest_attempt(self.path) > 0
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the logged steps: of the commit, or else of the newest attempt."""
+        """Return the logged steps of the committed attempt; if the run is not committed, of the newest attempt."""
         if (self.path / COMMITTED).exists():
             return read_lines(self.path / "metrics.jsonl")
         number = newest_attempt(self.path)
         return read_lines(attempt_folder(self.path, number) / "metrics.jsonl") if number else []
 
     def logged(self) -> int:
-        """Return how many steps the newest attempt has logged, by counting lines; 0 if that attempt has ended."""
+        """Return how many steps the newest attempt has logged, by counting lines; 0 if the newest attempt has ended."""
         newest = attempt_folder(self.path, newest_attempt(self.path))
         log = newest / "metrics.jsonl"
         if any((newest / name).exists() for name in ENDS.values()):  # the end of this attempt has been taken back

@@ -1,4 +1,4 @@
-"""The folder of a sweep: the only file that knows the tree on disk under ``<storage>/<name>/``."""
+"""The folder of a sweep: only this module knows the tree on disk under ``<storage>/<name>/``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class SweepFolder:
 
     @property
     def sweep(self) -> Path:
-        """What made the sweep: resolved recipe, command, versions, commit, fingerprints of base and data."""
+        """How the sweep was made: resolved recipe, command, versions, git commit, fingerprints of base and data."""
         return self.path / "sweep.json"
 
     @property
     def results(self) -> Path:
-        """One row per run."""
+        """The results, one row per run."""
         return self.path / "results.jsonl"
 
     @property

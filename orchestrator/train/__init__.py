@@ -1,1 +1,1 @@
-"""Many lanes through one model: passes, losses, scores, engines; knows no run folder."""
+"""Training many lanes on one base: passes, losses, scores, engines. This package knows no run folder."""

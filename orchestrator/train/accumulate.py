@@ -33,15 +33,15 @@ class StepLosses(NamedTuple):
 class PassTooLargeError(RuntimeError):
     """The device's memory was full within a pass.
 
-    The step can be computed again: nothing has been added to the lanes' gradients, because an engine that holds factors
-    adds them at the end of the step (`Engine.accumulating`), which an error skips.
+    The step can be computed again, because nothing has been added to the lanes' gradients yet: an engine that holds
+    factors (`Engine.accumulating`) adds the gradients of all passes at the end of the step, and an error skips the end.
     """
 
 
 def accumulate(engine: Engine, batches: Mapping[int, GlobalBatch], lanes: int, step: int, cut: StepCut) -> StepLosses:
     """Add up the gradients of one step in the adapters of ``engine``; ``batches[l]`` is the global batch of lane l.
 
-    ``lanes`` is the number of lanes of the pack, those that have left included. PassTooLargeError if a pass does not
+    ``lanes`` is the number of lanes of the pack, including lanes that have left. PassTooLargeError if a pass does not
     fit into the device's memory.
     """
     passes = passes_on(engine.device, passes_of_step(batches, lanes, cut))

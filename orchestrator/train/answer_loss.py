@@ -1,4 +1,4 @@
-"""The cross entropy of answer tokens, computed in place: it takes no memory beside that of the logits.
+"""The cross entropy of answer tokens, computed in place: it takes no memory beside the logits.
 
 The logits (A, V) of a pass fill a CPU's cache at V = 32,768, so another tensor of their size would not fit beside them.
 """
@@ -23,7 +23,7 @@ def answer_losses(logits_AV: Tensor, wanted_A: Tensor) -> Tensor:
 
 
 class _AnswerLosses(torch.autograd.Function):
-    """Backward can run only once, because it overwrites the saved log probabilities with their gradient."""
+    """The autograd function of `answer_losses`. Backward can run only once, because it overwrites saved numbers."""
 
     @staticmethod
     def forward(ctx: Any, logits_AV: Tensor, wanted_A: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pure: which length each lane's rows are padded to, where the rows of one pass may have several lengths.
+"""Pure: the padded length of each lane's rows, if the rows of one pass may be padded to several lengths.
 
 Neighbouring lanes whose rows are padded to one length are a block. More blocks mean less padding and more calls.
 """
@@ -17,7 +17,7 @@ def padded_lengths(lanes: Sequence[tuple[int, int]]) -> list[int]:
     Of all ways to cut the lanes into blocks of neighbours, the cheapest (positions, and `COST` per block) is found by
     dynamic programming.
     """
-    cheapest: list[tuple[int, int]] = [(0, 0)]  # of the first n lanes: their cost, and where their last block begins
+    cheapest: list[tuple[int, int]] = [(0, 0)]  # per n: cost of the first n lanes, and where their last block begins
     for end in range(1, len(lanes) + 1):
         rows = longest = 0
         choices = []

@@ -52,7 +52,7 @@ def train_lanes(
 def _step(
     engine: Engine, living: Mapping[int, Lane], lanes: int, step: int, optim: OptimSpec, size: PassSize
 ) -> dict[int, LaneStep]:
-    """Take one optimizer step of the ``living`` lanes, of ``lanes`` in all; return the record of each."""
+    """Take one optimizer step of the ``living`` lanes; the pack has ``lanes`` lanes. Return the record of each lane."""
     batches = {index: lane.next_batch() for index, lane in living.items()}
 
     def compute(most: int, micro_batch: int) -> StepLosses:

@@ -55,9 +55,9 @@ class PassSize:
     def fitted(self, compute: Callable[[int, int], StepLosses], longest: int, lanes: int) -> StepLosses:
         """Return ``compute(most, micro_batch)`` for a step of ``lanes`` lanes whose rows have up to ``longest`` tokens.
 
-        When memory is full, the step is computed again with half the tokens per pass. Once a pass holds one lane, it is
-        computed again with fewer rows of that lane per pass, down to one row. RunError, with the settings that help, if
-        one row does not fit either, or if there are several ranks: these must run the same passes.
+        When memory is full, the step is computed again with half the tokens per pass. Once a pass holds one lane, the
+        step is computed again with fewer rows of the lane per pass, down to one row. RunError, with the settings that
+        help, if one row does not fit either, or if there are several ranks, because all ranks must run the same passes.
         """
         while True:
             try:
@@ -83,7 +83,7 @@ class PassSize:
         return losses
 
     def _shrink(self, longest: int, lanes: int, reason: str) -> None:
-        """Halve the tokens of a pass, but not below one lane's; then reduce the lane's rows. RunError at one row."""
+        """Halve the tokens per pass, down to the tokens of one lane; then reduce its rows. RunError at one row."""
         of_one_lane = self.micro_batch * longest
         before = min(self.most, lanes * of_one_lane)  # no pass can have had more
         if self._engine.world > 1 or self._engine.scatters:
@@ -104,6 +104,6 @@ class PassSize:
                 f"engine.gradient_checkpointing=true, a shorter data.max_length or a smaller cluster.pack. ({reason})"
             )
         _log.warning(
-            "The %s in passes of %d tokens; they have %d from now on. engine.pass_tokens=%d begins so, and "
-            "engine.gradient_checkpointing=true needs less.", memory.FULL, before, self.most, self.most,
+            "The %s in passes of %d tokens; passes have %d from now on. engine.pass_tokens=%d begins with this number, "
+            "and engine.gradient_checkpointing=true needs less memory.", memory.FULL, before, self.most, self.most,
         )  # fmt: skip

@@ -21,10 +21,10 @@ FILLED = 0.8
 def pass_tokens(
     wanted: int | str, device: str, hidden: int, bytes_per_token: float | None = None, free: int = 0
 ) -> int:
-    """Return how many tokens a pass holds at most: the recipe's number, or for "auto" one that suits the device.
+    """Return how many tokens a pass holds at most: the recipe's number, or for "auto" a number that suits the device.
 
-    On a GPU memory decides: ``bytes_per_token`` is the memory that a pass was measured to need, and ``free`` the bytes
-    that are free. ``hidden`` is the model's hidden size.
+    On a GPU memory decides: ``bytes_per_token`` is the measured memory of a pass per token, and ``free`` the number of
+    free bytes. ``hidden`` is the model's hidden size.
     """
     if wanted != "auto":
         return int(wanted)
@@ -38,8 +38,8 @@ def pass_tokens(
 def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:
     """Return the lanes of each pass, in order; ``tokens[lane]`` is a lane's number of tokens, ``most`` a pass's limit.
 
-    There are as few passes as possible. Of the cuts into so few passes, the one whose largest pass is smallest is
-    taken, which makes passes about equal. A lane is never split: a lane with more than ``most`` tokens has a pass of
+    There are as few passes as possible. Of the cuts into this number of passes the cut with the smallest largest pass
+    is taken, which makes passes about equal. A lane is never split: a lane with more than ``most`` tokens has a pass of
     its own.
     """
     fewest = len(_filled(tokens, most))
@@ -48,7 +48,7 @@ def split_into_passes(tokens: Mapping[int, int], most: int) -> list[list[int]]:
 
 
 def _filled(tokens: Mapping[int, int], most: int) -> list[list[int]]:
-    """Return the lanes of each pass where every pass takes as many as fit before the next pass begins."""
+    """Return the lanes of each pass, if every pass takes as many lanes as fit before the next pass begins."""
     passes: list[list[int]] = []
     filled = 0
     for lane, count in tokens.items():

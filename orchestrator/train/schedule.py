@@ -11,7 +11,8 @@ def rate_at(
 ) -> float:
     """Return the learning rate of ``step`` (counted from 0) of ``steps`` steps.
 
-    It rises linearly to ``peak`` over the share ``warmup`` of the steps, then falls to 0 by the ``schedule``.
+    The rate rises linearly to ``peak`` over the share ``warmup`` of the steps. Then the rate falls to 0 along a cosine
+    or a line, or stays at ``peak`` (``schedule``: "constant").
     """
     warm = math.ceil(warmup * steps)
     if step < warm:

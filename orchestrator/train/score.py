@@ -22,7 +22,7 @@ TOKEN_BUDGET = 8192
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one item: the log-likelihood of each choice, in nats, and the choice that these predict.
+    """The scores of one item: the log-likelihood of each choice, in nats, and the predicted choices.
 
     ``predicted`` is the most likely choice, ``predicted_norm`` the choice with the largest log-likelihood per
     character, ``answer`` the right choice. ``tied`` is the number of choices that share the best log-likelihood.
@@ -51,7 +51,7 @@ def score_items(
     """
     scores: dict[int, dict[int, list[float]]] = {lane: {} for lane in items}
     batches = list(_batches(items, share))
-    # To hold factors, weights are read while other layers run. At stage 3 a weight is whole only in its own layer.
+    # Holding factors reads a weight while other layers run. At stage 3 a weight is whole only while its own layer runs.
     held = nullcontext() if engine.scatters else held_factors(engine.model)
     with torch.no_grad(), evaluating(engine.model), held:
         for begin in range(0, len(batches), engine.world):
@@ -90,7 +90,7 @@ def mean_loss(scored: Sequence[Scored]) -> float:
 def _batches(items: Mapping[int, Sequence[Item]], share: bool) -> Iterator[ScoringBatch]:
     """Yield batches of at most `TOKEN_BUDGET` tokens, longest items first.
 
-    A batch has equally many items of every lane that still has as many.
+    A batch has the same number of items of every lane; a lane with fewer items left gives all of them.
     """
     left = {
         lane: sorted(((_tokens(item, share), index, item) for index, item in enumerate(each)), key=lambda row: -row[0])
@@ -127,7 +127,7 @@ def _score(engine: Scorer, batch: ScoringBatch, lanes: int, share: bool) -> Iter
 
 
 def _same_for_twins(item: Item, scores: Sequence[float]) -> list[float]:
-    """Return the scores, where choices of the same tokens all get the score of the first of them.
+    """Return the scores; choices with identical tokens (twins) all get the score of the first twin.
 
     Rounding depends on the position in a row, so twins could differ in the last bit, and a tie would not be seen.
     """

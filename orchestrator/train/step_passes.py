@@ -78,7 +78,7 @@ class StepPass:
     lane_A       the lane of each answer token
     weight_L     the factor of each lane's summed loss in the total: ranks / answer tokens of its global batch. (Engines
                  average gradients over ranks, so the factor ``ranks`` makes the average a sum.)
-    counted_L    1 for a lane whose rows count, 0 for a lane whose row only stands in
+    counted_L    1 for a lane whose rows count, 0 for a lane without rows, which runs one row with weight 0
     tokens       the number of tokens of the rows, padding excluded
     """
 
@@ -93,7 +93,7 @@ class StepPass:
 
 
 def passes_of_step(batches: Mapping[int, GlobalBatch], lanes: int, cut: StepCut) -> list[StepPass]:
-    """Return this rank's passes of one step; ``batches[l]`` is the global batch of lane l, of ``lanes`` in all.
+    """Return this rank's passes of one step; ``batches[l]`` is the global batch of lane l, ``lanes`` the pack's lanes.
 
     Which lanes a pass holds is computed from whole global batches, so every rank gets equally many passes of the same
     lanes. Ranks reduce gradients together, so every rank must run every lane of a pass: a rank that a short global
@@ -101,7 +101,7 @@ def passes_of_step(batches: Mapping[int, GlobalBatch], lanes: int, cut: StepCut)
     """
     passes = []
     for micro_step in range(cut.micro_steps):
-        first_taken = micro_step * cut.world * cut.micro_batch  # by rank 0
+        first_taken = micro_step * cut.world * cut.micro_batch  # the first row that rank 0 takes
         for group in lanes_of_passes(batches, cut):
             if any(len(batches[lane].rows) > first_taken for lane in group):
                 numbers = {lane: rows_of_rank(len(batches[lane].rows), micro_step, cut) for lane in group}
@@ -127,7 +127,7 @@ def rows_of_rank(rows: int, micro_step: int, cut: StepCut) -> range:
 def _step_pass(
     batches: Mapping[int, GlobalBatch], taken: Mapping[int, Sequence[int]], lanes: int, cut: StepCut
 ) -> StepPass:
-    """Return the pass of the rows numbered ``taken[l]`` of each lane l; a lane without any is stood in for by row 0."""
+    """Return the pass of the rows numbered ``taken[l]`` of each lane l; with several ranks, row 0 for an empty lane."""
     standing_in = [0] if cut.world > 1 else []
     numbers = {lane: list(taken[lane]) or standing_in for lane in taken}
     rows = {lane: [batches[lane].rows[number] for number in numbers[lane]] for lane in taken}

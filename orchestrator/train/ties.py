@@ -11,7 +11,7 @@ from orchestrator.data.tokens import Item
 def best_choice(scores: Sequence[float], item: Item) -> tuple[int, int]:
     """Return the number of the choice with the best score, and how many choices share this score.
 
-    Among tied choices the one with the least sha256 over the item's tokens and the choice's number is taken. So no
+    Among tied choices the choice with the least sha256 over the item's tokens and its own number is taken. So no
     position among the choices is favoured, and every run, rank, pack and merged model takes the same choice.
     """
     best = max(scores)

@@ -1,1 +1,1 @@
-"""The three errands that run where the accelerators are: train a pack, measure widths, merge a champion."""
+"""The three jobs that run where the accelerators are: train a pack, measure widths, merge a champion."""

@@ -1,4 +1,4 @@
-"""Pure: whether two ways of scoring the same items agree up to rounding, and on which items they do not (ADR 20)."""
+"""Pure: whether two ways of scoring the same items agree up to rounding, and on which items they differ (ADR 20)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOUNDS = {"float32": 1024 * 2.0**-23, "bfloat16": 32 * 2.0**-7}
 
 Each bound is 12 to 47 times the largest difference that was measured (ADR 20).
 """
-CALM = 8  # the root mean square of all differences must be this many times smaller than the bound of one
+CALM = 8  # the root mean square of all differences must be this many times below the bound of a single difference
 
 Scores = Sequence[Sequence[float]]
 
@@ -24,8 +24,8 @@ class Agreement:
     """How far two ways of scoring ``items`` items differ.
 
     ``largest`` is the largest difference in nats. ``rms`` (of all differences) and ``bound`` (of one difference) are
-    shares of a score's scale. ``apart`` are the numbers of the items with a score beyond ``bound``, ``flips`` those of
-    the items whose best choice differs.
+    shares of a score's scale. ``apart`` are the numbers of the items with a difference beyond ``bound``, ``flips`` the
+    numbers of the items whose best choice differs.
     """
 
     items: int
@@ -39,12 +39,12 @@ class Agreement:
     def holds(self) -> bool:
         """Whether the two ways differ by rounding alone.
 
-        A flip alone breaks nothing: its choices are nearer to each other than rounding.
+        A flip alone is no failure: the scores of its two choices lie closer together than rounding.
         """
         return not self.apart and self.rms <= self.bound / CALM
 
     def fields(self) -> dict[str, Any]:
-        """Return the agreement as fields of a JSON file; a number that is not finite is None, because JSON has none."""
+        """Return this comparison as fields of a JSON file; NaN and infinity become None, because JSON has neither."""
         finite = {name: value if math.isfinite(value) else None for name, value in self._numbers().items()}
         return {"holds": self.holds, "items": self.items, **finite, "apart": [*self.apart], "flips": [*self.flips]}
 
@@ -80,7 +80,7 @@ def _difference(first: float, second: float) -> float:
 
 
 def _scales(item: Item, scores: Sequence[float]) -> list[float]:
-    """Return the scale of each choice's score, in nats."""
+    """Return the scale of each choice's score, in nats: the score's magnitude plus one nat per answer token."""
     tokens = [len(choice) - start for choice, start in zip(item.choices, item.starts, strict=True)]
     return [count + abs(score) for count, score in zip(tokens, scores, strict=True)]
 

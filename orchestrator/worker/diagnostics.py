@@ -1,4 +1,7 @@
-"""Diagnose finished runs: one small batch per run goes through its lane, once as trained and once as merged."""
+"""Diagnose the adapters of finished runs: spectra of weights, shares of gradients, and the error of merging.
+
+One small batch per run goes through the run's lane, once as trained and once as merged.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +31,15 @@ from orchestrator.train.engine.engine import Engine
 from orchestrator.train.passes import pass_tokens, split_into_passes
 
 _log = logging.getLogger(__name__)
-ROWS, TOKENS = 4, 512  # that the batch of a lane has at most; it has one row at least
-LAYERS = 4  # that get the dense measures, but at most a quarter of all: runs of small models are short
+ROWS, TOKENS = 4, 512  # the limits of a lane's batch, which has at least one row
+LAYERS = 4  # the layers with dense measures; at most a quarter of all layers, because runs of small models are short
 SCATTERED = "ZeRO stage 3 scatters the base weights over the ranks, and no diagnosis gathers them: use stage 2 or less."
 Diagnosis = dict[str, float | str]
-"""Numbers by name; ``skipped`` says in words which numbers are missing, and why."""
+"""The measures of one adapter by name; ``skipped`` says in words which measures are missing, and why."""
 
 
 class Diagnoses:
-    """Diagnoses lanes of one model. Spectra of the base are computed once, when the first lanes finish."""
+    """Diagnoses the lanes of one model. The spectra of the base weights are computed once, for the first lanes."""
 
     def __init__(self, engine: Engine, tokens: int | Literal["auto"] = "auto", bounds: Bounds | None = None) -> None:
         """Diagnose on this rank alone; a pass through the model holds about ``tokens`` tokens, as in training.
@@ -48,13 +51,13 @@ class Diagnoses:
         self.most = pass_tokens(tokens, engine.device.type, hidden_size(engine.model))
 
     def of(self, items: Mapping[int, Sequence[Item]]) -> dict[int, Diagnosis]:
-        """Return the diagnosis of each lane, whose training items are ``items[lane]``.
+        """Return the diagnosis (the measures of the adapter) of each lane; ``items[lane]`` are its training items.
 
         The first rows of a task are used, so all seeds and methods of the task are diagnosed on the same rows.
-        ``seconds`` is the time per lane; the lanes of a pass share its time equally. A computation that fails (a
-        decomposition, memory) costs its numbers and not the run.
+        ``seconds`` is the time per lane; the lanes of a pass share its time equally. If a computation fails (a
+        decomposition, memory), its measures are left out, and the run does not fail.
         """
-        if self.engine.scatters:  # and the other ranks do not take part here
+        if self.engine.scatters:  # gathering the weights would need the other ranks, which do not take part here
             return {lane: {"skipped": SCATTERED} for lane in items}
         rows = {lane: first_rows(of_lane) for lane, of_lane in items.items()}
         tokens = {lane: len(batch) * max(len(ids) for ids, _ in batch) for lane, batch in rows.items()}
@@ -67,7 +70,7 @@ class Diagnoses:
         return diagnoses
 
     def _of_pass_or_why_not(self, rows: Mapping[int, Sequence[AnswerRow]]) -> dict[int, Diagnosis]:
-        """Diagnose the lanes in one pass, or each alone if the pass fails; a lane that fails alone says why."""
+        """Diagnose the lanes in one pass, or each alone if the pass fails; ``skipped`` says why a lane failed alone."""
         try:
             return self._of_pass(rows)
         except RuntimeError as error:  # from torch: memory is full, or a decomposition does not converge
@@ -102,7 +105,7 @@ class Diagnoses:
 
 
 def first_rows(items: Sequence[Item]) -> list[AnswerRow]:
-    """Return the rows of the first items with their right answers, as `ROWS` and `TOKENS` allow; one at least."""
+    """Return rows of the first items with their right answers: as many as `ROWS` and `TOKENS` allow, at least one."""
     rows: list[AnswerRow] = []
     for item in items[:ROWS]:
         ids, start = item.trained()
@@ -120,7 +123,7 @@ def _largest_by_lane(difference_AV: Tensor, batch: TokenBatch, counts: Sequence[
 
 
 def _finite(numbers: Mapping[str, float]) -> Diagnosis:
-    """Return the finite numbers, which JSON and MLflow can hold; ``skipped`` names the others."""
+    """Return the finite measures, which JSON and MLflow can hold; ``skipped`` names measures that are not finite."""
     kept: Diagnosis = {name: value for name, value in numbers.items() if math.isfinite(value)}
     dropped = sorted(numbers.keys() - kept.keys())
     return kept | ({"skipped": f"not finite: {', '.join(dropped)}"} if dropped else {})

@@ -39,10 +39,10 @@ IDENTITY = ("run_key", "task", "method", "settings", "lr", "seed", "init_seed", 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is kept of a model that is no longer in memory.
+    """The measurements of a model, kept after the model has left memory.
 
-    ``scored`` are all test items, ``logits`` those (A, V) of the right answer of each item of the sample, ``rate``
-    the items scored per second.
+    ``scored`` has the scores of all test items, ``logits`` the logits (A, V) of the right answer of each sampled item,
+    and ``rate`` is the number of items scored per second.
     """
 
     scored: list[Scored]
@@ -58,10 +58,10 @@ class Measured:
 def merged_and_evaluated(job: ChampionJob, draft: Path, place: Path) -> dict[str, Any]:
     """Write the merged model of the job's run to ``draft`` and return its evaluation.
 
-    Nothing is merged where the adapter does not score as its run did. ``place`` is the directory that ``draft`` will
-    become. The merged figures are measured on the directory opened again, so what was measured is what is served. Both
-    speeds are those of this project's frozen kernels (`d2lora.freeze`), which another server may not have. RunError
-    where the row of the run does not fit to its predictions.
+    Nothing is merged if the adapter does not score as its run did. ``place`` is the directory that ``draft`` will
+    become. The merged figures are measured on the directory opened again, so the measured model is the served model.
+    Both speeds are measured with this project's kernels for frozen layers (`d2lora.freeze`), which another server may
+    not have. RunError if the row of the run does not fit the run's predictions.
     """
     run = SweepFolder(Path(job.folder)).run(job.row["run_key"])
     run.verify()
@@ -99,7 +99,7 @@ def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Modul
 
 
 def _committed_scores(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
-    """Return the scores that the run has committed; RunError where they do not fit to its row or to the test items."""
+    """Return the scores that the run has committed; RunError if they contradict the run's row or the test items."""
     rows = read_lines(run.path / "predictions.jsonl")
     right = sum(row["predicted"] == row["answer"] for row in rows)
     if len(rows) != items or right / items != job.row["accuracy"]:
@@ -126,7 +126,7 @@ def _right_logits(scorer: OneProcess, item: Item) -> Tensor:
 
 
 def _compared(unmerged: Measured, merged: Measured) -> dict[str, Any]:
-    """Return accuracy, flips, logits and speed of the adapted and of the merged model."""
+    """Return how the merged model differs from the adapted model: accuracy, ties, flips, logits and speed."""
     before, after = accuracy(unmerged.scored), accuracy(merged.scored)
     logits = zip(unmerged.logits, merged.logits, strict=True)
     scored = zip(unmerged.scored, merged.scored, strict=True)

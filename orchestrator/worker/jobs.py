@@ -1,4 +1,4 @@
-"""What the driver hands to a worker for each of the three errands: train a pack, measure widths, merge a champion.
+"""The three jobs that the driver gives to workers: train a pack, measure widths, merge a champion.
 
 All paths are on storage that every node sees.
 """

@@ -1,4 +1,4 @@
-"""A planned run as a lane of a model."""
+"""Turn a planned run into the lane on which it trains."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     """Merge the champion into ``place``, a plain Hugging Face directory, and return its evaluation (ADR 20).
 
     The evaluation is also written to ``place``. A champion that fails a check is broken: then ``place`` holds the
-    evaluation alone, which says why. A sound champion that a broken one replaces is kept beside ``place``, until the
-    task has a sound champion again.
+    evaluation alone, which says why. A sound champion that a broken champion replaces is kept beside ``place``, until
+    the task has a sound champion again.
     """
     draft = place.with_name(f".tmp-{place.name}")
     shutil.rmtree(draft, ignore_errors=True)
@@ -48,5 +48,5 @@ def _move_sound_aside(place: Path) -> None:
 
 
 def _kept_sound(place: Path) -> list[Path]:
-    """Return the directory to which a sound champion was moved from ``place``: at most one."""
+    """Return the directories to which sound champions were moved from ``place``; there is at most one."""
     return sorted(place.parent.glob(f"{place.name}{KEPT}*"))

@@ -1,4 +1,4 @@
-"""Train a pack: its runs as lanes of one base, step by step, until each run has ended. Every rank does so.
+"""Train a pack: its runs as lanes of one base, step by step, until each run has ended. Every rank runs this code.
 
 Nothing here knows Ray. The driver hands a `PackTrainer` to a cluster: ``cluster.run_packs(jobs, PackTrainer())``.
 """
@@ -37,7 +37,7 @@ class PackTrainer:
     """Trains pack after pack in one process, and keeps the base between packs (ADR 5).
 
     The base is freed together with this object. Pickled, a `PackTrainer` is empty: a Ray worker unpickles it once, and
-    that copy then has a base of its own.
+    the unpickled copy then loads a base of its own.
     """
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class PackInTraining:
     def __init__(self, job: PackJob, engine: Engine, usage: Usage) -> None:
         """Open an attempt of every run of the job.
 
-        The driver has left out runs that have ended. Ranks train all that is left without looking at the disk, because
-        another rank might see something else there.
+        The driver has left out runs that have ended. Every rank trains all runs of the job without looking at the disk,
+        because two ranks might see different files there.
         """
         self.job, self.engine = job, engine
         runs = job.pack.runs
@@ -113,7 +113,7 @@ class PackInTraining:
             self.runs[lane].log(step, seconds)
 
     def leave(self, finished: Sequence[int], diverged: Sequence[int]) -> None:
-        """End the runs of lanes that have diverged or have done their last step; score the latter and commit them."""
+        """End the runs of diverged lanes; score and commit the runs of lanes that have finished their last step."""
         for lane in diverged:
             self._diverge(self.runs[lane], lane)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
@@ -139,9 +139,9 @@ class PackInTraining:
         return LanePlan.of(spec.task.name, self._splits[spec.task.name]["train"], spec.data_seed, spec.lr, self._optim)
 
     def _score_base(self) -> None:
-        """Score the base itself on the tasks that this pack is to score it on.
+        """Score the untrained base on the tasks that the pack names in ``base_tasks``.
 
-        Every lane starts as the base, so any lane of a task scores what the base would.
+        Before its first step a lane computes the same as the base, so any lane of the task can score the base.
         """
         runs = self.job.pack.runs
         for task in self.job.pack.base_tasks:
@@ -166,7 +166,7 @@ class PackInTraining:
         return self._diagnoses.of({lane: self._plans[lane].items for lane in own})
 
     def _adapter(self, lane: int) -> AdapterFile:
-        """Return a lane's adapter, described by its method, its layers and its origin."""
+        """Return a lane's adapter, described by its method, its layers, the base's fingerprint and the run key."""
         run = self.job.pack.runs[lane]
         origin = {"base": self.job.base_fingerprint, "targets": run.spec.method.targets, "run_key": run.key}
         description = d2lora.describe_adapter(self.engine.model, lane) | origin

@@ -1,4 +1,4 @@
-"""Measure what a step of 1, 2, 4, ... lanes costs in time and memory, on the sweep's own base, methods and rows.
+"""Measure time and memory of a step of 1, 2, 4, ... lanes, on the sweep's own base, methods and rows.
 
 Only the first layers of the base are measured; the cost of the whole base follows from them (ADR 7).
 """
@@ -41,10 +41,10 @@ from orchestrator.worker.jobs import ProbeJob
 from orchestrator.worker.lanes import lane_of_run
 from orchestrator.worker.probe_batches import Batch, micro_batch_tokens, probe_batches
 
-LAYERS = 4  # of the base that are measured: time is in proportion to the number of layers
-FEWER = 2  # layers that are measured too in a deeper base: its memory is on the line through FEWER and LAYERS
-SHARE = 0.02  # of a sweep's time that its probe may take
-SECONDS = 3.0  # that the probe of a task may take however short the sweep
+LAYERS = 4  # the number of layers that are measured; time is in proportion to it
+FEWER = 2  # the layers of a second measurement of a deeper base, whose memory is on the line through FEWER and LAYERS
+SHARE = 0.02  # the share of a sweep's time that measuring may take
+SECONDS = 3.0  # the time that measuring a task may take, however short the sweep
 
 
 def probe_widths(job: ProbeJob, device: torch.device) -> dict[str, int]:
@@ -91,15 +91,16 @@ class TaskProbe:
     def width(self, job: ProbeJob, left_out: int) -> int:
         """Return how many runs a pack of this task should hold.
 
-        Widths are doubled until a wider pack cannot pay, does not fit, or would take too long to measure; wider packs
-        are then judged by the line through the measured points. ``left_out`` are the bytes of the layers that the
-        shortened base lacks.
+        The measured width is doubled until a wider pack cannot be faster, does not fit, or would take too long to
+        measure. Time and memory of wider packs are then read off the line through the measured points. ``left_out`` is
+        the size, in bytes, of the layers that the shortened base lacks.
         """
         let_go(self.device)
         runs, trainers = self._packable(job)
         self.memory.reset_peak(self.device)
         idle, begin = self.memory.peak_bytes(self.device), time.monotonic()
-        # On a GPU a worker has the memory for itself. On CPUs all workers share it; this process holds `idle` already.
+        # On a GPU a worker has the memory for itself. On CPUs all workers share the machine's memory, of which this
+        # process holds `idle` bytes already.
         sharing = 1 if self.device.type == "cuda" else job.trainers * job.workers
         limit = (self.memory.free_bytes(self.device) + idle) // sharing - left_out
         first = self._point_that_fits(1, idle)
@@ -171,7 +172,7 @@ class TaskProbe:
         return max(1, pass_tokens(self.tokens, self.device.type, hidden_size(self.model)) // tokens)
 
     def _point_that_fits(self, lanes: int, idle: int) -> Point | None:
-        """Measure a step of ``lanes`` lanes; None where memory has no room for them."""
+        """Measure a step of ``lanes`` lanes; None if memory has no room for these lanes."""
         try:
             return self.point(lanes, idle)
         except (RuntimeError, MemoryError) as error:

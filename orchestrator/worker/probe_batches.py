@@ -9,16 +9,17 @@ from orchestrator.data.batches import draw_batches
 from orchestrator.data.tokens import Item
 from orchestrator.recipe.sections import OptimSpec
 
-SEEDS = 4  # whose batches the lanes of a measurement get in turn
+SEEDS = 4  # the number of seeds; the lanes of a measured step get the seeds' batches in turn
 Batch = list[Item]
 
 
 class ProbeBatches(NamedTuple):
-    """Batches of one task; the lanes of a measured step get them in turn.
+    """Batches of one task; the lanes of a measured step get these batches in turn.
 
     ``typical`` has one batch per seed, all from the same step: as in a pack, lanes then have rows of different lengths.
-    It is the step in which the longest row of the first seed's batch is of median length. Time is measured with it.
-    ``longest`` is the one batch that has the longest row of the first seed. Memory is measured with it.
+    Of all steps this step is chosen because in it the longest row of the first seed's batch has the median length. Time
+    is measured with ``typical``. ``longest`` is the one batch with the longest row of the first seed's batches. Memory
+    is measured with ``longest``.
     """
 
     typical: list[Batch]
@@ -40,10 +41,10 @@ def probe_batches(items: Sequence[Item], optim: OptimSpec, task: str) -> ProbeBa
 
 
 def micro_batch_tokens(batch: Sequence[Item], optim: OptimSpec) -> int:
-    """Return the tokens, padding included, of one micro batch with the longest row of ``batch``."""
+    """Return the number of tokens, padding included, of one micro batch with the longest row of ``batch``."""
     return min(optim.micro_batch, len(batch)) * max(map(trained_length, batch))
 
 
 def trained_length(item: Item) -> int:
-    """Return the tokens of the row that is trained: the prompt with its right answer."""
+    """Return the number of tokens of the row that is trained: the prompt with its right answer."""
     return len(item.trained()[0])

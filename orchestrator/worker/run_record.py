@@ -1,4 +1,4 @@
-"""What a run leaves on disk while it trains: an attempt, a log of its steps, and the one end of the run."""
+"""The files that a run writes while it trains: an attempt, a log of its steps, and the one end of the run."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class RunInTraining:
             _log.warning("%s", error)
 
     def _row(self, status: str) -> dict[str, Any]:
-        """Return the columns of results.jsonl that every end of a run has; those of METRICS are still None."""
+        """Return the columns of results.jsonl that every end of a run has; the columns of METRICS are still None."""
         spec = self.run.spec
         return {
             "run_key": self.run.key,
@@ -133,7 +133,7 @@ class RunInTraining:
 
 
 def _begin(run: PlannedRun, folder: RunFolder) -> Attempt | None:
-    """Open the next attempt; None where another trainer has ended the run already."""
+    """Open the next attempt; None if another trainer has ended the run already."""
     try:
         return folder.begin(run.spec.model_dump())
     except FencedError as error:
@@ -142,7 +142,7 @@ def _begin(run: PlannedRun, folder: RunFolder) -> Attempt | None:
 
 
 def _figures(validation: Sequence[Scored], test: Sequence[Scored], losses: Sequence[float]) -> dict[str, Any]:
-    """Return what a committed run scored and how its training loss (nats per answer token) went."""
+    """Return the figures of a committed run: its scores, and its training loss in nats per answer token."""
     return {
         "accuracy": accuracy(test),
         "accuracy_norm": accuracy_norm(test),

@@ -1,4 +1,4 @@
-"""Pure: whether the checks of a champion make it sound or broken, and what to do about a broken one (ADR 20)."""
+"""Pure: whether a champion is sound or broken by its checks, and what to do about a broken champion (ADR 20)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REMEDIES = {
 def soundness(checks: Mapping[str, Agreement], run: Path, dtype: str) -> dict[str, Any]:
     """Return the ``status`` of a champion, sound or broken, and the figures of its ``checks``.
 
-    Of a broken champion also ``why``: the first check that fails, and its remedy. ``run`` is the folder of its run,
+    A broken champion also has ``why``: the first check that fails, and its remedy. ``run`` is the folder of its run,
     ``dtype`` the type of its weights. The names of the checks are the keys of `BROKEN`.
     """
     figures = {"checks": {name: check.fields() for name, check in checks.items()}}

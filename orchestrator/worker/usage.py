@@ -1,4 +1,4 @@
-"""The memory at its peak and the processor time that a trainer's process uses while it trains a pack."""
+"""The peak memory and the processor time of a trainer's process while it trains a pack."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ class Usage:
     """Measures this process from the moment at which the object is made.
 
     The runs of a pack share one process, so all figures are the pack's. Each run records the figures at its own end,
-    with the number of runs that shared the process. With several ranks the recorded figures are those of rank 0.
+    with the number of runs that shared the process. With several ranks the figures of rank 0 are recorded.
     """
 
     def __init__(self, device: torch.device, runs: int) -> None:
         self._device, self._runs = device, runs
-        with suppress(OSError):  # where Linux forbids it, the peak is that since the process began: never too low
+        with suppress(
+            OSError
+        ):  # if Linux forbids a reset, the peak counts from the start of the process: never too low
             reset_peak(device)
         self._begin = time.process_time()
 

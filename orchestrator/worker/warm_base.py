@@ -27,7 +27,7 @@ class WarmBase:
         self._model: nn.Module | None = None
 
     def __reduce__(self) -> tuple[type[WarmBase], tuple[()]]:
-        """Pickle it without its base: each process loads a base of its own."""
+        """Pickle this object without its base: each process loads a base of its own."""
         return WarmBase, ()
 
     @contextmanager
@@ -47,14 +47,14 @@ class WarmBase:
             d2lora.detach(model)
 
     def _without_lanes(self, job: PackJob) -> nn.Module:
-        """Return the kept base if it is the one of this job, else load the base of this job."""
+        """Return the base of this job, without lanes: the kept base if it fits the job, else a base loaded now."""
         dtype = job.pack.runs[0].spec.model.dtype
-        if job.engine.kind == "zero" and job.engine.stage == 3:  # it scatters the weights, so nothing whole is left
+        if job.engine.kind == "zero" and job.engine.stage == 3:  # ZeRO-3 scatters the weights, so no whole base is left
             self._key = self._model = None
             return load_model(Path(job.base_path), DTYPES[dtype])
         key = job.base_fingerprint, dtype, job.engine
         if self._model is None or self._key != key:
-            self._model = None  # freed before the next is loaded: one base is in memory at a time
+            self._model = None  # freed before the next base is loaded: one base is in memory at a time
             self._key, self._model = key, load_model(Path(job.base_path), DTYPES[dtype])
         return d2lora.detach(self._model).eval()
 

@@ -44,13 +44,13 @@ class Engine(Scorer, Protocol):
     """A scorer that also computes gradients and steps the lanes."""
 
     def accumulating(self) -> AbstractContextManager[None]:
-        """Within: run the passes of one optimizer step. After it the lanes' gradients are complete."""
+        """Within: the caller runs the passes of one optimizer step. At the end the lanes' gradients are complete."""
 
     def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
         """Step each lane at its rate, by the average of the ranks' gradients; the rate of a lane that has left is None.
 
-        A lane whose gradient is not finite is not stepped, and its norm is NaN. The other lanes step as if it were not
-        there. ``losses_L`` are this rank's losses, which the step adds up over the ranks.
+        A lane whose gradient is not finite is not stepped, and its norm is NaN; the other lanes are stepped as usual.
+        ``losses_L`` are this rank's losses, which the step adds up over the ranks.
         """
 
     def close(self) -> None:

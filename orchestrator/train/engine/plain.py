@@ -52,9 +52,9 @@ class PlainEngine(OneProcess):
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Within: run the passes of a step. Weight norms are computed once for all passes.
+        """Within: the caller runs the passes of a step. Weight norms are computed once for all passes.
 
-        The gradients with respect to these norms are carried on to the lanes' gradients at the end.
+        At the end the gradients with respect to the weight norms are carried on to the lanes' gradients.
         """
         with held_factors(self.model) as held:
             yield

@@ -55,11 +55,11 @@ class ZeroEngine:
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Within: run the passes of a step; then hand the lanes' gradients to DeepSpeed in one backward.
+        """Within: the caller runs the passes of a step. At the end one backward gives DeepSpeed the lanes' gradients.
 
-        Weight norms are computed once for all passes. At stage 3 they are computed in every pass, because a layer's
-        weight is whole only while the layer runs. The function that DeepSpeed differentiates is the dot product of the
-        lanes' vector with its gradient, whose gradient is that vector.
+        Weight norms are computed once for all passes; at stage 3 in every pass, because a layer's weight is whole only
+        while the layer runs. DeepSpeed differentiates the dot product values . gradient of the `LaneVector`: the
+        derivative with respect to the values is the gradient.
         """
         with nullcontext() if self.scatters else held_factors(self.model) as held:
             yield

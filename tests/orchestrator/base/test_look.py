@@ -156,8 +156,10 @@ def test_code_that_a_base_brings_is_not_run_where_transformers_has_the_architect
     for name in ("config.json", "tokenizer_config.json"):
         change(look.base, name, auto_map={"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"})
     look()
-    told = "the base brings code (config.json, tokenizer_config.json has auto_map); transformers has llama, its own is"
-    assert told in look.told()
+    remark = (
+        "the base brings code (config.json, tokenizer_config.json has auto_map), which is not run: transformers has"
+    )
+    assert remark in look.told()
 
 
 def test_a_base_that_needs_its_own_code_is_refused(look: Looks) -> None:

@@ -101,7 +101,7 @@ def test_targets_that_no_row_reaches_are_named_with_a_pattern_that_leaves_them_o
         model(torch.zeros(1, 4))
     (line,) = told
     assert line.startswith("1 of 3 layers that targets name get nothing from these rows (tower.up): ")
-    pattern = line.removesuffix(".").rpartition(" as ")[2]
+    pattern = line.removesuffix(".").rpartition(": ")[2]
     with unreached(model, [pattern]) as told:
         model(torch.zeros(1, 4))
     assert told == []

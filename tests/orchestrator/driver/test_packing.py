@@ -70,7 +70,7 @@ def test_nothing_is_measured_where_each_run_has_a_trainer(tmp_path: Path) -> Non
 def test_a_measured_width_is_said_and_a_task_that_was_not_measured_is_trained_run_by_run(tmp_path: Path) -> None:
     ready, cluster, lines = ready_sweep(tmp_path, "cluster.pack=auto"), Cluster({"tiny_recall": 4}), list[str]()
     assert widths_of(ready, lines).of(ready.runs, cluster, 1) == {"tiny_recall": 4, "tiny_above": 1}
-    assert lines == ["measuring how many runs to train together", "runs to a pack, at most: tiny_recall 4"]
+    assert lines == ["measuring how many runs to train together", "runs per pack, at most: tiny_recall 4"]
     ((job, place),) = cluster.calls
     assert (job.runs, job.trainers, job.workers, place) == (ready.runs, 1, 1, SweepFolder.of(ready.spec).path)
 

@@ -74,7 +74,7 @@ def test_a_sweep_measures_says_so_and_trains_everything(recipe: Path, monkeypatc
     code, told, _ = run(recipe, "cluster.pack=auto", "champions=false", "tracking.uri=none")
     assert code == 0
     assert "measuring how many runs to train together" in told
-    assert "runs to a pack, at most: tiny_recall" in told
+    assert "runs per pack, at most: tiny_recall" in told
 
 
 def test_a_measurement_that_fails_costs_nothing_but_packing(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
