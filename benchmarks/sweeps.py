@@ -47,7 +47,7 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One table: the case, the arms that do it, the rounds, the reference, and the targets."""
+    """The plan of one table: the case, the arms that do it, the rounds, the reference, and the targets."""
 
     case: Case
     arms: tuple[str, ...]
@@ -57,7 +57,7 @@ class Plan:
 
 
 def full_plans() -> list[Plan]:
-    """Return the tables of a full measurement; targets are ratios of time."""
+    """Return the plans of a full measurement, one per table; targets are ratios of time."""
     short, few = Case(32768, 64, "lora", STEPS), Case(32768, 64, "lora", FEW)
     ladder = tuple(_width(width) for width in WIDTHS)
     on_ray = [Target(1 / 5, "at most", rival) for rival in (TUNE_TRAIN, TUNE)]
@@ -81,7 +81,7 @@ def full_plans() -> list[Plan]:
 
 
 def quick_plans() -> list[Plan]:
-    """Return small tables with two seeds and few steps: mostly start-up, so they have no targets."""
+    """Return plans with two seeds and few steps: mostly start-up, so they have no targets."""
     case = Case(32768, 64, "lora", 16, seeds=2)
     return [
         Plan(case, (OURS, TRAINER, TUNED), 1, TRAINER),

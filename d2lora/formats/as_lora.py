@@ -59,7 +59,7 @@ def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: fl
 
 
 def exact_form(model: nn.Module, lane: int) -> LoraExport | None:
-    """Return the lane as a LoRA or DoRA of PEFT's that computes exactly the same; None if it is neither."""
+    """Return the lane as a LoRA or DoRA of PEFT's that computes exactly the same; None if there is no such form."""
     forms: dict[str, PeftForm] = {}
     for name, layer in layers_with_lane(model, lane).items():
         form = _form(layer, lane)

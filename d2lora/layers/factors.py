@@ -79,7 +79,7 @@ def _stacked_parts(parts: Sequence[Factored], owners: Sequence[tuple[int, int]])
 
 
 def _stacked_scales(scales: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:
-    """Return the scales of all parts, with ones of the shape ``like`` for a part without; None if no part has one."""
+    """Return the scales of all parts, with ones of the shape ``like`` in place of None; None if no part has one."""
     if all(scale is None for scale in scales):
         return None
     pairs = zip(scales, like, strict=True)

@@ -35,7 +35,7 @@ HIGHEST = 4
 class Fit:
     """A rank that a method could take, and the parameters that the method then trains.
 
-    ``off`` is how far they are from those of the reference, as a share of the reference's; negative for fewer.
+    ``off`` is their difference from the reference's parameters, as a share of the reference's; negative for fewer.
     """
 
     rank: int

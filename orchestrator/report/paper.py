@@ -16,7 +16,7 @@ NOT_MEASURED = "not measured here"
 
 
 class PaperClaim(NamedTuple):
-    """A claim, its figure in the paper, the like figure of this sweep, and whether the two agree."""
+    """A claim, its figure in the paper, the corresponding figure of this sweep, and whether the two agree."""
 
     claim: str
     published: str

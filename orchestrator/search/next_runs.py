@@ -73,7 +73,7 @@ def why_not_trained(
 
 
 def lines(standings: Mapping[str, Standing]) -> Iterator[str]:
-    """Yield a line per task whose search has come to something: who leads, who is out or next, how it ended."""
+    """Yield a line per task whose search has results: the leader, the dropped or the next settings, how it ended."""
     for task, standing in standings.items():
         if line := standing.line(task):
             yield line

@@ -1,4 +1,4 @@
-"""Which of two methods is ahead: differences paired by seed and by item, corrected for how many were looked at."""
+"""Which of two methods is ahead: differences paired by seed and by item, corrected for their number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from orchestrator.summary.schema import (
 
 
 class Finished(NamedTuple):
-    """A committed run as a comparison sees it."""
+    """The figures of a committed run that comparisons use."""
 
     run_key: str
     accuracy: float

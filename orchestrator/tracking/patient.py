@@ -106,7 +106,7 @@ class PatientTracker:
 
 
 def _settle(future: Future[None], call: Callable[[], None]) -> None:
-    """Call, and put the result or the error into the future."""
+    """Call ``call``, and put its end or its error into ``future``."""
     try:
         call()
         future.set_result(None)

@@ -1,4 +1,4 @@
-"""What MLflow has of a sweep: its runs and their parents, listed once, created where they are missing."""
+"""The runs and parents of a sweep in MLflow: listed once, and created if they are missing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ State = Literal["open", "ended", "stopped", "failed"]
 
 @dataclass
 class Known:
-    """A run that MLflow has, and how much of the run is there.
+    """A run in MLflow, and how much of the run MLflow has.
 
     ``begin`` and ``end`` are in milliseconds since 1970. MLflow never changes ``begin``. ``end`` is the time of the
     last step that was sent, or the end that MLflow shows; None where this driver knows neither. ``step`` is the last
-    step that is there, or None where MLflow has to be asked: for a run of an earlier driver, and when the answer to a
+    step that MLflow has, or None where MLflow has to be asked: for a run of an earlier driver, and when the answer to a
     request was lost on its way. ``described`` tells whether this driver has sent the run's parameters.
     """
 
@@ -65,8 +65,8 @@ class Ledger:
         self.client, self.experiment, self.spec, self.command = client, experiment, sweep, command
         self._runs: dict[str, Known] = {}
         self._parents: dict[tuple[()] | tuple[str, str], Parent] = {}
-        self._begins: dict[str, tuple[tuple[str, str], int]] = {}  # of runs that are still to be created
-        self._listed = False  # whether all that MLflow has of this sweep is in the first two
+        self._begins: dict[str, tuple[tuple[str, str], int]] = {}  # (group, ms) of runs that MLflow lacks
+        self._listed = False  # whether ``_runs`` and ``_parents`` hold all that MLflow has of this sweep
 
     def resume(self) -> None:
         """List runs and parents, take the sweep's own run up again, and replace deleted parents.
@@ -120,7 +120,7 @@ class Ledger:
         return self._runs.get(key)
 
     def note_begin(self, run: PlannedRun, begin: int) -> None:
-        """Note when a run began that is still to be created: its parents begin with the earliest of their runs."""
+        """Note the begin of a run that MLflow lacks, because parents begin with the earliest of their runs."""
         self._begins[run.key] = (_group_of(run), begin)
 
     def last_end(self, group: tuple[str, str] | None = None) -> int | None:

@@ -12,7 +12,7 @@ from orchestrator.tracking.mlflow.ledger import NO_STEP, STATUS, Known
 from orchestrator.tracking.mlflow.progress import Progress
 
 BATCH = 900  # metrics per request; MLflow takes 1,000 entries, and parameters and tags go with them
-LAST = "tokens"  # the value of a step that is sent last: where it is, the others are
+LAST = "tokens"  # the metric that is sent last of a step: if MLflow has it, MLflow has the whole step
 LONGEST_ERROR = 4000  # characters of an error that are shown: its end, which says what happened
 
 
@@ -30,7 +30,7 @@ def send_new(client: Any, known: Known, run: PlannedRun, progress: Progress) -> 
     metrics = [point for row in new for point in points(fields.step_values(row), int(row["time"]), int(row["step"]))]
     if progress.ended:
         metrics += points(fields.scores(progress.row), progress.end or 0)
-    known.step = None  # until the answer is there
+    known.step = None  # unknown until MLflow has answered
     _send(client, known, run, metrics, fields.end_tags(progress.ended, progress.row) if progress.ended else {})
     known.step = max((int(row["step"]) for row in new), default=last)
     known.end = progress.end or known.end

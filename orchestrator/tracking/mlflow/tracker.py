@@ -40,7 +40,7 @@ class MlflowTracker:
         self.sweep, self.uri, self.command = sweep, uri, command
         self._client: Any = None
         self._ledger: Ledger | None = None
-        self._summarised_ms: int | None = None  # when for the first time: a repeated request is the same request
+        self._summarised_ms: int | None = None  # time of the first call, so that a repeated call sends equal requests
 
     def look(self) -> None:
         """Refuse a local database that cannot be opened, and a driver that is not installed; InputError."""
@@ -49,7 +49,7 @@ class MlflowTracker:
     def connect(self) -> None:
         """Create database and experiment once, before anybody writes, and list what MLflow has of this sweep.
 
-        InputError if no waiting mends what is wrong, RunError if waiting may. A second call lists anew.
+        InputError for a fault that waiting does not mend, RunError for any other fault. A second call lists again.
         """
         with no_other_folder(self.uri), failures_explained(self.uri):
             self._client = open_client(self.uri)
