@@ -97,7 +97,7 @@ Singular = tuple[Tensor, Tensor, Tensor]
 def _singular(layer: AdaptedLinear, lane: int, form: PeftForm | None) -> Singular:
     """Return the singular vectors and values of the layer's update.
 
-    They come from the thin factors if ``form`` is a LoRA, else from the dense update.
+    Both are computed from the thin factors if ``form`` is a LoRA, else from the dense update.
     """
     if form is None or form.magnitude_O is not None:
         delta_OI = layer.effective_weight(lane) - at_least_float32(layer.weight.detach())

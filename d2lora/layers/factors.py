@@ -35,7 +35,8 @@ def factors_by_group(layers: Sequence[LaneLayer], active: Sequence[int]) -> list
 def built_with(layer: LaneLayer, layers: Sequence[LaneLayer], active: Sequence[int]) -> list[LaneLayer]:
     """Return the layers of ``layers`` to build in one set of operations with ``layer``, ``layer`` itself included.
 
-    They have its shape, and together at most ``built_together`` trained numbers in the active lanes (`device_profile`).
+    The layers have one shape, and together at most ``built_together`` trained numbers in the active lanes
+    (`device_profile`).
     """
     alike = [other for other in layers if other.shape == layer.shape]
     numbers = sum(parameter.numel() for lane in active for parameter in layer.params(lane).values())

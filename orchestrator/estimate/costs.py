@@ -156,9 +156,9 @@ class Costs:
     def _activations(self, lengths: Sequence[int], rows: Sequence[TaskRows]) -> int:
         """Return roughly the bytes that a micro step keeps for its backward pass.
 
-        They are the inputs of norms, matrices and attention, and float32 logits with their gradient. On a base in half
-        precision a block also keeps some float32 and the base products of its adapted layers, four hidden sizes in all,
-        and the block that the backward pass is in works on eight more (measured on a GPU, docs/results.md).
+        These bytes are the inputs of norms, matrices and attention, and float32 logits with their gradient. On a base
+        in half precision a block also keeps some float32 and the base products of its adapted layers, four hidden sizes
+        in all, and the block that the backward pass is in works on eight more (measured on a GPU, docs/results.md).
         """
         shape, micro = self.shape, self.sweep.optim.micro_batch
         tokens = micro * sum(lengths)

@@ -17,7 +17,7 @@ from orchestrator.summary.table import ResultTable
 
 
 class TaskSection(NamedTuple):
-    """What the page shows of one task; a figure that cannot be drawn is None.
+    """The section of one task on the page; a figure that cannot be drawn is None.
 
     ``sensitivity`` has for each method its summary at each of ``rates``, None for a rate that was not tried.
     """
@@ -140,6 +140,6 @@ def champion_row(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lost_run(row: ResultRow) -> dict[str, Any]:
-    """Return what the page shows of a failed or diverged run."""
+    """Return the fields of a failed or diverged run that the page shows."""
     error = row.get("error") or "No message was recorded."
     return {**{key: row[key] for key in ("task", "method", "lr", "seed", "status")}, "error": str(error).strip()}

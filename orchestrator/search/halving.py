@@ -74,7 +74,7 @@ def kept_together(search: Search) -> Callable[[PlannedRun], tuple[str, int]] | N
 
 
 def contest(search: Search, planned: Sequence[PlannedRun]) -> Contest | None:
-    """Return the contest of a sweep's runs; None for a search that stops none."""
+    """Return the contest of a sweep's runs; None for a search that stops no run."""
     if not isinstance(search, Asha):
         return None
     groups: dict[tuple[str, int], list[str]] = {}

@@ -38,7 +38,7 @@ class Standing(Protocol):
         """The runs to train now, in their order; none where the search is over."""
 
     def line(self, task: str) -> str | None:
-        """Return what the job prints after a round, or None where there is nothing to say."""
+        """Return the line that the job prints after a round, or None for no line."""
 
     def why_not(self, setting: str) -> str:
         """Return why runs of a setting that have no result are not trained; "" where they are or may be."""

@@ -84,7 +84,7 @@ def difference(
 
 
 def _why_unknown(shared: int, p: float | None, stopped: bool) -> WhyUnknown | None:
-    """Return why two methods with so many shared seeds have no p; None if they have a p."""
+    """Return why two methods with these shared seeds have no p; None if they have a p."""
     if p is not None:
         return None
     if stopped:

@@ -1,4 +1,4 @@
-"""What ``summary.json`` holds: the name and the meaning of every figure in it."""
+"""The content of ``summary.json``: the name and the meaning of every figure."""
 
 from __future__ import annotations
 

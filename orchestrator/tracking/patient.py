@@ -58,7 +58,7 @@ class PatientTracker:
         self._try(lambda: None)
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
-        """Send what is new."""
+        """Send the new steps and ends of these runs."""
         self._try(lambda: self.inner.sync(runs, folder))
 
     def fail(self, run: PlannedRun, error: str) -> None:

@@ -58,7 +58,7 @@ class Ledger:
 
     MLflow is asked once, by `resume`, and again when the answer to a creation was lost on its way, because the run may
     have been created. Otherwise MLflow is not asked. The tags ``kind``, ``run_key``, ``task`` and ``method`` are how a
-    second driver finds what the first has created, so that nothing is shown twice.
+    second driver finds the runs that the first has created, so that no run is shown twice.
     """
 
     def __init__(self, client: Any, experiment: str, sweep: SweepSpec, command: str) -> None:
@@ -71,8 +71,8 @@ class Ledger:
     def resume(self) -> None:
         """List runs and parents, take the sweep's own run up again, and replace deleted parents.
 
-        A sweep that is not there is created with its first run, whose begin is the sweep's. So that a tracker which
-        refuses to be written to is noticed before training, the experiment gets the sweep's name as a tag.
+        A sweep that MLflow does not have is created with its first run, and begins with this run. The experiment gets
+        the sweep's name as a tag, so that a tracker which refuses to be written to is noticed before training.
         """
         self._list()
         if WHOLE_SWEEP in self._parents:
@@ -175,7 +175,7 @@ def _group_of(run: PlannedRun) -> tuple[str, str]:
 
 
 def _known(run: Any) -> Known:
-    """Return a listed run of MLflow as a known run."""
+    """Return the `Known` of a run that MLflow has listed."""
     tags, info = run.data.tags, run.info
     group, state = (tags["task"], tags["method"]), _state(tags, info.status)
     end = None if state == "open" else info.end_time  # a run that was taken up has the end of before in MLflow

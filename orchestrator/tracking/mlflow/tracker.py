@@ -47,7 +47,7 @@ class MlflowTracker:
         look_at_sql(self.uri)
 
     def connect(self) -> None:
-        """Create database and experiment once, before anybody writes, and list what MLflow has of this sweep.
+        """Create database and experiment once, before anybody writes, and list this sweep's runs in MLflow.
 
         InputError for a fault that waiting does not mend, RunError for any other fault. A second call lists again.
         """
@@ -93,7 +93,7 @@ class MlflowTracker:
 
     @property
     def ledger(self) -> Ledger:
-        """What MLflow has of this sweep; RuntimeError before `connect`."""
+        """The ledger of this sweep's runs in MLflow; RuntimeError before `connect`."""
         if self._ledger is None:
             raise RuntimeError("MlflowTracker.connect() has to be called first.")
         return self._ledger
