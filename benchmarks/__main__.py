@@ -1,4 +1,4 @@
-"""The command: every bench in a process of its own, one after another; rows, a page and a picture are left behind."""
+"""Run every bench, each in a process of its own; write their rows, a page of tables and a picture."""
 
 import argparse
 import datetime
@@ -31,7 +31,7 @@ FAILED = 1
 
 
 def main() -> int:
-    """Read the arguments; as a worker measure one bench, else start a worker for each and report."""
+    """Run the benches that the arguments name, one worker process per bench; a worker measures its one bench."""
     options = _options()
     if options.worker:
         return _work(options.worker, options.quick, options.out, options.run)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _start(letter: str, options: argparse.Namespace, run: str, console: Console) -> bool:
-    """Run one bench in a fresh process; a row says so even where that process could not say it itself."""
+    """Run one bench in a fresh process and return whether it succeeded; if the process wrote no row, write one."""
     name, title = BENCHES[letter]
     console.rule(f"({letter}) {title}")
     command = [sys.executable, "-m", "benchmarks", "--worker", name, "--out", str(options.out), "--run", run]
@@ -82,7 +82,7 @@ def _work(name: str, quick: bool, out: Path, run: str) -> int:
 
     try:
         results = _measure_of(name)(quick, say)
-    except Exception as error:  # the others go on; the row and the traceback tell
+    except Exception as error:  # the other benches still run; the row and the traceback show the error
         traceback.print_exc()
         words = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         rows.append(out / "results.jsonl", run, Measured(name, quick, time.monotonic() - started, error=words))

@@ -1,8 +1,8 @@
-"""What this project does on one GPU, measured: `make gpu-check`, or python -m benchmarks.gpu_check --out DIR.
+"""Measure speed, precision and memory on one GPU: `make gpu-check`, or python -m benchmarks.gpu_check --out DIR.
 
-Parts run one after another, each within its seconds; one that fails prints its traceback and the next one runs.
-Tables are written to DIR after every row. Exit 0: all parts ran; 1: one failed; 2: there is no GPU.
-docs/gpu.md says what every column means.
+Parts run one after another, each within its time limit. A part that fails prints its traceback; the next part runs.
+Tables are written to DIR after every row. Exit 0: all parts ran; 1: a part failed; 2: there is no GPU.
+docs/gpu.md explains every column.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # they load torch, which reads the environment that this command sets
+if TYPE_CHECKING:  # both modules load torch, which must not be loaded before this command has set the environment
     from benchmarks.gpu.report import Table
     from benchmarks.gpu.scale import Scale
 
@@ -32,7 +32,7 @@ LIMIT = 450.0  # seconds of all parts together
 
 @dataclass(frozen=True)
 class Part:
-    """A part: the module and function that yield its rows, and the seconds after which it stops at a row."""
+    """A part of the check: the function that yields its rows. After ``seconds`` it is stopped at the next row."""
 
     title: str
     module: str
@@ -83,7 +83,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _run(table: Table, part: Part, scale: Scale, left: float, write: Callable[[], None]) -> bool:
-    """Add the part's rows to its table until it ends or its time does; return whether it did not fail."""
+    """Add the part's rows to the table, for at most ``left`` seconds; return False if the part failed."""
     from benchmarks.gpu import report
 
     begin = time.monotonic()
@@ -104,7 +104,7 @@ def _run(table: Table, part: Part, scale: Scale, left: float, write: Callable[[]
 
 
 def _add_rows(table: Table, part: Part, scale: Scale, seconds: float, write: Callable[[], None]) -> None:
-    """Add rows as they are measured, and stop at the first that comes after ``seconds``."""
+    """Add each row as soon as it is measured; stop at the first row that is measured after ``seconds``."""
     from benchmarks.gpu import report
 
     if seconds <= 0:
@@ -148,7 +148,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
 
 
 def _set_environment(device: str) -> None:
-    """Set what libraries read as they are imported: no builds, no network, and cuBLAS's deterministic workspace."""
+    """Set the variables that libraries read on import: no builds, no network, and cuBLAS's deterministic workspace."""
     wanted = {
         "DS_BUILD_OPS": "0",
         "DS_ACCELERATOR": device,
@@ -160,14 +160,14 @@ def _set_environment(device: str) -> None:
 
 
 def _machine(device: str) -> list[str]:
-    """Return the device and the versions that decide the numbers."""
+    """Return two lines: the device, and the versions of the libraries that are measured."""
     import torch
 
     versions = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
     if device == "cpu":
         return ["a CPU: toy numbers", versions]
-    found = torch.cuda.get_device_properties(0)
-    place = f"{found.name}, {found.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}, {os.cpu_count()} CPU cores"
+    gpu = torch.cuda.get_device_properties(0)
+    place = f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}, {os.cpu_count()} CPU cores"
     return [place, f"Python {platform.python_version()}, {versions}"]
 
 

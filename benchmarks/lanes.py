@@ -1,4 +1,4 @@
-"""Lanes of D2-LoRA in the product's own trainer: what memory and growth are measured on."""
+"""Lanes of D2-LoRA in this project's own trainer, for the benches of memory and growth."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
 
-ANSWER = 4  # tokens of a row that are learned; the head is applied to these alone
+ANSWER = 4  # answer tokens per row; only these are trained, and the head is applied only to them
 
 
 def lane_engine(model: Any, lanes: int, rows: int) -> tuple[PlainEngine, OptimSpec]:
-    """Put lanes of D2-LoRA on the model, as a trainer does; a step is one micro batch of ``rows`` rows a lane."""
+    """Put lanes of D2-LoRA on the model, as a trainer does; a step is one micro batch of ``rows`` rows per lane."""
     keep_freed_pages()
     optim = OptimSpec(lr=1e-4, epochs=1, micro_batch=rows, global_batch=rows)
     take(model, Shortcuts(blocks=True))
@@ -27,7 +27,7 @@ def lane_engine(model: Any, lanes: int, rows: int) -> tuple[PlainEngine, OptimSp
 
 
 def train(engine: PlainEngine, optim: OptimSpec, *, lanes: int, steps: int, length: int, vocab: int) -> None:
-    """Train every lane ``steps`` steps on the same rows, each in its own order."""
+    """Train every lane for ``steps`` steps; all lanes have the same rows, each lane in an order of its own."""
     items = make_items(steps * optim.global_batch, length=length, answer=ANSWER, vocab=vocab)
     plans = [LanePlan.of("bench", items, seed=lane, peak=1e-4, optim=optim) for lane in range(lanes)]
     left: list[int] = []

@@ -1,4 +1,4 @@
-"""(d) Peak memory (PSS of the process tree) of one run, of lanes in one process, and of a process a run."""
+"""(d) Peak memory (PSS of the process tree) of one run, of 8 lanes in one process, and of 8 processes of one run."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ NOTES = {
 
 
 def measure(quick: bool, say: Callable[[str], None]) -> list[Result]:
-    """Let the arms train from one model on disk and watch them."""
+    """Return each arm's peak memory, measured while it trains; all arms load the same model from disk."""
     rounds, steps = (1, 3) if quick else (5, 6)
     with tempfile.TemporaryDirectory(prefix="bench-memory-") as folder:
         model = Path(folder)
@@ -41,7 +41,7 @@ def measure(quick: bool, say: Callable[[str], None]) -> list[Result]:
 
 
 def peak_mb(model: Path, lanes: Sequence[int], steps: int) -> float:
-    """Start a worker for each number of lanes, let all train at once, and return the most they held together."""
+    """Start a worker per entry of ``lanes``, let all train at once, and return the peak of their joint memory in MB."""
     peak = _Peak()
     with ExitStack() as stack:
         workers = [stack.enter_context(_worker(model, count, steps)) for count in lanes]
@@ -58,7 +58,7 @@ def peak_mb(model: Path, lanes: Sequence[int], steps: int) -> float:
 
 
 class _Peak:
-    """The most that a set of processes and their children held at any look."""
+    """The largest memory of a set of processes and their descendants, read every `EVERY_SECONDS`."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -92,7 +92,7 @@ def _tell(worker: subprocess.Popen[str]) -> None:
 
 
 def _end(workers: Sequence[subprocess.Popen[str]]) -> None:
-    """Stop what is still running after an error; workers that were told to go are just waited for."""
+    """Wait for the workers to end; kill a worker that does not end within 30 seconds, as after an error."""
     for worker in workers:
         try:
             worker.wait(timeout=30)

@@ -1,6 +1,7 @@
 """A process that trains lanes: `python -m benchmarks.memory_worker MODEL LANES STEPS`.
 
-It says "ready" once all is built, trains when it is told to, says "done", and stays until it is told to go.
+The process prints "ready" when the model is built, trains after a line on stdin, prints "done", and ends after a second
+line.
 """
 
 import sys
@@ -14,7 +15,7 @@ ROWS, LENGTH = 8, 64
 
 
 def main(path: Path, lanes: int, steps: int) -> None:
-    """Load the model as the product does, and train."""
+    """Load the model as a sweep does, and train."""
     one_thread()
     engine, optim = lane_engine(load_model(path), lanes, ROWS)
     vocab = engine.model.get_input_embeddings().num_embeddings  # type: ignore[operator]

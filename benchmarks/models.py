@@ -1,4 +1,4 @@
-"""The model of every bench: a Llama with random weights, on one thread."""
+"""The model of the benches: a Llama with random weights, on one thread."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ TARGETS = targets_of("attention")
 ATTENTION, ALL = ([name.removeprefix("*.") for name in targets_of(one)] for one in ("attention", "attention+mlp"))
 RANK = 8
 LAYERS = 16
-"""Of a base: with fewer, the first and the last layer, the embedding and the head would count for more than they do."""
+"""With fewer layers, the first and last layer, the embedding and the head would weigh more than in real models."""
 
 
 def one_thread() -> None:
-    """Compute on one thread: CPU seconds of two threads depend on what else runs."""
+    """Compute on one thread, because the CPU seconds of two threads depend on what else the machine does."""
     torch.set_num_threads(1)
 
 
 def llama(hidden: int, vocab: int, layers: int = LAYERS, seed: int = 0) -> Any:
-    """Return a float32 `LlamaForCausalLM` with 8 heads and the usual width of its MLP, the same for a seed."""
+    """Return a float32 `LlamaForCausalLM` with 8 heads and the usual MLP width; equal seeds give equal weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)

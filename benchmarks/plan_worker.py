@@ -1,4 +1,4 @@
-"""A process that plans a sweep of N runs and prints what that took: `python -m benchmarks.plan_worker N`."""
+"""A process that plans a sweep of N runs and prints the cost: `python -m benchmarks.plan_worker N`."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def sweep_of(runs: int) -> SweepSpec:
-    """Return a sweep of two tasks, five methods and as many seeds as it takes."""
+    """Return a sweep of ``runs`` runs: two tasks, five methods, ``runs / 10`` seeds. ValueError if 10 does not fit."""
     seeds, rest = divmod(runs, len(TASKS) * len(METHODS))
     if rest or not seeds:
         raise ValueError(f"runs={runs} is not a multiple of {len(TASKS)} tasks x {len(METHODS)} methods")
@@ -42,11 +42,11 @@ def sweep_of(runs: int) -> SweepSpec:
 
 
 def main(runs: int) -> dict[str, float]:
-    """Plan; return seconds, megabytes and packs."""
+    """Plan a sweep of ``runs`` runs; return CPU seconds, peak megabytes and the number of packs."""
     spec = sweep_of(runs)
-    found = estimate(spec, *shape_of(spec.model))
+    plan = estimate(spec, *shape_of(spec.model))
     planned = keyed(expand(spec), "base", dict.fromkeys(TASKS, "data"))
-    widths = dict.fromkeys(TASKS, found.pack_width)
+    widths = dict.fromkeys(TASKS, plan.pack_width)
     packs = pack_runs(planned, widths=widths, concurrent=8, base_tasks=TASKS)
     if len({run.key for run in planned}) != runs or sum(len(pack.runs) for pack in packs) != runs:
         raise AssertionError(f"{runs} runs were asked for, {len(planned)} planned")
@@ -54,7 +54,7 @@ def main(runs: int) -> dict[str, float]:
 
 
 def _peak_mb() -> float:
-    """Return the most memory of this program; ``ru_maxrss`` would count what the process was before it."""
+    """Return the peak memory of this program; ``ru_maxrss`` also counts the process before it became this program."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1000
 

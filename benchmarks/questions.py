@@ -1,4 +1,4 @@
-"""Questions of realistic length in invented words, and a tokenizer with a token a word."""
+"""Questions of realistic length in invented words, and a tokenizer with one token per word."""
 
 import random
 from functools import partial
@@ -11,7 +11,7 @@ SPECIAL = ["<pad>", "</s>", "<unk>"]
 
 
 def word_tokenizer(vocab: int) -> Any:
-    """Return a fast tokenizer of ``vocab`` tokens: w0, w1, ... and three special ones."""
+    """Return a fast tokenizer of ``vocab`` tokens: three special tokens, and the words w0, w1, ..."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -23,7 +23,7 @@ def word_tokenizer(vocab: int) -> Any:
 
 
 def make_examples(count: int, *, choices: int, vocab: int, seed: int = 0) -> list[Example]:
-    """Return questions: prompts of 60-130 words, choices of 5-10 that differ by one word in length at most."""
+    """Return questions with prompts of 60-130 words and choices of 5-10 words, within a question n or n + 1 words."""
     draw = random.Random(seed)  # noqa: S311 - no secrets
     text = partial(_text, draw, vocab)
     examples = []
@@ -35,14 +35,14 @@ def make_examples(count: int, *, choices: int, vocab: int, seed: int = 0) -> lis
 
 
 def make_texts(count: int, *, length: int, answer: int, vocab: int, seed: int = 0) -> list[Example]:
-    """Return what `make_items` does as text: one choice of ``answer`` words after a prompt."""
+    """Return rows like those of `make_items`, but as text: a prompt and one choice of ``answer`` words."""
     draw = random.Random(seed)  # noqa: S311 - no secrets
     text = partial(_text, draw, vocab)
     return [Example(text(length - answer), (" " + text(answer),), 0) for _ in range(count)]
 
 
 def make_items(count: int, *, length: int, answer: int, vocab: int, seed: int = 0) -> list[Item]:
-    """Return rows to train on: ``length`` tokens each, the last ``answer`` of them to be learned."""
+    """Return rows of ``length`` random tokens; the last ``answer`` tokens are the answer, which is trained."""
     draw = random.Random(seed)  # noqa: S311 - no secrets
     rows = [tuple(draw.randrange(vocab) for _ in range(length)) for _ in range(count)]
     return [Item(choices=(row,), starts=(length - answer,), answer=0, lengths=(answer,)) for row in rows]

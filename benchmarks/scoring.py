@@ -1,4 +1,4 @@
-"""(c) Questions scored a CPU second, from text to log-likelihoods, against lm-eval's Hugging Face backend."""
+"""(c) Questions scored per CPU second, from text to log-likelihoods, against lm-eval's Hugging Face backend."""
 
 import copy
 import logging
@@ -19,9 +19,9 @@ from orchestrator.train.score import score_items
 
 BENCH = "scoring"
 HIDDEN, VOCAB, LONGEST = 512, 32_768, 256
-BATCH_SIZES = (1, 4, 16)  # larger ones were slower on a CPU: more padding
-DEFAULT = 1  # lm-eval's own
-CLOSE = 1e-4  # nats
+BATCH_SIZES = (1, 4, 16)  # larger batches were slower on a CPU, because they have more padding
+DEFAULT = 1  # lm-eval's default batch size
+CLOSE = 1e-4  # largest difference of a log-likelihood, in nats
 OURS, OURS_APART = "ours", "ours, choices apart"
 PEER, PEER_TUNED = "lm-eval, default", "lm-eval, best batch"
 Scores = list[list[float]]
@@ -29,7 +29,7 @@ Arm = Callable[[Sequence[Example]], Scores]
 
 
 def measure(quick: bool, say: Callable[[str], None]) -> list[Result]:
-    """Score questions of four and of two choices with the same weights."""
+    """Time each scorer, with the same weights, on questions of four choices and of two choices."""
     one_thread()
     model, tokenizer = llama(HIDDEN, VOCAB).eval(), word_tokenizer(VOCAB)
     questions, rounds = (6, 3) if quick else (32, 5)
@@ -71,11 +71,11 @@ def _case(
 
 
 def lm_eval_arm(model: Any, tokenizer: Any, batch_size: int) -> Arm:
-    """Return lm-eval's scorer on this very model object."""
+    """Return lm-eval's scorer, on the given model object."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is meant here: a model object
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of a model object, which is intended here
     backend = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size, device="cpu")
 
     def score(examples: Sequence[Example]) -> Scores:
@@ -84,14 +84,14 @@ def lm_eval_arm(model: Any, tokenizer: Any, batch_size: int) -> Arm:
             Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=index)
             for index, pair in enumerate(pairs)
         ]
-        found = iter(backend.loglikelihood(asked, disable_tqdm=True))
-        return [[float(next(found)[0]) for _ in example.choices] for example in examples]
+        answers = iter(backend.loglikelihood(asked, disable_tqdm=True))
+        return [[float(next(answers)[0]) for _ in example.choices] for example in examples]
 
     return score
 
 
 def our_arm(model: Any, tokenizer: Any, *, share: bool) -> Arm:
-    """Return this project's scorer, which tokenises too, as lm-eval does."""
+    """Return this project's scorer; its time includes tokenising, as lm-eval's does."""
     engine = OneProcess(d2lora.freeze(copy.deepcopy(model)), torch.device("cpu"))  # as a champion is scored
 
     def score(examples: Sequence[Example]) -> Scores:
@@ -102,11 +102,11 @@ def our_arm(model: Any, tokenizer: Any, *, share: bool) -> Arm:
 
 
 def check(arms: dict[str, Arm], examples: Sequence[Example]) -> float:
-    """Return how far log-likelihoods are apart at most; AssertionError if too far, or if any prediction differs."""
-    found = {name: arm(examples) for name, arm in arms.items()}
-    wanted = found[PEER]
+    """Return the largest difference of log-likelihoods; AssertionError above `CLOSE`, or if a prediction differs."""
+    scores_of = {name: arm(examples) for name, arm in arms.items()}
+    wanted = scores_of[PEER]
     furthest = 0.0
-    for name, scores in found.items():
+    for name, scores in scores_of.items():
         for number, (got, right) in enumerate(zip(scores, wanted, strict=True)):
             furthest = max(furthest, *(abs(a - b) for a, b in zip(got, right, strict=True)))
             if furthest > CLOSE or got.index(max(got)) != right.index(max(right)):

@@ -1,4 +1,4 @@
-"""The arms of the step-time bench: the same frozen Llama under adapters of PEFT, built densely, and of this library."""
+"""The arms of the step-time bench: a frozen Llama with PEFT's adapters, with dense weights, or with this library's."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ Weights = Callable[[Tensor, dict[str, Tensor]], Tensor]
 
 @dataclass
 class Arm:
-    """A model with adapters; ``parameters`` are the trained ones by names that arms of one method share."""
+    """A model with adapters; ``parameters`` are the trained tensors, under the same names in all arms of a method."""
 
     model: Any
     parameters: dict[str, nn.Parameter]
@@ -47,15 +47,16 @@ class Arm:
         self.optimizer.zero_grad()
 
     def gradients(self, micros: Sequence[Tensor]) -> tuple[float, dict[str, Tensor]]:
-        """Return the loss and each parameter's gradient, and leave none behind."""
+        """Return the loss and each parameter's gradient; the parameters' ``grad`` is empty afterwards."""
         loss = self.backward(micros)
-        found = {name: one.grad.clone() for name, one in self.parameters.items() if one.grad is not None}
+        parameters = self.parameters.items()
+        gradients = {name: value.grad.clone() for name, value in parameters if value.grad is not None}
         self.optimizer.zero_grad()
-        return loss, found
+        return loss, gradients
 
 
 def move(arm: Arm, seed: int = 0) -> None:
-    """Draw every parameter anew, in the order of names: a start at zero would hide half of the gradients."""
+    """Draw every parameter anew, in the order of names, because ups that start at zero give ``down`` no gradient."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name in sorted(arm.parameters):
@@ -67,7 +68,7 @@ def move(arm: Arm, seed: int = 0) -> None:
 
 
 def peft_arm(model: Any, layers: Sequence[str], *, dora: bool) -> Arm:
-    """PEFT's LoRA or DoRA at rank 2r: as many parameters as D2-LoRA's two pairs."""
+    """Return PEFT's LoRA or DoRA at rank 2r, which has as many parameters as D2-LoRA's two pairs."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -86,20 +87,23 @@ def peft_arm(model: Any, layers: Sequence[str], *, dora: bool) -> Arm:
 
 
 def frozen_arm(model: Any, layers: Sequence[str]) -> Arm:  # noqa: ARG001 - an arm's arguments
-    """No adapters: the base's forward, and its backward to the first block's norm. No adapter can cost less."""
+    """Return the base without adapters; backward goes down to the first block's norm. No adapter can cost less."""
     model.requires_grad_(False)
     first = model.model.layers[0].input_layernorm.weight.requires_grad_(True)
     return Arm(model.train(), {"first norm": first}, nullcontext)
 
 
 def our_arm(model: Any, layers: Sequence[str], method: str, **settings: Any) -> Arm:
-    """One lane of this library; D2-LoRA at rank r, others at rank 2r. Norms are computed once an optimizer step."""
+    """Return one lane of this library: D2-LoRA at rank r, or LoRA or DoRA at rank 2r.
+
+    Norms are computed once per optimizer step.
+    """
     d2lora.attach(model, method, _config(method, settings), _patterns(layers))
     return Arm(model.train(), _own(d2lora.adapter_parameters(model)), lambda: d2lora.held_factors(model))
 
 
 def dense_arm(model: Any, layers: Sequence[str], **settings: Any) -> Arm:
-    """D2-LoRA as its definition reads: every pass builds the dense weight that acts, and autograd does the rest."""
+    """Return D2-LoRA by its definition: every forward builds the dense effective weight, and autograd does backward."""
     config = _config("d2lora", settings)
     definition = d2lora.get_method("d2lora").effective_weight
 
@@ -110,7 +114,7 @@ def dense_arm(model: Any, layers: Sequence[str], **settings: Any) -> Arm:
 
 
 def tuned_dense_arm(model: Any, layers: Sequence[str]) -> Arm:
-    """The dense form of the default D2-LoRA as fast as we can write it: W's norms kept, one product for both pairs."""
+    """Return the fastest dense D2-LoRA that we can write: W's norms are kept, both pairs are one product."""
     config = _config("d2lora", {})
 
     def weights_of(frozen_OI: Tensor) -> Weights:
@@ -130,7 +134,7 @@ def tuned_dense_arm(model: Any, layers: Sequence[str]) -> Arm:
 
 
 class DenseLinear(nn.Module):
-    """A frozen linear layer whose acting weight is built from its adapter in every forward."""
+    """A frozen linear layer that builds its effective weight from its adapter in every forward."""
 
     def __init__(self, frozen: nn.Linear, params: dict[str, Tensor], weights: Weights) -> None:
         super().__init__()
@@ -138,7 +142,7 @@ class DenseLinear(nn.Module):
         self.params = nn.ParameterDict(params)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x times the acting weight."""
+        """Return ``x`` times the effective weight."""
         return linear(x, self.weights(self.weight, dict(self.params.items())))
 
 
@@ -165,5 +169,5 @@ def _patterns(layers: Sequence[str]) -> list[str]:
     return [f"*.{layer}" for layer in layers]
 
 
-def _own(found: dict[str, Any]) -> dict[str, nn.Parameter]:
-    return {name: parameter for name, parameter in found.items() if isinstance(parameter, nn.Parameter)}
+def _own(trained: dict[str, Any]) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in trained.items() if isinstance(parameter, nn.Parameter)}

@@ -19,7 +19,7 @@ PEFT_LORA, PEFT_DORA = "PEFT LoRA 2r", "PEFT DoRA 2r"
 DENSE, DENSE_TUNED = "dense D2-LoRA", "dense D2-LoRA, tuned"
 OURS = "D2-LoRA r"
 FROZEN = "the base alone"
-SAME = 1e-4  # float32, sums in another order
+SAME = 1e-4  # largest relative difference: float32 sums in another order
 TARGETS_OF = {
     OURS: [
         Target(1.05, "at most", PEFT_LORA),
@@ -40,7 +40,7 @@ MAKERS: dict[str, Callable[[Any, Sequence[str]], Arm]] = {
     "our DoRA 2r": lambda model, layers: our_arm(model, layers, "dora"),
     FROZEN: frozen_arm,
 }
-REFERENCES: dict[str, Callable[[Any, Sequence[str]], Arm]] = {  # compared with, not timed
+REFERENCES: dict[str, Callable[[Any, Sequence[str]], Arm]] = {  # arms that are compared, but not timed
     "definition, readd 0": lambda model, layers: dense_arm(model, layers, readd=0),
     "definition, norms over outputs": lambda model, layers: dense_arm(model, layers, norm_axis="in"),
 }
@@ -66,7 +66,7 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: a width of the model, which of its layers are adapted, micro batches an optimizer step."""
+    """A case to time: the model's hidden size, the adapted layers, and the micro batches per optimizer step."""
 
     hidden: int
     layers: Sequence[str]
@@ -74,13 +74,13 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The case in words."""
+        """The case's name in tables."""
         what = "all linear layers" if self.layers == ALL else "attention"
         often = f" x {self.micros} micro batches" if self.micros > 1 else ""
         return f"hidden {self.hidden}, {what}, {ROWS * LENGTH} tokens a step{often}"
 
     def arm(self, make: Callable[[Any, Sequence[str]], Arm]) -> Arm:
-        """Return an arm on a model of its own."""
+        """Return an arm that ``make`` builds on a new model."""
         return make(llama(self.hidden, VOCAB), self.layers)
 
 
@@ -88,7 +88,7 @@ CASES = [Case(512, ALL), Case(512, ATTENTION), Case(768, ALL), Case(512, ALL, mi
 
 
 def measure(quick: bool, say: Callable[[str], None]) -> list[Result]:
-    """Time the arms: in quick mode the first case, else all."""
+    """Time the arms in all cases; in quick mode, in the first case."""
     one_thread()
     rounds, times = (3, 2) if quick else (9, 3)
     return [row for case in CASES[: 1 if quick else None] for row in _case(case, rounds, times, say)]
@@ -103,19 +103,19 @@ def _case(case: Case, rounds: int, times: int, say: Callable[[str], None]) -> li
     for arm in arms.values():
         arm.step(batch)
     timed = {name: cpu_seconds(lambda arm=arm: arm.step(batch), times) for name, arm in arms.items()}  # type: ignore[misc]
-    samples = {arm: [1000 * one for one in found] for arm, found in interleave(timed, rounds, say).items()}
+    samples = {arm: [1000 * one for one in seconds] for arm, seconds in interleave(timed, rounds, say).items()}
     return compare(
         BENCH, case.name, samples, reference=PEFT_LORA, unit="CPU ms a step", targets=TARGETS_OF, notes=NOTES
     )  # fmt: skip
 
 
 def compare_gradients(arms: Mapping[str, Arm], batch: Sequence[Tensor]) -> None:
-    """Give arms that should be alike the same parameters, and refuse to time any whose loss or gradients differ."""
+    """Give all arms random parameters; AssertionError if the loss or a gradient differs in a pair of `ALIKE`."""
     for arm in arms.values():
         move(arm)
-    found = {name: arm.gradients(batch) for name, arm in arms.items()}
+    results = {name: arm.gradients(batch) for name, arm in arms.items()}
     for one, other in ALIKE:
-        (loss, wanted), (our_loss, got) = found[one], found[other]
+        (loss, wanted), (our_loss, got) = results[one], results[other]
         if wanted.keys() != got.keys():
             raise AssertionError(f"{one} and {other} train other tensors: {sorted(wanted.keys() ^ got.keys())[:4]}")
         if not abs(our_loss - loss) <= SAME * abs(loss):

@@ -1,8 +1,9 @@
-"""(b) A whole sweep of 2 tasks x 4 seeds: ours against PEFT in a loop, tuned, a process a run, and on Ray Tune.
+"""(b) A whole sweep of 2 tasks x 4 seeds: ours against PEFT in loops, in one process per run, and on Ray Tune.
 
-Seconds on the clock and CPU seconds of the whole process tree, from the command to its end: imports, loading, training,
-scoring, saving and, of ours alone, MLflow and the report. Every arm is a fresh process in a fresh folder and has the
-whole machine: a process that is alone computes with a thread a core, of several at once each with one.
+Measured are seconds on the clock and CPU seconds of the whole process tree, from the start of a command to its end:
+imports, loading, training, scoring and saving, and in our arms also MLflow and the report. Every arm is a fresh process
+in a fresh folder and has the whole machine. An arm with one process uses one thread per core; in an arm with several
+processes at once, each process uses one thread.
 """
 
 import itertools
@@ -25,10 +26,10 @@ OURS, OURS_ON_RAY = "ours", "ours on Ray"
 TRAINER, TUNED = "PEFT + Trainer", "PEFT, tuned loop"
 PROCESSES = "a process a run, 2 at once"
 TUNE, TUNE_TRAIN = "Ray Tune + PEFT", "Ray Tune + Train + PEFT"
-SIDE_BY_SIDE = (OURS_ON_RAY, PROCESSES, TUNE, TUNE_TRAIN)  # arms that keep the cores busy with a process each
+SIDE_BY_SIDE = (OURS_ON_RAY, PROCESSES, TUNE, TUNE_TRAIN)  # arms with several processes at once, each on one core
 WIDTHS = (1, 2, 4, 8)
-STEPS = 120  # of a run at 64 tokens each: start-up, of a quarter of a minute, is in every figure and weighs a tenth
-FEW = 16  # where the table is an aside
+STEPS = 120  # per run, with 64 tokens per step: so that start-up, about 15 s in every arm, is a tenth of the time
+FEW = 16  # steps per run in tables of minor interest
 
 Say = Callable[[str], None]
 Measure = Callable[[], float]
@@ -46,7 +47,7 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One table: which arms do which case how often, and what is asked of them."""
+    """The plan of one table: the case, the arms that do it, the rounds, the reference, and the targets."""
 
     case: Case
     arms: tuple[str, ...]
@@ -56,7 +57,7 @@ class Plan:
 
 
 def full_plans() -> list[Plan]:
-    """What is measured; the limits are the issue's, as ratios of time."""
+    """Return the plans of a full measurement, one per table; targets are ratios of time."""
     short, few = Case(32768, 64, "lora", STEPS), Case(32768, 64, "lora", FEW)
     ladder = tuple(_width(width) for width in WIDTHS)
     on_ray = [Target(1 / 5, "at most", rival) for rival in (TUNE_TRAIN, TUNE)]
@@ -80,7 +81,7 @@ def full_plans() -> list[Plan]:
 
 
 def quick_plans() -> list[Plan]:
-    """A look at every arm: two seeds and few steps, so mostly start-up; no targets, which are for whole sweeps."""
+    """Return plans with two seeds and few steps: mostly start-up, so they have no targets."""
     case = Case(32768, 64, "lora", 16, seeds=2)
     return [
         Plan(case, (OURS, TRAINER, TUNED), 1, TRAINER),
@@ -89,7 +90,7 @@ def quick_plans() -> list[Plan]:
 
 
 def measure(quick: bool, say: Say) -> list[Result]:
-    """Make the cases, compare losses, then time."""
+    """Write each case, check that losses agree, then time its arms."""
     place = Path(tempfile.mkdtemp(prefix="sweeps-"))
     try:
         return [row for plan in (quick_plans() if quick else full_plans()) for row in _table(plan, place, say)]
@@ -98,7 +99,7 @@ def measure(quick: bool, say: Say) -> list[Result]:
 
 
 def command(arm: str, prepared: Prepared, out: Path) -> list[str]:
-    """What is started for an arm; ours finds its recipe in `out`."""
+    """Return the command of an arm; our arms read their recipe from ``out``."""
     module, words = {
         TRAINER: ("peers", ["loop"]),
         PROCESSES: ("peers", ["processes"]),
@@ -113,13 +114,13 @@ def command(arm: str, prepared: Prepared, out: Path) -> list[str]:
 
 
 def cluster_of(arm: str) -> str:
-    """The line of our recipe that makes the arm."""
+    """Return the line of our recipe in which our arms differ."""
     width = arm.removeprefix(_width("")) if arm.startswith(_width("")) else "auto"
     return f"cluster: {{kind: {'ray' if arm == OURS_ON_RAY else 'local'}, pack: {width}}}\n"
 
 
 def steps_of(arm: str, out: Path) -> list[int]:
-    """The steps of every run that the arm has finished."""
+    """Return the steps of each run that the arm has finished."""
     if not is_ours(arm):
         return peers.steps_done(out)
     from orchestrator.files import read_lines
@@ -129,12 +130,12 @@ def steps_of(arm: str, out: Path) -> list[int]:
 
 
 def is_ours(arm: str) -> bool:
-    """Whether the arm is a sweep of ours."""
+    """Return whether the arm is a sweep of this project."""
     return arm in (OURS, OURS_ON_RAY) or arm.startswith(_width(""))
 
 
 def threads_of(arm: str) -> dict[str, str]:
-    """What the arm's processes compute with, as environment."""
+    """Return the environment variables that set the threads of the arm's processes."""
     threads = "1" if arm in SIDE_BY_SIDE else str(os.cpu_count())
     return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
@@ -151,7 +152,7 @@ def _table(plan: Plan, place: Path, say: Say) -> list[Result]:
 
 
 def _prepared(case: Case, place: Path, say: Say) -> Prepared:
-    """The case on disk, made and checked once; cases of a vocabulary share their base."""
+    """Return the case on disk, written and checked on first use; cases with the same vocabulary share a base."""
     folder = place / f"{case.vocab}-{case.tokens}-{case.method}-{case.steps}-{case.seeds}"
     if (folder / "case.json").exists():
         return Prepared(folder, case)
@@ -162,7 +163,7 @@ def _prepared(case: Case, place: Path, say: Say) -> Prepared:
 
 
 def _timed(arm: str, prepared: Prepared, place: Path, cpu: list[float]) -> Measure:
-    """Return what runs the arm once in a new folder and gives the seconds; its CPU seconds are appended."""
+    """Return a function that runs the arm in a new folder, returns the seconds, and appends CPU seconds to ``cpu``."""
     numbers = itertools.count()
 
     def once() -> float:

@@ -1,4 +1,4 @@
-"""What the product's own probe answers when it is asked how many runs of the bench's rows to train together."""
+"""The pack width that this project's own probe chooses for runs on the bench's rows."""
 
 import tempfile
 from pathlib import Path
@@ -15,12 +15,12 @@ from orchestrator.recipe.spec import SweepSpec
 from orchestrator.worker.jobs import ProbeJob
 from orchestrator.worker.probe import probe_widths
 
-TASK = "arc_easy"  # a name that recipes know; the rows are the bench's
+TASK = "arc_easy"  # a task that recipes know, for its name only: the bench makes its own rows
 RUNS, STEPS = 8, 400
 
 
 def probed_width(*, hidden: int, vocab: int, rows: int, length: int, answer: int) -> int:
-    """Return how many of eight D2-LoRA runs, each of ``rows`` rows of ``length`` tokens a step, a pack should hold."""
+    """Return how many of eight D2-LoRA runs a pack should hold; a step has ``rows`` rows of ``length`` tokens."""
     with tempfile.TemporaryDirectory(prefix="bench-widths-") as folder:
         place = Path(folder)
         llama(hidden, vocab).save_pretrained(place)

@@ -1,4 +1,4 @@
-"""What a training loop holds around a batch: whose rows they are, and factors that several passes read."""
+"""The contexts of a training loop: whose rows a batch holds, and thin factors that several passes share."""
 
 from __future__ import annotations
 

@@ -83,14 +83,15 @@ class Method(Protocol):
     def init(self, weight: Tensor | BaseWeight, config: LowRankConfig, generator: Generator, /) -> Params:
         """Return fresh parameters, on the CPU, in float32 or better, for which the effective weight is ``weight``.
 
-        They are drawn on the CPU because the generator is there. A `BaseWeight` keeps its norms, so that all lanes of a
-        layer share them. Apart from norms, only the shape and the type of the weight may be read, and no copy is made.
+        Parameters are drawn on the CPU because the generator is there. A `BaseWeight` keeps its norms, so that all
+        lanes of a layer share them. Apart from norms, only the shape and the type of the weight may be read, and no
+        copy is made.
         """
 
     def effective_weight(self, weight_OI: Tensor, params: Params, config: LowRankConfig, /) -> Tensor:
         """Return the dense weight that the adapted layer multiplies by, of shape (O, I).
 
-        This is the definition of the method: merging uses it, and the tests compare `factored` with it.
+        This function defines the method: merging uses it, and the tests compare `factored` with it.
         """
 
     def update(self, params: Params, config: LowRankConfig, /) -> Tensor:
@@ -105,7 +106,7 @@ class Method(Protocol):
     def factored(self, base: AnyBaseWeight, params: Params, config: LowRankConfig, /) -> Factored:
         """Return the map of `effective_weight` in thin factors, *batched*, without building a dense weight.
 
-        Value and gradient equal those of the definition. Autograd differentiates it: there is no backward to write.
+        Value and gradient equal those of `effective_weight`. Autograd differentiates this function: write no backward.
         """
 
     def as_peft(self, base: BaseWeight, params: Params, config: LowRankConfig, /) -> PeftForm | None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the message for a ``name`` that is not among ``known``; ``kind`` says what it is a name of.
+    """Return the message for a ``name`` that is not among ``known``; ``kind`` is the kind of thing, such as "method".
 
     >>> unknown("method", "dorra", ["lora", "dora"])
     "Unknown method 'dorra'. Did you mean 'dora'? Known: dora, lora."

@@ -1,4 +1,4 @@
-"""The usual form: a Tune trial a run, each with a TorchTrainer of its own that does nothing.
+"""The usual way to run a sweep on Ray: one Tune trial per run, each with its own TorchTrainer, which does nothing.
 
 python -m benchmarks.control_arms.no_op_peer FOLDER RUNS CONCURRENT
 """
@@ -19,12 +19,12 @@ def nothing(config: dict[str, Any]) -> None:
 
 
 def trial(config: dict[str, Any]) -> None:
-    """One run, in the worker of a trainer."""
+    """Do one run: start a TorchTrainer whose worker does nothing."""
     train_in_worker(nothing, config, config["storage"])
 
 
 def sweep(place: Path, runs: int, concurrent: int) -> dict[str, float]:
-    """Run the trials; the seconds of starting and ending Ray, and of the trials."""
+    """Run the trials; return the seconds that Ray took to start and end ("Ray"), and those of the trials ("packs")."""
     from orchestrator.cluster.ray_session import open_session
 
     begin = time.monotonic()

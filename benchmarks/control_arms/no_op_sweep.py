@@ -1,8 +1,8 @@
-"""A sweep of runs that do nothing, through Tune, Train and MLflow; the seconds of its parts, in a file.
+"""A sweep whose runs train nothing, through Tune, Train and MLflow; writes the seconds of its parts to a file.
 
     python -m benchmarks.control_arms.no_op_sweep FOLDER RUNS WIDTH
 
-A run begins an attempt, logs three steps, commits a row: all that surrounds training, and none of it.
+Each run begins an attempt, logs three steps and commits a row: everything that a sweep does around training.
 """
 
 import itertools
@@ -25,7 +25,7 @@ TASKS = ("tiny_recall", "tiny_above")
 
 
 def recipe(place: Path, runs: int) -> str:
-    """A recipe of that many runs: two tasks, one method, as many seeds as it takes."""
+    """Return a recipe with ``runs`` runs: two tasks, one method, ``runs / 2`` seeds."""
     return f"""
 name: nothing
 tasks: [{", ".join(TASKS)}]
@@ -37,14 +37,14 @@ storage: {place}
 
 
 def planned(spec: "SweepSpec") -> "list[PlannedRun]":
-    """The recipe's runs with their keys."""
+    """Return the recipe's runs with their keys."""
     from orchestrator.plan.runs import expand, keyed
 
     return keyed(expand(spec), FINGERPRINT, dict.fromkeys(TASKS, FINGERPRINT))
 
 
 def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width: int) -> "list[PackJob]":
-    """The runs in packs, as a sweep makes them."""
+    """Return the jobs of the packs that a sweep makes of these runs."""
     from orchestrator.plan.packs import pack_runs
     from orchestrator.worker.jobs import PackJob
 
@@ -53,7 +53,7 @@ def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width
 
 
 def do_nothing(job: "PackJob", device: Any) -> None:  # noqa: ARG001 - what a trainer is called with
-    """What a trainer does around training."""
+    """Do what a trainer does around training, but train nothing."""
     from orchestrator.files import write_lines
     from orchestrator.store.run_folder import RunFolder
 
@@ -69,7 +69,7 @@ def do_nothing(job: "PackJob", device: Any) -> None:  # noqa: ARG001 - what a tr
 
 
 def row_of(run: "PlannedRun") -> dict[str, Any]:
-    """The result of a run that has learnt nothing."""
+    """Return the row of results of a run that trained nothing."""
     from orchestrator.store.rows import METRICS
 
     spec = run.spec
@@ -79,7 +79,10 @@ def row_of(run: "PlannedRun") -> dict[str, Any]:
 
 
 def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
-    """Run it; the seconds of starting Ray, beside which MLflow connects, of the packs, and of MLflow after them."""
+    """Run the sweep; return the seconds of Ray's start and end, of the packs, and of MLflow after the packs.
+
+    MLflow connects while Ray starts, so its connection is counted as Ray's start.
+    """
     from orchestrator.cluster.ray_tune import RayCluster
     from orchestrator.recipe.read import read_recipe
     from orchestrator.store.run_folder import RunFolder
@@ -114,7 +117,7 @@ def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
 
 
 def parts_of(marks: Sequence[float]) -> dict[str, float]:
-    """The seconds between the marks, by what happened there."""
+    """Return the seconds between neighbouring marks: Ray's start, the packs, Ray's end, MLflow."""
     start, packs, stop, tracking = (end - begin for begin, end in itertools.pairwise(marks))
     return {"Ray": start + stop, "packs": packs, "MLflow": tracking}
 

@@ -1,4 +1,4 @@
-"""What peers on Ray share: a run in a TorchTrainer of its own, and trials of one Tuner that must all succeed."""
+"""Two functions that the arms on Ray share: a run in its own TorchTrainer, and the trials of one Tuner."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ Train = Callable[[dict[str, Any]], None]
 
 
 def train_in_worker(train: Train, config: dict[str, Any], storage: str) -> None:
-    """Start a trainer with one worker of one CPU, as Ray's guide to tuning with Train has it, and wait for it."""
+    """Train in a TorchTrainer with one worker of one CPU, as in Ray's guide to tuning with Train; wait for its end."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -22,7 +22,7 @@ def train_in_worker(train: Train, config: dict[str, Any], storage: str) -> None:
 
 
 def tune_runs(trial: Train, runs: int, config: Mapping[str, Any], *, cpus: float, storage: Path, at_once: int) -> None:
-    """Run a trial for each ``number`` below ``runs`` on the Ray that is up; RuntimeError with the first that failed."""
+    """Run one trial per ``number`` below ``runs`` on the running Ray; RuntimeError if a trial fails."""
     from ray import tune
 
     results = tune.Tuner(

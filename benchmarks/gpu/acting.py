@@ -1,4 +1,4 @@
-"""Whether the projection acts in bfloat16: outputs of a layer, regressed on what scaling alone adds in float64."""
+"""Whether the projection acts in bfloat16: a layer's outputs, regressed on the effect of the scaling in float64."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _noise(draw: torch.Generator, *shape: int) -> Tensor:
 def _ours(
     weight_OI: Tensor, x_MI: Tensor, update: float, method: str, settings: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the weight that acts and the one without scaling, in float64, and the layer's outputs."""
+    """Return the effective weight and the weight without scaling, both in float64, and our layer's outputs."""
     model = nn.Sequential(_linear(weight_OI))
     spec = lane(0, method, **settings)
     d2lora.attach_lanes(model, [spec], ["0"])
@@ -61,12 +61,12 @@ def _ours(
 
 
 def _update(spec: d2lora.Lane, named: dict[str, Any]) -> Tensor:
-    found: Tensor = d2lora.get_method(spec.method).update(named, spec.config)
-    return found
+    delta_OI: Tensor = d2lora.get_method(spec.method).update(named, spec.config)
+    return delta_OI
 
 
 def _peft(weight_OI: Tensor, x_MI: Tensor, update: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same of PEFT's DoRA."""
+    """Return the effective weight, the weight without scaling, and the outputs of PEFT's DoRA."""
     from peft import LoraConfig, get_peft_model
 
     rank = 2 * RANK
@@ -90,7 +90,7 @@ def _linear(weight_OI: Tensor) -> nn.Linear:
 
 
 def _grow(ups: list[Any], update: float, updated: Any, weight_OI: Tensor) -> None:
-    """Draw the ups so that the update is a share ``update`` of the weight, by their norms."""
+    """Draw the ups so that the norm of the low-rank update is ``update`` times the norm of the weight."""
     draw = torch.Generator(weight_OI.device).manual_seed(1)
     with torch.no_grad():
         for up_OR in ups:
@@ -101,9 +101,10 @@ def _grow(ups: list[Any], update: float, updated: Any, weight_OI: Tensor) -> Non
 
 
 def _regressed(x_MI: Tensor, acting_OI: Tensor, plain_OI: Tensor, y_MO: Tensor) -> dict[str, float]:
-    """Regress what the outputs have beyond ``x plain^T`` on what the scaling adds: 1 is as meant, 0 is without effect.
+    """Regress ``y - x plain^T`` on ``x acting^T - x plain^T``: slope 1 if the scaling acts fully, 0 if it does not act.
 
-    The error is that of the outputs, by the size of the effect; "of rounding" is what one rounding to bfloat16 makes.
+    "error / effect" is the norm of the outputs' error over the norm of the scaling's effect. "of rounding" is the same
+    ratio for exact outputs that are rounded to bfloat16 once.
     """
     x_MI = x_MI.double()
     base_MO, wanted_MO = x_MI @ plain_OI.mT, x_MI @ acting_OI.mT

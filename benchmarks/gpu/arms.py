@@ -1,4 +1,4 @@
-"""What the GPU check trains: a Llama with random weights, lanes in the product's own trainer, and PEFT's loop."""
+"""The arms of the GPU check: lanes in this project's trainer, and PEFT in a plain loop, on a random Llama."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from orchestrator.train.loop import train_lanes
 
 ANSWER = 4  # tokens of a row that are learned
 RATE = 1e-3
-FIRST = 3  # steps before the first that is timed
+FIRST = 3  # untimed steps at the start
 
 
 def model_of(scale: Scale, hidden: int, *, layers: int, dtype: torch.dtype) -> Any:
-    """Return a Llama with heads of ``scale.head`` numbers, the same weights for both types (rounded to bfloat16)."""
+    """Return a Llama with random weights that are rounded to bfloat16, so they are equal in float32 and bfloat16."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -62,13 +62,13 @@ def intermediate(hidden: int) -> int:
 
 
 def lane(seed: int, method: str = "d2lora", **settings: Any) -> d2lora.Lane:
-    """Return a lane that trains numbers of rank ``2 * RANK`` a layer: D2-LoRA has two pairs of half of it."""
+    """Return a lane of total rank ``2 * RANK`` per layer: D2-LoRA has two pairs of rank ``RANK`` each."""
     rank = RANK if method == "d2lora" else 2 * RANK
     return d2lora.Lane(method, d2lora.get_method(method).Config(rank=rank, alpha=2.0 * rank, **settings), seed)
 
 
 def engine_of(model: Any, lanes: Sequence[d2lora.Lane], optim: OptimSpec, device: torch.device) -> PlainEngine:
-    """Put lanes on the model as a trainer does."""
+    """Put lanes on the model as a trainer does; return the plain engine."""
     take(model, Shortcuts(blocks=True), device)
     d2lora.attach_lanes(model, lanes, TARGETS)
     return PlainEngine(model, len(lanes), optim, device)
@@ -76,26 +76,26 @@ def engine_of(model: Any, lanes: Sequence[d2lora.Lane], optim: OptimSpec, device
 
 @dataclass
 class Story:
-    """What a training told: each lane's losses, and when each step was done."""
+    """The record of a training: each lane's losses, and the time at which each step ended."""
 
     losses: dict[int, list[float]] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
 
     def on_step(self, done: dict[int, LaneStep]) -> None:
-        """Take what a step did; norms have been read, so the device has finished it."""
+        """Record a step that has ended: the gradient norms are on the host, so the device has finished the step."""
         self.times.append(time.perf_counter())
         for index, one in done.items():
             self.losses.setdefault(index, []).append(one.loss)
 
     @property
     def step_ms(self) -> list[float]:
-        """Milliseconds of every step but the first few."""
+        """The milliseconds of every step except the first ``FIRST`` steps."""
         pairs = list(zip(self.times, self.times[1:], strict=False))
         return [1000 * (end - begin) for begin, end in pairs[FIRST - 1 :] or pairs]
 
 
 def optim_of(rows: int, epochs: float = 1.0) -> OptimSpec:
-    """Return AdamW's settings for steps of one micro batch of ``rows`` rows a lane."""
+    """Return AdamW's settings for steps of one micro batch of ``rows`` rows per lane."""
     return OptimSpec(lr=RATE, epochs=epochs, micro_batch=rows, global_batch=rows, warmup=0.0)
 
 
@@ -106,7 +106,7 @@ def train(
     optim: OptimSpec,
     tokens: int | Literal["auto"] = "auto",
 ) -> Story:
-    """Train a lane for each data seed, in passes of ``tokens``; RuntimeError if one of them diverged."""
+    """Train one lane per data seed, in passes of ``tokens`` tokens; RuntimeError if a lane diverges."""
     story = Story()
     plans = [LanePlan.of("gpu", items, seed=seed, peak=RATE, optim=optim) for seed in seeds]
     diverged: list[int] = []
@@ -117,13 +117,13 @@ def train(
 
 
 def items_of(scale: Scale, rows: int, steps: int, length: int | None = None) -> list[Item]:
-    """Return the rows of ``steps`` steps of one lane."""
+    """Return the rows that one lane trains on in ``steps`` steps."""
     return make_items(rows * steps, length=length or scale.length, answer=ANSWER, vocab=scale.vocab)
 
 
 @dataclass
 class Peer:
-    """PEFT's adapters in an ordinary loop, with our head on answers alone: only the adapters differ."""
+    """PEFT's adapters in a plain loop, with the head on answer tokens only as in our trainer: only adapters differ."""
 
     arm: Arm
     scale: Scale
@@ -136,7 +136,7 @@ class Peer:
         self._rows = [(item.choices[0], item.starts[0]) for item in items]
 
     def step(self) -> None:
-        """Pack, compute, clip and step, as the trainer does a step of one lane."""
+        """Do one optimizer step, with batch, gradient clipping and AdamW as in our trainer with one lane."""
         device = self.scale.device
         packed: TokenBatch = batch_rows(self._rows)
         logits_AV: Tensor = self._answers(*packed.inputs(device))
@@ -155,31 +155,31 @@ def peer_of(scale: Scale, model: Any, rows: int, kind: str) -> Peer:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until the device has done all that was asked of it."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def timed(work: Callable[[], object], device: torch.device, times: int, first: int = FIRST) -> list[float]:
-    """Return the milliseconds of each of ``times`` calls, after ``first`` others."""
-    found = []
+    """Return the milliseconds of each of ``times`` calls, after ``first`` untimed calls."""
+    samples = []
     for index in range(first + times):
         wait(device)
         begin = time.perf_counter()
         work()
         wait(device)
         if index >= first:
-            found.append(1000 * (time.perf_counter() - begin))
-    return found
+            samples.append(1000 * (time.perf_counter() - begin))
+    return samples
 
 
 def spread(samples: Sequence[float]) -> dict[str, float]:
-    """Return median, least and most, as columns."""
+    """Return median, minimum and maximum as columns of a table."""
     return {"ms a step": statistics.median(samples), "least": min(samples), "most": max(samples)}
 
 
 def forget() -> None:
-    """Give freed memory back, so that the next arm starts as the first did."""
+    """Give freed memory back to the device, so that every arm starts with the same free memory."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -191,6 +191,6 @@ def vector_of(model: Any, index: int) -> Tensor:
     return torch.cat([state[name].detach().double().cpu().flatten() for name in sorted(state)])
 
 
-def apart(found: Tensor, wanted: Tensor) -> float:
-    """Return the norm of the difference by the norm of ``wanted``."""
-    return float((found - wanted).norm() / wanted.norm())
+def apart(actual: Tensor, wanted: Tensor) -> float:
+    """Return the relative error ``|actual - wanted| / |wanted|``."""
+    return float((actual - wanted).norm() / wanted.norm())

@@ -1,4 +1,4 @@
-"""Memory of a training step on the device, against what `plan` says it will be."""
+"""Memory of a training step on the device, against the estimate of the plan job."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from orchestrator.plan.packs import Pack
 from orchestrator.plan.runs import PlannedRun, expand
 from orchestrator.recipe.spec import SweepSpec
 
-TASK, LABEL = "arc_easy", "d2lora"  # a name that recipes know; the rows are the check's
+TASK, LABEL = "arc_easy", "d2lora"  # a task that recipes know, for its name only: the check makes its own rows
 STEPS = 2
 
 
 def rows(scale: Scale) -> Rows:
-    """Yield a row for each number of lanes, with and without gradient checkpointing, at the widest case."""
+    """Yield a row per number of lanes, with and without gradient checkpointing, for the largest case."""
     for checkpointing in (False, True):
         for lanes in scale.lanes:
             yield _row(scale, lanes, checkpointing)
@@ -61,7 +61,7 @@ def _row(scale: Scale, lanes: int, checkpointing: bool) -> Row:
 
 
 def _checkpoint(model: Any) -> None:
-    """Keep only each block's input, also with a transformers older than the one that this project pins."""
+    """Turn gradient checkpointing on, with an older transformers than the pinned version, too."""
     from orchestrator.model.loading import enable_checkpointing
 
     if hasattr(model, "activation_checkpointing_enable"):
@@ -71,7 +71,7 @@ def _checkpoint(model: Any) -> None:
 
 
 def _planned(scale: Scale, hidden: int, rows: int, lanes: int, checkpointing: bool, trained: int) -> Bytes:
-    """Return the plan's estimate of such a pack; on a CPU, where there is a process beside it, for show."""
+    """Return the plan job's estimate of the memory of a pack of ``lanes`` lanes with these sizes."""
     heads = hidden // scale.head
     sizes = hidden, intermediate(hidden), scale.layers, heads, heads, scale.head, scale.vocab
     shape = ModelShape(*sizes, tied=False)

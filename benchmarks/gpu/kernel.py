@@ -1,4 +1,4 @@
-"""The fused composition against the one in torch: its error, its time by block, and what it does to a whole step."""
+"""The fused composition kernel against torch's operations: error, time by block size, and time of a whole step."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ BLOCKS: tuple[Block, ...] = (
     (64, 128, 8, "tf32x3"),
     (128, 128, 8, "tf32x3"),
 )
-"""Rows, outputs, warps and how float32 is multiplied; the first is what the library uses."""
+"""Rows, outputs, warps, and how float32 is multiplied; the library uses the first block size."""
 
 
 def rows(scale: Scale) -> Rows:
-    """Yield a row for each shape and form."""
+    """Yield a row per shape, for torch's operations and for the kernel at each block size."""
     from d2lora.kernels.compose import compose_lanes
 
     for count in scale.composed_rows:
@@ -53,7 +53,7 @@ def rows(scale: Scale) -> Rows:
 
 
 def step_rows(scale: Scale) -> Rows:
-    """Yield the trainer's step with the kernel and without."""
+    """Yield the time of the trainer's step with the kernel and without it."""
     case = scale.cases[0]
     for lanes in scale.lanes:
         for on in (True, False):
@@ -63,7 +63,7 @@ def step_rows(scale: Scale) -> Rows:
 
 
 def _given(scale: Scale, count: int, lanes: int) -> Composition:
-    """Return a base product, sizes, thin factors and deviations as the layer passes them."""
+    """Return the random input of a composition, as an adapted layer passes it."""
     outputs, rank = scale.layer_sizes[-1], 2 * RANK
     draw = torch.Generator(scale.device).manual_seed(0)
 
@@ -76,7 +76,7 @@ def _given(scale: Scale, count: int, lanes: int) -> Composition:
 
 
 def _written_out(given: Composition) -> Tensor:
-    """Return the same sum in float64, a lane after another."""
+    """Return the composition in float64, lane by lane."""
     base_MO, sizes, update, deviation_LO, *_ = given
     assert update is not None and deviation_LO is not None  # noqa: S101, PT018 - `_given` makes both
     parts = zip(base_MO.split(sizes), update[0].split(sizes), update[1], deviation_LO, strict=True)
@@ -84,7 +84,10 @@ def _written_out(given: Composition) -> Tensor:
 
 
 def _form(name: str, compose: Any, wanted_MO: Tensor, scale: Scale) -> dict[str, Any]:
-    """Return the row of one form; the error is in steps of bfloat16 at the value, of which rounding makes a half."""
+    """Return the time and the largest error of one way to compose.
+
+    The error is in bfloat16 steps at the exact value; one rounding makes an error of up to half a step.
+    """
     found_MO = compose().double()
     step_MO = torch.finfo(torch.bfloat16).eps * wanted_MO.abs().log2().floor().exp2()
     error = float(((found_MO - wanted_MO).abs() / step_MO.clamp_min(1e-4)).max())
@@ -95,7 +98,7 @@ def _form(name: str, compose: Any, wanted_MO: Tensor, scale: Scale) -> dict[str,
 
 
 def _without() -> Any:
-    """Within: the library composes with torch's operations."""
+    """Within: the library composes with torch's operations, not with the kernel."""
     return patch.object(fused, "available", lambda *_: False)
 
 

@@ -1,4 +1,4 @@
-"""What one step asks of the device: kernels, copies, waits of the host, and how long the device is busy."""
+"""Counts of one training step: kernels launched, copies, waits of the host, and how long the device is busy."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch")
 COPIES = ("cudaMemcpy",)
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy ")
 READS = ("aten::_local_scalar_dense",)
-ALL = 2**24  # tokens of a pass: all lanes, where a first step of its own would find out how many fit
+ALL = 2**24  # tokens per pass, more than a step has: all lanes share one pass, and no step has to measure what fits
 STEP = Callable[[], object]
 
 
 def rows(scale: Scale) -> Rows:
-    """Yield a row for each arm at the first case's width."""
+    """Yield a row per arm, for the first case of ``scale``."""
     for name, lanes, make in _arms(scale):
         step, close = make()
         times = timed(step, scale.device, 3, 2)
@@ -67,7 +67,7 @@ def _lanes(scale: Scale, method: str, lanes: int, stage: int | None) -> tuple[ST
 
 
 def _counted(step: STEP, device: torch.device) -> Row:
-    """Return what torch's profiler sees of one step."""
+    """Return the counts that torch's profiler takes of one step."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with profile(activities=activities) as seen:
         step()

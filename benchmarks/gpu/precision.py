@@ -1,4 +1,4 @@
-"""Short trainings in bfloat16 against float32, lanes against solo runs, and runs against their own repetition."""
+"""Short trainings compared: bfloat16 with float32, a lane of a pack with a run alone, a run with its repetition."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmarks.gpu.scale import Scale
 from orchestrator.machine.deterministic import deterministic
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-EPOCHS = 4  # so that rows come again and losses fall
+EPOCHS = 4  # each row is seen four times, so that losses fall
 
 
 @dataclass
 class Trained:
-    """What a small training left: its story and every lane's numbers."""
+    """The result of a small training: its losses and times, and each lane's trained numbers as a vector."""
 
     story: arms.Story
     vectors: list[Tensor]
@@ -35,14 +35,14 @@ def trained(scale: Scale, dtype: torch.dtype, lanes: Sequence[d2lora.Lane], seed
     items = arms.items_of(scale, rows, -(-scale.steps // EPOCHS), length)
     engine = arms.engine_of(model, lanes, optim, scale.device)
     story = arms.train(engine, items, seeds, optim)
-    found = Trained(story, [arms.vector_of(engine.model, index) for index in range(len(lanes))])
+    result = Trained(story, [arms.vector_of(engine.model, index) for index in range(len(lanes))])
     del engine, model
     arms.forget()
-    return found
+    return result
 
 
 def half_rows(scale: Scale) -> Rows:
-    """Yield, for each method, how far its training in bfloat16 is from that in float32."""
+    """Yield a row per method: how far its training in bfloat16 is from its training in float32."""
     lanes = [arms.lane(0), arms.lane(0, norm_axis="in"), arms.lane(0, "dora"), arms.lane(0, "lora")]
     names = ["D2-LoRA, norms of outputs", "D2-LoRA, norms of inputs", "DoRA", "LoRA"]
     wide, half = (trained(scale, dtype, lanes, [0] * len(lanes)) for dtype in TYPES.values())
@@ -60,7 +60,7 @@ def half_rows(scale: Scale) -> Rows:
 
 
 def solo_rows(scale: Scale) -> Rows:
-    """Yield how far a lane of a pack is from the same run alone; and, as a yardstick, the run from itself again."""
+    """Yield how far a lane of a pack is from the same run alone, and how far two repetitions of that run are apart."""
     lanes = [arms.lane(seed) for seed in range(scale.small_lanes)]
     seeds = list(range(scale.small_lanes))
     for name, dtype in TYPES.items():
@@ -82,10 +82,10 @@ def solo_rows(scale: Scale) -> Rows:
 
 
 def noise_rows(scale: Scale) -> Rows:
-    """Yield how far two identical runs are apart, as they come and deterministic, and two that differ in their seed.
+    """Yield how far two trainings of one pack are apart: repeated, repeated deterministically, with other data seeds.
 
-    Deterministic is the product's own mode (``engine.deterministic``): an operation that has no such kernel raises,
-    and its row says which.
+    Deterministic means this project's ``engine.deterministic``. If an operation has no deterministic kernel, torch
+    raises an error, and the row shows the error.
     """
     lanes = [arms.lane(seed) for seed in range(scale.small_lanes)]
     seeds = list(range(scale.small_lanes))
@@ -100,7 +100,7 @@ def noise_rows(scale: Scale) -> Rows:
 def _held(
     scale: Scale, dtype: torch.dtype, lanes: Sequence[d2lora.Lane], seeds: Sequence[int]
 ) -> dict[str, float | str]:
-    """Return how far the same pack twice is apart with deterministic kernels, or which operation has none."""
+    """Return how far two deterministic trainings of a pack are apart, or torch's error if a kernel is missing."""
     try:
         with deterministic(True):
             first, second = (trained(scale, dtype, lanes, seeds) for _ in range(2))
@@ -124,9 +124,9 @@ def _apart(first: Trained, second: Trained) -> dict[str, float]:
     }
 
 
-def _compared(found: Tensor, wanted: Tensor, losses: list[float], others: list[float]) -> dict[str, float]:
+def _compared(actual: Tensor, wanted: Tensor, losses: list[float], others: list[float]) -> dict[str, float]:
     differences = [abs(one - other) / abs(other) for one, other in zip(losses, others, strict=True)]
-    return {"adapters apart": arms.apart(found, wanted), "largest relative loss difference": max(differences)}
+    return {"adapters apart": arms.apart(actual, wanted), "largest relative loss difference": max(differences)}
 
 
 def _last_apart(first: arms.Story, second: arms.Story) -> float:

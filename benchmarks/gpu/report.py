@@ -1,4 +1,4 @@
-"""Pure: the parts' rows as tables, in Markdown and JSON; written anew after every row, so that nothing is lost."""
+"""The rows of all parts as tables in Markdown and JSON; both files are written again after every row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows = Iterator[Row]
 
 @dataclass
 class Table:
-    """What a part has measured so far; ``status`` is "running", "done" or why it ended early."""
+    """The rows that a part has measured so far; ``status`` is "running", "done", or the reason for an early end."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ def page(machine: list[str], tables: list[Table]) -> str:
 
 
 def lines(rows: list[Row]) -> list[str]:
-    """Return rows as the lines of a Markdown table, with every column that any row has."""
+    """Return the rows as the lines of a Markdown table; its columns are those of all rows together."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [
         "| " + " | ".join(columns) + " |",
@@ -51,8 +51,8 @@ def brief(row: Row) -> str:
 def write(place: Path, machine: list[str], tables: list[Table]) -> None:
     """Write ``gpu_check.md`` and ``gpu_check.json`` to the folder ``place``."""
     (place / "gpu_check.md").write_text(page(machine, tables))
-    found = {"machine": machine, "parts": [asdict(table) for table in tables]}
-    (place / "gpu_check.json").write_text(json.dumps(found, indent=1, default=str))
+    content = {"machine": machine, "parts": [asdict(table) for table in tables]}
+    (place / "gpu_check.json").write_text(json.dumps(content, indent=1, default=str))
 
 
 def _cell(value: Any) -> str:

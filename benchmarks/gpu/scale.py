@@ -1,4 +1,4 @@
-"""How large the GPU check is: sizes that fill one GPU for a few minutes, and toy ones that run every line on a CPU."""
+"""The sizes of the GPU check: `FULL` fills one GPU for a few minutes, `TINY` runs every line on a CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class Case:
-    """A model to time: its width, and the rows a lane brings to a step."""
+    """A model to time: its hidden size, and the rows per lane and step."""
 
     hidden: int
     rows: int
@@ -17,7 +17,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of all parts; ``layers`` blocks stand for a real model's 20 to 40."""
+    """The sizes of all parts; ``layers`` is the number of blocks, fewer than the 20 to 40 of a real model."""
 
     layer_sizes: tuple[int, ...]
     layer_rows: int

@@ -1,4 +1,4 @@
-"""Time of a training step, in tokens a second: one and many lanes in the trainer against as many steps of PEFT."""
+"""Time of a training step, and tokens per second: one and many lanes in our trainer against as many steps of PEFT."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = {"lora": "our LoRA", "dora": "our DoRA", "d2lora": "D2-LoRA"}
 
 
 def rows(scale: Scale) -> Rows:
-    """Yield a row for each case and arm: peers, each method as one lane, then D2-LoRA in more lanes."""
+    """Yield a row per case and arm: PEFT's arms, one lane of each of our methods, then D2-LoRA with more lanes."""
     for case in scale.cases:
         medians: dict[str, float] = {}
         for row in _rows(scale, case):
@@ -55,7 +55,7 @@ def _lanes(scale: Scale, case: Case, method: str, lanes: int) -> Row:
 
 
 def lane_steps(scale: Scale, case: Case, method: str, lanes: int) -> tuple[list[float], int]:
-    """Return the milliseconds of the trainer's steps, and the numbers in the blocks' matrices."""
+    """Return the milliseconds of our trainer's steps, and the number of weights in the matrices of all blocks."""
     model = arms.model_of(scale, case.hidden, layers=scale.layers, dtype=torch.bfloat16)
     matrices, optim = _matrices(model), arms.optim_of(case.rows)
     engine = arms.engine_of(model, [arms.lane(seed, method) for seed in range(lanes)], optim, scale.device)

@@ -1,4 +1,4 @@
-"""ZeRO at stages 0 to 3 on one rank, against the plain engine: time of a step, losses and adapters."""
+"""ZeRO at stages 0 to 3 on one rank, against the plain engine: time of a step, losses, and trained adapters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.models import TARGETS
 
 
 def rows(scale: Scale) -> Rows:
-    """Yield a row for the plain engine and each stage, in both types."""
+    """Yield a row for the plain engine and per stage of ZeRO, in float32 and in bfloat16."""
     for name, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
         plain, plain_vectors = _trained(scale, dtype, None)
         yield {"type": name, "engine": "plain", **spread(plain.step_ms), "last loss": plain.losses[0][-1]}
@@ -35,7 +35,7 @@ def rows(scale: Scale) -> Rows:
 
 
 def _trained(scale: Scale, dtype: torch.dtype, stage: int | None) -> tuple[Any, list[Tensor]]:
-    """Train the lanes; return the story and every lane's numbers."""
+    """Train the lanes; return their losses and times, and each lane's trained numbers as a vector."""
     lanes = [lane(seed) for seed in range(scale.small_lanes)]
     model = model_of(scale, scale.small.hidden, layers=scale.small_layers, dtype=dtype)
     optim = optim_of(scale.small.rows)
@@ -52,7 +52,7 @@ def _trained(scale: Scale, dtype: torch.dtype, stage: int | None) -> tuple[Any, 
 
 
 def zero_engine(model: Any, lanes: list[d2lora.Lane], scale: Scale, stage: int, rows: int | None = None) -> Any:
-    """Put lanes on the model under DeepSpeed, with a process group that fits the device."""
+    """Put lanes on the model; return a ZeRO engine at ``stage``, in a process group of this process alone."""
     from orchestrator.train.engine.zero import ZeroEngine
 
     one_rank(scale.device)
@@ -61,10 +61,10 @@ def zero_engine(model: Any, lanes: list[d2lora.Lane], scale: Scale, stage: int, 
 
 
 def one_rank(device: torch.device) -> None:
-    """Make a process group of this process alone, once: nccl on a GPU, for gloo gathers no CUDA tensors."""
+    """Make a process group of this process alone if there is none: nccl on GPUs, as gloo gathers no CUDA tensors."""
     if torch.distributed.is_initialized():
         return
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")  # a machine may have no other
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")  # a machine may have no other network interface
     kind = "nccl" if device.type == "cuda" else "gloo"
     torch.distributed.init_process_group(kind, store=torch.distributed.HashStore(), rank=0, world_size=1)

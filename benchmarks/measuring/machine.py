@@ -10,7 +10,7 @@ THREADS = "1"
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return this environment with one thread a process, and with libraries that neither build, ask nor report."""
+    """Return this environment with one thread per process, no builds, no network, and no progress bars or telemetry."""
     return os.environ | {
         "OMP_NUM_THREADS": THREADS,
         "MKL_NUM_THREADS": THREADS,
@@ -27,8 +27,8 @@ def quiet_environment() -> dict[str, str]:
 
 
 def describe() -> list[str]:
-    """Return lines: processor, cores, memory, and the versions that decide the numbers."""
-    versions = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
+    """Return two lines: processor, cores and memory; then threads and the versions of the libraries."""
+    versions = ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name)))
     return [
         f"{_cpu()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB, {platform.system()} {platform.machine()}",
         f"{THREADS} thread a process, whole sweeps all cores; float32; Python {platform.python_version()}, {versions}",

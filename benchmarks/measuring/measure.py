@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-ITSELF = "itself"  # a target against this is a limit of the measured value, not of a ratio
-FEWEST_ROUNDS = 3  # fewer say nothing about their own spread: no interval
+ITSELF = "itself"  # a target against "itself" limits the measured value, not a ratio
+FEWEST_ROUNDS = 3  # fewer rounds do not show their spread, so they get no interval
 RESAMPLES = 4000
 SEED = 20_240_607
 
@@ -21,7 +21,7 @@ class Target:
     against: str
 
     def met(self, value: float) -> bool:
-        """Whether the value keeps the limit; what could not be measured does not."""
+        """Whether the value keeps the limit; nan, for a failed measurement, does not."""
         return value <= self.limit if self.direction == "at most" else value >= self.limit
 
 
@@ -49,7 +49,7 @@ class Result:
 def interleave(
     arms: Mapping[str, Callable[[], float]], rounds: int, say: Callable[[str], None]
 ) -> dict[str, list[float]]:
-    """Every arm's own measurement in every round; the order turns by one each round, so no arm always comes first."""
+    """Return each arm's values, one per round; the order of the arms rotates, so that no arm is always first."""
     samples: dict[str, list[float]] = {name: [] for name in arms}
     names = list(arms)
     for round_ in range(rounds):
@@ -61,20 +61,20 @@ def interleave(
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the median; nan where there are too few values."""
+    """Return the 95 % percentile bootstrap interval of the median; (nan, nan) if there are too few values."""
     if len(values) < FEWEST_ROUNDS or not all(map(math.isfinite, values)):
         return math.nan, math.nan
     import numpy as np
     from scipy.stats import bootstrap
 
-    found = bootstrap(
+    ends = bootstrap(
         (np.asarray(values),), np.median, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(SEED)
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(ends.low), float(ends.high)
 
 
 def paired_ratios(arm: Sequence[float], reference: Sequence[float]) -> list[float]:
-    """The arm's value over the reference's value of the same round."""
+    """Return per round the arm's value over the reference's value."""
     if len(arm) != len(reference):
         raise ValueError(f"ratios are paired by round: {len(arm)} values against {len(reference)}")
     return [one / other if other else math.nan for one, other in zip(arm, reference, strict=True)]
@@ -90,7 +90,7 @@ def compare(
     targets: Mapping[str, Target | Sequence[Target]] | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """A row for every arm against the reference, and one more for every target against another arm."""
+    """Return a row per arm, compared with the reference, and one more per target against another arm."""
     rows = []
     for arm in samples:
         asked = (targets or {}).get(arm, ())
@@ -109,7 +109,7 @@ def compare(
 def alone(
     bench: str, case: str, arm: str, values: Sequence[float], *, unit: str, target: Target | None = None, note: str = ""
 ) -> Result:
-    """A row for something that is compared with nothing, only with its own limit if there is one."""
+    """Return the row of an arm that is compared with no other arm; ``target`` limits its own value."""
     return _row(
         bench=bench, case=case, arm=arm, other=ITSELF, samples={arm: values}, unit=unit, limit=target, note=note
     )

@@ -1,4 +1,4 @@
-"""The picture: a panel for every bench, ratios as points with their intervals, targets as marks."""
+"""The picture of all benches: one panel per bench, with ratios as points, their intervals as lines, targets as bars."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def shown(results: Sequence[Result]) -> list[Result]:
 
 
 def draw(measured: Sequence[Measured], titles: dict[str, str], path: Path) -> None:
-    """Write the picture; nothing where no bench has a ratio."""
+    """Write the picture to ``path``. Write nothing if no bench has a ratio."""
     import matplotlib as mpl
 
     mpl.use("Agg")

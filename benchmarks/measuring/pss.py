@@ -1,4 +1,4 @@
-"""Proportional set size of processes and all their children, from /proc: shared pages count once among all."""
+"""Memory of processes and all their descendants, as proportional set size: a page that they share counts once."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ PROC = Path("/proc")
 
 
 def tree_pss(roots: Iterable[int], proc: Path = PROC) -> int:
-    """Return the bytes of the processes and of all below them; a process that has ended counts nothing."""
+    """Return the bytes of the processes and all their descendants; a process that has ended counts as 0."""
     pids, left = set(), list(roots)
     while left:
         pid = left.pop()
@@ -18,10 +18,10 @@ def tree_pss(roots: Iterable[int], proc: Path = PROC) -> int:
 
 
 def _children(process: Path) -> list[int]:
-    found = []
+    pids = []
     for task in process.glob("task/*/children"):
-        found += [int(word) for word in _text(task).split()]
-    return found
+        pids += [int(word) for word in _text(task).split()]
+    return pids
 
 
 def _pss(process: Path) -> int:
@@ -35,4 +35,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # it has ended between two looks
+        return ""  # the process has ended since its parent listed it

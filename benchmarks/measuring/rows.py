@@ -1,4 +1,4 @@
-"""The file of rows: a JSON object a line, of all that was ever measured; a page shows the latest of each bench."""
+"""The file with the rows of all measurements ever made, one JSON object per line; a page shows each bench's latest."""
 
 import json
 import math
@@ -14,7 +14,7 @@ NUMBERS = tuple(field.name for field in fields(Result) if field.type is float)
 
 @dataclass(frozen=True)
 class Measured:
-    """What one bench gave in one run: its rows, or the error that ended it."""
+    """The outcome of one bench in one run of the command: its rows, or the error that ended it."""
 
     bench: str
     quick: bool
@@ -24,7 +24,7 @@ class Measured:
 
 
 def append(path: Path, run: str, measured: Measured) -> None:
-    """Add the rows of one bench (or its one error) at the end of the file."""
+    """Append the rows of one bench, or its error, to the file."""
     head = {"run": run, "bench": measured.bench, "quick": measured.quick, "seconds": round(measured.seconds, 1)}
     lines: list[dict[str, Any]] = [head | _plain(result) for result in measured.results]
     if measured.error is not None or not lines:
@@ -35,12 +35,12 @@ def append(path: Path, run: str, measured: Measured) -> None:
 
 
 def latest(lines: Iterable[str], order: Sequence[str]) -> list[Measured]:
-    """Return the last run of each bench, in the order given."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    """Return each bench's outcome in the last run that measured it; benches are in the given order."""
+    by_bench: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for line in lines:
         row = json.loads(line)
-        found.setdefault(row["bench"], {}).setdefault(row["run"], []).append(row)
-    return [_measured(bench, list(found[bench].values())[-1]) for bench in order if bench in found]
+        by_bench.setdefault(row["bench"], {}).setdefault(row["run"], []).append(row)
+    return [_measured(bench, list(by_bench[bench].values())[-1]) for bench in order if bench in by_bench]
 
 
 def _measured(bench: str, rows: Sequence[dict[str, Any]]) -> Measured:

@@ -1,4 +1,4 @@
-"""Pure: what was measured as a page of Markdown tables."""
+"""Pure: measurements as a page of Markdown tables."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ HEADER = "| case | arm | median | 95 % | unit | ratio | 95 % | to | target | met
 
 
 def page(measured: Sequence[Measured], titles: dict[str, str], machine: Sequence[str], when: str) -> str:
-    """Return the whole page: the machine, the targets missed, then a table for every bench."""
+    """Return the whole page: the machine, the missed targets, then one table per bench."""
     parts = ["# Benchmarks", "", *machine, f"Measured on {when}.", ""]
     parts += [
         "Ratios are medians over rounds of the arm's value over the reference's of the same round; intervals are 95 %",
@@ -26,7 +26,7 @@ def page(measured: Sequence[Measured], titles: dict[str, str], machine: Sequence
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return how many targets were met, and which were not."""
+    """Return a sentence that counts the targets that were met and names the missed targets."""
     judged = [result for result in results if result.met is not None]
     missed = [f"{row.bench}, {row.case}: {row.arm} {row.target}" for row in judged if not row.met]
     words = f"{len(judged) - len(missed)} of {len(judged)} targets met."
@@ -34,7 +34,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def verdict(result: Result) -> str:
-    """Return yes or no, in brackets where the interval holds the limit and more rounds could turn it."""
+    """Return yes or no; in brackets if the interval contains the limit, so more rounds could change the verdict."""
     if result.met is None or result.target is None:
         return ""
     limit = float(result.target.split()[2])

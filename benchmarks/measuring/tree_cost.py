@@ -1,4 +1,4 @@
-"""Wall and CPU seconds of a command with everything that it starts, in a process of its own."""
+"""Wall-clock seconds of a command, and CPU seconds of the command and all processes that it starts."""
 
 import contextlib
 import ctypes
@@ -16,49 +16,52 @@ from pathlib import Path
 from benchmarks.measuring.machine import quiet_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOK_SECONDS = 1.0  # a look walks all processes of the machine: seldom enough to cost nothing
-GRACE_SECONDS = 20.0  # what a command has started may end a little after it
+LOOK_SECONDS = 1.0  # between two looks; each look walks all processes of the machine
+GRACE_SECONDS = 20.0  # for processes that the command has started to end after it
 ON_CPU = {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 _PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
-LATE = 124  # the code of a command that was past its limit
+LATE = 124  # the exit code of a command that ran past its limit
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock until the command ended, and of all CPUs until its last process did."""
+    """Seconds on the clock until the command ended, and CPU seconds of its processes until the last of them ended."""
 
     wall: float
     cpu: float
 
 
 class FailedError(RuntimeError):
-    """The command did not end well; the message ends with what it said last."""
+    """The command failed; the message ends with the last lines of its output."""
 
 
 def tree_cost(command: Sequence[str], log: Path, *, limit: float, env: Mapping[str, str] | None = None) -> Cost:
-    """Run the command from the checkout, one thread a process, what it says in `log`; its cost, or `FailedError`."""
+    """Run the command in the checkout's root with one thread per process, its output in `log`; return its cost.
+
+    FailedError if its exit code is not 0.
+    """
     report = log.with_suffix(".cost.json")
     report.unlink(missing_ok=True)
     watch = [sys.executable, "-m", "benchmarks.measuring.tree_cost", str(report), str(log), str(limit), *command]
     subprocess.run(watch, cwd=ROOT, env=quiet_environment() | ON_CPU | dict(env or {}), check=True)
-    found = json.loads(report.read_text())
-    if found["code"] != 0:
-        said = log.read_text(errors="replace").splitlines()[-15:]
-        raise FailedError(f"{' '.join(command)} ended with {found['code']}:\n" + "\n".join(said))
-    return Cost(found["wall"], found["cpu"])
+    cost = json.loads(report.read_text())
+    if cost["code"] != 0:
+        last_lines = log.read_text(errors="replace").splitlines()[-15:]
+        raise FailedError(f"{' '.join(command)} ended with {cost['code']}:\n" + "\n".join(last_lines))
+    return Cost(cost["wall"], cost["cpu"])
 
 
 def total_seconds(seen: Mapping[tuple[int, float], float], reaped: float) -> float:
-    """The larger of two accounts, each of which can only miss some.
+    """Return the larger of two sums of CPU seconds; each can miss some seconds, and neither counts too many.
 
-    `seen` is what each process had used when it was last looked at, and misses what came after; `reaped` is what the
-    kernel adds up when parents wait for children, and misses children that nobody waited for.
+    `seen` has the seconds of each process at the last look, so it misses the seconds after this look. `reaped` is the
+    kernel's sum over children that a parent waited for, so it misses children that no parent waited for.
     """
     return max(sum(seen.values()), reaped)
 
 
 def watch(report: Path, log: Path, limit: float, command: Sequence[str]) -> None:
-    """Run the command as the parent of all orphans below it, and write its code and cost to `report`."""
+    """Run the command, adopt its orphaned descendants, and write its exit code and its cost to `report`."""
     _adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seen: dict[tuple[int, float], float] = {}
@@ -69,7 +72,7 @@ def watch(report: Path, log: Path, limit: float, command: Sequence[str]) -> None
             code = _wait(child, begin + limit, seen)
         wall = time.monotonic() - begin
         _reap(time.monotonic() + (0 if code == LATE else GRACE_SECONDS), seen)
-    finally:  # whatever ends this process ends what it has started
+    finally:  # however this process ends, the processes that it has started end too
         _kill_all()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = total_seconds(seen, used.ru_utime + used.ru_stime)
@@ -77,7 +80,7 @@ def watch(report: Path, log: Path, limit: float, command: Sequence[str]) -> None
 
 
 def _wait(child: subprocess.Popen[bytes], until: float, seen: dict[tuple[int, float], float]) -> int:
-    """The child's exit code; `LATE` where it has not ended by then."""
+    """Return the child's exit code; `LATE` if it was killed because it had not ended at the time ``until``."""
     while True:
         try:
             return child.wait(timeout=LOOK_SECONDS)
@@ -90,7 +93,7 @@ def _wait(child: subprocess.Popen[bytes], until: float, seen: dict[tuple[int, fl
 
 
 def _reap(until: float, seen: dict[tuple[int, float], float]) -> None:
-    """Wait for the processes that are left, and kill what is still there in the end."""
+    """Wait until no descendant is left; from the time ``until`` on, kill the descendants that still run."""
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -104,7 +107,7 @@ def _reap(until: float, seen: dict[tuple[int, float], float]) -> None:
 
 
 def _kill_all() -> None:
-    """Kill every living process of the tree."""
+    """Kill every living descendant of this process."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):
@@ -113,7 +116,7 @@ def _kill_all() -> None:
 
 
 def _look(seen: dict[tuple[int, float], float]) -> None:
-    """Note what every living process of the tree has used so far."""
+    """Note the CPU seconds of every living descendant so far."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):
@@ -125,7 +128,7 @@ def _look(seen: dict[tuple[int, float], float]) -> None:
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, and end with the own parent; only Linux can."""
+    """Become the parent of every orphaned descendant, and end when this process's own parent ends. Only on Linux."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

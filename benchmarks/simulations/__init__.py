@@ -1,1 +1,1 @@
-"""Searches tried on drawn results, before anything is trained by them."""
+"""Simulations of the searches on random results, to know their errors and savings without training."""

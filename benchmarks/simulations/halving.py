@@ -1,10 +1,10 @@
 """Early stopping on invented learning curves: how often the best setting keeps all its seeds, and the steps saved.
 
-    python -m benchmarks.simulations.halving [SWEEPS]     # a Markdown table; 2,000 sweeps a row, a minute
+    python -m benchmarks.simulations.halving [SWEEPS]     # a Markdown table; 2,000 sweeps per row, a minute
 
-A setting's accuracy rises from chance towards its level, each at its own speed, so curves cross; a run adds what its
-seed does to all settings, what it does to this one, and the noise of so many validation items. Packs train one after
-another, and rivals of one pack are judged together, as in a sweep with one trainer.
+A setting's accuracy rises from chance to its level. Each setting has its own speed, so curves cross. The accuracy of a
+run also has an effect of its seed on all settings, an effect of its seed on this setting, and the sampling noise of the
+validation items. Packs train one after another, and rivals in one pack are judged together, as with one trainer.
 """
 
 from __future__ import annotations
@@ -21,31 +21,37 @@ from orchestrator.search.halving import Halving, judge
 SWEEPS = 2000
 STEPS = 100
 CHANCE, TOP = 0.25, 0.75
-SHARED, OWN = 2.0, 1.0  # points, standard deviation of a seed's effect: on all settings alike, and on each
+SHARED, OWN = 2.0, 1.0  # standard deviations, in points: of a seed's effect on all settings alike, and on each setting
 
 
 @dataclass(frozen=True)
 class Case:
-    """A field: each setting's points behind the best and the share of the run at which it is two thirds up."""
+    """A field of settings; ``speeds`` are the time constants of their exponential rise, as shares of a run.
+
+    ``gaps`` are how many points each setting's level is below the best setting's.
+    """
 
     name: str
     gaps: tuple[float, ...]
     speeds: tuple[float, ...]
     seeds: int = 3
     items: int = 500
-    pack: int | None = None  # runs to a pack; None: all rivals together
+    pack: int | None = None  # runs per pack; None: all rivals in one pack
     first: float = 0.25
     factor: int = 2
 
 
 @dataclass(frozen=True)
 class Found:
-    """Shares of sweeps: the best setting keeps all seeds, or one at least; a good one keeps all; and of steps saved.
+    """The outcome of a case over all its sweeps.
 
-    Good is within one point of the best. ``lean`` is how many points too high the mean of the surviving runs of the
-    settings that lost some is, against the same settings' mean over all seeds. ``lean_whole`` is how many points too
-    high the mean of the settings that kept all is, against what these settings reach over all seeds that there could
-    be: the luck of each with its seeds, without what a seed does to all alike.
+    all_seeds   the share of sweeps in which the best setting keeps all its seeds
+    one_seed    the share of sweeps in which the best setting keeps at least one seed
+    good        the share of sweeps in which a setting within one point of the best keeps all its seeds
+    saved       the share of steps that early stopping saves
+    lean        for settings that lost some seeds: the mean of the surviving runs minus the mean over all seeds (points)
+    lean_whole  for settings that kept all seeds: the mean of their seeds' own effects on them (points), by which the
+                means of these settings are too high
     """
 
     all_seeds: float
@@ -57,7 +63,7 @@ class Found:
 
 
 def simulate(case: Case, sweeps: int, seed: int = 0) -> Found:
-    """Run that many sweeps on the case; the same seed gives the same sweeps."""
+    """Simulate ``sweeps`` sweeps of the case; equal seeds give equal sweeps."""
     random = np.random.default_rng(seed)
     best, good = np.array(case.gaps) == 0, np.array(case.gaps) <= 1
     totals, lean, lean_whole = np.zeros(4), [], []
@@ -72,15 +78,18 @@ def simulate(case: Case, sweeps: int, seed: int = 0) -> Found:
 
 
 def _points(shares: Sequence[float]) -> float:
-    """Return the mean in points; 0 of none."""
+    """Return the mean of the shares in points; 0 without shares."""
     return 100 * float(np.mean(shares)) if shares else 0.0
 
 
 def _sweep(
     case: Case, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return of each run, as (settings, seeds): its accuracy at its end, had it got there, what of that is the luck of
-    its setting with its seed, and the steps that it was given."""
+    """Simulate one sweep; return three arrays of shape (settings, seeds).
+
+    They are the accuracy of each run after all its steps, the effect of the run's seed on its setting alone, and the
+    steps after which the run was stopped (`STEPS` if it never was).
+    """
     settings = len(case.gaps)
     shared = SHARED * random.normal(size=(1, case.seeds)) / 100
     luck = OWN * random.normal(size=(settings, case.seeds)) / 100
@@ -103,7 +112,7 @@ def _train(
     seen: dict[int, list[float | None]],
     random: np.random.Generator,
 ) -> None:
-    """Train one seed's pack: judge it at each rung, among all of ``seen`` there, and note where runs stop."""
+    """Train a pack of one seed: judge its runs at each rung among all runs ``seen`` there; note stops in ``steps``."""
     living = list(pack)
     for rung in Halving(case.first, case.factor).steps(STEPS):
         scores = {run: _measured(case, run, finals[run], rung / STEPS, random) for run in living}
@@ -115,7 +124,7 @@ def _train(
 
 
 def _measured(case: Case, setting: int, final: float, share: float, random: np.random.Generator) -> float:
-    """Return what so many validation items say of a run after a share of its steps."""
+    """Return the validation accuracy of a run after a ``share`` of its steps, with the sampling noise of the items."""
     speed = case.speeds[setting]
     risen = (1 - np.exp(-share / speed)) / (1 - np.exp(-1 / speed))
     true = float(np.clip(CHANCE + (final - CHANCE) * risen, 0, 1))
@@ -123,14 +132,14 @@ def _measured(case: Case, setting: int, final: float, share: float, random: np.r
 
 
 def _rates(settings: int) -> tuple[float, ...]:
-    """A wide grid of rates: one is best, an eighth is close, the rest is up to hopeless."""
+    """Return the gaps of a wide grid of rates: the best, an eighth 1 point behind, the rest 5 to 50 points behind."""
     close = max(1, settings // 8)
     rest = np.linspace(5, 50, settings - 1 - close)
     return (0.0, *(1.0,) * close, *map(float, rest))
 
 
 def _crossing(settings: int) -> tuple[float, ...]:
-    """The better, the slower: what leads at first is not what wins."""
+    """Return speeds by which better settings rise more slowly, so the settings that lead at first do not win."""
     return tuple(map(float, np.linspace(0.6, 0.05, settings)))
 
 
@@ -153,7 +162,7 @@ CASES = [
 
 
 def table(cases: Sequence[Case], sweeps: int) -> Iterator[str]:
-    """Yield the table, line by line."""
+    """Yield the lines of the Markdown table, one row per case."""
     yield (
         "| settings of a task | K | seeds | rung, factor | best keeps all seeds | one seed "
         "| one within 1 point keeps all | steps saved | lean: lost some | kept all |"
@@ -169,4 +178,4 @@ def table(cases: Sequence[Case], sweeps: int) -> Iterator[str]:
 
 if __name__ == "__main__":
     for line in table(CASES, int(sys.argv[1]) if len(sys.argv) > 1 else SWEEPS):
-        print(line, flush=True)  # noqa: T201 - it is what was asked for
+        print(line, flush=True)  # noqa: T201 - the table is the output of this command

@@ -1,9 +1,9 @@
-"""Racing on invented results: how often it drops a setting as good as the best, and how many runs it saves.
+"""Racing on invented results: how often a race drops a setting as good as the best, and how many runs it saves.
 
-    python -m benchmarks.simulations.racing [RACES]   # a Markdown table; 2,000 races a row by default, about 4 minutes
+    python -m benchmarks.simulations.racing [RACES]   # a Markdown table; 2,000 races per row, about 4 minutes
 
-Gaps and noise are in points. A result is a setting's level, plus what its seed does to all settings, plus noise of its
-own; where it says so, noise has heavy tails, accuracies are counts over few items, or runs diverge.
+Gaps and noise are in points. The accuracy of a run is its setting's level, plus an effect of its seed on all settings,
+plus noise of its own. In some cases the noise has heavy tails, accuracies are counts over few items, or runs diverge.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from orchestrator.search.racing import Race, decide
 
 RACES = 2000
 LEVEL = 0.7  # the best setting's accuracy
-SHARED = 1.0  # points, standard deviation of what a seed does to all settings alike
+SHARED = 1.0  # standard deviation of a seed's effect on all settings alike, in points
 UNLUCKY = 10.0  # points that an unlucky seed costs
 
 
 @dataclass(frozen=True)
 class Case:
-    """A field of settings: points behind the best, points of noise (one for all, or one each), and what is odd."""
+    """A field of settings: their gaps to the best, and their noise (one value for all, or one per setting)."""
 
     name: str
     settings: int
@@ -42,7 +42,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Found:
-    """Shares of races: with an error, with a best setting still in; and of the grid's runs that were not trained."""
+    """The outcome of a case over ``races`` races, in shares.
+
+    error      the share of races that dropped a setting as good as the best
+    kept_best  the share of races that kept at least one of the best settings
+    saved      the share of the grid's runs that were not trained
+    """
 
     races: int
     error: float
@@ -51,7 +56,7 @@ class Found:
 
 
 def simulate(case: Case, races: int, seed: int = 0) -> Found:
-    """Run that many races on the case; the same seed gives the same races."""
+    """Simulate ``races`` races of the case; equal seeds give equal races."""
     random = np.random.default_rng(seed)
     names = tuple(map(str, range(case.settings)))
     best = {name for name, gap in zip(names, case.gaps, strict=True) if gap == min(case.gaps)}
@@ -69,7 +74,7 @@ def simulate(case: Case, races: int, seed: int = 0) -> Found:
 
 
 def _results(case: Case, random: np.random.Generator) -> list[list[tuple[int, float | None]]]:
-    """Return for each setting its seeds with their accuracies, None where the run diverged."""
+    """Return for each setting its seeds, each with the accuracy of its run; None if the run diverged."""
     shape = (case.settings, case.seeds)
     noise = random.standard_t(3, shape) / np.sqrt(3) if case.tails == "heavy" else random.normal(size=shape)
     points = SHARED * random.normal(size=(1, case.seeds)) + np.array(case.noises)[:, None] * noise
@@ -90,7 +95,7 @@ def _spaced(settings: int, last: float) -> tuple[float, ...]:
 
 
 def _rates(settings: int) -> tuple[float, ...]:
-    """A usual grid of rates: a quarter is tied, a quarter close, a quarter behind, a quarter hopeless."""
+    """Return the gaps of a usual grid of rates: a quarter each of 0, 1, 8 and 25 points behind the best."""
     return tuple(float(gap) for gap in np.repeat([0, 1, 8, 25], settings // 4))
 
 
@@ -119,7 +124,7 @@ CASES = [
 
 
 def table(cases: Sequence[Case], races: int) -> Iterator[str]:
-    """Yield the table, line by line."""
+    """Yield the lines of the Markdown table, one row per case."""
     yield "| settings of a task | K | seeds | a setting tied with the best dropped | a best still in | runs saved |"
     yield "|---|---|---|---|---|---|"
     for case in cases:
@@ -131,4 +136,4 @@ def table(cases: Sequence[Case], races: int) -> Iterator[str]:
 
 if __name__ == "__main__":
     for line in table(CASES, int(sys.argv[1]) if len(sys.argv) > 1 else RACES):
-        print(line, flush=True)  # noqa: T201 - it is what was asked for
+        print(line, flush=True)  # noqa: T201 - the table is the output of this command

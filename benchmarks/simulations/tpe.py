@@ -1,10 +1,10 @@
-"""TPE on invented results: how far behind the grid's best setting the one is that it finds, beside random choice.
+"""TPE on invented results: how far the chosen setting is behind the grid's best, for TPE and for random choice.
 
-    python -m benchmarks.simulations.tpe [SEARCHES]     # a Markdown table; 200 searches a row, about 5 minutes
+    python -m benchmarks.simulations.tpe [SEARCHES]     # a Markdown table; 200 searches per row, about 5 minutes
 
 A setting's level falls with the square of its distance to its method's best rate, rank and tau, and the best rate moves
-with the rank. A result is that level, plus what its seed does to all settings, plus noise of its own. Rates far above
-the best diverge. Both searches meet the same results, and both take the best mean over the seeds.
+with the rank. The accuracy of a run is this level, plus an effect of its seed on all settings, plus noise of its own.
+Rates far above the best diverge. TPE and random choice see the same results; both take the best mean over the seeds.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from orchestrator.search.tpe import TpeInput, decide
 
 SEARCHES = 200
 TRIALS = (8, 16, 32)
-LEVEL, CHANCE = 0.7, 0.25  # accuracies of the best setting of the best method, and of those that learn nothing
-SHARED = 1.0  # points, standard deviation of what a seed does to all settings alike
+LEVEL, CHANCE = 0.7, 0.25  # accuracies: of the best setting of the best method, and of settings that learn nothing
+SHARED = 1.0  # standard deviation of a seed's effect on all settings alike, in points
 STEEP = {"rate": 40.0, "rank": 4.0, "tau": 4.0}  # points lost from one end of an axis to the other
-BEHIND = 3.0  # points that a method may be behind another at its best
-MOVES = 0.3  # of the rates' length, how far the best rate moves between the smallest and the largest rank
-DIVERGES = 0.4  # of the rates' length, how far above its best a rate diverges
+BEHIND = 3.0  # the most points that the best setting of a method lies below `LEVEL`
+MOVES = 0.3  # how far the best rate moves from the smallest to the largest rank, as a share of the axis of rates
+DIVERGES = 0.4  # how far above the best rate rates diverge, as a share of the axis of rates
 
 
 @dataclass(frozen=True)
 class Case:
-    """A grid: how many ranks and taus each method has, and rates for all; points of noise."""
+    """A grid: per method the numbers of its ranks and taus; the number of rates of all methods; noise in points."""
 
     name: str
     methods: tuple[tuple[int, int], ...]
     rates: int = 8
     seeds: int = 3
     noise: float = 1.0
-    shuffled: bool = False  # levels are dealt out anew: near settings have nothing in common
+    shuffled: bool = False  # whether levels are permuted over the settings, so that neighbours are not alike
 
 
 @dataclass(frozen=True)
 class Found:
-    """Mean points that the chosen setting is truly behind the grid's best: after TPE, random choice, the whole grid."""
+    """Mean points by which the true level of the chosen setting is below the grid's best, per kind of search."""
 
     tpe: float
     random: float
@@ -52,7 +52,7 @@ class Found:
 
 
 def simulate(case: Case, trials: int, searches: int, seed: int = 0) -> Found:
-    """Run that many searches of that many settings on the case; the same seed gives the same searches."""
+    """Simulate ``searches`` searches of ``trials`` settings on the case; equal seeds give equal searches."""
     settings = _settings(case)
     names = tuple(str(number) for number in range(len(settings)))
     space, seeds = space_of(settings), tuple(range(case.seeds))
@@ -75,7 +75,7 @@ def simulate(case: Case, trials: int, searches: int, seed: int = 0) -> Found:
 
 
 def _settings(case: Case) -> list[tuple[MethodSpec, float]]:
-    """Return every setting: methods with their ranks and taus, at each rate."""
+    """Return every setting of the grid: each method with each of its ranks and taus, at each rate."""
     methods = [
         MethodSpec(name=f"method{number}", settings={"rank": rank, "tau": tau}, label="", targets="")
         for number, (ranks, taus) in enumerate(case.methods)
@@ -88,7 +88,7 @@ def _settings(case: Case) -> list[tuple[MethodSpec, float]]:
 def _levels(
     case: Case, settings: Sequence[tuple[MethodSpec, float]], random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw a surface; return every setting's true accuracy, NaN where it diverges."""
+    """Draw random levels; return the true accuracy of each setting, 0 for a setting that diverges."""
     points = {}
     for number, (ranks, taus) in enumerate(case.methods):
         behind = BEHIND * random.random()
@@ -98,13 +98,13 @@ def _levels(
         lost = STEEP["rate"] * off**2 + STEEP["rank"] * (rank - best_rank) ** 2 + STEEP["tau"] * (tau - best_tau) ** 2
         level = np.maximum(LEVEL - (behind + lost) / 100, CHANCE)
         points[f"method{number}"] = np.where(off > DIVERGES, 0.0, level)
-    found = np.array(
+    levels = np.array(
         [
             points[method.name][round(1000 * rate) - 1, method.settings["rank"], method.settings["tau"]]
             for method, rate in settings
         ]
     )
-    return random.permutation(found) if case.shuffled else found
+    return random.permutation(levels) if case.shuffled else levels
 
 
 def _places(size: int) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ def _places(size: int) -> NDArray[np.float64]:
 
 
 def _results(case: Case, levels: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Return the accuracy of each setting at each seed, NaN where it diverged."""
+    """Return the accuracy of each run, of shape (settings, seeds); NaN for settings that diverge."""
     noise = SHARED * random.normal(size=(1, case.seeds)) + case.noise * random.normal(size=(len(levels), case.seeds))
     results: NDArray[np.float64] = np.clip(levels[:, None] + noise / 100, 0, 1)
     results[levels == 0] = np.nan
@@ -128,7 +128,7 @@ CASES = [
 
 
 def table(cases: Sequence[Case], searches: int) -> Iterator[str]:
-    """Yield the table, line by line."""
+    """Yield the lines of the Markdown table, one row per case and number of trials."""
     yield "| grid of a task | settings | tried | TPE | random | whole grid |"
     yield "|---|---|---|---|---|---|"
     for case in cases:
@@ -140,4 +140,4 @@ def table(cases: Sequence[Case], searches: int) -> Iterator[str]:
 
 if __name__ == "__main__":
     for line in table(CASES, int(sys.argv[1]) if len(sys.argv) > 1 else SEARCHES):
-        print(line, flush=True)  # noqa: T201 - it is what was asked for
+        print(line, flush=True)  # noqa: T201 - the table is the output of this command

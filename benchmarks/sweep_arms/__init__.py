@@ -1,1 +1,1 @@
-"""The sweep that every arm of `benchmarks.sweeps` must do, and the arms that are not ours."""
+"""The sweep that every arm of `benchmarks.sweeps` does, and the arms that run PEFT."""

@@ -1,4 +1,4 @@
-"""Before timing: ours and the tuned PEFT loop, from the same start on the same rows, must have the same losses."""
+"""A check before timing: from one start, on the same rows, our engine and the tuned PEFT loop have equal losses."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from benchmarks.sweep_arms.case import ALPHA, EVAL_ROWS, RANK, RATE, TARGETS, TASKS, Prepared, Row
 
 STEPS = 6
-CLOSE = 1e-4  # of the loss: float32, two ways to sum the same products, a few steps of Adam
+CLOSE = 1e-4  # largest relative difference of a loss: float32 sums in two orders, over a few steps of Adam
 
 
 def losses_of_both(prepared: Prepared, cache: Path) -> tuple[list[float], list[float]]:
-    """The first losses of ours and of the tuned loop, each reading the rows in its own way."""
+    """Return the first losses of our engine and of the tuned loop; each prepares the rows in its own way."""
     from orchestrator.model.loading import load_model
     from orchestrator.train.lanes import LaneStep
     from orchestrator.train.loop import train_lanes
@@ -28,12 +28,12 @@ def losses_of_both(prepared: Prepared, cache: Path) -> tuple[list[float], list[f
 
 
 def disagreement(ours: list[float], theirs: list[float]) -> float:
-    """The largest difference of a loss, as a share of it."""
+    """Return the largest relative difference between the losses of a step."""
     return max(abs(one - other) / abs(other) for one, other in zip(ours, theirs, strict=True))
 
 
 def check(prepared: Prepared, cache: Path) -> str:
-    """What was compared, in words; `AssertionError` where the two differ by more than rounding."""
+    """Return the losses that were compared, in words; AssertionError if they differ by more than rounding."""
     ours, theirs = losses_of_both(prepared, cache)
     apart = disagreement(ours, theirs)
     words = f"first {len(ours)} losses of ours {_words(ours)}, of the tuned loop {_words(theirs)}: {apart:.1e} apart"
@@ -43,7 +43,7 @@ def check(prepared: Prepared, cache: Path) -> str:
 
 
 def _our_parts(prepared: Prepared, task: str, cache: Path, model: Any) -> tuple[Any, Any, Any]:
-    """Our engine with one lane, its plan for a few steps, and the optimizer's settings."""
+    """Return our engine with one lane, the lane's plan for a few steps, and AdamW's settings."""
     import torch
 
     import d2lora
@@ -58,11 +58,11 @@ def _our_parts(prepared: Prepared, task: str, cache: Path, model: Any) -> tuple[
     case = prepared.case
     own = own_task(task, prepared.file(task, "pool"), Columns(), prepared.file(task, "test"))
     splits = split_examples(own, train_samples=case.batch * case.steps, validation_samples=EVAL_ROWS)
-    found = prepare(splits, load_tokenizer(prepared.base), max_length=64, cache_dir=cache)
+    data = prepare(splits, load_tokenizer(prepared.base), max_length=64, cache_dir=cache)
     optim = OptimSpec(lr=RATE, epochs=1.0, micro_batch=case.batch, global_batch=case.batch, warmup=0.0)
     config = d2lora.get_method(case.method).Config(rank=RANK, alpha=ALPHA)
     d2lora.attach(model, case.method, config, [f"*.{name}" for name in TARGETS], seeds=[0])
-    items = load_prepared(found.path)["train"]
+    items = load_prepared(data.path)["train"]
     return (
         PlainEngine(model, 1, optim, torch.device("cpu")),
         LanePlan(task, items, seed=0, peak=RATE, steps=min(STEPS, case.steps)),
@@ -71,7 +71,7 @@ def _our_parts(prepared: Prepared, task: str, cache: Path, model: Any) -> tuple[
 
 
 def _tuned_losses(prepared: Prepared, task: str, downs: dict[str, Any]) -> list[float]:
-    """The tuned loop's losses from our start: `up` is zero in both, PEFT's A becomes our `down`."""
+    """Return the tuned loop's losses from our start: PEFT's A is set to our ``down``; both ``up`` start at zero."""
     import torch
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -95,7 +95,7 @@ def _tuned_losses(prepared: Prepared, task: str, downs: dict[str, Any]) -> list[
 
 
 def _our_name(name: str) -> str:
-    """`base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight` as our parameter is called."""
+    """Return our name of PEFT's ``base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight``."""
     return name.removeprefix("base_model.model.").partition(".lora_A.")[0] + ".down_0"
 
 

@@ -1,4 +1,4 @@
-"""The sweep that every arm must do: a base, rows of two tasks and the numbers, in one folder."""
+"""The sweep that every arm must do, in one folder: a base, the rows of two tasks, and the case's numbers."""
 
 import json
 import random
@@ -10,10 +10,10 @@ from typing import Any, Literal
 TASKS = ("first", "second")
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 RANK, ALPHA, RATE = 16, 32.0, 1e-3
-LAYERS = 16  # of the base: with fewer, embedding and head would count for more than they do in a real one
-SHORTEST, LONGEST = 16, 48  # tokens of a row, evenly spread: 32 on average
+LAYERS = 16  # of the base: with fewer layers, embedding and head would weigh more than in real models
+SHORTEST, LONGEST = 16, 48  # tokens of a row, drawn uniformly: 32 on average
 ANSWER, CHOICES = 4, 4  # tokens of a choice, choices of a question
-EVAL_ROWS = 4  # to validate and to test on, each: whole sweeps are compared, not scoring
+EVAL_ROWS = 4  # rows of validation and of test: few, because whole sweeps are compared, not scoring
 SPECIAL = ("<pad>", "</s>", "<unk>", "Question:", "Answer:")
 
 Row = dict[str, Any]
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """What decides the work; one epoch of `steps` batches a run, `tokens` of them a step on average."""
+    """The numbers that decide the work of a sweep: a run is one epoch of `steps` batches of about `tokens` tokens."""
 
     vocab: int
     tokens: int
@@ -31,18 +31,18 @@ class Case:
 
     @property
     def batch(self) -> int:
-        """Rows of a step."""
+        """The rows of a batch."""
         return max(1, self.tokens * 2 // (SHORTEST + LONGEST))
 
     @property
     def label(self) -> str:
-        """The name in tables."""
+        """The name of the case in tables."""
         return f"V {self.vocab // 1024}k, {self.tokens} tokens a lane and step, {self.method}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One of the sweep's runs."""
+    """One run of the sweep."""
 
     task: str
     seed: int
@@ -50,14 +50,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case on disk: `base` is a Hugging Face directory, `rows/<task>/<split>.jsonl` what everybody trains on."""
+    """A case on disk: the Hugging Face directory `base`, and the rows of all arms in `rows/<task>/<split>.jsonl`."""
 
     folder: Path
     case: Case
 
     @property
     def base(self) -> Path:
-        """The model and its tokenizer."""
+        """The directory of the base and its tokenizer."""
         return self.folder / "base"
 
     @property
@@ -66,16 +66,16 @@ class Prepared:
         return [Run(task, seed) for task in TASKS for seed in range(self.case.seeds)]
 
     def file(self, task: str, split: str) -> Path:
-        """Where the rows of a split are; `pool` is what ours cuts train and validation from."""
+        """Return the file of a split; our sweep cuts train and validation from the split `pool`."""
         return self.folder / "rows" / task / f"{split}.jsonl"
 
     def rows(self, task: str, split: str) -> list[Row]:
-        """The rows of a split."""
+        """Return the rows of a split."""
         return [json.loads(line) for line in self.file(task, split).read_text().splitlines()]
 
 
 def make(folder: Path, case: Case, base: Path | None = None) -> Prepared:
-    """Write a case, with the base of another case of the same vocabulary if there is one."""
+    """Write the case to ``folder``. ``base`` is another case's base with this vocabulary; None makes a new base."""
     prepared = Prepared(folder, case)
     folder.mkdir(parents=True)
     (folder / "case.json").write_text(json.dumps(asdict(case)))
@@ -89,12 +89,12 @@ def make(folder: Path, case: Case, base: Path | None = None) -> Prepared:
 
 
 def read(folder: Path) -> Prepared:
-    """A case that was written."""
+    """Return the case that `make` has written to ``folder``."""
     return Prepared(folder, Case(**json.loads((folder / "case.json").read_text())))
 
 
 def draw_rows(count: int, vocab: int, draw: random.Random) -> Iterator[Row]:
-    """Questions of words that the tokenizer has whole, so a row is as long as it has words."""
+    """Yield random questions. Each word is one token, so the number of words is the length of a row."""
 
     def words(number: int) -> str:
         return " ".join(f"w{draw.randrange(len(SPECIAL), vocab)}" for _ in range(number))
@@ -109,12 +109,12 @@ def draw_rows(count: int, vocab: int, draw: random.Random) -> Iterator[Row]:
 
 
 def text_of(row: Row) -> tuple[str, list[str]]:
-    """Prompt and choices as ours writes them."""
+    """Return prompt and choices as our task format writes them."""
     return f"Question: {row['question']}\nAnswer:", [f" {choice}" for choice in row["choices"]]
 
 
 def recipe(prepared: Prepared, place: Path, values: str = "") -> str:
-    """Our recipe for the case, all that it leaves below `place`; `values` are further lines."""
+    """Return our recipe for the case, with all its files below ``place``; ``values`` are further lines."""
     case = prepared.case
     return f"""
 name: sweep
@@ -134,7 +134,7 @@ champions: false
 
 
 def make_base(place: Path, vocab: int) -> None:
-    """A small Llama as it is before any training, and a tokenizer of words."""
+    """Write a small Llama with random weights, and a tokenizer with one token per word."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
@@ -175,7 +175,7 @@ def _own(prepared: Prepared, task: str) -> dict[str, str]:
 
 
 def _write_task(prepared: Prepared, task: str, draw: random.Random) -> None:
-    """Write the pool and the test rows, and the pool as ours will cut it: the peers get the very same rows."""
+    """Write pool and test, and train and validation as our sweep cuts the pool, so that all arms have equal rows."""
     from orchestrator.data.splits import split_examples
     from orchestrator.data.tasks.own import Columns, own_task
 

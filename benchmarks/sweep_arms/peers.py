@@ -1,8 +1,8 @@
-"""A sweep with PEFT and transformers' Trainer as their examples have it: runs in turn, or a process each.
+"""A sweep with PEFT and transformers' Trainer, as in their examples: runs in turn, or one process per run.
 
 python -m benchmarks.sweep_arms.peers loop FOLDER OUT           # all runs in this process, one after another
 python -m benchmarks.sweep_arms.peers one FOLDER OUT NUMBER     # one run
-python -m benchmarks.sweep_arms.peers processes FOLDER OUT N    # a process a run, N at a time
+python -m benchmarks.sweep_arms.peers processes FOLDER OUT N    # a process per run, N at a time
 """
 
 import json
@@ -14,22 +14,22 @@ from typing import Any
 
 from benchmarks.sweep_arms.case import ALPHA, RANK, RATE, TARGETS, Prepared, Row, Run, read, text_of
 
-IGNORED = -100  # the label of a token that no loss is taken of
+IGNORED = -100  # the label of tokens that the loss leaves out
 
 
 def tokenise(rows: list[Row], tokenizer: Any) -> list[dict[str, list[int]]]:
-    """The rows with their right answers, labels on the answers alone."""
-    found = []
+    """Return each row's prompt and right answer in tokens; only the answer's tokens have labels."""
+    tokenised = []
     for row in rows:
         prompt, choices = text_of(row)
         before, whole = tokenizer([prompt, prompt + choices[row["answer"]]])["input_ids"]
         labels = [IGNORED] * len(before) + whole[len(before) :]
-        found.append({"input_ids": whole, "attention_mask": [1] * len(whole), "labels": labels})
-    return found
+        tokenised.append({"input_ids": whole, "attention_mask": [1] * len(whole), "labels": labels})
+    return tokenised
 
 
 def adapter_config(method: str) -> Any:
-    """PEFT's settings for the case's method."""
+    """Return PEFT's settings for the method."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -43,7 +43,7 @@ def adapter_config(method: str) -> Any:
 
 
 def train_run(prepared: Prepared, run: Run, out: Path) -> None:
-    """Load the base, wrap it, train, score and save: a whole run, as the usual script does it."""
+    """Do a whole run as the usual script does: load the base, add the adapter, train, score and save."""
     import torch
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
@@ -68,7 +68,7 @@ def train_run(prepared: Prepared, run: Run, out: Path) -> None:
 
 
 def accuracy(model: Any, rows: list[Row], tokenizer: Any) -> float:
-    """The share of questions whose most likely choice is right: a forward pass a choice."""
+    """Return the share of questions whose most likely choice is right; each choice is one forward pass."""
     import torch
 
     model.eval()
@@ -87,17 +87,17 @@ def accuracy(model: Any, rows: list[Row], tokenizer: Any) -> float:
 
 
 def report(place: Path, steps: int, loss: float, scores: dict[str, float]) -> None:
-    """Write what a run came to: the bench makes sure that everybody did the work."""
+    """Write a run's result, from which the bench checks that every arm did all steps."""
     (place / "result.json").write_text(json.dumps({"steps": steps, "loss": loss, **scores}))
 
 
 def steps_done(out: Path) -> list[int]:
-    """The steps of every run that has reported."""
+    """Return the steps of each run that has written a result."""
     return [json.loads(file.read_text())["steps"] for file in sorted(out.glob("*/result.json"))]
 
 
 def _arguments(prepared: Prepared, run: Run, place: Path) -> Any:
-    """The defaults, but for what must be the same for all arms; nothing is logged and no checkpoint saved."""
+    """Return the Trainer's arguments: defaults, except the settings that all arms share; no logs, no checkpoints."""
     from transformers import TrainingArguments
 
     return TrainingArguments(
@@ -117,14 +117,14 @@ def _arguments(prepared: Prepared, run: Run, place: Path) -> Any:
 
 
 def _collator(tokenizer: Any) -> Any:
-    """Padding to the longest of a batch, labels too."""
+    """Return the collator, which pads tokens and labels to the longest row of a batch."""
     from transformers import DataCollatorForSeq2Seq
 
     return DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=IGNORED)
 
 
 def _processes(folder: Path, out: Path, at_once: int) -> None:
-    """Start the script for one run as often as there are runs."""
+    """Run this script once per run, ``at_once`` processes at a time."""
 
     def start(number: int) -> None:
         subprocess.run(
@@ -136,7 +136,7 @@ def _processes(folder: Path, out: Path, at_once: int) -> None:
 
 
 def main(form: str, folder: Path, out: Path, number: int) -> None:
-    """Do one form of the sweep."""
+    """Do the sweep, or one run of it, in the way that ``form`` names."""
     prepared = read(folder)
     if form == "processes":
         _processes(folder, out, number)

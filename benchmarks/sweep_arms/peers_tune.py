@@ -1,7 +1,7 @@
-"""The same script under Ray Tune: a run a trial, of one CPU, in a process of its own.
+"""The script of `peers` under Ray Tune: each run is a trial with one CPU, in a process of its own.
 
 python -m benchmarks.sweep_arms.peers_tune functions FOLDER OUT CONCURRENT  # the trial trains
-python -m benchmarks.sweep_arms.peers_tune trainers FOLDER OUT CONCURRENT   # it starts a TorchTrainer
+python -m benchmarks.sweep_arms.peers_tune trainers FOLDER OUT CONCURRENT   # the trial starts a TorchTrainer
 """
 
 import sys
@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.control_arms.ray_peers import train_in_worker, tune_runs
 from benchmarks.sweep_arms.case import read
 
-CPUS = {"functions": 1.0, "trainers": 0.01}  # of a trial itself: a trainer's worker asks for its own
+CPUS = {"functions": 1.0, "trainers": 0.01}  # per trial; the worker of a TorchTrainer reserves a CPU of its own
 
 
 def train(config: dict[str, Any]) -> None:
-    """One run, in the process that this is called in."""
+    """Do one run, in this process."""
     from benchmarks.sweep_arms.peers import train_run
 
     prepared = read(Path(config["folder"]))
@@ -23,12 +23,12 @@ def train(config: dict[str, Any]) -> None:
 
 
 def start_trainer(config: dict[str, Any]) -> None:
-    """One run in the worker of a TorchTrainer."""
+    """Do one run, in the worker of a TorchTrainer."""
     train_in_worker(train, config, f"{config['out']}/train")
 
 
 def sweep(kind: str, folder: Path, out: Path, concurrent: int) -> None:
-    """All runs as trials of one Tuner, on a local Ray that ends with this process."""
+    """Do all runs as trials of one Tuner, on a local Ray that ends with this process."""
     from orchestrator.cluster.ray_session import open_session
 
     session = open_session(threads=1)

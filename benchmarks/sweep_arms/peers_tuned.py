@@ -1,9 +1,9 @@
-"""The best PEFT loop that we can write: one base, adapters swapped, length buckets, logits where answers are.
+"""The best PEFT loop that we can write: one base, swapped adapters, length buckets, logits of answers only.
 
     python -m benchmarks.sweep_arms.peers_tuned FOLDER OUT
 
-Everything that ours does but lanes: it borrows our batches and our packing of rows, so both arms see the same rows in
-the same order, and nothing of ours is in its step.
+The loop does all that our sweep does, except lanes. It uses our order of batches and our token batches, so both arms
+train on the same rows in the same order. Forward, backward and optimizer are PEFT's and torch's.
 """
 
 import sys
@@ -18,14 +18,14 @@ Tokens = tuple[Sequence[int], int]  # the ids of prompt and answer, and where th
 
 
 def answer_rows(rows: list[Row], tokenizer: Any) -> list[Tokens]:
-    """The rows with their right answers as our packing takes them."""
+    """Return each row's prompt and right answer in tokens, in the form that `batch_rows` takes."""
     return [(row["input_ids"], sum(label < 0 for label in row["labels"])) for row in tokenise(rows, tokenizer)]
 
 
 def answer_losses(model: Any, rows: Sequence[Tokens]) -> tuple[Any, Any]:
-    """The loss of every answer token, and the number of the row that it is of.
+    """Return the loss of each answer token, and the number of the row to which the token belongs.
 
-    Rows are padded on the right, where causal attention does not look: no mask, so the fastest kernel.
+    Rows are padded on the right, where causal attention does not look: without a mask, the fastest kernel runs.
     """
     from torch.nn.functional import cross_entropy
 
@@ -39,7 +39,7 @@ def answer_losses(model: Any, rows: Sequence[Tokens]) -> tuple[Any, Any]:
 
 
 def train(model: Any, rows: Sequence[Tokens], batches: Sequence[Sequence[int]]) -> list[float]:
-    """Train the active adapter on these batches; the loss of every step."""
+    """Train the active adapter on these batches; return the loss of every step."""
     import torch
 
     from orchestrator.train.schedule import rate_at
@@ -60,7 +60,7 @@ def train(model: Any, rows: Sequence[Tokens], batches: Sequence[Sequence[int]]) 
 
 
 def accuracy(model: Any, rows: list[Row], tokenizer: Any) -> float:
-    """The share of questions whose most likely choice is right: all choices in one padded pass."""
+    """Return the share of questions whose most likely choice is right; all choices are one padded pass."""
     import torch
 
     answers: list[Tokens] = []
@@ -80,7 +80,7 @@ def accuracy(model: Any, rows: list[Row], tokenizer: Any) -> float:
 
 
 def sweep(prepared: Prepared, out: Path) -> None:
-    """Every run on one base: what differs between runs is an adapter, and that is swapped."""
+    """Do all runs on one base: before each run, the adapter of the last run is replaced by a new adapter."""
     import torch
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer

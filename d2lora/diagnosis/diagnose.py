@@ -98,7 +98,7 @@ def chosen_layers(model: nn.Module, bounds: Bounds) -> list[str]:
 def base_spectra(model: nn.Module, bounds: Bounds) -> dict[str, BaseVectors]:
     """Return the singular vectors of the chosen layers' frozen weights, by layer.
 
-    They are the most expensive part of a diagnosis, and the same for every lane.
+    Singular vectors are the most expensive part of a diagnosis, and the same for every lane.
     """
     layers = adapted_layers(model)
     return {name: base_vectors(layers[name].weight, bounds) for name in chosen_layers(model, bounds)}

@@ -59,7 +59,7 @@ def to_lora(model: nn.Module, lane: int = 0, rank: int | None = None, energy: fl
 
 
 def exact_form(model: nn.Module, lane: int) -> LoraExport | None:
-    """Return the lane as a LoRA or DoRA of PEFT's that computes exactly the same; None if it is neither."""
+    """Return the lane as a LoRA or DoRA of PEFT's that computes exactly the same; None if there is no such form."""
     forms: dict[str, PeftForm] = {}
     for name, layer in layers_with_lane(model, lane).items():
         form = _form(layer, lane)
@@ -97,7 +97,7 @@ Singular = tuple[Tensor, Tensor, Tensor]
 def _singular(layer: AdaptedLinear, lane: int, form: PeftForm | None) -> Singular:
     """Return the singular vectors and values of the layer's update.
 
-    They come from the thin factors if ``form`` is a LoRA, else from the dense update.
+    Both are computed from the thin factors if ``form`` is a LoRA, else from the dense update.
     """
     if form is None or form.magnitude_O is not None:
         delta_OI = layer.effective_weight(lane) - at_least_float32(layer.weight.detach())

@@ -1,1 +1,1 @@
-"""The product of an adapted layer: one autograd function per precision, and what the functions are made of."""
+"""The product of an adapted layer: one autograd function per precision, and the parts of these functions."""

@@ -105,8 +105,8 @@ def _product_of_change(rows_MK: Tensor, deviation_LK: Tensor | None, matrix_JK: 
 def _scale_gradient(other_MK: Tensor, base_MK: Tensor, extra_MK: Tensor | None, sizes: Sizes) -> Tensor:
     """Return the gradient of a scale: ``other * (base + extra)`` summed over each lane's rows, (L, K), in float32.
 
-    The scale multiplies ``base + extra``, forward or backward; ``other`` is what that product meets: ``dy`` for the
-    output scale, ``x`` for the input scale.
+    The scale multiplies ``base + extra``, forward or backward; ``other`` is the other factor: ``dy`` for the output
+    scale, ``x`` for the input scale.
     """
     dot_LK = dot_lanes_in_float32(other_MK, base_MK, sizes)
     return dot_LK if extra_MK is None else dot_LK + dot_lanes_in_float32(other_MK, extra_MK, sizes)

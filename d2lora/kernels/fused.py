@@ -64,7 +64,7 @@ def _works(device: torch.device, dtype: torch.dtype) -> bool:
     try:
         update = torch.ones(2, 1, device=device), torch.ones(1, 1, 4, device=device)
         _launch(Composition(torch.ones(2, 4, device=device, dtype=dtype), (2,), update))
-    except Exception as error:  # whatever Triton, its compiler or the driver raise: torch's operations do the same
+    except Exception as error:  # after any error of Triton, its compiler or the driver, torch computes the same
         _log.warning("No fused kernel on %s: %s: %s", device, type(error).__name__, str(error).splitlines()[:1])
         return False
     return True

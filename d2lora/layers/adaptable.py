@@ -117,7 +117,7 @@ def check_loaded(model: nn.Module, names: Iterable[str]) -> None:
 def _no_match(pattern: str, modules: Mapping[str, nn.Module], named: Sequence[str], unfit: Mapping[int, Unfit]) -> str:
     """Return the message for a pattern that matches no linear layer.
 
-    It names a layer of another kind that the pattern matches, if there is one, and the linear layers of the model.
+    The message names a layer of another kind that the pattern matches, if any, and the model's linear layers.
     """
     linear = [name for name, layer in modules.items() if isinstance(layer, nn.Linear) and id(layer) not in unfit]
     there = f"There are: {last_parts(linear)}." if linear else "The model has none, so it cannot be adapted."

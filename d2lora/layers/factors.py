@@ -35,7 +35,8 @@ def factors_by_group(layers: Sequence[LaneLayer], active: Sequence[int]) -> list
 def built_with(layer: LaneLayer, layers: Sequence[LaneLayer], active: Sequence[int]) -> list[LaneLayer]:
     """Return the layers of ``layers`` to build in one set of operations with ``layer``, ``layer`` itself included.
 
-    They have its shape, and together at most ``built_together`` trained numbers in the active lanes (`device_profile`).
+    The layers have one shape, and together at most ``built_together`` trained numbers in the active lanes
+    (`device_profile`).
     """
     alike = [other for other in layers if other.shape == layer.shape]
     numbers = sum(parameter.numel() for lane in active for parameter in layer.params(lane).values())
@@ -79,7 +80,7 @@ def _stacked_parts(parts: Sequence[Factored], owners: Sequence[tuple[int, int]])
 
 
 def _stacked_scales(scales: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:
-    """Return the scales of all parts, with ones of the shape ``like`` for a part without; None if no part has one."""
+    """Return the scales of all parts, with ones of the shape ``like`` in place of None; None if no part has one."""
     if all(scale is None for scale in scales):
         return None
     pairs = zip(scales, like, strict=True)

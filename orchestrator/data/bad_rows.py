@@ -57,7 +57,7 @@ class Tally:
 
 
 def tally(bad: Iterable[BadRow], places: Iterable[str]) -> dict[str, Tally]:
-    """Return the tally of each file; ``places`` are those of all rows, good and bad."""
+    """Return the tally of each file; ``places`` are the places of all rows, good and bad."""
     rows = Counter(_file_and_line(place)[0] for place in places)
     bad_rows = Counter(_file_and_line(row.place)[0] for row in bad)
     return {file: Tally(number, bad_rows[file]) for file, number in rows.items()}
@@ -73,7 +73,7 @@ def refuse(
 ) -> None:
     """Raise InputError if there are bad rows, unless they may be skipped: ``skip`` is set, and they are few.
 
-    ``places`` are those of all rows, good and bad. ``explain(file)`` returns a sentence with the fault that the rows of
+    ``places`` are the places of all rows. ``explain(file)`` returns a sentence with the fault that the rows of
     a file have in common and its remedy, or None. Such a fault is an InputError whatever ``skip`` says. So are more bad
     rows than one in `FEW`, even without a known cause, because skipping them would train only on the rows that the
     fault has spared. A single bad row is few in a file of any size.

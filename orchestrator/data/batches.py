@@ -13,7 +13,7 @@ BUCKET_BATCHES = 8
 
 def count_steps(rows: int, global_batch: int, epochs: float) -> int:
     """Return the optimizer steps of a run: every row once per epoch. The last batch of an epoch may be smaller."""
-    whole, part = divmod(Fraction(str(epochs)), 1)  # of the text "1.1", eleven tenths: the float is a little larger
+    whole, part = divmod(Fraction(str(epochs)), 1)  # the text "1.1" is eleven tenths, the float 1.1 a little more
     return whole * math.ceil(rows / global_batch) + math.ceil(part * rows / global_batch)
 
 

@@ -135,7 +135,7 @@ class _Pool:
         return self.take(list(first.values())), len(self) - len(first)
 
     def without(self, other: _Pool) -> tuple[_Pool, int]:
-        """Return the pool without the examples that are in ``other``, and how many were there."""
+        """Return the pool without the examples that are in ``other``, and how many examples were left out."""
         foreign = set(other.identities)
         kept = [index for index, name in enumerate(self.identities) if name not in foreign]
         return self.take(kept), len(self) - len(kept)

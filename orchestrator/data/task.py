@@ -35,7 +35,7 @@ class Task:
 
     @property
     def own(self) -> bool:
-        """Whether the rows are of your own file, where equal choices are a mistake: published benchmarks have some."""
+        """Whether the rows are of your own file. Equal choices are a mistake there, but not in published benchmarks."""
         return isinstance(self.source, FileSource)
 
     def with_splits(self, train: str | None = None, test: str | None = None) -> Task:
@@ -58,6 +58,6 @@ class Task:
                 yield placed.place, error
 
     def explain(self, file: str, mirror: Path | None = None) -> str | None:
-        """Return the fault that the rows of a file have in common, with its remedy; None if there is no known one."""
+        """Return the fault that the rows of a file have in common, with its remedy; None if none is known."""
         rows = (placed for split in (self.train, self.test) for placed in self.load(split, mirror))
         return self.fault(placed.row for placed in rows if placed.place.rpartition(":")[0] == file)

@@ -79,8 +79,8 @@ class Encoder:
 def appended_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return the special tokens that a tokenizer appends to every text: ``</s>`` of T5, ``[SEP]`` of BERT.
 
-    They are the ids that follow the ids of the text without special tokens. If the text's own ids do not stand together
-    there, special tokens are among them, and nothing is returned.
+    Appended tokens are the ids that follow the text's own ids. If special tokens stand among the
+    text's own ids, nothing is returned.
     """
     with_special, bare = (tokenizer(PROBES, add_special_tokens=special)["input_ids"] for special in (True, False))
     tails = {_tail(list(whole), list(ids)) for whole, ids in zip(with_special, bare, strict=True) if ids}
@@ -107,7 +107,7 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
 def user_turns(examples: Sequence[Example], tokenizer: Tokenizer) -> list[Example]:
     """Return the examples with their prompts as user turns, and their choices joined on as the template joins answers.
 
-    InputError if the tokenizer has no chat template, or one that takes no user turn.
+    InputError if the tokenizer has no chat template, or if its template takes no user turn.
     """
     check_template(tokenizer)
     return list(_turned(examples, tokenizer))
@@ -124,7 +124,7 @@ def check_template(tokenizer: Tokenizer) -> None:
 
 def _turned(examples: Sequence[Example], tokenizer: Tokenizer) -> Iterator[Example]:
     joint = _joint(tokenizer)
-    words = joint.rstrip()  # they stand before every answer, so they are part of the prompt and not scored
+    words = joint.rstrip()  # every answer begins with these words, so they become part of the prompt
     space = joint[len(words) :]
     for example in examples:
         choices = tuple(space + choice.strip() for choice in example.choices)

@@ -97,7 +97,7 @@ class _Maker:
         return TokenisedSplit.of(items, truncated, appended=self.encoder.appended, refused=refused)
 
     def item(self, example: Example, encoded: list[list[int]]) -> tuple[Item, int]:
-        """Return the item, and the number of tokens that were cut from its prompt; RowError if it cannot be scored."""
+        """Return the item, and how many tokens were cut from its prompt; RowError if the example cannot be scored."""
         prompt, *wholes = encoded
         start = _start(example, prompt, wholes)
         longest = max(map(len, wholes)) + len(self.end)

@@ -12,14 +12,14 @@ from orchestrator.plan.packs import Pack
 from orchestrator.recipe.seeds import drawn
 from orchestrator.recipe.spec import SweepSpec
 
-TFLOPS_CPU = 0.03  # one core, float32: about half of what its matrix products alone reach
+TFLOPS_CPU = 0.03  # one core, float32: about half the speed of matrix products alone
 TFLOPS_GPU = 30.0  # about 40 % of the bfloat16 peak of an NVIDIA A10G; an H100 does ten times that
-START_SECONDS = 20.0  # a trainer on Ray, before it takes its first pack
-PROCESS_BYTES = 460_000_000  # imports of a worker
-TRAINED_BYTES = 16  # float32: the parameter, its gradient and Adam's two moments
+START_SECONDS = 20.0  # of a trainer on Ray, before its first pack begins
+PROCESS_BYTES = 460_000_000  # memory of a worker after its imports
+TRAINED_BYTES = 16  # per trained parameter, in float32: itself, its gradient and Adam's two moments
 
 Kind = tuple[str, str]
-"""The name of a run's task and the label of its method: runs with equal ones cost the same."""
+"""The name of a run's task and the label of its method: runs with equal names and labels cost the same."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Costs:
         }
 
     def total(self, *, full: bool) -> Work:
-        """Return the work of all runs; ``full`` with rows of ``max_length`` tokens."""
+        """Return the work of all runs; ``full`` counts every row as ``max_length`` tokens."""
         each = len(self.sweep.optim.rates) * len(drawn(self.sweep.seeds))
         return sum((work.times(each) for work in self.runs[full].values()), Work())
 
@@ -109,7 +109,7 @@ class Costs:
     def duration(self, packs: Sequence[Pack], trainers: int, rate: Rate, *, full: bool) -> Duration:
         """Return the time of all packs, the longest first, each on the trainer that is free first.
 
-        ``full`` counts rows of ``max_length`` tokens.
+        ``full`` counts every row as ``max_length`` tokens.
         """
         start = START_SECONDS if self.sweep.cluster.kind == "ray" else 0.0
         workers = self.sweep.cluster.workers
@@ -156,9 +156,9 @@ class Costs:
     def _activations(self, lengths: Sequence[int], rows: Sequence[TaskRows]) -> int:
         """Return roughly the bytes that a micro step keeps for its backward pass.
 
-        They are the inputs of norms, matrices and attention, and float32 logits with their gradient. On a base in half
-        precision a block also keeps some float32 and the base products of its adapted layers, four hidden sizes in all,
-        and the block that the backward pass is in works on eight more (measured on a GPU, docs/results.md).
+        These bytes are the inputs of norms, matrices and attention, and float32 logits with their gradient. On a base
+        in half precision a block also keeps some float32 and the base products of its adapted layers, four hidden sizes
+        in all, and the block that the backward pass is in works on eight more (measured on a GPU, docs/results.md).
         """
         shape, micro = self.shape, self.sweep.optim.micro_batch
         tokens = micro * sum(lengths)

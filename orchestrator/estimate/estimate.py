@@ -1,4 +1,4 @@
-"""Pure: what a sweep would take: its runs and packs, and roughly its memory, arithmetic, time and cost."""
+"""Pure: the estimate of a sweep: its runs and packs, and roughly its memory, arithmetic, time and price."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orchestrator.search.halving import kept_together
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """The rows and the optimizer steps of a run of one task, at most."""
+    """The largest numbers of rows and of optimizer steps that a run of one task can have."""
 
     name: str
     rows: TaskRows

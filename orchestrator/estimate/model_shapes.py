@@ -51,7 +51,7 @@ class ModelShape:
         return blocks | {"lm_head": (self.vocab, self.hidden)}
 
     def targets(self, patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Return the (out, in) of the linear layers that any pattern matches; InputError for one that matches none."""
+        """Return the (out, in) of the linear layers that any pattern matches; InputError if one matches none."""
         linears = self.linears()
         chosen: set[str] = set()
         for pattern in patterns:
@@ -88,7 +88,7 @@ PUBLISHED = {
 
 
 def shape_of(spec: ModelSpec) -> tuple[ModelShape | None, str]:
-    """Return the shape of the recipe's base, and where the shape is from; None if a base must be fetched to know it.
+    """Return the shape of the recipe's base, and where the shape is from; None if only a fetched base shows it.
 
     InputError where ``model.path`` is no directory with a model.
     """

@@ -55,7 +55,7 @@ def detectable(seeds: int) -> list[Detectable]:
 
 
 def smallest_difference(seeds: int, sd: float) -> float:
-    """Return the smallest difference that ``seeds`` paired seeds detect with power 0.8; ``sd`` is theirs, a share.
+    """Return the smallest difference that ``seeds`` paired seeds detect with power 0.8; ``sd`` is a share.
 
     Up to ten seeds it is read from a table; beyond, `smallest_detectable_difference` computes it.
     """

@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def print_plan(plan: Estimate, console: Console) -> None:
-    """Print what would run, on what, for how long, and what the seeds could show."""
+    """Print the plan: runs, base, data, packs, time and memory, and the difference that the seeds detect."""
     shape = f"{big(plan.shape.parameters())} parameters, from {plan.shape_from}" if plan.shape else plan.shape_from
     say(console, f"{plan.name}: {plan.base} ({shape})")
     tables = [_runs(plan), _methods(plan), _tasks(plan), _resources(plan), _seeds(plan)]
@@ -155,7 +155,7 @@ def _notes(plan: Estimate) -> list[str]:
 
 
 def _seed_notes(plan: Estimate) -> list[str]:
-    """Return what the seeds cannot show, or only in part."""
+    """Return sentences on the differences that the seeds cannot show, or only in part."""
     notes = []
     comparisons = (len(plan.methods) - 1) * len(plan.tasks)
     if plan.tested and comparisons > 1:

@@ -40,7 +40,7 @@ UNKNOWN = TaskSize(5000, 2000, 4, 100, 5)
 
 @dataclass(frozen=True)
 class TaskRows:
-    """How many rows a run of a task has at most, and how long they usually are; if not ``known``, all is assumed."""
+    """The most rows that a run of a task has, and their usual length; assumed values if ``known`` is false."""
 
     train: int
     validation: int

@@ -73,7 +73,7 @@ def _units(
 
 
 def _counts(groups: Sequence[tuple[int, int]], concurrent: int) -> list[int]:
-    """Return into how many packs each group is cut; a group is its number of units and how many units fit in a pack.
+    """Return the number of packs of each group, given as (its number of units, how many units fit into a pack).
 
     First each group is cut into as few packs as possible. Then the group whose packs hold the most units is cut into
     one pack more, until all trainers are busy to the end.
@@ -92,7 +92,7 @@ def _shares(items: Sequence[T], count: int) -> list[list[T]]:
 
 
 def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
-    """Return each share of the runs as a pack; each of ``base_tasks`` is scored by the first pack with a run of it."""
+    """Return each share as a pack; for each of ``base_tasks``, the first pack with a run of the task scores the base."""
     unscored = list(base_tasks)
     packs: list[Pack] = []
     for share in shares:

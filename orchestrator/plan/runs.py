@@ -17,7 +17,7 @@ from orchestrator.recipe.seeds import SeedPair, drawn
 from orchestrator.recipe.spec import SweepSpec
 
 FORMAT = 2
-"""The format of results, part of every run key: raised when the same run comes out otherwise than before (ADR 2)."""
+"""The format of results, part of every run key: raised when a new version changes the results of runs (ADR 2)."""
 
 
 class RunSpec(Frozen):
@@ -48,12 +48,12 @@ class RunSpec(Frozen):
 
     @property
     def init_seed(self) -> int:
-        """What draws the adapter's start and its dropout."""
+        """The seed that draws the adapter's start and its dropout."""
         return self.seed if self.seed_pair is None else self.seed_pair.init
 
     @property
     def data_seed(self) -> int:
-        """What orders the rows."""
+        """The seed that draws the order of the rows."""
         return self.seed if self.seed_pair is None else self.seed_pair.data
 
     @property
@@ -63,14 +63,14 @@ class RunSpec(Frozen):
 
     @property
     def lr(self) -> float:
-        """The peak learning rate: a run has one."""
+        """The peak learning rate; a run has exactly one rate."""
         (rate,) = self.optim.rates
         return rate
 
     def key(self, base_fingerprint: str, data_fingerprint: str) -> str:
         """Return the run key: 16 hexadecimal digits over this spec and the content of base and data.
 
-        Paths, the mirror and labels do not count; what the paths hold is in the fingerprints.
+        Paths, the mirror and labels do not count; the content of the paths is in the fingerprints.
         """
         return self.key_by_seed(base_fingerprint, data_fingerprint)(self)
 
@@ -114,7 +114,7 @@ class PlannedRun:
 def expand(sweep: SweepSpec) -> list[RunSpec]:
     """Return every run of the sweep: task x method x rate x seed, in the recipe's order.
 
-    Runs that differ in their seeds alone share the objects that they are made of, which `keyed` makes use of.
+    Runs that differ in their seeds alone share their parts (task, method, ...), so that `keyed` writes these out once.
     """
     model = sweep.model.model_copy(update={"dtype": sweep.dtype})
     optims = [sweep.optim.model_copy(update={"lr": lr}) for lr in sweep.optim.rates]

@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORTH = 1.03  # a wider pack must save more than this factor: it loses more when it fails, and probes are noisy
+WORTH = 1.03  # a wider pack must save more than this factor: a failed wide pack loses more, and probes are noisy
 ASSUMED = 8  # lanes that the plan job, which measures nothing, assumes for short rows
-LONG_SWEEP = 256  # lane steps from which on widths are measured: below, measuring would take a tenth of the sweep
+LONG_SWEEP = 256  # lane steps of a sweep from which on widths are measured: in a shorter one it would take a tenth
 SHORT_TOKENS = 256  # tokens per lane and micro step up to which packing pays on the processors that were measured
 
 
@@ -33,7 +33,7 @@ def whole_bytes(fewer: int, more: int, layers: tuple[int, int], whole: int) -> i
 
 
 def best_width(points: Sequence[Point], *, runs: int, trainers: int, start_seconds: float, steps: int) -> int:
-    """Return the smallest width, of those of the points, at which ``runs`` runs end within 3 % of the soonest end.
+    """Return the smallest width of ``points`` at which ``runs`` runs end within 3 % of the soonest end.
 
     ``points`` are in ascending lanes, and the first has one lane. A pack costs ``start_seconds`` and ``steps`` steps.
     """
@@ -71,9 +71,9 @@ def extended(points: Sequence[Point], *, fill: int, most_lanes: int, most_bytes:
     """Return the points, and expected points of wider steps up to ``most_lanes`` lanes and ``most_bytes`` bytes.
 
     N lanes cost ``a + b N`` seconds, by the last two points, up to the ``fill`` lanes that one pass through the model
-    holds; further lanes go in passes of their own. Nothing is added where only one width was measured, or where the
-    last doubling of the lanes saved nothing. Nor where twice the lanes took less time: that is noise of a busy machine,
-    and a line that falls would end below nought.
+    holds; further lanes go in passes of their own. No point is added if only one width was measured, or if the last
+    doubling of the lanes saved nothing. If twice the lanes took less time, no point is added either, because such a
+    time is noise of a busy machine, and a falling line would reach negative seconds.
     """
     known = list(points)
     if len(points) < 2 or not _saved(points):
@@ -100,7 +100,7 @@ def _saved(points: Sequence[Point]) -> bool:
 
 
 def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int, idle_bytes: int) -> bool:
-    """Tell whether twice the lanes of the last point are worth a measurement: wanted, cheaper so far, and they fit.
+    """Tell whether to measure twice the lanes of the last point: if so many are wanted, save time, and fit.
 
     ``idle_bytes`` are the bytes that the process held before the first step, ``most_bytes`` those that one trainer may
     hold. Memory is taken to grow with the lanes on a line.

@@ -15,14 +15,14 @@ Pairs = Sequence[tuple[MethodSpec, MethodSpec]]
 
 
 def controls_of(method: MethodSpec) -> list[MethodSpec]:
-    """Return the controls of one D2-LoRA method; ``control`` says what each shares with it, and what it lacks.
+    """Return the controls of one D2-LoRA method; a control's ``control`` says what it shares with the method and lacks.
 
     Both pairs of D2-LoRA are exactly one LoRA whose rank R is the sum of their ranks:
     ``[up_plus, up_minus] @ [down_plus; -tau down_minus]``. So LoRA and DoRA have rank R and alpha * R / r, which leaves
     the scale at alpha / r, and LoRA draws its start as the two pairs draw theirs. With readd = 1 the update counts
     about twice near the start, hence a LoRA with 2 alpha, and a D2-LoRA with readd = 0. Both ups start at zero, so a
-    minus pair without gradient stays at zero. Hence minus-detached trains what minus-off trains, from other draws, and
-    a difference between minus-detached and minus-off is noise.
+    minus pair without gradient stays at zero. Hence minus-detached trains the same adapter as minus-off, from other
+    draws, and a difference between minus-detached and minus-off is noise.
 
     Dropout and targets are those of ``method``. A setting that a control has no use for is left at its default, so that
     D2-LoRA methods which differ in that setting alone share the control. ValueError where LoRA cannot draw its start as
@@ -49,7 +49,7 @@ def controls_of(method: MethodSpec) -> list[MethodSpec]:
 
 
 def with_controls(named: Sequence[MethodSpec], pairs: Pairs) -> list[MethodSpec]:
-    """Return the methods that a recipe names, then the controls, each once and without those that are named already.
+    """Return the methods of a recipe, then each control once, unless it equals a method of the recipe.
 
     Several controls may have one label, because the D2-LoRA methods of a recipe differ. Such a label then shows the
     settings that the control's own D2-LoRA methods share, of all settings in which D2-LoRA methods differ:

@@ -35,7 +35,7 @@ HIGHEST = 4
 class Fit:
     """A rank that a method could take, and the parameters that the method then trains.
 
-    ``off`` is how far they are from those of the reference, as a share of the reference's; negative for fewer.
+    ``off`` is their difference from the reference's parameters, as a share of the reference's; negative for fewer.
     """
 
     rank: int
@@ -131,7 +131,7 @@ def _highest_rank(method: MethodSpec, side: int) -> int:
 
 
 def _count(method: MethodSpec, sizes: Mapping[tuple[int, int], int]) -> int:
-    """Return the parameters of a method on so many layers (a count by size) as ``sizes`` says."""
+    """Return the parameters of a method on layers of these sizes; ``sizes`` counts the layers by size."""
     shapes = get_method(method.name).shapes
     return sum(times * sum(map(prod, shapes(*size, method.config).values())) for size, times in sizes.items())
 
@@ -159,7 +159,7 @@ def _refusal(
     fits: Mapping[str, Sequence[Fit]],
     layers: Mapping[str, Layers],
 ) -> str:
-    """Return every method's count, its nearest ranks with their counts, the tolerance, and what would help."""
+    """Return every method's count, its nearest ranks with their counts, the tolerance, and a remedy."""
     wanted = fits[reference.label][0].count
     bad = [label for label, ranks in fits.items() if abs(ranks[0].off) > TOLERANCE]
     lines = [

@@ -1,4 +1,4 @@
-"""``${SCRATCH}`` in a recipe: nothing fills it in, so it is refused with the argument in which a shell fills it in."""
+"""Refuses ``${SCRATCH}`` in a recipe, which nothing fills in; the error names an argument that a shell fills in."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Locations:
         self.known[key] = location
 
     def at(self, key: Key) -> Location:
-        """Return the location of ``key``, or of the innermost section around it that has one."""
+        """Return the location of ``key``, or of the innermost section around it that has a location."""
         for length in range(len(key), 0, -1):
             if key[:length] in self.known:
                 return self.known[key[:length]]

@@ -25,7 +25,7 @@ from orchestrator.recipe.targets import joined
 
 METHOD_WORDS = ("name", "targets", "label", "controls")  # keys of an entry that are no settings of the method
 NOT_IN_LABELS = ("name", "label", "controls")
-MAX_METHODS = 1000  # points of all methods' grids: beyond is a slip, and would take minutes to refuse
+MAX_METHODS = 1000  # points of all methods' grids: more are a slip, and would take minutes to refuse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Point(Entry):
 
 
 def resolve_methods(data: Mapping[str, Any], locations: Locations) -> list[MethodSpec]:
-    """Return the methods of a recipe with all their settings, and the controls that it asks for.
+    """Return the methods of a recipe with all their settings, and the controls that the recipe asks for.
 
     InputError with the location of an entry or key that is wrong.
     """
@@ -127,7 +127,7 @@ def _check_labels(methods: Sequence[MethodSpec], locations: Locations) -> None:
 def _with_controls(
     data: Mapping[str, Any], points: Sequence[Point], methods: list[MethodSpec], locations: Locations
 ) -> list[MethodSpec]:
-    """Return the methods with the controls that the recipe, or an entry for itself, asks for."""
+    """Return the methods and their controls, as ``controls`` of the recipe or of a single entry says."""
     of_all, where = data.get("controls", "none"), locations.at(("controls",))
     if of_all == "matched" and not any(point.name == REFERENCE for point in points):
         raise InputError(

@@ -60,7 +60,7 @@ def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
 
 
 def _from_environment(data: dict[str, Any], locations: Locations) -> None:
-    """Take the tracker's address from the environment where the recipe does not say it."""
+    """Take the tracker's address from the environment if the recipe names no address."""
     address = address_in(os.environ)
     if address and "uri" not in data.get("tracking", {}):
         data["tracking"] = {**data.get("tracking", {}), "uri": address}

@@ -45,7 +45,7 @@ class Tpe(Frozen):
 
 
 class Asha(Frozen):
-    """Begin every run, and at each rung let the best one in ``factor`` go on (ADR 11).
+    """Begin every run, and at each rung let the best ``1 / factor`` of the runs go on (ADR 11).
 
     ``rung`` is the first rung: a whole number of optimizer steps, or a share of the run below 1. Each further rung is
     at ``factor`` times the steps of the rung before it.

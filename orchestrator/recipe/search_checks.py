@@ -1,4 +1,4 @@
-"""What the section ``search`` of a recipe is refused for: an unknown kind, a key of another kind, no ``trials``."""
+"""Refusals of a recipe's section ``search``: an unknown kind, a key of another kind, TPE without ``trials``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_search(data: Mapping[str, Any], locations: Locations) -> None:
 
 
 def check_trials(data: Mapping[str, Any], settings: int, locations: Locations) -> None:
-    """Refuse a TPE search without ``trials``; ``settings`` is how many a task has, which pydantic could not say."""
+    """Refuse a TPE search without ``trials``; ``settings``, how many a task has, is in the message."""
     if data.get("kind") == "tpe" and data.get("trials") is None:
         raise InputError(
             f"{locations.at(('search',))}: search.trials is missing: say how many of the {settings} settings "

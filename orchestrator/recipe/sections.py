@@ -16,7 +16,7 @@ from orchestrator.addresses import fault_of
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.targets import joined, targets_of
 
-NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: anything else could leave the storage root
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: other signs could lead out of the storage root
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 HALVES = ("float16", "fp16", "half", "f16")
@@ -83,7 +83,7 @@ class TaskSpec(Frozen):
     @field_validator("choices", mode="before")
     @classmethod
     def _columns(cls, choices: Any) -> Any:
-        """Refuse anything but a column or a list of columns, in one sentence for both."""
+        """Refuse anything but a column or a list of columns, with one message for both forms."""
         texts = isinstance(choices, list) and all(isinstance(column, str) for column in choices)
         several = texts and len(choices) > 1 and len(set(choices)) == len(choices)
         if not several and not isinstance(choices, str):
@@ -190,7 +190,7 @@ class OptimSpec(Frozen):
 
 
 class EngineSpec(Frozen):
-    """What trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process.
+    """The engine that trains: DeepSpeed ZeRO at a stage, or plain PyTorch in one process.
 
     ``pass_tokens`` is how many tokens a pass may have, which bounds the memory of a step. ``diagnostics`` says whether
     the weights of a run are examined as it ends (docs/diagnostics.md). ``deterministic`` lets a GPU use only kernels
@@ -213,7 +213,7 @@ class EngineSpec(Frozen):
 
 
 class ClusterSpec(Frozen):
-    """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` of a run."""
+    """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` per run."""
 
     kind: Literal["ray", "local"] = "ray"
     workers: Positive = 1

@@ -68,7 +68,7 @@ Seeds = Annotated[
 
 
 def drawn(seeds: Sequence[int] | SeedAxes) -> list[tuple[int, SeedPair | None]]:
-    """Return the seed of every run, and the pair whose label the seed is if its two seeds differ, else None."""
+    """Return per run its seed, and None; or for two unequal seeds the label of their pair, and the pair."""
     if not isinstance(seeds, SeedAxes):
         return [(seed, None) for seed in seeds]
     pairs = [SeedPair(init=init, data=data) for init, data in product(seeds.init, seeds.data)]
@@ -81,7 +81,7 @@ def seed_words(seed: int, init_seed: int, data_seed: int) -> str:
 
 
 def distinct(seeds: list[int]) -> list[int]:
-    """Return the seeds; ValueError for a seed that stands there twice."""
+    """Return the seeds; ValueError for a repeated seed."""
     if len(set(seeds)) < len(seeds):
         twice = next(seed for seed, times in Counter(seeds).items() if times > 1)
         raise ValueError(f"seed {twice} stands here twice: each seed is one run.")

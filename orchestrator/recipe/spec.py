@@ -109,7 +109,7 @@ class SweepSpec(Frozen):
 
     @property
     def settings(self) -> int:
-        """How many settings a task has: methods, each with its settings, at a rate."""
+        """How many settings a task has: the number of methods times the number of rates."""
         return len(self.methods) * len(self.optim.rates)
 
     @property

@@ -12,7 +12,7 @@ from orchestrator.summary.table import ResultTable
 
 
 def report_again(folder: Path, first: str) -> Path:
-    """Write ``folder/report.html`` from what is committed there and return its path.
+    """Write ``report.html`` from the committed results in the sweep's ``folder``; return its path.
 
     Raises:
         InputError: if results or summary are missing or damaged; the message says to run the command ``first``.

@@ -1,4 +1,4 @@
-"""Pure: what an adapter gained over the untrained base, what that cost, and whether merging kept it."""
+"""Pure: an adapter's gain over the untrained base, the cost of the gain, and whether merging kept the gain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training losses over the steps, by method: a mean over seeds, and from the lowest seed to the highest."""
+"""Training losses over the steps, by method: the mean over seeds, and the band from the lowest to the highest seed."""
 
 from __future__ import annotations
 

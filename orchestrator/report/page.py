@@ -1,4 +1,4 @@
-"""One self-contained HTML page for a sweep: what came out, how sure it is, what is missing, how to make it again."""
+"""One self-contained HTML page for a sweep: its results, their certainty, missing runs, and how to repeat it."""
 
 from __future__ import annotations
 

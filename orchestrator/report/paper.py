@@ -1,6 +1,6 @@
-"""Pure: what the paper of D2-LoRA (arXiv 2602.14728) claims, beside what this sweep measured of it.
+"""Pure: the claims of the D2-LoRA paper (arXiv 2602.14728), each beside the corresponding figure of this sweep.
 
-Its figures are second-hand: as its abstracts and public reviews give them. We could not read its full text.
+The paper's figures are second-hand, from its abstracts and public reviews. We could not read its full text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NOT_MEASURED = "not measured here"
 
 
 class PaperClaim(NamedTuple):
-    """A claim, its figure in the paper, the like figure of this sweep, and whether the two agree."""
+    """A claim, its figure in the paper, the corresponding figure of this sweep, and whether the two agree."""
 
     claim: str
     published: str

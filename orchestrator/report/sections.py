@@ -17,7 +17,7 @@ from orchestrator.summary.table import ResultTable
 
 
 class TaskSection(NamedTuple):
-    """What the page shows of one task; a figure that cannot be drawn is None.
+    """The section of one task on the page; a figure that cannot be drawn is None.
 
     ``sensitivity`` has for each method its summary at each of ``rates``, None for a rate that was not tried.
     """
@@ -82,7 +82,10 @@ def _accuracy_forest(
 
 
 def _difference_forest(where: str, differences: Sequence[Difference]) -> Forest | None:
-    """Draw the reference's differences from every other method: they come first and share its name."""
+    """Draw the reference's differences from every other method.
+
+    The reference is the ``first`` method of the first difference. Pairs of other methods are not drawn.
+    """
     estimates = [
         Estimate(
             f"against {pair['second']}",
@@ -125,7 +128,7 @@ def _note(mean: str, interval: str) -> str:
 
 
 def champion_row(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a champion's row of the table, from its ``evaluation.json``; what that file does not say is None."""
+    """Return a champion's row of the table, from its ``evaluation.json``; a value that the file lacks is None."""
     keys = (
         "method lr seed accuracy_merged accuracy_unmerged gap_points item_flips largest_logit_difference "
         "examples_per_second_merged examples_per_second_unmerged path items base_accuracy"
@@ -137,6 +140,6 @@ def champion_row(task: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lost_run(row: ResultRow) -> dict[str, Any]:
-    """Return what the page shows of a failed or diverged run."""
+    """Return the fields of a failed or diverged run that the page shows."""
     error = row.get("error") or "No message was recorded."
     return {**{key: row[key] for key in ("task", "method", "lr", "seed", "status")}, "error": str(error).strip()}

@@ -1,4 +1,4 @@
-"""What the verdict words of the page say, in the legend below each table of differences."""
+"""The meanings of the verdict words, for the legend below each table of differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 def verdict_note(pair: Difference) -> str:
-    """Return what stands beside the verdict of a pair: that a tie is equal, or why a verdict is unknown; else ""."""
+    """Return the note beside a pair's verdict: that a tie is equal, or why a verdict is unknown; else ""."""
     if is_equal(pair):
         return EQUAL
     return pair.get("why_unknown") or ""  # summaries from before this figure do not have it

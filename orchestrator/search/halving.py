@@ -1,7 +1,7 @@
 """Pure: the rungs of a run, and which runs go on there: asynchronous successive halving per task and seed (ADR 11).
 
 Runs of one task and one seed are rivals, so that a seed on which all do badly harms all alike. At a rung a run is
-compared by validation accuracy with the rivals that have reached the rung so far; the best one in ``factor`` goes on,
+compared by validation accuracy with the rivals that have reached the rung so far; the best ``1 / factor`` go on,
 and so does a run whose score ties with the last run that goes on.
 """
 
@@ -20,7 +20,7 @@ from orchestrator.wording import count, listed, percent
 
 @dataclass(frozen=True)
 class Halving:
-    """The rule: ``first`` is the first rung, in steps or as a share of a run; the next is ``factor`` times as far."""
+    """The rule: ``first`` is the first rung, in steps or as a share of a run; the next is ``factor`` times as late."""
 
     first: int | float
     factor: int
@@ -47,7 +47,7 @@ class Halving:
 
 
 def stopping_rule(search: Search) -> str | None:
-    """Return the rule that the stops of a search bear in run folders; None for a search that stops no run."""
+    """Return the rule under which a search records its stops in run folders; None for a search that stops no run."""
     return Halving.of(search).rule if isinstance(search, Asha) else None
 
 
@@ -74,7 +74,7 @@ def kept_together(search: Search) -> Callable[[PlannedRun], tuple[str, int]] | N
 
 
 def contest(search: Search, planned: Sequence[PlannedRun]) -> Contest | None:
-    """Return the contest of a sweep's runs; None for a search that stops none."""
+    """Return the contest of a sweep's runs; None for a search that stops no run."""
     if not isinstance(search, Asha):
         return None
     groups: dict[tuple[str, int], list[str]] = {}
@@ -109,8 +109,8 @@ def rung_lines(search: Search, totals: Mapping[str, int]) -> list[str]:
 def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
     """Return the runs so that rivals follow one another, and so meet in a pack and are judged at once.
 
-    Rivals are in the order of their keys, which is as good as drawn. In the recipe's order, rates often rise to the
-    best rate: then each run would be the best so far, and all would go on.
+    Rivals are in the order of their keys, which are hashes, so the order is random. In the recipe's order, rates often
+    rise to the best rate: then each run would be the best so far, and all would go on.
     """
     tasks, seeds = (
         {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -121,10 +121,10 @@ def together(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided on a run at a rung.
+    """The decision on a run at a rung.
 
-    Of the ``reached`` runs that had come to the rung, the run among them, the best ``kept`` go on: those with a score
-    of ``cut`` or more. ``score`` and ``cut`` are shares of the validation items.
+    Of the ``reached`` runs that had come to the rung, the run among them, the best ``kept`` go on, which have
+    a score of ``cut`` or more. ``score`` and ``cut`` are shares of the validation items.
     """
 
     score: float
@@ -135,7 +135,7 @@ class Verdict:
 
 
 def judge(score: float, scores: Collection[float | None], factor: int) -> Verdict:
-    """Return the verdict on a run; ``scores`` are those of all runs that have reached its rung, its own among them.
+    """Return the verdict on a run; ``scores`` are the scores of all runs at its rung so far, its own among them.
 
     None stands for a run that diverged before the rung: it counts as beaten. The number of runs that go on is rounded
     up, so the first run always goes on.

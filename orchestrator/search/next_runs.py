@@ -1,6 +1,7 @@
 """Pure: which of the planned runs to train in the next round, and which the search has decided not to train.
 
-A driver trains what ``next_runs`` returns until it returns nothing. A grid and asha ask for everything in one round.
+A driver trains the runs of ``next_runs``, again and again, until there are none. A grid and asha ask for all runs in
+one round.
 A race asks for one round of seeds after another, TPE for one batch of settings after another. No state is kept between
 rounds, so a sweep that was killed goes on from its results alone.
 """
@@ -73,7 +74,7 @@ def why_not_trained(
 
 
 def lines(standings: Mapping[str, Standing]) -> Iterator[str]:
-    """Yield a line per task whose search has come to something: who leads, who is out or next, how it ended."""
+    """Yield a line per task whose search has results: the leader, the dropped or the next settings, how it ended."""
     for task, standing in standings.items():
         if line := standing.line(task):
             yield line

@@ -1,4 +1,4 @@
-"""The settings that Optuna's TPE proposes next. The one door to Optuna."""
+"""The settings that Optuna's TPE proposes next; the only module that imports Optuna."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 History = tuple[tuple[int, float | None], ...]
 """The points tried so far, in their order: number and value, None where a run of the setting failed."""
-STARTUP = 4  # settings with a value that the sampler needs; with fewer it draws at random
-ASKS = 8  # proposals that are no point left to try, before the point nearest to the first of them is taken
+STARTUP = 4  # settings with a value from which on the sampler models them; with fewer settings it draws at random
+ASKS = 8  # useless proposals in a row, after which the point nearest to the first of them is taken
 
 
 def seed_of(seed: int, *what: object) -> int:
@@ -25,9 +25,9 @@ def seed_of(seed: int, *what: object) -> int:
     return int.from_bytes(hashlib.sha256(repr((seed, *what)).encode()).digest()[:4], "big")
 
 
-@lru_cache(maxsize=1024)  # a driver asks anew after every round, and only the last batch is new
+@lru_cache(maxsize=1024)  # a driver asks for all batches after every round, and only the last batch is new
 def propose(space: Space, history: History, amount: int, seed: int) -> tuple[int, ...]:
-    """Return the next ``amount`` points (by number): points of the grid, none of them tried before, none twice.
+    """Return the numbers of the next ``amount`` points of the grid: different points that were not tried before.
 
     Each method has one of the first proposals, in the order of the recipe, so that no method is passed over unseen.
     """
@@ -42,7 +42,7 @@ def propose(space: Space, history: History, amount: int, seed: int) -> tuple[int
 
 
 def study_of(space: Space, history: History, seed: int) -> Study:
-    """Return a study in memory with the points tried so far; a point without a value is not in it."""
+    """Return a study in memory with the points tried so far; points without a value are left out."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -3,9 +3,9 @@
 All settings share their seeds. At a look, each setting is compared with the leader (the best mean so far) over the
 first n seeds by the one-sided paired t interval, and is dropped where that interval lies below zero. Look k may err
 with probability ``alpha / (k (k + 1))``. These probabilities sum to ``alpha`` however many looks follow, so seeds may
-be added later. Each is shared among the settings still in and their K - 1 possible leaders. By the union bound, the
-probability that the whole race drops no setting as good as the best is at least ``1 - alpha``, whatever the variances
-(ADR 9).
+be added later. Each is shared among the settings that are not dropped and their K - 1 possible leaders. By the union
+bound, the probability that the whole race drops no setting as good as the best is at least ``1 - alpha``, whatever the
+variances (ADR 9).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Why a setting is out: after ``seeds`` seeds it was shown to be worse than ``leader`` (of then), by ``gap``."""
+    """Why a setting is out: after ``seeds`` seeds it was shown to be worse than the then ``leader``, by ``gap``."""
 
     seeds: int
     leader: str
@@ -65,9 +65,9 @@ class Dropped:
 class RaceStanding:
     """Where a race stands: a pure function of its results.
 
-    ``looked`` is the number of seeds at the last look (0 before the first look). ``active`` are the settings still in,
-    and ``gaps`` are their gaps at the last look. ``waiting`` are settings that cannot go on because one of their runs
-    failed. ``next`` are the runs (setting, seed) to train.
+    ``looked`` is the number of seeds at the last look (0 before the first look). ``active`` are the settings that are
+    not dropped, and ``gaps`` are their gaps at the last look. ``waiting`` are settings that cannot go on because one of
+    their runs failed. ``next`` are the runs (setting, seed) to train.
     """
 
     outcome: Outcome
@@ -138,12 +138,12 @@ def decide(race: Race, scores: Scores, lost: Lost = ()) -> RaceStanding:
 
 
 def share_of(race: Race, look: int, active: int) -> float:
-    """Return the one-sided error that one comparison of look 1, 2, ... may make while ``active`` settings are in."""
+    """Return the one-sided error of each comparison at look 1, 2, ..., if ``active`` settings are not dropped."""
     return race.alpha / (look * (look + 1)) / (active * (len(race.settings) - 1))
 
 
 def _with_missing(standing: RaceStanding, seeds: Sequence[int], scores: Scores, lost: Lost) -> RaceStanding:
-    """Return the standing with the runs that a look at these seeds lacks; a setting that lost one of them waits."""
+    """Return the standing with the runs that a look at these seeds lacks; a setting with a failed run waits."""
     missing = [(setting, seed) for setting in standing.active for seed in seeds if (setting, seed) not in scores]
     waiting = {setting for setting, seed in missing if (setting, seed) in lost}
     wanted = tuple(name for name in missing if name[0] not in waiting)
@@ -151,12 +151,12 @@ def _with_missing(standing: RaceStanding, seeds: Sequence[int], scores: Scores, 
 
 
 def _look(race: Race, standing: RaceStanding, ready: Sequence[str], seeds: int, scores: Scores) -> RaceStanding:
-    """Return the standing after comparing every ready setting with the leader on the first ``seeds`` seeds."""
+    """Return the standing after comparing each setting in ``ready`` with the leader on the first ``seeds`` seeds."""
     table = np.array([[worth(scores[setting, seed]) for seed in race.seeds[:seeds]] for setting in ready])
     best = int(table.mean(axis=1).argmax())  # the first of equals, so that the order of the recipe decides
     means, errors = _compare(table, best)
     look, active, dropped = seeds - race.first + 1, list(standing.active), dict(standing.dropped)
-    while True:  # each setting that is dropped leaves its share of the error to the settings still in
+    while True:  # a dropped setting leaves its share of the error to the others
         critical = _critical(share_of(race, look, len(active)), seeds - 1)
         gaps = {
             setting: Gap(float(mean), float(mean + critical * error))
@@ -186,12 +186,12 @@ def _compare(table: NDArray[np.float64], best: int) -> tuple[NDArray[np.float64]
 
 @cache
 def _critical(share: float, freedom: int) -> float:
-    """Return the t that a comparison without a difference exceeds with this probability."""
+    """Return the t that a comparison without a difference exceeds with probability ``share``."""
     return float(stats.t.isf(share, freedom))
 
 
 def _outcome(race: Race, standing: RaceStanding, seeds: int) -> Outcome:
-    """Return how the race ended, or that it is open; it stays open while a setting waits that could still win."""
+    """Return how the race ended, or "open"; "waiting" if only settings with a failed run keep it from its end."""
     over: Outcome = "open"
     if len(standing.active) - len(standing.waiting) <= 1:
         over = "one left"

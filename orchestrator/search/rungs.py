@@ -1,8 +1,8 @@
-"""What happened at a run's rungs: one small file per rung in the run's folder, so that a restarted run meets it again.
+"""The scores and verdicts of a run at its rungs, one file per rung, so that a restarted run gets the same verdict.
 
-``runs/<key>/rungs/<step>.json`` has the run's ``score`` there (null if the run diverged on its way) and ``verdicts`` by
-rule. Neither is changed once it is there: a run that is trained again, beside other runs, is judged by its first score.
-In the file a verdict's ``kept`` is called ``places``, as in the first versions.
+``runs/<key>/rungs/<step>.json`` has the run's ``score`` at the rung (null if the run diverged before it) and its
+``verdicts`` by rule. Neither is changed once it is there: a run that is trained again, beside other runs, is judged by
+its first score. In the file a verdict's ``kept`` is called ``places``, as in the first versions.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ class Rung:
 
     @property
     def score(self) -> float | None:
-        """The validation accuracy there, a share; None before it was measured, and for a run that diverged."""
+        """The validation accuracy at the rung, a share; None before it was measured, and for a run that diverged."""
         score = self._read().get("score")
         return None if score is None else float(score)
 
     @property
     def reached(self) -> bool:
-        """Whether the run has been here, or has diverged on its way."""
+        """Whether the run has come to the rung, or has diverged before it."""
         return "score" in self._read()
 
     def record(self, score: float | None) -> None:
-        """Keep the score, unless there is one; None says that the run diverged on its way here."""
+        """Write the score, unless a score is there; None says that the run diverged before the rung."""
         with locked(self.run):
             there = self._read()
             if there.get("score") is None:
                 self._write(there | {"score": score})
 
     def verdict(self, rule: str) -> Verdict | None:
-        """Return what was decided under the rule, or None."""
+        """Return the verdict under the rule, or None if there is none yet."""
         verdict = self._read().get("verdicts", {}).get(rule)
         return None if verdict is None else _from_file(verdict)
 
     def settle(self, rule: str, verdict: Verdict) -> Verdict:
-        """Keep the verdict, unless there is a verdict under this rule; return the verdict that holds."""
+        """Write the verdict, unless an earlier one under this rule is there; return the verdict that is there now."""
         with locked(self.run):
             there = self._read()
             known = there.get("verdicts", {})

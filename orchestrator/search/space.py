@@ -94,7 +94,7 @@ class _Values:
         self.axis = Axis(name, len(self._indices), numbers)
 
     def index(self, value: Any) -> int:
-        """Return where on the axis the value is."""
+        """Return the index of the value on the axis."""
         return self._indices[_hashable(value)]
 
 

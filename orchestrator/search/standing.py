@@ -1,6 +1,6 @@
-"""What every search rule is given and gives: the results of one task so far, and where the search of the task stands.
+"""The input and the output of every search rule: a task's results so far, and where the search of the task stands.
 
-A rule is a file of this room with a function that takes its section of the recipe and a `TaskSoFar`, and returns a
+A rule is a file of this package with a function that takes its section of the recipe and a `TaskSoFar`, and returns a
 `Standing`. A new rule is such a file, and one line in `next_runs.standing_of`.
 """
 
@@ -26,7 +26,7 @@ WORST = 0.0
 
 
 def worth(score: float | None) -> float:
-    """Return what a run counts: its accuracy, or ``WORST`` where it diverged."""
+    """Return the value of a run for a search: its accuracy, or ``WORST`` if it diverged."""
     return WORST if score is None else score
 
 
@@ -38,7 +38,7 @@ class Standing(Protocol):
         """The runs to train now, in their order; none where the search is over."""
 
     def line(self, task: str) -> str | None:
-        """Return what the job prints after a round, or None where there is nothing to say."""
+        """Return the line that the job prints after a round, or None for no line."""
 
     def why_not(self, setting: str) -> str:
         """Return why runs of a setting that have no result are not trained; "" where they are or may be."""
@@ -48,8 +48,8 @@ class Standing(Protocol):
 class TaskSoFar:
     """The planned runs of one task in the recipe's order, and their results so far.
 
-    ``seeds`` are in the recipe's order. ``tasks`` is how many tasks the sweep has: they share the error that a rule may
-    make.
+    ``seeds`` are in the recipe's order. ``tasks`` is how many tasks the sweep has, because all tasks share the error
+    probability of a rule.
     """
 
     name: str
@@ -66,15 +66,15 @@ class TaskSoFar:
 
     @property
     def left(self) -> list[PlannedRun]:
-        """The runs without a result that can be had."""
+        """The runs to train: those without a result that have not failed."""
         return [run for run in self.runs if (name := run_name(run)) not in self.scores and name not in self.lost]
 
 
 def setting_of(run: PlannedRun) -> str:
-    """Return the name of what competes: a method with its settings, at a rate: ``lora, lr 0.001``."""
+    """Return the name of the run's setting, a method at a rate: ``lora, lr 0.001``."""
     return f"{run.spec.method.label}, lr {run.spec.lr!r}"
 
 
 def run_name(run: PlannedRun) -> RunName:
-    """Return the run's setting and seed: what it is called within its task."""
+    """Return the run's setting and seed, which name the run within its task."""
     return setting_of(run), run.spec.seed

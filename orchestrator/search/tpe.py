@@ -19,7 +19,7 @@ from orchestrator.wording import count, listed, percent
 
 @dataclass(frozen=True)
 class TpeInput:
-    """What TPE is given of a task: the settings by name, their points in a space, and the seeds of their runs.
+    """The input of TPE for one task: the settings by name, their points in a space, and the seeds of their runs.
 
     ``trials`` settings are tried, ``batch`` settings per round. ``seed`` draws the proposals; each task has a seed of
     its own (`seed_of`).
@@ -84,10 +84,10 @@ def tpe_standing(search: Tpe, task: TaskSoFar) -> TpeStanding:
 
 
 def decide(given: TpeInput, scores: Scores, lost: Lost = ()) -> TpeStanding:
-    """Return where the search stands, gone through again from its first batch.
+    """Return where the search stands, computed anew from its first batch on.
 
-    Results of settings that were not proposed, for instance those of an earlier grid, change nothing. A setting that
-    has lost a run has no value: the search goes on without it once the other runs of the setting are in.
+    Results of settings that were not proposed, for instance those of an earlier grid, change nothing. A setting with
+    a failed run has no value: once its other runs have ended, the search goes on without it.
     """
     history: History = ()
     batch: tuple[int, ...] = ()

@@ -52,7 +52,7 @@ def probability_of_improvement(first: Strata, second: Strata) -> float:
 
 
 def improvement_interval(first: Strata, second: Strata) -> Interval | None:
-    """Return the stratified bootstrap interval of that probability; None as in `stratified_interval`.
+    """Return the stratified bootstrap interval of the probability of improvement; None as in `stratified_interval`.
 
     The seeds of both methods are drawn independently. ValueError if the numbers of tasks differ.
     """

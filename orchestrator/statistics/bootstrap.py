@@ -94,7 +94,8 @@ def item_interval(wins: int, losses: int, items: int, level: float = 0.95) -> In
     A resample draws the items with replacement, each item with both methods' answers. The distribution over all
     ``items ** items`` resamples is known: the difference of two counts of a multinomial. The interval's ends are the
     quantiles of this distribution, computed through its characteristic function, so nothing is drawn at random. Without
-    wins and losses both ends are 0: the two runs gave the same answers. ValueError for counts that do not fit.
+    wins and losses both ends are 0: the two runs gave the same answers. ValueError for more wins and losses
+    than items.
     """
     if not 0 <= wins + losses <= items or min(wins, losses) < 0 or items < 1:
         raise ValueError(f"wins={wins} and losses={losses} are no counts over items={items}: they must fit in them.")

@@ -29,7 +29,7 @@ class MeanError(NamedTuple):
 
 
 def cells_of(seeds: Sequence[int], cells: Cells | None) -> list[Cell]:
-    """Return the cell of each run by its seed."""
+    """Return each run's (init seed, data seed) by the seed that names the run."""
     return [(cells or {}).get(seed, (seed, seed)) for seed in seeds]
 
 
@@ -130,7 +130,10 @@ def _components(values: Sequence[float], cells: Sequence[Cell], axes: Sequence[i
         squares.setdefault(_differing(one, other, axes), []).append((value - another) ** 2 / 2)
 
     def half_square(differing: Collection[int]) -> float:
-        """Return half the mean square between runs that differ in these axes alone: their variances and the rest."""
+        """Return half the mean square between runs that differ in these axes alone.
+
+        It estimates the sum of these axes' variances and of the rest.
+        """
         return statistics.fmean(squares[frozenset(differing)])
 
     whole = half_square(axes)

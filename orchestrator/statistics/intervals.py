@@ -1,4 +1,4 @@
-"""Student's interval and test of a mean, McNemar's test, and Holm's correction: what every verdict rests on."""
+"""Student's interval and test of a mean, McNemar's test, and Holm's correction, on which every verdict rests."""
 
 from __future__ import annotations
 

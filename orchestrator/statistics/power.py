@@ -23,7 +23,7 @@ def smallest_detectable_difference(n: int, sd: float, power: float = 0.8) -> flo
     """Return the mean difference that n paired seeds detect with the given power (two-sided 5 %, noncentral t).
 
     ``sd`` is the standard deviation of the paired differences; the result has the same unit. ValueError for fewer than
-    two seeds, and for an sd or a power that is none.
+    two seeds, and for an sd or a power out of range.
     """
     _check(sd, power)
     if n < 2:
@@ -43,7 +43,7 @@ def _detectable_effect(n: int, power: float) -> float:
 def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int | None:
     """Return the fewest paired seeds (2 or more) that detect ``difference`` with the given power (two-sided 5 %).
 
-    None if ``MOST_SEEDS`` are not enough. ValueError for a difference of 0, and for an sd or a power that is none.
+    None if ``MOST_SEEDS`` are not enough. ValueError for a difference of 0, and for an sd or a power out of range.
     """
     _check(sd, power)
     if difference == 0:
@@ -62,7 +62,7 @@ def seeds_needed(difference: float, sd: float, power: float = 0.8) -> int | None
 
 
 def _first_guess(effect: float, power: float) -> int:
-    """Return the seeds that the normal distribution asks for, with Guenther's correction: at most one or two seeds off.
+    """Return the seeds by the normal distribution with Guenther's correction, at most two seeds off.
 
     Guenther (1981), Sample size formulas for normal theory t tests, The American Statistician 35.
     """
@@ -72,9 +72,9 @@ def _first_guess(effect: float, power: float) -> int:
 
 
 def _detects(n: int, effect: float, power: float) -> bool:
-    """Return whether n seeds have the power.
+    """Return whether n seeds detect the effect with the power.
 
-    An effect so far beyond the critical value that the noncentral t would overflow certainly has it.
+    An effect so far beyond the critical value that the noncentral t would overflow is certainly detected.
     """
     certain = effect * math.sqrt(n) > 50 + 5 * float(stats.t.ppf(0.975, n - 1))
     return certain or paired_power(n, effect) >= power

@@ -1,4 +1,4 @@
-"""Pure: which bootstrap intervals over seeds are quoted: those that hold the truth about as often as they say.
+"""Pure: bootstrap intervals over seeds, given only where they hold the truth about as often as their level says.
 
 From the numbers of runs in `thresholds` on, 95 % intervals held the truth in 93 to 97 % of simulated sweeps
 (docs/statistics.md). With fewer runs the intervals are too short or too long, so they are None. For crossed runs they

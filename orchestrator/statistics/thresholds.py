@@ -11,7 +11,7 @@ ONE_POINT = 0.01
 ROUNDING = 1e-12
 """A spread or a mean difference up to this is rounding, because accuracies are counts over items."""
 SEEDS = 7
-"""The fewest seeds for the bootstrap interval of a mean: means of few seeds' resamples stay too close to it."""
+"""The fewest seeds for the bootstrap interval of a mean: resamples of few seeds have means too close to this mean."""
 FEWEST, FREEDOM = 3, 8
 """For the bootstrap interval of the mean over tasks: the fewest runs per task, and in all beyond one per task."""
 TASKS, SEEDS_OF_TASK = 6, 5

@@ -10,7 +10,7 @@ from orchestrator.summary.schema import BestOf, RateSummary
 
 
 def best_of_n(ranked: Sequence[RateSummary]) -> list[BestOf]:
-    """Return for n = 1, 2, ... what the best of n settings is expected to reach; ``ranked`` has the best first.
+    """Return for n = 1, 2, ... the expected figures of the best of n settings; ``ranked`` has the best setting first.
 
     The curve is that of Dodge et al. (arXiv 1909.03004), estimated without bias as Tang et al. (arXiv 2004.13705) ask
     for: n of the N settings are drawn without replacement and the best of the n is kept. The setting of rank r (1 is
@@ -21,8 +21,8 @@ def best_of_n(ranked: Sequence[RateSummary]) -> list[BestOf]:
     "Best" is the sweep's own rule (`rates.choose_rate`), which reads validation; ``test`` is the test accuracy of the
     setting that this rule chooses. Settings without a finished run are left out. Compare methods at equal n, or at
     equal runs or seconds. The curve ends at n = N with the figures of the setting that the sweep has chosen. If runs
-    were stopped at a rung the curve is empty, because their accuracy is not known and the runs that were left are the
-    better ones.
+    were stopped at a rung the curve is empty, because their accuracy is not known, and the runs that were not
+    stopped were selected.
     """
     if any(setting["stopped"] for setting in ranked):
         return []

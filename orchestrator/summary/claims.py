@@ -1,4 +1,4 @@
-"""What holds for each task, in a sentence per task, and the limits of these sentences."""
+"""The claims: one sentence per task on how the methods compare, and the limits of these sentences."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _on_edge(method: MethodSummary) -> bool:
 
 
 def _tuning(tasks: Mapping[str, TaskSummary]) -> str:
-    """If methods were tuned over unequal numbers of settings, say what each reaches with the smallest number."""
+    """If methods were tuned over unequal numbers of settings, say what each method reaches with the smallest number."""
     tried = {
         task: {name: curve for name, curve in summary["families"].items() if curve} for task, summary in tasks.items()
     }

@@ -1,4 +1,4 @@
-"""Which of two methods is ahead: differences paired by seed and by item, corrected for how many were looked at."""
+"""Which of two methods is ahead: differences paired by seed and by item, corrected for their number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from orchestrator.summary.schema import (
 
 
 class Finished(NamedTuple):
-    """A committed run as a comparison sees it."""
+    """The figures of a committed run that comparisons use."""
 
     run_key: str
     accuracy: float
@@ -84,7 +84,7 @@ def difference(
 
 
 def _why_unknown(shared: int, p: float | None, stopped: bool) -> WhyUnknown | None:
-    """Return why two methods with so many shared seeds have no p; None if they have a p."""
+    """Return why two methods with these shared seeds have no p; None if they have a p."""
     if p is not None:
         return None
     if stopped:

@@ -12,7 +12,7 @@ from orchestrator.wording import count, listed, percent, rate
 
 
 def headline(reference: str | None, tasks: Mapping[str, TaskSummary], macro: Macro, rows: Sequence[ResultRow]) -> str:
-    """Return the outcome of the sweep: who is ahead on average over the tasks, and every run that is not in it."""
+    """Return the outcome of the sweep: who is ahead on average over the tasks, and which runs are missing."""
     by_task = _by_task(reference, tasks) if reference is not None else ""
     sentences = [_outcome(reference, tasks, macro), by_task, _diverged(rows), _failed(rows), left_out(rows)]
     sentences.append(_stopped(rows, tasks))

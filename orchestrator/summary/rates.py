@@ -68,7 +68,7 @@ def ranking_key(setting: RateSummary) -> tuple[bool, int, float, float]:
 
 
 def summarise_method(table: ResultTable, task: str, method: str, predictions: Predictions) -> MethodSummary:
-    """Return the figures of one task and method: at the chosen rate, and by rate. The table has a row of them."""
+    """Return the figures of one task and method: at the chosen rate, and by rate. The table needs a row of both."""
     by_lr = [summarise_rate(table.rows(task, method, lr)) for lr in table.rates(task, method)]
     chosen = choose_rate(by_lr)
     bases = [row["base_accuracy"] for row in table.rows(task, method) if row.get("base_accuracy") is not None]

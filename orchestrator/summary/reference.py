@@ -8,12 +8,12 @@ from orchestrator.summary.schema import ResultRow
 
 
 def reference_method(methods: Sequence[str]) -> str | None:
-    """Return "d2lora" if it is there, else the first method."""
+    """Return "d2lora" if it is among the methods, else the first method."""
     return "d2lora" if "d2lora" in methods else next(iter(methods), None)
 
 
 def reference_pairs(methods: Sequence[str], reference: str | None) -> list[tuple[str, str]]:
-    """Return the reference with each other method, in the order of the sweep; no pair if it is not among the methods.
+    """Return the reference with each other method, in the order of the sweep; no pairs if it is not among them.
 
     Only these pairs are compared, and they are the family of the correction: one pair per other method (ADR 8).
     """

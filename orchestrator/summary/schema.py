@@ -1,4 +1,4 @@
-"""What ``summary.json`` holds: the name and the meaning of every figure in it."""
+"""The content of ``summary.json``: the name and the meaning of every figure."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BestOf(TypedDict):
 
 
 class Source(TypedDict):
-    """A source's part of the variance of one run's accuracy; ``variance`` is ``estimate``, or 0 for one below 0."""
+    """A source's part of the variance of one run's accuracy; ``variance`` is ``estimate``, or 0 if that is negative."""
 
     source: str
     estimate: float
@@ -132,9 +132,9 @@ class Difference(TypedDict):
     """Accuracy of ``first`` minus ``second``, paired by seed.
 
     ``values`` belong to ``seeds``; ``unpaired`` are the seeds that only one of the two finished. ``interval`` is
-    Student's, ``bootstrap`` the BCa bootstrap's. ``detectable`` is the true difference that so many seeds with this
-    spread detect with power 0.8, ``seeds_for_one_point`` how many would detect 1 point. ``pooled`` counts every
-    (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed apart. Over crossed seeds ``interval``
+    Student's, ``bootstrap`` the BCa bootstrap's. ``detectable`` is the true difference that this number of seeds with
+    this spread detects with power 0.8, ``seeds_for_one_point`` how many seeds would detect 1 point. ``pooled`` counts
+    every (seed, item), ``by_item`` every item once, ``by_seed`` the items of each seed. Over crossed seeds ``interval``
     has the error of crossed runs, and ``detectable`` and ``seeds_for_one_point`` are None; ``bootstrap`` as in
     `RateSummary`.
     If all ``values`` are equal, ``sd`` is 0, and intervals, ``detectable`` and ``seeds_for_one_point`` are None.
@@ -172,7 +172,7 @@ class TieGroup(TypedDict):
 
 
 class TaskSummary(TypedDict):
-    """One task: its methods, and the reference's difference to each other one.
+    """One task: its methods, and the reference's difference from each other method.
 
     ``families`` has the best-of-n curve over all settings (labels and rates) of the methods of one name.
     """
@@ -210,7 +210,7 @@ class MacroMethod(TypedDict):
 
 
 class Improvement(TypedDict):
-    """How likely a run of ``first`` beats one of ``second`` on a task drawn at random; a draw counts half."""
+    """How likely a run of ``first`` beats a run of ``second`` on a random task; equal accuracies count half."""
 
     first: str
     second: str
@@ -236,14 +236,14 @@ class Figures(TypedDict):
 
 
 class Sentences(TypedDict):
-    """What the figures allow to be said."""
+    """The sentences that the figures support."""
 
     headline: str
     claims: list[str]
 
 
 class Summary(Figures, Sentences):
-    """The whole file."""
+    """The whole content of the file."""
 
 
 LOST = ("diverged", "failed", "stopped")

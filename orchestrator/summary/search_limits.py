@@ -1,4 +1,4 @@
-"""What a search has left out, in sentences: how many runs it spared, and which methods it never tried on a task."""
+"""Sentences on the gaps that a search leaves: how many runs it spared, which methods it never tried on a task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def left_out(rows: Sequence[ResultRow]) -> str:
 
 
 def limits_of_search(rows: Sequence[ResultRow]) -> list[str]:
-    """Return what a reader must know of a search that chose settings, or stopped runs, by the results so far."""
+    """Return the sentences that a reader needs if the search chose settings, or stopped runs, by results so far."""
     limits = [SELECTED] if any(row["status"] == "stopped" for row in rows) else []
     if not _by_tpe(rows):
         return limits

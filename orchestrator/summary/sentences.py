@@ -1,4 +1,4 @@
-"""What the figures of a sweep allow to be said: the headline, and the claims with their limits."""
+"""The sentences that the figures of a sweep support: the headline, and the claims with their limits."""
 
 from __future__ import annotations
 

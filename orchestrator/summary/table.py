@@ -53,7 +53,7 @@ class ResultTable:
         return sorted({float(row["lr"]) for row in self.rows(task, method)})
 
     def rows(self, task: str, method: str, lr: float | None = None, status: str | None = None) -> list[ResultRow]:
-        """Return the rows of a task and method: at every rate or at one, of every status or of one."""
+        """Return the rows of a task and method; ``lr`` and ``status`` restrict them, None does not."""
         rows = self._rows.get((task, method, lr), [])
         return [row for row in rows if status in (None, row["status"])]
 

@@ -9,7 +9,7 @@ from orchestrator.wording import count
 
 
 def exact_ties(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one sentence that counts the test answers of committed runs that were exact ties; nothing for no tie.
+    """Return a sentence that counts the exact ties among the test answers of committed runs; none without ties.
 
     An exact tie is an item of which several choices have the best score to the last bit (``ties`` in a row).
     """

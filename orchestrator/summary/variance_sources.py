@@ -72,7 +72,7 @@ def variance_sources(rows: Sequence[ResultRow], predictions: Predictions) -> Sou
 def _estimates(
     rows: Sequence[ResultRow], axes: Sequence[str], right_RI: NDArray[np.float64] | None, notes: list[str]
 ) -> dict[str, float]:
-    """Return the estimate of every source by its name; what cannot be estimated is said in ``notes``."""
+    """Return the estimate of every source by its name; ``notes`` name the sources that have no estimate."""
     if right_RI is None:
         estimates = _by_effect(rows, axes, _between_accuracies(rows), notes)
         notes.append("Without predictions of every run, evaluation sampling is not told from the seeds.")

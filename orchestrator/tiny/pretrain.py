@@ -17,7 +17,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class TinySettings:
-    """Size and training of the base. Any change gives another base in another folder; fewer ``steps`` a worse base."""
+    """Size and training of the base. Each change makes another base in another folder; fewer ``steps`` a worse one."""
 
     hidden: int = 64
     intermediate: int = 256

@@ -38,7 +38,7 @@ def recall_rows(split: str) -> list[Row]:
 
 
 def above_rows(split: str) -> list[Row]:
-    """Return yes-or-no questions that ask whether a person is older than an age; each age has equally many of both."""
+    """Return yes-or-no questions that ask whether a person is older than an age, per age as many yes as no."""
     rng = _rng("above", split)
     rows = []
     for age in AGES[:-1]:

@@ -58,7 +58,7 @@ class PatientTracker:
         self._try(lambda: None)
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
-        """Send what is new."""
+        """Send the new steps and ends of these runs."""
         self._try(lambda: self.inner.sync(runs, folder))
 
     def fail(self, run: PlannedRun, error: str) -> None:
@@ -106,7 +106,7 @@ class PatientTracker:
 
 
 def _settle(future: Future[None], call: Callable[[], None]) -> None:
-    """Call, and put the result or the error into the future."""
+    """Call ``call``, and put its end or its error into ``future``."""
     try:
         call()
         future.set_result(None)

@@ -25,7 +25,7 @@ class Tracker(Protocol):
         """Show the error of a run that could not be trained this time."""
 
     def run_id(self, key: str) -> str | None:
-        """Return the tracker's id of the run with this key; None where it has none."""
+        """Return the tracker's id of the run with this key; None if the tracker has no such run."""
 
     def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
         """Put statistics and the files of the sweep's folder on the parents, and end the parents."""

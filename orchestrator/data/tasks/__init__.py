@@ -63,8 +63,8 @@ def make_task(
 ) -> Task:
     """Return the task of a recipe's entry, whose keys are the arguments.
 
-    Without a ``path`` it is a registered task, perhaps on other splits: ``{name: commonsense_qa, train:
-    "validation[:800]", test: "validation[800:]"}``. With a ``path`` it is your own file: ``{name: mine, path:
+    An entry without a ``path`` is a registered task, perhaps on other splits: ``{name: commonsense_qa, train:
+    "validation[:800]", test: "validation[800:]"}``. With a ``path`` the entry is your own file: ``{name: mine, path:
     mine.jsonl, question: q, choices: options, answer: label, test: held_out.jsonl}``. There ``test`` is a file too, the
     keys ``question``, ``choices`` and ``answer`` name columns, ``choices`` may be a list of columns, and ``answer_base:
     1`` says that answers count from 1. InputError for an unknown name, or keys that do not go together.

@@ -13,5 +13,5 @@ SOURCE = HubSource(id="allenai/ai2_arc", config="ARC-Challenge", train="train", 
 
 
 def example(row: Mapping[str, Any]) -> Example:
-    """Return the question; its labels are ``A``..``E`` or ``1``..``4``, row by row."""
+    """Return the question; a row labels its choices either ``A``..``E`` or ``1``..``4``."""
     return labelled(row, "question")

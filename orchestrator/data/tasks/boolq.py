@@ -1,4 +1,4 @@
-"""BoolQ: yes-or-no questions about a passage; the test's answers are hidden, so validation tests."""
+"""BoolQ: yes-or-no questions about a passage; the test's answers are hidden, so the validation split is the test."""
 
 from __future__ import annotations
 

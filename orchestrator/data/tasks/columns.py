@@ -23,7 +23,7 @@ def text(row: Mapping[str, Any], name: str) -> str:
 
 
 def texts(row: Mapping[str, Any], name: str) -> list[str]:
-    """Return the texts of a column that holds a list, one text per choice; RowError if it holds none."""
+    """Return the texts of a column that holds a list, one text per choice; RowError if it holds no such list."""
     return checked_texts(column(row, name), f"column {name!r}")
 
 

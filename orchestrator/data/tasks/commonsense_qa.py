@@ -1,4 +1,4 @@
-"""CommonsenseQA: five choices about everyday concepts; the test's answers are hidden, so validation tests."""
+"""CommonsenseQA: five choices about everyday concepts; test answers are hidden, so the validation split is the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HellaSwag: how a description goes on; the test's answers are hidden, so validation tests."""
+"""HellaSwag: how a description goes on; the test's answers are hidden, so the validation split is the test."""
 
 from __future__ import annotations
 

@@ -79,11 +79,11 @@ class Columns:
         return [None if name in empty else checked_text(value, f"column {name!r}") for name, value in values.items()]
 
     def fault(self, rows: Iterable[Mapping[str, Any]]) -> str | None:
-        """Return the fault that the rows of a file have in common, with its remedy; None if there is no known one."""
+        """Return the fault that the rows of a file have in common, with its remedy; None if none is known."""
         return common_fault(self, rows)
 
     def number(self, answer: Any) -> int | None:
-        """Return the number that an answer is, as it is written; None if the answer is no number of a choice."""
+        """Return the number that an answer gives, in the file's own count; None if the answer gives no number."""
         if isinstance(answer, str) and self.answer_base is not None and _WHOLE.fullmatch(answer.strip()):
             return int(answer)
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else None

@@ -35,7 +35,7 @@ class Described(Protocol):
         """The number of the first choice, or None if the recipe does not give it."""
 
     def choices_of(self, row: Mapping[str, Any]) -> list[str | None]:
-        """Return the choices of a row by number; RowError if it has none."""
+        """Return the choices of a row by number; RowError if the row has no choices."""
 
     def number(self, answer: Any) -> int | None:
         """Return the number that an answer is; None if it is no number."""
@@ -92,7 +92,7 @@ def choice_columns(names: Sequence[str]) -> list[str]:
 def _miscounted(columns: Described, answers: Sequence[tuple[Any, Sequence[str | None]]]) -> str | None:
     """Return the remedy for answers that are numbers in a way that the recipe does not say; else None.
 
-    They are numbers but meant as a choice's text, numbers written as text, or numbers that count from another base.
+    Such answers are numbers meant as a choice's text, numbers written as text, or numbers that count from another base.
     """
     counted = [(number, choices) for answer, choices in answers if (number := columns.number(answer)) is not None]
     if counted and columns.answer_base is None and all(str(number) in choices for number, choices in counted):

@@ -1,4 +1,4 @@
-"""The tiny tasks: questions about the invented world, in the form in which its base has read them."""
+"""The tiny tasks: questions about the invented world, in the form that the base was pre-trained on."""
 
 from __future__ import annotations
 

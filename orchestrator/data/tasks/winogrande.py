@@ -1,4 +1,4 @@
-"""WinoGrande: which of two names a blank stands for; the test's answers are hidden, so validation tests."""
+"""WinoGrande: which of two names a blank stands for; test answers are hidden, so the validation split is the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table as a link that carries it: the page stays one file, and its numbers can still be taken out of it."""
+"""A table as a link that contains the table as CSV, so that the page stays one file and its numbers can be saved."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from orchestrator.wording import count, number
 
 
 class Line(NamedTuple):
-    """A method: the points of its mean over seeds, and of its band if there are two seeds."""
+    """A method's curve: the points of its mean over seeds, and of its band if there are two seeds."""
 
     label: str
     style: int
@@ -21,7 +21,7 @@ class Line(NamedTuple):
 
 
 class CurvePlot(NamedTuple):
-    """A whole plot, the same in words, and its numbers."""
+    """A plot of learning curves, its content in words, and its numbers as CSV."""
 
     title: str
     words: str

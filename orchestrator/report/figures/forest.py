@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """A whole plot, and the same in words."""
+    """A forest plot, its content in words, and its numbers as CSV."""
 
     title: str
     words: str

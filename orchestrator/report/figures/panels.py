@@ -86,7 +86,7 @@ class Lost(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One of the two panels, and the same in words."""
+    """One of the two panels, and its content in words."""
 
     name: str
     words: str

@@ -48,7 +48,7 @@ def best_methods(methods: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def _help(series: Sequence[Series]) -> str:
-    """Return how to read the figure; signs and markers that are not in it are not explained."""
+    """Return how to read the figure; only the signs and markers in the figure are explained."""
     spots = [spot for one in series for spot in one.spots]
     words = ["The ring is the rate that validation chose; bars are 95 % intervals over the seeds, none for one."]
     lost = meanings([spot.lost for spot in spots])
@@ -86,7 +86,7 @@ def _left(one: RateSummary) -> int:
 
 
 def meanings(signs: Sequence[str]) -> str:
-    """Return the meaning of each sign that is in any of these: ``! failed, ...``."""
+    """Return the meanings of the signs in the texts ``signs``: ``! failed, ...``."""
     return ", ".join(f"{sign} {what}" for sign, what in MEANINGS.items() if any(sign in one for one in signs))
 
 

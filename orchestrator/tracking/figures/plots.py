@@ -1,4 +1,4 @@
-"""What the figures of a tracker share: panels, one legend for all panels, and the PNG."""
+"""The parts that all figures of a tracker share: panels, one legend for all panels, and the PNG."""
 
 from __future__ import annotations
 

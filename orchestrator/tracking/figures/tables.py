@@ -41,6 +41,6 @@ def runs_table(rows: Sequence[ResultRow], task: str, method: str) -> bytes:
 def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a table in the form that MLflow's pages read.
 
-    MLflow's own ``log_table`` writes this form too, but it appends to a table that is there.
+    MLflow's own ``log_table`` writes this form too, but appends to a table of the same name.
     """
     return json.dumps({"columns": list(columns), "data": [list(row) for row in rows]}, allow_nan=False).encode()

@@ -1,1 +1,1 @@
-"""The one door to MLflow."""
+"""Shows a sweep in MLflow; the only package that imports MLflow."""

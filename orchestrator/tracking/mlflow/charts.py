@@ -17,7 +17,7 @@ SECTION = "figures"
 def show_charts(client: Any, run_id: str, files: Mapping[str, Path], step: int, time_ms: int) -> None:
     """Log pictures (by name) as image charts of a run, unless these very pictures are there.
 
-    MLflow draws a chart of every metric and of every logged image; of any other artefact it draws none. A name with a
+    MLflow draws a chart of every metric and of every logged image, and of no other artefact. A name with a
     slash makes a section, and sections come in alphabetical order before "Model metrics", so these pictures are the
     first charts on the page. ``step`` tells a later state of the sweep from an earlier one.
     """

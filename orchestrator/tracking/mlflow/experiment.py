@@ -69,7 +69,7 @@ def _another(client: Any, name: str) -> str:
 def _fault_of_root(root: str) -> str | None:
     """Return why a local folder of artefacts cannot be written to.
 
-    None where it can, and for a place that is no local folder: only the server can tell.
+    None if it can be written to, and for a root that is no local folder, because only its server knows.
     """
     parts = urlparse(root)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):

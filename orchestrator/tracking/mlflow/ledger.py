@@ -1,4 +1,4 @@
-"""What MLflow has of a sweep: its runs and their parents, listed once, created where they are missing."""
+"""The runs and parents of a sweep in MLflow: listed once, and created if they are missing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ State = Literal["open", "ended", "stopped", "failed"]
 
 @dataclass
 class Known:
-    """A run that MLflow has, and how much of the run is there.
+    """A run in MLflow, and how much of the run MLflow has.
 
     ``begin`` and ``end`` are in milliseconds since 1970. MLflow never changes ``begin``. ``end`` is the time of the
     last step that was sent, or the end that MLflow shows; None where this driver knows neither. ``step`` is the last
-    step that is there, or None where MLflow has to be asked: for a run of an earlier driver, and when the answer to a
+    step that MLflow has, or None where MLflow has to be asked: for a run of an earlier driver, and when the answer to a
     request was lost on its way. ``described`` tells whether this driver has sent the run's parameters.
     """
 
@@ -58,21 +58,21 @@ class Ledger:
 
     MLflow is asked once, by `resume`, and again when the answer to a creation was lost on its way, because the run may
     have been created. Otherwise MLflow is not asked. The tags ``kind``, ``run_key``, ``task`` and ``method`` are how a
-    second driver finds what the first has created, so that nothing is shown twice.
+    second driver finds the runs that the first has created, so that no run is shown twice.
     """
 
     def __init__(self, client: Any, experiment: str, sweep: SweepSpec, command: str) -> None:
         self.client, self.experiment, self.spec, self.command = client, experiment, sweep, command
         self._runs: dict[str, Known] = {}
         self._parents: dict[tuple[()] | tuple[str, str], Parent] = {}
-        self._begins: dict[str, tuple[tuple[str, str], int]] = {}  # of runs that are still to be created
-        self._listed = False  # whether all that MLflow has of this sweep is in the first two
+        self._begins: dict[str, tuple[tuple[str, str], int]] = {}  # (group, ms) of runs that MLflow lacks
+        self._listed = False  # whether ``_runs`` and ``_parents`` hold all that MLflow has of this sweep
 
     def resume(self) -> None:
         """List runs and parents, take the sweep's own run up again, and replace deleted parents.
 
-        A sweep that is not there is created with its first run, whose begin is the sweep's. So that a tracker which
-        refuses to be written to is noticed before training, the experiment gets the sweep's name as a tag.
+        A sweep that MLflow does not have is created with its first run, and begins with this run. The experiment gets
+        the sweep's name as a tag, so that a tracker which refuses to be written to is noticed before training.
         """
         self._list()
         if WHOLE_SWEEP in self._parents:
@@ -120,7 +120,7 @@ class Ledger:
         return self._runs.get(key)
 
     def note_begin(self, run: PlannedRun, begin: int) -> None:
-        """Note when a run began that is still to be created: its parents begin with the earliest of their runs."""
+        """Note the begin of a run that MLflow lacks, because parents begin with the earliest of their runs."""
         self._begins[run.key] = (_group_of(run), begin)
 
     def last_end(self, group: tuple[str, str] | None = None) -> int | None:
@@ -175,7 +175,7 @@ def _group_of(run: PlannedRun) -> tuple[str, str]:
 
 
 def _known(run: Any) -> Known:
-    """Return a listed run of MLflow as a known run."""
+    """Return the `Known` of a run that MLflow has listed."""
     tags, info = run.data.tags, run.info
     group, state = (tags["task"], tags["method"]), _state(tags, info.status)
     end = None if state == "open" else info.end_time  # a run that was taken up has the end of before in MLflow

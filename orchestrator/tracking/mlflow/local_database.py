@@ -42,7 +42,7 @@ def look_at_database(address: str) -> None:
 
 
 def fault_of_folder(folder: Path) -> str | None:
-    """Return why nothing can be written to ``folder`` (which may have to be made first); None if something can."""
+    """Return why nothing can be written to ``folder`` (which may have to be made first); None if files can be."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         return f"{there} is no folder"

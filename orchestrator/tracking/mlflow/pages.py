@@ -1,4 +1,4 @@
-"""What a sweep's own run and its groups show in MLflow at the end: numbers, inputs, files, charts, and their end."""
+"""The final pages of a sweep's own run and of its groups in MLflow: numbers, inputs, files, charts, and their end."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from orchestrator.tracking.mlflow.ledger import Ledger, Parent
 class Pages:
     """The pages of one sweep's parents; figures are drawn by the driver from the sweep's folder.
 
-    ``time_ms`` is the time of the numbers in milliseconds. It is the same in every try, so a request that is sent again
-    is the same request.
+    ``time_ms`` is the time of the numbers in milliseconds. The time is the same in every try, so a request
+    that is sent again is the same request.
     """
 
     client: Any

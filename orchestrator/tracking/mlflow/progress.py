@@ -1,4 +1,4 @@
-"""What a run folder tells of a run's training: its steps, how the run ended, and when its training began and ended."""
+"""A run's training as its run folder records it: its steps, how the run ended, and when training began and ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Send what is new of a run to MLflow: steps in batches, then the run's end; or the error of a run that failed."""
+"""Send the new steps of a run to MLflow in batches, then the run's end; or the error of a run that failed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orchestrator.tracking.mlflow.ledger import NO_STEP, STATUS, Known
 from orchestrator.tracking.mlflow.progress import Progress
 
 BATCH = 900  # metrics per request; MLflow takes 1,000 entries, and parameters and tags go with them
-LAST = "tokens"  # the value of a step that is sent last: where it is, the others are
+LAST = "tokens"  # the metric that is sent last of a step: if MLflow has it, MLflow has the whole step
 LONGEST_ERROR = 4000  # characters of an error that are shown: its end, which says what happened
 
 
 def send_new(client: Any, known: Known, run: PlannedRun, progress: Progress) -> None:
     """Send the steps that MLflow does not have, and the end of a run that has ended once all the rest has arrived.
 
-    Whatever this raises, nothing is lost and nothing is shown twice when it is called again.
+    After any error call this function again: nothing is lost, and nothing is shown twice.
     """
     if known.state == "stopped" and progress.ended != "stopped":
         _take_up(client, known)
@@ -30,7 +30,7 @@ def send_new(client: Any, known: Known, run: PlannedRun, progress: Progress) -> 
     metrics = [point for row in new for point in points(fields.step_values(row), int(row["time"]), int(row["step"]))]
     if progress.ended:
         metrics += points(fields.scores(progress.row), progress.end or 0)
-    known.step = None  # until the answer is there
+    known.step = None  # unknown until MLflow has answered
     _send(client, known, run, metrics, fields.end_tags(progress.ended, progress.row) if progress.ended else {})
     known.step = max((int(row["step"]) for row in new), default=last)
     known.end = progress.end or known.end
@@ -48,7 +48,7 @@ def send_error(client: Any, known: Known, run: PlannedRun, error: str) -> None:
 
 
 def _send(client: Any, known: Known, run: PlannedRun, metrics: Sequence[Any], tags: Mapping[str, str]) -> None:
-    """Send in as few requests as MLflow takes, the tags last, because they say that all metrics are there."""
+    """Send in as few requests as MLflow takes; the tags come last, because they say that MLflow has all metrics."""
     described = [] if known.described else params(fields.params(run))  # may be sent twice, because they never change
     for begin in range(0, max(1, len(metrics)), BATCH):
         last = begin + BATCH >= len(metrics)
@@ -80,6 +80,6 @@ def _take_up(client: Any, known: Known) -> None:
 
 
 def _last_point(client: Any, known: Known) -> tuple[int, int | None]:
-    """Ask MLflow for the last step that is there, and its time in milliseconds; `NO_STEP` and None without a step."""
+    """Ask MLflow for the last step that it has, and the step's time (ms); `NO_STEP` and None without a step."""
     history = client.get_metric_history(known.id, LAST)
     return max(((point.step, point.timestamp) for point in history), default=(NO_STEP, None))

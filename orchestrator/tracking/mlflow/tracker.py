@@ -40,16 +40,16 @@ class MlflowTracker:
         self.sweep, self.uri, self.command = sweep, uri, command
         self._client: Any = None
         self._ledger: Ledger | None = None
-        self._summarised_ms: int | None = None  # when for the first time: a repeated request is the same request
+        self._summarised_ms: int | None = None  # time of the first call, so that a repeated call sends equal requests
 
     def look(self) -> None:
         """Refuse a local database that cannot be opened, and a driver that is not installed; InputError."""
         look_at_sql(self.uri)
 
     def connect(self) -> None:
-        """Create database and experiment once, before anybody writes, and list what MLflow has of this sweep.
+        """Create database and experiment once, before anybody writes, and list this sweep's runs in MLflow.
 
-        InputError if no waiting mends what is wrong, RunError if waiting may. A second call lists anew.
+        InputError for a fault that waiting does not mend, RunError for any other fault. A second call lists again.
         """
         with no_other_folder(self.uri), failures_explained(self.uri):
             self._client = open_client(self.uri)
@@ -93,7 +93,7 @@ class MlflowTracker:
 
     @property
     def ledger(self) -> Ledger:
-        """What MLflow has of this sweep; RuntimeError before `connect`."""
+        """The ledger of this sweep's runs in MLflow; RuntimeError before `connect`."""
         if self._ledger is None:
             raise RuntimeError("MlflowTracker.connect() has to be called first.")
         return self._ledger
