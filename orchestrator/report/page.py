@@ -13,8 +13,8 @@ from orchestrator import wording
 from orchestrator.report.figures.curves import CurvePlot, draw_curves
 from orchestrator.report.gains import seconds_a_point
 from orchestrator.report.loss_curves import curve_band, losses
+from orchestrator.report.page_sections import average_forest, champion_row, lost_run, task_section
 from orchestrator.report.paper import paper_claims
-from orchestrator.report.sections import average_forest, champion_row, lost_run, task_section
 from orchestrator.report.verdicts import verdict_legend, verdict_note
 from orchestrator.statistics import thresholds
 from orchestrator.store.rows import DONE

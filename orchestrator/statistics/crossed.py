@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from orchestrator.statistics.intervals import Interval, mean_difference, paired_p, spread, t_interval
+from orchestrator.statistics.intervals import Interval, mean_difference, spread, t_interval
+from orchestrator.statistics.significance import paired_p
 from orchestrator.statistics.thresholds import LEVELS
 
 Cell = tuple[int, int]

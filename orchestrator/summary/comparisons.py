@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from orchestrator.statistics.bootstrap import item_interval
 from orchestrator.statistics.crossed import Cells, are_crossed, cells_of, mean_interval, mean_p
-from orchestrator.statistics.intervals import DIFFERENCES, clipped, holm, mcnemar_p, mean_difference, spread
+from orchestrator.statistics.intervals import DIFFERENCES, clipped, mean_difference, spread
 from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
 from orchestrator.statistics.quotable import mean_bootstrap
+from orchestrator.statistics.significance import holm, mcnemar_p
 from orchestrator.statistics.thresholds import ONE_POINT, SIGNIFICANT
 from orchestrator.summary.schema import (
     Difference,

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.files import read_json, write_json
 from orchestrator.store.champion import EVALUATION, up_to_date
-from orchestrator.worker.evaluation import merged_and_evaluated
+from orchestrator.worker.champion_scores import merged_and_evaluated
 from orchestrator.worker.jobs import ChampionJob
 
 KEPT = ".sound-"  # champions/<task>.sound-<run key>; the name of a task has no dot

@@ -28,7 +28,7 @@ from orchestrator.train.score import Scored, accuracy, accuracy_norm, score_item
 from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
-from orchestrator.worker.run_record import RunInTraining
+from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.usage import Usage
 from orchestrator.worker.warm_base import WarmBase
 

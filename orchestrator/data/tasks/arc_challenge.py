@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.data.example import Example
 from orchestrator.data.sources import HubSource
-from orchestrator.data.tasks.columns import labelled
+from orchestrator.data.tasks.prompts import labelled
 
 SOURCE = HubSource(id="allenai/ai2_arc", config="ARC-Challenge", train="train", test="test")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.data.example import Example, RowError
 from orchestrator.data.sources import HubSource
-from orchestrator.data.tasks.columns import column, kind, multiple_choice, text
+from orchestrator.data.tasks.columns import column, kind, text
+from orchestrator.data.tasks.prompts import multiple_choice
 
 SOURCE = HubSource(id="google/boolq", config="default", train="train", test="validation")
 

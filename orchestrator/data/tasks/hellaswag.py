@@ -8,7 +8,8 @@ from typing import Any
 
 from orchestrator.data.example import Example
 from orchestrator.data.sources import HubSource
-from orchestrator.data.tasks.columns import checked_text, column, multiple_choice, position, text, texts
+from orchestrator.data.tasks.columns import checked_text, column, position, text, texts
+from orchestrator.data.tasks.prompts import multiple_choice
 
 SOURCE = HubSource(id="Rowan/hellaswag", config="default", train="train", test="validation")
 

@@ -11,8 +11,9 @@ from typing import Any, TypedDict
 from orchestrator.data.example import Example, RowError
 from orchestrator.data.sources import FileSource
 from orchestrator.data.task import Task
-from orchestrator.data.tasks.columns import checked_text, column, kind, multiple_choice, text, texts
+from orchestrator.data.tasks.columns import checked_text, column, kind, text, texts
 from orchestrator.data.tasks.own_faults import common_fault
+from orchestrator.data.tasks.prompts import multiple_choice
 from orchestrator.errors import InputError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.data.example import Example
 from orchestrator.data.sources import HubSource
-from orchestrator.data.tasks.columns import column, multiple_choice, position, text, texts
+from orchestrator.data.tasks.columns import column, position, text, texts
+from orchestrator.data.tasks.prompts import multiple_choice
 
 SOURCE = HubSource(id="ehovy/race", config="all", train="train", test="test")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.data.example import Example, RowError
 from orchestrator.data.sources import HubSource
-from orchestrator.data.tasks.columns import column, multiple_choice, position, text
+from orchestrator.data.tasks.columns import column, position, text
+from orchestrator.data.tasks.prompts import multiple_choice
 
 SOURCE = HubSource(id="allenai/winogrande", config="winogrande_xl", train="train", test="validation")
 

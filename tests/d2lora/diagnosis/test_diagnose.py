@@ -11,14 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 import d2lora
-from d2lora.diagnosis.diagnose import (
-    base_spectra,
-    chosen_layers,
-    diagnose,
-    diagnose_lanes,
-    norm_drift,
-    whole_update,
-)
+from d2lora.diagnosis.diagnose import base_spectra, chosen_layers, diagnose, diagnose_lanes, norm_drift, whole_update
 from d2lora.diagnosis.gradients import axis_of, effective_gradients, gradient_shares, record_activations
 from d2lora.diagnosis.merge_gap import as_merged, merge_gap
 from d2lora.diagnosis.spectra import (

@@ -19,10 +19,7 @@ from orchestrator.driver.prepare import describe_rows
 from orchestrator.errors import InputError
 from orchestrator.model.token_batch import batch_items
 from tests.helpers.own_choices import GOOD, file_of, prepare_choices
-from tests.helpers.toy_tokenizers import (
-    KINDS,
-    PROMPT,
-)
+from tests.helpers.toy_tokenizers import KINDS, PROMPT
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "plain": (" yes", " no"),

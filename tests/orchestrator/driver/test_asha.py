@@ -12,7 +12,7 @@ from orchestrator.errors import InputError
 from orchestrator.files import read_json
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.worker import judging
-from orchestrator.worker.run_record import RunInTraining
+from orchestrator.worker.run_in_training import RunInTraining
 from tests.helpers.sweeps import rows_of, run, unmeasured
 from tests.orchestrator.driver.test_sweep import adapters
 

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from orchestrator.statistics.aggregates import interquartile_interval, interquartile_mean, task_mean_interval
 from orchestrator.statistics.bootstrap import bca_interval, item_interval
 from orchestrator.statistics.crossed import are_crossed, mean_interval
-from orchestrator.statistics.intervals import SHARES, clipped, holm, paired_p, t_interval
+from orchestrator.statistics.intervals import SHARES, clipped, t_interval
 from orchestrator.statistics.quotable import (
     improvement_bootstrap,
     interquartile_bootstrap,
     mean_bootstrap,
     task_mean_bootstrap,
 )
+from orchestrator.statistics.significance import holm, paired_p
 from orchestrator.statistics.thresholds import FEWEST, FREEDOM, SEEDS, SEEDS_OF_PAIR, SEEDS_OF_TASK, TASKS
 from orchestrator.summary.comparisons import corrected, difference
 

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.crossed import are_crossed, are_told_apart, mean_error, mean_interval, mean_p
-from orchestrator.statistics.intervals import paired_p, t_interval
+from orchestrator.statistics.intervals import t_interval
+from orchestrator.statistics.significance import paired_p
 from orchestrator.summary.comparisons import difference
 from orchestrator.summary.summary import summary_of
 

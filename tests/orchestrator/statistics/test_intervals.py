@@ -11,18 +11,9 @@ import numpy as np
 import pytest
 from scipy import integrate, ndimage, stats
 
-from orchestrator.statistics.intervals import (
-    DIFFERENCES,
-    SHARES,
-    clipped,
-    holm,
-    mcnemar_p,
-    mean_difference,
-    paired_p,
-    spread,
-    t_interval,
-)
+from orchestrator.statistics.intervals import DIFFERENCES, SHARES, clipped, mean_difference, spread, t_interval
 from orchestrator.statistics.power import MOST_SEEDS, paired_power, seeds_needed, smallest_detectable_difference
+from orchestrator.statistics.significance import holm, mcnemar_p, paired_p
 from orchestrator.statistics.volatility import loss_change, loss_volatility
 
 # "Student" (1908), The probable error of a mean: hours of sleep gained by ten patients from two drugs (R: `sleep`).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.statistics.intervals import paired_p
+from orchestrator.statistics.significance import paired_p
 from orchestrator.statistics.thresholds import SIGNIFICANT
 from orchestrator.summary.claims import EQUAL_SIGNS
 from orchestrator.summary.summary import summary_of

@@ -23,7 +23,7 @@ from orchestrator.model.loading import load_model, save_model
 from orchestrator.model.own_logits import sample_of
 from orchestrator.store.adapters import AdapterFile, load_adapter
 from orchestrator.store.champion import up_to_date
-from orchestrator.worker import evaluation as scoring
+from orchestrator.worker import champion_scores as scoring
 from orchestrator.worker.merge import make_champion
 from tests.helpers.architectures import model_of
 from tests.helpers.champions import Committed, committed, write_data

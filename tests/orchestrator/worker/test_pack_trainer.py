@@ -23,7 +23,7 @@ from orchestrator.store.run_folder import RunFolder
 from orchestrator.worker import pack_trainer, warm_base
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.pack_trainer import PackTrainer
-from orchestrator.worker.run_record import RunInTraining
+from orchestrator.worker.run_in_training import RunInTraining
 
 CPU = torch.device("cpu")
 Loaded = list["weakref.ref[nn.Module]"]
