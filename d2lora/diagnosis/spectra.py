@@ -111,8 +111,8 @@ def base_vectors(weight_OI: Tensor, bounds: Bounds) -> BaseVectors:
     """Return the left singular vectors of a base weight, with which the vectors of tuned weights are compared.
 
     All vectors if the smaller side is at most ``bounds.whole_side``; else the ``bounds.leading`` first ones, by block
-    iteration from random vectors (`leading_vectors`). The vectors depend on the base alone, so compute them once for all
-    lanes.
+    iteration from random vectors (`leading_vectors`). The vectors depend on the base alone, so compute them once for
+    all lanes.
     """
     wide_OI = at_least_float32(weight_OI.detach())
     if min(wide_OI.shape) <= bounds.whole_side:
