@@ -92,7 +92,7 @@ def _shares(items: Sequence[T], count: int) -> list[list[T]]:
 
 
 def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
-    """Return each share as a pack. For each of ``base_tasks``, the first pack with a run of it scores the base."""
+    """Return the shares as packs; the first pack with a run of a task of ``base_tasks`` scores the base on it."""
     unscored = list(base_tasks)
     packs: list[Pack] = []
     for share in shares:
