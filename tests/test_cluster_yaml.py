@@ -101,15 +101,15 @@ def test_the_shipped_file_passes(config: Config) -> None:
 
 
 def _permission(config: Config) -> Config:
-    found = config["provider"]["security_group"]["IpPermissions"][0]
-    assert isinstance(found, dict)
-    return found
+    permission = config["provider"]["security_group"]["IpPermissions"][0]
+    assert isinstance(permission, dict)
+    return permission
 
 
 def _node(config: Config, kind: str = "gpu") -> Config:
-    found = config["available_node_types"][kind]["node_config"]
-    assert isinstance(found, dict)
-    return found
+    node_config = config["available_node_types"][kind]["node_config"]
+    assert isinstance(node_config, dict)
+    return node_config
 
 
 def _replace(place: str, old: str, new: str) -> Callable[[Config], object]:
@@ -158,7 +158,7 @@ BAD: dict[str, tuple[str, Callable[[Config], object]]] = {
 def test_what_it_must_not_be_is_found(name: str, config: Config) -> None:
     reason, spoil = BAD[name]
     spoil(config)
-    assert any(reason in found for found in findings(config)), findings(config)
+    assert any(reason in finding for finding in findings(config)), findings(config)
 
 
 def test_it_installs_this_checkout_and_leaves_out_what_it_makes(config: Config) -> None:

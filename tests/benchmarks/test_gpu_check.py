@@ -89,9 +89,9 @@ def test_the_slope_is_one_where_scaling_acts_and_nought_where_it_does_not() -> N
     plain_OI, x_MI = torch.randn(64, 64, generator=draw).double(), torch.randn(512, 64, generator=draw).double()
     acting_OI = plain_OI * (1 + 0.01 * torch.randn(64, 1, generator=draw).double())
     for weight_OI, slope in ((acting_OI, 1.0), (plain_OI, 0.0)):
-        found = acting._regressed(x_MI, acting_OI, plain_OI, x_MI @ weight_OI.mT)
-        assert found["slope"] == pytest.approx(slope, abs=1e-9)
-        assert found["error / effect"] == pytest.approx(1 - slope, abs=1e-9)
+        effect = acting._regressed(x_MI, acting_OI, plain_OI, x_MI @ weight_OI.mT)
+        assert effect["slope"] == pytest.approx(slope, abs=1e-9)
+        assert effect["error / effect"] == pytest.approx(1 - slope, abs=1e-9)
 
 
 def share_of_update(name: str) -> float:

@@ -38,9 +38,9 @@ def test_the_latest_run_of_each_bench_counts_in_the_order_asked_for(tmp_path: Pa
     append(file, "run 1", measured("speed", 1.9))
     append(file, "run 1", measured("size"))
     append(file, "run 2", measured("speed", 1.1))
-    found = latest(file.read_text().splitlines(), ["size", "speed", "never run"])
-    assert [one.bench for one in found] == ["size", "speed"]
-    assert found[1].results[1].median == 1.1
+    benches = latest(file.read_text().splitlines(), ["size", "speed", "never run"])
+    assert [one.bench for one in benches] == ["size", "speed"]
+    assert benches[1].results[1].median == 1.1
 
 
 def test_a_failed_bench_leaves_its_error_and_one_without_rows_says_so(tmp_path: Path) -> None:

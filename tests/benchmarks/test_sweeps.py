@@ -18,10 +18,10 @@ class Words:
 
 def test_labels_are_on_the_answer_alone():
     row = {"question": "ab c", "choices": ["x yy", "zzz w"], "answer": 1}
-    (found,) = tokenise([row], Words())
-    assert found["input_ids"] == [9, 2, 1, 7, 3, 1]
-    assert found["labels"] == [IGNORED] * 4 + [3, 1]
-    assert found["attention_mask"] == [1] * 6
+    (tokens,) = tokenise([row], Words())
+    assert tokens["input_ids"] == [9, 2, 1, 7, 3, 1]
+    assert tokens["labels"] == [IGNORED] * 4 + [3, 1]
+    assert tokens["attention_mask"] == [1] * 6
 
 
 @pytest.mark.parametrize("plan", sweeps.full_plans() + sweeps.quick_plans())

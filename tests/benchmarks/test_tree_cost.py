@@ -46,9 +46,9 @@ def test_nothing_outlives_the_bench_that_started_it(tmp_path: Path):
     until(lambda: not psutil.pid_exists(int(pid)))
 
 
-def until(found):
+def until(condition):
     for _ in range(200):
-        if value := found():
+        if value := condition():
             return value
         time.sleep(0.1)
     raise AssertionError("it has not happened in 20 seconds")
