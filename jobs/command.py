@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestrator.errors import HeldError, InputError, RunError
 from orchestrator.recipe.read import read_recipe
 from orchestrator.say import complain, terminal, unfailing
 
+INTERRUPTED, TERMINATED = 130, 143  # as a shell reports a process that SIGINT or SIGTERM has ended
 Main = Callable[..., int]
 AddOptions = Callable[[argparse.ArgumentParser], object]
 
@@ -27,10 +29,12 @@ def run_job(
 
     ``argv`` are the words of the command line, by default those of this process. ``add_options`` may add options of
     the job's own to the parser; ``main`` gets their values by name. Exit codes: 0 all done; 1 something failed; 2 bad
-    recipe or data, before anything is trained; 75 another process works on the same sweep.
+    recipe or data, before anything is trained; 75 another process works on the same sweep;
+    130 and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
     """
     if argv is None:
         begin_again_if_ascii()
+        signal.signal(signal.SIGTERM, _terminated)
     words = sys.argv[1:] if argv is None else argv
     with unfailing():
         parser = argparse.ArgumentParser(prog=f"jobs/{name}.py", description=does)
@@ -64,4 +68,16 @@ def _exit_code(call: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt:
         complain("Interrupted. Committed runs are kept; the same command goes on.")
-        return 1
+        return INTERRUPTED
+    except _TerminatedError:
+        complain("Terminated. Committed runs are kept; the same command goes on.")
+        return TERMINATED
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM has arrived: every ``with`` block on the way out closes its resource, as after Ctrl-C."""
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not break off the closing
+    raise _TerminatedError

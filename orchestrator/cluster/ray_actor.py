@@ -6,6 +6,7 @@ coordinate several workers; a single worker needs no coordination.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from orchestrator.cluster.turns import train_packs
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
 
-START_SECONDS = 60.0  # a trainer without room for so long counts as unplaced; Ray Train waits as long for its workers
+START_SECONDS = float(os.environ.get("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "120"))
+"""Seconds for room on a node and the start of the process; a trainer that takes longer counts as unplaced."""
 
 
 @dataclass(frozen=True)

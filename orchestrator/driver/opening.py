@@ -44,8 +44,10 @@ class Opening(Generic[T]):
 
     def close(self, end: Callable[[T], object]) -> None:
         """Wait for an opening that has begun, and call ``end`` with the resource if it is open."""
-        if self._future is not None and self._future.exception() is None:
-            end(self._future.result())
-        self._future = None
-        if self._thread is not None:
-            self._thread.shutdown()
+        try:
+            if self._future is not None and self._future.exception() is None:
+                end(self._future.result())
+        finally:
+            self._future = None
+            if self._thread is not None:
+                self._thread.shutdown()

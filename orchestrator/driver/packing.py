@@ -48,15 +48,18 @@ class PackWidths:
             return self._each(wanted)
         if len(missing) <= cluster.concurrent:
             return self._each(1)
-        if self._is_short(missing):
+        if self._is_short():
             return self._assumed()
         if self._measured is None or self._ready.spec.search.kind == "tpe":
             self._measured = self._measure(missing, cluster)
         return self._measured or self._each(1)
 
-    def _is_short(self, missing: Sequence[PlannedRun]) -> bool:
-        lane_steps = sum(self._ready.steps[run.spec.task.name] for run in missing)
-        return not (self._ready.spec.cluster.gpus_per_worker or worth_measuring(lane_steps))
+    def _is_short(self) -> bool:
+        """Return whether the whole sweep, not only the runs of this round, is too short to measure widths."""
+        ready = self._ready
+        mean_steps = sum(ready.steps.values()) / len(ready.steps)
+        lane_steps = round(mean_steps * ready.spec.runs_at_most)
+        return not (ready.spec.cluster.gpus_per_worker or worth_measuring(lane_steps))
 
     def _assumed(self) -> Widths:
         micro_batch = self._ready.spec.optim.micro_batch

@@ -9,7 +9,7 @@ from orchestrator.driver.champions import Champions
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_json
 from orchestrator.report.page import write_report
-from orchestrator.store.rows import DONE
+from orchestrator.store.rows import FINAL
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.patient import PatientTracker
 
@@ -24,9 +24,9 @@ def publish(
 ) -> bool:
     """Write the report and bring the tracker up to date; return whether the sweep is complete, on the tracker too.
 
-    A sweep is complete if nothing is left to do for any run, and no champion has a problem.
+    A sweep is complete if no run is to be trained again, and no champion has a problem.
     """
-    complete = not champions.problems and all(row["status"] in DONE for row in rows)
+    complete = not champions.problems and all(row["status"] in FINAL for row in rows)
     write_report(folder.report, read_json(folder.sweep), summary, list(rows), champions.evaluations)
     tracker.sync(ready.runs, folder.path)  # asks the server for nothing if the last sync arrived
     for task, evaluation in champions.evaluations.items():

@@ -6,13 +6,15 @@ import os
 from types import TracebackType
 from typing import Self
 
-from orchestrator.cluster.address import check_address
+from orchestrator.cluster.address import check_address, named_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
 from orchestrator.driver.opening import Opening
+from orchestrator.files import read_lines
 from orchestrator.recipe.environment import passed_over
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import Say
+from orchestrator.store.rows import FINAL
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
@@ -49,10 +51,13 @@ class Services:
     def begin_cluster(self) -> None:
         """Begin to open the cluster in a thread, if there are runs to train; `cluster` raises the error of the opening.
 
-        A sweep whose runs have all ended opens no cluster. The run keys are not known yet, so the number of run folders
-        with an end decides.
+        Only a Ray of this driver's own is begun early: to join a cluster takes a moment, and a cluster that does not
+        answer would keep a sweep that is refused meanwhile from saying so. A sweep whose results are all there opens no
+        cluster; whether its recipe asks for more runs is known only when all run keys are known.
         """
-        if self._folder.ended_runs() < self._spec.runs_at_most:
+        results = read_lines(self._folder.results) if self._folder.results.exists() else []
+        done = bool(results) and all(row.get("status") in FINAL for row in results)
+        if named_address() is None and not done:
             self._opening.begin()
 
     @property

@@ -60,7 +60,8 @@ def _runs(plan: Estimate) -> RenderableType:
     table = _table("Runs", "what", "how many")
     grid = f"{count(len(plan.tasks), 'task')} x {count(len(plan.methods), 'method')}"
     table.add_row(f"runs: {grid} x {count(plan.rates, 'rate')} x {count(plan.seeds, 'seed')}", f"{plan.runs:,}")
-    width = f"{plan.pack_width} runs" + (", assumed: the sweep measures it" if plan.pack_width_assumed else "")
+    how = ": the sweep measures it" if plan.pack_width_measured else ", as in the sweep: too short to measure"
+    width = f"{plan.pack_width} runs" + (f", assumed{how}" if plan.pack_width_assumed else "")
     table.add_row(f"packs of at most {width} (the largest has {plan.largest_pack})", f"{plan.packs:,}")
     table.add_row("trainers at a time", str(plan.trainers))
     table.add_row("workers a trainer", str(plan.workers))

@@ -17,7 +17,7 @@ from orchestrator.recipe.environment import VARIABLE, address_in
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.interpolation import unfilled
 from orchestrator.recipe.located_yaml import Location, Locations, load_yaml, parse_word
-from orchestrator.recipe.search_checks import check_search, check_trials
+from orchestrator.recipe.search_checks import check_search, check_trials, keys_of_kind
 from orchestrator.recipe.spec import WORDS, SweepSpec
 
 
@@ -56,6 +56,8 @@ def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
     if not isinstance(node, dict):
         raise InputError(f"argument {word!r}: {'.'.join(parts[:-1])} holds no keys.")
     node[parts[-1]] = parse_word(text, word)
+    if parts == ["search", "kind"]:  # the other keys of the section are those of the kind that the file has
+        data["search"] = keys_of_kind(node)
     locations.set(tuple(parts[: new or len(parts)]), Location(f"argument {word!r}"))
 
 

@@ -12,6 +12,15 @@ from orchestrator.recipe.search import KINDS
 from orchestrator.wording import listed
 
 
+def keys_of_kind(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the section ``search`` without the keys of other kinds: a word ``search.kind=grid`` means a plain grid."""
+    section = KINDS.get(str(data.get("kind")))
+    foreign = {key for other in KINDS.values() for key in other.model_fields} - set(
+        section.model_fields if section else ()
+    )
+    return data if section is None else {key: value for key, value in data.items() if key not in foreign}
+
+
 def check_search(data: Mapping[str, Any], locations: Locations) -> None:
     """Refuse an unknown kind, an unknown key, and a key that belongs to another kind; ``data`` is the section."""
     own_keys = {kind: [key for key in section.model_fields if key != "kind"] for kind, section in KINDS.items()}

@@ -14,6 +14,8 @@ from orchestrator.store.run_folder import RunFolder
 
 DONE = ("committed", "dropped", "stopped")
 """The statuses of a row after which nothing is left to do; a run with another status is reported at the end."""
+FINAL = (*DONE, "diverged")
+"""The statuses of a row whose run is not trained again. A diverged run is reported, and is a result, not a failure."""
 METRICS = (
     "accuracy",
     "accuracy_norm",

@@ -9,7 +9,6 @@ from orchestrator.files import read_json
 from orchestrator.paths import resolve
 from orchestrator.plan.runs import FORMAT
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.store.ends import end_of
 from orchestrator.store.run_folder import RunFolder
 
 
@@ -87,10 +86,6 @@ class SweepFolder:
         """
         files = sorted(self.path.glob("champions/*/evaluation.json"))
         return {file.parent.name: file for file in files if "." not in file.parent.name}
-
-    def ended_runs(self) -> int:
-        """Return how many run folders have an end."""
-        return sum(end_of(place) is not None for place in self.runs.glob("*"))
 
     def runs_of_other_formats(self) -> int:
         """Return how many run folders hold results in the format of another version (`plan.runs.FORMAT`)."""

@@ -20,7 +20,8 @@ HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "sci
 KEYS = {
     "": {
         "name", "base", "shape", "shape_from", "parameters", "runs", "rates", "seeds", "search", "tasks", "methods",
-        "packs", "pack_width", "pack_width_assumed", "largest_pack", "trainers", "workers", "rate", "memory", "work",
+        "packs", "pack_width", "pack_width_assumed", "pack_width_measured",
+        "largest_pack", "trainers", "workers", "rate", "memory", "work",
         "work_at_most", "duration", "duration_at_most", "detectable", "independent_seeds", "tested",
         "budget", "runs_at_most",
     },

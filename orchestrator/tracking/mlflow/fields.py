@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections import Counter
@@ -182,6 +183,18 @@ def statistics(summary: Mapping[str, Any]) -> dict[str, float]:
     """Return a method's statistics as metrics that MLflow's compare and search views can use."""
     low, high = summary.get("interval") or (None, None)
     values = {"interval_low": low, "interval_high": high}
-    for name in STATISTICS:
-        values[f"{name}_accuracy" if name in ("mean", "sd", "worst") else name] = summary.get(name)
+    values |= {_metric_of(name): summary.get(name) for name in STATISTICS}
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def void_statistics(shown: Mapping[str, float], values: Mapping[str, float]) -> dict[str, float]:
+    """Return NaN for each statistic in ``shown`` that ``values`` no longer has, as an interval that new runs made void.
+
+    MLflow cannot delete a number.
+    """
+    own = {"interval_low", "interval_high", *map(_metric_of, STATISTICS)}
+    return {name: math.nan for name, value in shown.items() if name in own - values.keys() and not math.isnan(value)}
+
+
+def _metric_of(statistic: str) -> str:
+    return f"{statistic}_accuracy" if statistic in ("mean", "sd", "worst") else statistic

@@ -68,7 +68,8 @@ class Pages:
         for task, method, statistics in self._groups():
             group = self.ledger.group(task, method)
             tags = fields.group_summary_tags(task, method, statistics)
-            self._show(group, fields.statistics(statistics), tags, RUNS_TABLE)
+            numbers = fields.statistics(statistics)
+            self._show(group, numbers | fields.void_statistics(group.numbers, numbers), tags, RUNS_TABLE)
             self.client.log_inputs(group.id, [sets[task]] if task in sets else [], models)
 
     def _show(self, parent: Parent, values: Mapping[str, float], tags: Mapping[str, str], table: str) -> None:

@@ -11,8 +11,7 @@ def join_group(device: torch.device) -> None:
     """Make a process group of this process alone, unless a launcher has already made the group of all ranks."""
     if torch.distributed.is_initialized():
         return
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")  # other values are leftovers of another launcher
     store = torch.distributed.HashStore()  # type: ignore[attr-defined]
     torch.distributed.init_process_group(backend_of(device), store=store, rank=0, world_size=1)
 

@@ -128,3 +128,12 @@ def test_a_short_sweep_on_gpus_is_measured(tmp_path: Path) -> None:
         ready_sweep(tmp_path, "cluster.pack=auto", "cluster.gpus_per_worker=1"), steps=dict.fromkeys(TASKS, 4)
     )
     assert widths_of(ready, []).of(ready.runs, Cluster({"tiny_recall": 2}), 1) == {"tiny_recall": 2, "tiny_above": 1}
+
+
+def test_a_short_round_of_a_long_sweep_takes_the_measured_widths(tmp_path: Path) -> None:
+    words = ("cluster.pack=auto", "optim.lr=[1.0e-3, 5.0e-3]", "search={kind: racing, first: 2}", "seeds=[0, 1, 2]")
+    ready, cluster = ready_sweep(tmp_path, *words), Cluster({"tiny_recall": 2, "tiny_above": 1})
+    widths = widths_of(ready, [])
+    assert widths.of(ready.runs, cluster, 1) == {"tiny_recall": 2, "tiny_above": 1}
+    assert widths.of(ready.runs[:3], cluster, 1) == {"tiny_recall": 2, "tiny_above": 1}
+    assert len(cluster.calls) == 1

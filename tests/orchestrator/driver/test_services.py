@@ -12,7 +12,7 @@ from orchestrator.driver import services
 from orchestrator.driver.opening import Opening
 from orchestrator.driver.services import Services
 from orchestrator.errors import InputError
-from orchestrator.files import write_json
+from orchestrator.files import write_lines
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.in_memory import MemoryTracker
 from tests.helpers.ready import ready_sweep
@@ -155,10 +155,21 @@ def test_an_opening_that_failed_is_tried_again_by_the_next_use(begun: bool) -> N
     assert opening.result() == 7
 
 
-def test_a_sweep_whose_runs_have_all_ended_opens_no_cluster(tmp_path: Path, events: list[str]) -> None:
+@pytest.mark.parametrize(("last", "opened"), [("dropped", []), ("failed", ["open", "close"])])
+def test_a_sweep_whose_results_are_all_there_opens_no_cluster(
+    tmp_path: Path, events: list[str], last: str, opened: list[str]
+) -> None:
     with services_of(tmp_path, "ray", []) as both:
         folder = SweepFolder.of(ready_sweep(tmp_path, "cluster.kind=ray", "tracking.uri=none").spec)
-        for number in range(8):
-            write_json(folder.runs / str(number) / "COMMITTED.json", {})
+        write_lines(folder.results, [{"status": "committed"}, {"status": "diverged"}, {"status": last}])
         both.begin_cluster()
-    assert events == []
+    assert events == opened
+
+
+def test_a_cluster_that_is_another_s_is_not_joined_before_it_is_used(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    with services_of(tmp_path, "ray", []) as both:
+        both.begin_cluster()
+        assert events == []

@@ -163,7 +163,7 @@ def test_diagnostics_can_be_switched_off_and_change_no_adapter(recipe: Path, tmp
 def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe: Path) -> None:
     words = ("methods=[{name: lora, rank: 4, alpha: 8}, {name: d2lora, rank: 2, alpha: 1.0e+38}]", "cluster.pack=8")
     code, output, folder = run(recipe, *words)
-    assert code == 1
+    assert code == 0, output  # a diverged run is a result
     by_status = {
         status: [row for row in rows_of(folder) if row["status"] == status] for status in ("committed", "diverged")
     }
@@ -178,7 +178,7 @@ def test_a_run_that_diverges_ends_alone_is_told_and_is_not_trained_again(recipe:
         json.loads((folder / "summary.json").read_text())["tasks"]["tiny_recall"]["methods"]["d2lora"]["diverged"] == 2
     )
     code, output, _ = run(recipe, *words)
-    assert code == 1
+    assert code == 0
     assert "0 to train" in output
 
 

@@ -529,3 +529,13 @@ def test_a_wrong_word_about_a_file_of_ones_own_is_refused_with_its_key(key: str,
     message = refusal(tmp_path, tasks=[{"name": "mine", "path": "mine.jsonl", key: value}])
     assert f": tasks.0.{key}: " in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("section", ["{kind: tpe, trials: 2}", "{kind: racing, first: 5}", "{kind: asha, rung: 500}"])
+def test_a_word_for_another_kind_of_search_drops_the_keys_of_the_first_kind(tmp_path: Path, section: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"name: mine\ntasks: [tiny_recall]\nmethods: [lora, dora]\nseeds: [0, 1, 2, 3, 4, 5]\nsearch: {section}\n"
+    )
+    assert read_recipe(recipe, ["search.kind=grid"]).search.kind == "grid"
+    assert read_recipe(recipe, ["search.kind=tpe", "search.trials=2"]).search.kind == "tpe"

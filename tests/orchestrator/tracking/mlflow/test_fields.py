@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,10 @@ def test_labels_that_mlflow_would_read_as_one_keep_metrics_of_their_own() -> Non
     assert fields.averages(summary) == values
     assert values["macro.other"] == 6
     assert values["macro.a_b 2"] == 3  # a name that is somebody's own is given to nobody else
+
+
+def test_a_statistic_that_new_runs_made_void_becomes_nan_once() -> None:
+    shown = {"interval_low": 0.3, "interval_high": math.nan, "mean_accuracy": 0.5, "loss": 1.0}
+    void = fields.void_statistics(shown, {"mean_accuracy": 0.4})
+    assert list(void) == ["interval_low"]
+    assert math.isnan(void["interval_low"])
