@@ -32,9 +32,10 @@ def run_job(
     recipe or data, before anything is trained; 75 another process works on the same sweep;
     130 and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
     """
+    sigterm = _Sigterm()
     if argv is None:
         begin_again_if_ascii()
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, sigterm)
     words = sys.argv[1:] if argv is None else argv
     with unfailing():
         parser = argparse.ArgumentParser(prog=f"jobs/{name}.py", description=does)
@@ -43,7 +44,7 @@ def run_job(
         if add_options is not None:
             add_options(parser)
         options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
-        code = _exit_code(lambda: _call(name, words, main, options))
+        code = _exit_code(lambda: _call(name, words, main, options), sigterm)
     if argv is None:
         gc.freeze()  # this process ends now: without the last garbage collection it ends a second sooner
     return code
@@ -56,7 +57,7 @@ def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) 
     return main(read_recipe(recipe, values), command, terminal(), **options)
 
 
-def _exit_code(call: Callable[[], int]) -> int:
+def _exit_code(call: Callable[[], int], sigterm: _Sigterm) -> int:
     """Return the exit code of ``call()``; for an expected error print its message and return its exit code."""
     try:
         return call()
@@ -67,17 +68,21 @@ def _exit_code(call: Callable[[], int]) -> int:
         complain(f"{error.filename or 'a file'}: {error.strerror or error}")
         return 1
     except KeyboardInterrupt:
-        complain("Interrupted. Committed runs are kept; the same command goes on.")
-        return INTERRUPTED
-    except _TerminatedError:
-        complain("Terminated. Committed runs are kept; the same command goes on.")
-        return TERMINATED
+        word, code = ("Terminated", TERMINATED) if sigterm.arrived else ("Interrupted", INTERRUPTED)
+        complain(f"{word}. Committed runs are kept; the same command goes on.")
+        return code
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM has arrived: every ``with`` block on the way out closes its resource, as after Ctrl-C."""
+class _Sigterm:
+    """The handler of SIGTERM: every ``with`` block on the way out closes its resource, as after Ctrl-C.
 
+    It raises KeyboardInterrupt, because Ray raises that error anew from its own waits and would lose any other type.
+    """
 
-def _terminated(_number: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not break off the closing
-    raise _TerminatedError
+    def __init__(self) -> None:
+        self.arrived = False
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        self.arrived = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not break off the closing
+        raise KeyboardInterrupt

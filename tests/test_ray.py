@@ -187,17 +187,22 @@ def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(re
     assert {row["status"] for row in rows_of(folder)} == {"committed"}
 
 
-def test_control_c_stops_the_sweep_says_so_and_leaves_no_process(recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "word", "code"), [(signal.SIGINT, "Interrupted", 130), (signal.SIGTERM, "Terminated", 143)]
+)
+def test_a_signal_stops_the_sweep_which_says_so_and_leaves_no_process(
+    recipe: Path, tmp_path: Path, sent: signal.Signals, word: str, code: int
+) -> None:
     folder = tmp_path / "sweeps" / "small"
     words = ("engine.kind=zero", "cluster.pack=2", "cluster.max_concurrent=1", "champions=false", "tracking.uri=none")
     driver = start(recipe, *words, "seeds=[0,1,2,3,4,5,6,7]")  # so many that it is not done before it is stopped
     wait_for(driver, folder, runs=1)
     children = [int(one) for one in subprocess.check_output(["pgrep", "-P", str(driver.pid)], text=True).split()]
     assert children
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(sent)
     told, _ = driver.communicate(timeout=90)
-    assert driver.returncode == 130
-    assert "Interrupted. Committed runs are kept; the same command goes on." in told
+    assert driver.returncode == code
+    assert f"{word}. Committed runs are kept; the same command goes on." in told
     assert 0 < len(committed(folder)) < 4 * RUNS
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +125,16 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
         raise
     os.environ["RAY_ADDRESS"] = started.address_info["gcs_address"]
     return session
+
+
+def keep_own_sigterm() -> None:
+    """Put this process's handler of SIGTERM back; Ray has put a handler in its place that aborts the process.
+
+    Does nothing outside of the main thread, where Python sets no handlers.
+    """
+    own = signal.getsignal(signal.SIGTERM)
+    if own is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, own)
 
 
 def configure_ray() -> None:

@@ -12,7 +12,7 @@ from orchestrator.cluster.cluster import Failures, Job, Train
 from orchestrator.cluster.hub import HEAD, Hub, trial
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
 from orchestrator.cluster.ray_actor import SingleTrainers
-from orchestrator.cluster.ray_session import open_session
+from orchestrator.cluster.ray_session import keep_own_sigterm, open_session
 from orchestrator.cluster.ray_train import Trainers
 from orchestrator.errors import InputError, PackError
 from orchestrator.recipe.sections import ClusterSpec
@@ -46,6 +46,7 @@ class RayCluster:
             return {}
         import ray
 
+        keep_own_sigterm()
         stamp = f"{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
         hub = self._hub(f"hub-{stamp}", jobs, train, slots)
