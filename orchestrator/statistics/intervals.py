@@ -18,6 +18,8 @@ SHARES: Range = (0.0, 1.0)
 """The range of an accuracy."""
 DIFFERENCES: Range = (-1.0, 1.0)
 """The range of a difference between two accuracies."""
+SIZES: Range = (0.0, math.inf)
+"""The range of a volatility."""
 
 
 def spread(values: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from orchestrator.statistics.crossed import mean_interval
-from orchestrator.statistics.intervals import SHARES, Interval, clipped, spread
+from orchestrator.statistics.intervals import SHARES, SIZES, Interval, clipped, spread
 from orchestrator.statistics.quotable import mean_bootstrap
 from orchestrator.summary.best_of import best_of_n
 from orchestrator.summary.schema import MethodSummary, Predictions, RateSummary, ResultRow
@@ -40,9 +40,9 @@ def summarise_rate(rows: Sequence[ResultRow]) -> RateSummary:
         "stopped": len(stopped),
         "stopped_seeds": stopped,
         "volatility": _mean(volatilities),
-        "volatility_interval": None if stopped else _interval(done, "train_loss_volatility"),
+        "volatility_interval": None if stopped else clipped(_interval(done, "train_loss_volatility"), SIZES),
         "loss_change": _mean(changes),
-        "loss_change_interval": None if stopped else _interval(done, "train_loss_change"),
+        "loss_change_interval": None if stopped else clipped(_interval(done, "train_loss_change"), SIZES),
         "validation_mean": _mean(validations),
         "validation_interval": None if stopped else clipped(_interval(done, "validation_accuracy"), SHARES),
         "train_seconds": _mean(_known(done, "train_seconds")),

@@ -205,6 +205,17 @@ def test_a_method_compared_on_no_task_of_the_reference_is_left_alone() -> None:
     assert summarise(rows, {})["tasks"]["b"]["differences"] == []
 
 
+def test_the_interval_of_a_volatility_does_not_go_below_0() -> None:
+    values = [0.01, 0.2]
+    rows = [
+        {**row, "train_loss_volatility": values[row["seed"]], "train_loss_change": 0.1}
+        for row in runs("lora", [0.7, 0.8])
+    ]
+    low, high = summarise(rows, {})["tasks"]["arc_easy"]["methods"]["lora"]["volatility_interval"]
+    assert low == 0.0
+    assert high > statistics.fmean(values)
+
+
 def test_volatility_has_its_interval_across_seeds_and_its_ratio_paired_by_seed() -> None:
     ours, theirs = [0.10, 0.12, 0.11], [0.15, 0.20, 0.16]
     rows = [
