@@ -25,7 +25,7 @@ LATE = 124  # the exit code of a command that ran past its limit
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock until the command ended, and CPU seconds of its processes until the last of them ended."""
+    """The cost of a command: clock seconds until it ended, and CPU seconds of all processes that it started."""
 
     wall: float
     cpu: float

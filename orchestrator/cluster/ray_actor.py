@@ -42,7 +42,7 @@ class SingleTrainers:
             if not placed:
                 return End(f"no node had room for {options} in {START_SECONDS:.0f} s", unplaced=True)
             ray.get(actor.run.remote(self.hub, name, self.train, self.cluster.gpus_per_worker))
-        except Exception as error:  # of any kind: the hub decides what becomes of the packs
+        except Exception as error:  # of any type: the hub decides which packs fail
             return end_of(error)
         finally:
             ray.kill(actor)

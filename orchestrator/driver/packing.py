@@ -12,7 +12,7 @@ from orchestrator.driver.prepare import ReadySweep
 from orchestrator.machine.device import device_of
 from orchestrator.plan.packs import Pack, pack_runs
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.plan.widths import assumed_width, worth_measuring
+from orchestrator.plan.widths import assumed_width, measures_widths
 from orchestrator.recipe.sections import ClusterSpec
 from orchestrator.say import Say
 from orchestrator.search.halving import contest, kept_together
@@ -48,18 +48,11 @@ class PackWidths:
             return self._each(wanted)
         if len(missing) <= cluster.concurrent:
             return self._each(1)
-        if self._is_short():
+        if not measures_widths(self._ready.spec, list(self._ready.steps.values())):
             return self._assumed()
         if self._measured is None or self._ready.spec.search.kind == "tpe":
             self._measured = self._measure(missing, cluster)
         return self._measured or self._each(1)
-
-    def _is_short(self) -> bool:
-        """Return whether the whole sweep, not only the runs of this round, is too short to measure widths."""
-        ready = self._ready
-        mean_steps = sum(ready.steps.values()) / len(ready.steps)
-        lane_steps = round(mean_steps * ready.spec.runs_at_most)
-        return not (ready.spec.cluster.gpus_per_worker or worth_measuring(lane_steps))
 
     def _assumed(self) -> Widths:
         micro_batch = self._ready.spec.optim.micro_batch

@@ -13,7 +13,7 @@ from orchestrator.estimate.power import Detectable, detectable, independent, is_
 from orchestrator.estimate.task_sizes import TaskRows, rows_of
 from orchestrator.plan.packs import Pack, pack_runs
 from orchestrator.plan.runs import PlannedRun, expand
-from orchestrator.plan.widths import assumed_width, worth_measuring
+from orchestrator.plan.widths import assumed_width, measures_widths
 from orchestrator.recipe.equal_parameters import trained_parameters, with_equal_parameters
 from orchestrator.recipe.sections import MethodSpec, TaskSpec
 from orchestrator.recipe.seeds import drawn
@@ -120,7 +120,7 @@ def estimate(
         packs=len(packs),
         pack_width=max(widths.values()),
         pack_width_assumed=cluster.pack == "auto",
-        pack_width_measured=_measures_widths(sweep, tasks),
+        pack_width_measured=measures_widths(sweep, [task.steps for task in tasks]),
         largest_pack=max(len(pack.runs) for pack in packs),
         trainers=min(trainers, len(packs)),
         workers=cluster.workers,
@@ -174,12 +174,6 @@ def _packs(sweep: SweepSpec, widths: Mapping[str, int]) -> tuple[list[Pack], int
 def _task(task: TaskSpec, sweep: SweepSpec) -> TaskPlan:
     rows = rows_of(task, sweep.data)
     return TaskPlan(task.name, rows, count_steps(rows.train, sweep.optim.global_batch, sweep.optim.epochs))
-
-
-def _measures_widths(sweep: SweepSpec, tasks: Sequence[TaskPlan]) -> bool:
-    """Return whether the sweep measures how wide packs are, where its recipe says "auto"."""
-    lane_steps = round(sum(task.steps for task in tasks) / len(tasks) * sweep.runs_at_most)
-    return sweep.cluster.pack == "auto" and (bool(sweep.cluster.gpus_per_worker) or worth_measuring(lane_steps))
 
 
 def _width(sweep: SweepSpec, task: TaskPlan) -> int:

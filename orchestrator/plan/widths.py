@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.recipe.spec import SweepSpec
+
 WORTH = 1.03  # a wider pack must save more than this factor: a failed wide pack loses more, and probes are noisy
 ASSUMED = 8  # lanes that the plan job, which measures nothing, assumes for short rows
 LONG_SWEEP = 256  # lane steps of a sweep from which on widths are measured: in a shorter one it would take a tenth
@@ -100,7 +102,9 @@ def _saved(points: Sequence[Point]) -> bool:
 
 
 def worth_doubling(points: Sequence[Point], *, most_lanes: int, most_bytes: int, idle_bytes: int) -> bool:
-    """Tell whether to measure twice the lanes of the last point: if so many are wanted, save time, and fit.
+    """Return whether to measure a point with twice the lanes of the last point.
+
+    Yes if a pack may hold so many lanes, if the last doubling made a lane's step cheaper, and if memory has room.
 
     ``idle_bytes`` are the bytes that the process held before the first step, ``most_bytes`` those that one trainer may
     hold. Memory is taken to grow with the lanes on a line.
@@ -121,6 +125,17 @@ def worth_measuring(lane_steps: int) -> bool:
     A measurement takes the time of 15 to 45 lane steps and cannot save more than half of the sweep.
     """
     return lane_steps >= LONG_SWEEP
+
+
+def measures_widths(spec: SweepSpec, steps: Sequence[int]) -> bool:
+    """Return whether a sweep measures how wide packs are; ``steps`` are the optimizer steps of a run of each task.
+
+    On CPUs the whole sweep decides, not one round. GPUs always measure, because memory depends on the width.
+    """
+    if spec.cluster.pack != "auto":
+        return False
+    lane_steps = round(sum(steps) / len(steps) * spec.runs_at_most)
+    return bool(spec.cluster.gpus_per_worker) or worth_measuring(lane_steps)
 
 
 def assumed_width(tokens: float) -> int:

@@ -11,8 +11,9 @@ from d2lora.names import unknown
 from orchestrator.errors import InputError
 from orchestrator.recipe.interpolation import Key
 from orchestrator.recipe.located_yaml import Locations
+from orchestrator.recipe.search import KINDS
 
-UNION_BRANCHES = ("axes", "int", "float", "str", "none", "grid", "racing", "tpe", "asha")
+UNION_BRANCHES = ("axes", "int", "float", "str", "none", *KINDS)
 
 
 def check_keys(data: Mapping[str, Any], known: Iterable[str], prefix: Key, locations: Locations) -> None:

@@ -15,10 +15,10 @@ from orchestrator.wording import listed
 def keys_of_kind(data: dict[str, Any]) -> dict[str, Any]:
     """Return the section ``search`` without the keys of other kinds: a word ``search.kind=grid`` means a plain grid."""
     section = KINDS.get(str(data.get("kind")))
-    foreign = {key for other in KINDS.values() for key in other.model_fields} - set(
-        section.model_fields if section else ()
-    )
-    return data if section is None else {key: value for key, value in data.items() if key not in foreign}
+    if section is None:
+        return data
+    foreign = {key for other in KINDS.values() for key in other.model_fields} - set(section.model_fields)
+    return {key: value for key, value in data.items() if key not in foreign}
 
 
 def check_search(data: Mapping[str, Any], locations: Locations) -> None:

@@ -52,7 +52,10 @@ def decisions(
 def next_runs(
     spec: SweepSpec, planned: Sequence[PlannedRun], results: Results, failed: Collection[str] = ()
 ) -> list[PlannedRun]:
-    """Return the runs to train now, in their order; none where all is done. ``failed`` (keys) are not tried again."""
+    """Return the runs to train now, in their planned order; no run if the search is over.
+
+    Runs whose keys are in ``failed`` are not tried again.
+    """
     left = [run for run in planned if run.key not in results and run.key not in failed]
     if not left:
         return []

@@ -1,4 +1,4 @@
-"""One attempt at a run: a folder to work in, and the one atomic moment at which the attempt ends the run."""
+"""One attempt at a run: its folder, and the atomic step by which the attempt ends the run."""
 
 from __future__ import annotations
 

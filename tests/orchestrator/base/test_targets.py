@@ -37,7 +37,7 @@ def test_the_choices_that_an_error_gives_can_all_be_taken(name: str, targets: st
 
 
 def look_for(model: nn.Module, targets: str) -> None:
-    """Do with targets what a sweep does before it starts."""
+    """Look the targets up in the model and check their layers, as a sweep does before it starts."""
     target_layers(model, targets)
     check_layers(model, targets_of(targets))
 

@@ -173,3 +173,15 @@ def test_a_cluster_that_is_another_s_is_not_joined_before_it_is_used(
     with services_of(tmp_path, "ray", []) as both:
         both.begin_cluster()
         assert events == []
+
+
+def test_a_resource_whose_end_fails_leaves_no_thread() -> None:
+    opening = Opening(lambda: "resource")
+    opening.begin()
+
+    def end(_: str) -> None:
+        raise OSError("no answer")
+
+    with pytest.raises(OSError, match="no answer"):
+        opening.close(end)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("opening")]

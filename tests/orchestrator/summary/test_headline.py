@@ -11,7 +11,7 @@ from tests.helpers.result_rows import OURS, THEIRS, left_by_rungs, row, runs
 
 
 def test_survivors_of_rungs_have_a_mean_and_no_interval_and_are_compared_with_nothing() -> None:
-    """The seeds that are left are those that did well: Student's interval and the paired test would believe them."""
+    """Rungs keep the best seeds, so an interval or a paired test over the survivors would be too optimistic."""
     selected = [
         one | {"status": "stopped", "accuracy": None} if one["seed"] == 2 else one for one in runs("lora", THEIRS)
     ]

@@ -1,4 +1,4 @@
-"""The summary as a whole: what it holds, what it refuses, and what changes nothing in it."""
+"""The summary as a whole: its figures, the rows that it refuses, and the order of rows, which changes no figure."""
 
 from __future__ import annotations
 

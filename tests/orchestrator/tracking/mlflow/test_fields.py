@@ -138,7 +138,7 @@ def test_labels_that_mlflow_would_read_as_one_keep_metrics_of_their_own() -> Non
     assert len({name.casefold() for name in values}) == len(labels)
     assert fields.averages(summary) == values
     assert values["macro.other"] == 6
-    assert values["macro.a_b 2"] == 3  # a name that is somebody's own is given to nobody else
+    assert values["macro.a_b 2"] == 3  # the label "a_b 2" keeps its name: no numbered label gets that name
 
 
 def test_a_statistic_that_new_runs_made_void_becomes_nan_once() -> None:
