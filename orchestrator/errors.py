@@ -41,3 +41,7 @@ class FencedError(RunError):
 
 class PackError(RunError):
     """A pack has failed; the message is its trainer's error. The rows of the pack's runs get the message."""
+
+
+class StoppedError(RunError):
+    """A trainer was told to stop, and has saved its runs: the same runs go on later from their checkpoints."""

@@ -52,7 +52,7 @@ def jobs_of(spec: "SweepSpec", runs: "Sequence[PlannedRun]", folder: Path, width
     return [PackJob(str(folder), "no base", FINGERPRINT, {}, spec.engine, pack) for pack in packs]
 
 
-def do_nothing(job: "PackJob", device: Any) -> None:  # noqa: ARG001 - what a trainer is called with
+def do_nothing(job: "PackJob", device: Any, control: Any) -> None:  # noqa: ARG001 - what a trainer is called with
     """Do what a trainer does around training, but train nothing."""
     from orchestrator.files import write_lines
     from orchestrator.store.run_folder import RunFolder

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from orchestrator.control import Control
 from orchestrator.plan.packs import Pack
 
 
@@ -19,8 +20,8 @@ class Job(Protocol):
         """The runs that train together."""
 
 
-Train = Callable[[Any, torch.device], None]
-"""The function that a worker calls with each job and with the worker's device. Ray pickles the function."""
+Train = Callable[[Any, torch.device, Control], None]
+"""The function that a worker calls with each job, the worker's device and its `Control`. Ray pickles the function."""
 
 Failures = dict[str, str]
 """Pack name -> error, of the packs that failed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Job, Train
+from orchestrator.control import Unsupervised
 from orchestrator.machine.device import device_of
 
 
@@ -25,7 +26,7 @@ class LocalCluster:
         failures: Failures = {}
         for job in jobs:
             try:
-                train(job, self.device)
+                train(job, self.device, Unsupervised())
             except Exception:  # of any kind: the other packs go on, and the sweep reports the error
                 failures[job.pack.name] = traceback.format_exc()
         return failures

@@ -16,12 +16,13 @@ def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) ->
     """
     import ray
 
+    from orchestrator.control import Unsupervised
     from orchestrator.machine.memory import let_go
 
     train_job = pickle.loads(train)  # noqa: S301 - the driver's own, through Ray
     while (job := ray.get(hub.take.remote(trainer, rank))) is not None:
         try:
-            train_job(pickle.loads(job), device)  # noqa: S301
+            train_job(pickle.loads(job), device, Unsupervised())  # noqa: S301
         except Exception:
             ray.get(hub.report.remote(trainer, rank, traceback.format_exc()))
             raise

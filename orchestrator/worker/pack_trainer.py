@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import d2lora
+from orchestrator.control import Control, Unsupervised
 from orchestrator.data.prepared import load_prepared
 from orchestrator.files import write_json
 from orchestrator.machine.deterministic import deterministic
@@ -43,7 +44,7 @@ class PackTrainer:
     def __init__(self) -> None:
         self._base = WarmBase()
 
-    def __call__(self, job: PackJob, device: torch.device) -> None:
+    def __call__(self, job: PackJob, device: torch.device, control: Control | None = None) -> None:
         """Train every run of the pack on ``device`` until the run has ended.
 
         A run that diverges, or that another trainer has taken over, ends alone. Any other error is raised; runs that
@@ -54,7 +55,7 @@ class PackTrainer:
         with (
             deterministic(job.engine.deterministic),
             self._base.with_lanes(job, device) as engine,
-            closing(PackInTraining(job, engine, usage)) as pack,
+            closing(PackInTraining(job, engine, usage, control or Unsupervised())) as pack,
         ):
             pack.train()
 
@@ -65,13 +66,13 @@ class PackInTraining:
     `train_lanes` calls `step`, `leave` and `rung`; these log the steps, and score, judge and end the runs.
     """
 
-    def __init__(self, job: PackJob, engine: Engine, usage: Usage) -> None:
+    def __init__(self, job: PackJob, engine: Engine, usage: Usage, control: Control) -> None:
         """Open an attempt of every run of the job.
 
         The driver has left out runs that have ended. Every rank trains all runs of the job without looking at the disk,
         because two ranks might see different files there.
         """
-        self.job, self.engine = job, engine
+        self.job, self.engine, self.control = job, engine, control
         runs = job.pack.runs
         self._folder, self._optim = SweepFolder(Path(job.folder)), runs[0].spec.optim
         self._splits = {task: load_prepared(Path(job.data[task])) for task in {run.spec.task.name for run in runs}}

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import torch
 
 from orchestrator.cluster.ray_tune import RayCluster
+from orchestrator.control import Control
 from orchestrator.plan.packs import Pack
 from orchestrator.recipe.sections import ClusterSpec, EngineSpec
 from orchestrator.worker.jobs import PackJob
@@ -30,7 +31,7 @@ class Actor:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, job: PackJob, device: torch.device) -> None:
+    def __call__(self, job: PackJob, device: torch.device, control: Control) -> None:
         self.calls += 1
         group, name = torch.distributed.is_initialized(), job.pack.name
         rank, last = (torch.distributed.get_rank(), torch.distributed.get_world_size() - 1) if group else (0, 0)

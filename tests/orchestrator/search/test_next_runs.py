@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.control_arms.no_op_sweep import row_of
 from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.cluster.local import LocalCluster
+from orchestrator.control import Control
 from orchestrator.errors import InputError
 from orchestrator.files import write_lines
 from orchestrator.plan.runs import PlannedRun, expand, keyed
@@ -56,7 +57,7 @@ class Stubbed(LocalCluster):
         self.rounds.append([run for job in jobs for run in job.pack.runs])
         return super().run_packs(jobs, self._train)
 
-    def _train(self, job: PackJob, device: torch.device) -> None:
+    def _train(self, job: PackJob, device: torch.device, control: Control) -> None:
         for run in job.pack.runs:
             if self.broken(run):
                 raise RuntimeError("no memory left")
