@@ -103,7 +103,7 @@ def _train_round(
                 )
             cluster = services.cluster
             services.tracker.connect()  # a wrong address ends the sweep here, before the widths are measured
-            errors = train_in_packs(ready, folder, cluster, missing, widths.of(missing, cluster, attempt), attempt)
+            errors = train_in_packs(ready, folder, cluster, missing, widths, attempt)
             missing = [run for run in missing if not folder.run(run.key).ended()]
             if not missing:
                 break
