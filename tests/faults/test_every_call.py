@@ -33,7 +33,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("error", "always"),
     [
         pytest.param(0, False, id="kill"),
-        pytest.param(errno.ENOSPC, True, id="disk full from then on"),
+        pytest.param(errno.ENOSPC, True, id="disk full from then on", marks=pytest.mark.rare),
         pytest.param(errno.ENOSPC, False, id="disk full once", marks=pytest.mark.rare),
         pytest.param(errno.EIO, True, id="disk broken from then on", marks=pytest.mark.rare),
         pytest.param(errno.EIO, False, id="disk broken once", marks=pytest.mark.rare),

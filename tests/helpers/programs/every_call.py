@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -111,10 +112,10 @@ if __name__ == "__main__":
     strikes = 0
     for number in range(1, 2000):
         run = place / str(number) / KEY
-        said = struck(run, lambda: shim.arm(ctypes.c_long(number), error, always))
+        said = struck(run, partial(shim.arm, ctypes.c_long(number), error, always))
         calls = [int(word.split()[1]) for word in said if word.startswith("calls")]
         if calls and calls[0] < number:
             break
         strikes += 1
         wrong += [f"call {number}: {what}" for what in violations(run, said)]
-    print(json.dumps({"strikes": strikes, "wrong": wrong}))
+    sys.stdout.write(json.dumps({"strikes": strikes, "wrong": wrong}))

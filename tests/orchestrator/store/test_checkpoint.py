@@ -30,7 +30,7 @@ KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 def checkpoint(step: int, key: str = KEY, together: tuple[str, ...] = (KEY,)) -> Checkpoint:
     generator = torch.Generator().manual_seed(step)
-    adapter, first, second = ({"layer.up": torch.randn(5, 3, generator=generator)} for _ in range(3))
+    adapter, first, second = ({"layer.up": torch.randn(64, 32, generator=generator)} for _ in range(3))
     log = b"".join(b'{"step": %d, "train_loss": 0.1, "tokens": 8}\n' % number for number in range(step))
     return Checkpoint(key, step, together, adapter, first, second, step, log, 1.5, 2.5, 3.5, resumed=(1,))
 
