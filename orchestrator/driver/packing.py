@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_json, write_json
+from orchestrator.machine.code import commit
 from orchestrator.machine.device import device_of
 from orchestrator.plan.packs import Pack, named, pack_runs, packs_again
 from orchestrator.plan.runs import PlannedRun
@@ -150,6 +151,7 @@ def _setting(spec: ClusterSpec, cluster: Cluster) -> dict[str, Any]:
 
 def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> list[PackJob]:
     """Return one job per pack."""
+    made_from = commit(Path(__file__).parent)
     judged = contest(ready.spec.search, ready.runs)
     return [
         PackJob(
@@ -161,6 +163,7 @@ def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> 
             pack=pack,
             contest=judged and judged.only(pack.runs),
             shortcuts=ready.shortcuts,
+            commit=made_from,
         )
         for pack in packs
     ]

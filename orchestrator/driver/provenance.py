@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from orchestrator.addresses import without_secrets
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import write_json
+from orchestrator.machine.code import commit
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.sweep_folder import SweepFolder
 
@@ -49,14 +49,3 @@ def _recipe(spec: SweepSpec) -> dict[str, Any]:
     content = spec.model_dump()
     content["tracking"]["uri"] = without_secrets(spec.tracking.uri)
     return content
-
-
-def commit(folder: Path) -> str | None:
-    """Return the git commit of the checkout, with a mark if files differ from the commit; None outside a checkout."""
-    git = ["git", "-C", str(folder)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + (" with changes" if changed.strip() else "")

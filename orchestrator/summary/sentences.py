@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator.summary.claims import claims
 from orchestrator.summary.headline import headline
+from orchestrator.summary.makers import mixed_makers
 from orchestrator.summary.schema import Figures, ResultRow, Sentences
 from orchestrator.summary.search_limits import limits_of_search
 from orchestrator.summary.ties import exact_ties
@@ -19,5 +20,5 @@ def sentences(figures: Figures, rows: Sequence[ResultRow]) -> Sentences:
     reference, tasks, macro = figures["reference"], figures["tasks"], figures["macro"]
     return {
         "headline": headline(reference, tasks, macro, rows),
-        "claims": claims(reference, tasks, macro) + limits_of_search(rows) + exact_ties(rows),
+        "claims": claims(reference, tasks, macro) + limits_of_search(rows) + exact_ties(rows) + mixed_makers(rows),
     }

@@ -20,7 +20,7 @@ class PackJob:
     """Train the runs of ``pack`` and write them below ``folder``, the sweep's folder.
 
     ``data`` is the prepared file of each task. ``contest`` is the rule by which runs are stopped at rungs; None stops
-    no run.
+    no run. ``commit`` is the git commit of the driver's code, if the driver knows it.
     """
 
     folder: str
@@ -31,6 +31,7 @@ class PackJob:
     pack: Pack
     contest: Contest | None = None
     shortcuts: Shortcuts = NONE
+    commit: str | None = None
 
 
 @dataclass(frozen=True)

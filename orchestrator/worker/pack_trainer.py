@@ -30,6 +30,7 @@ from orchestrator.train.score import Scored, accuracy, accuracy_norm, score_item
 from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
+from orchestrator.worker.made_by import made_by
 from orchestrator.worker.resume import Opened, checkpoints_of, open_runs
 from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.saver import PackSaver
@@ -88,8 +89,9 @@ class PackInTraining:
         ]
         self._diagnoses = Diagnoses(engine, job.engine.pass_tokens)
         self._clock = time.monotonic()
+        maker = made_by(job, engine)
         self.runs = [
-            RunInTraining(run, begun, plan.steps, usage, control)
+            RunInTraining(run, begun, plan.steps, usage, control, maker)
             for run, begun, plan in zip(runs, opened, plans, strict=True)
         ]
         self._saver = PackSaver(engine, self.runs, control, job.engine.checkpoint_seconds)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -41,8 +42,17 @@ class RunInTraining:
     the steps before ``opened.checkpoint`` count once.
     """
 
-    def __init__(self, run: PlannedRun, opened: Opened, total: int, usage: Usage, control: Control) -> None:
+    def __init__(
+        self,
+        run: PlannedRun,
+        opened: Opened,
+        total: int,
+        usage: Usage,
+        control: Control,
+        made_by: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Begin the log of the opened attempt; ``total`` is the run's number of optimizer steps."""
+        self._made_by = dict(made_by) | {"attempt": opened.attempt.number if opened.attempt else None}
         self.run, self.total, self.attempt = run, total, opened.attempt
         self._usage, self._control, self._before = usage, control, opened.checkpoint
         rows = self._before.rows if self._before else []
@@ -182,6 +192,7 @@ class RunInTraining:
             "train_seconds": round(self._seconds, 3),
             "trainer": self._trainer(),
             "resumed": self._resumed(),
+            "made_by": self._made_by,
         }
 
 

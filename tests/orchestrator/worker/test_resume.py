@@ -95,7 +95,7 @@ def results(job: PackJob) -> dict[str, tuple[bytes, list[dict[str, Any]], dict[s
     for run in job.pack.runs:
         folder = RunFolder(Path(job.folder) / "runs" / run.key)
         steps = [{name: value for name, value in row.items() if name != "time"} for row in folder.metrics()]
-        row = {name: value for name, value in unmeasured(folder.row()).items() if name != "resumed"}
+        row = {name: value for name, value in unmeasured(folder.row()).items() if name not in ("resumed", "made_by")}
         folder.verify()
         (adapter,) = folder.path.rglob("adapter/*.safetensors")
         ends[run.key] = adapter.read_bytes(), steps, row
@@ -141,3 +141,19 @@ def test_a_pack_that_is_broken_off_again_and_again_does_each_step_once_if_it_is_
     assert broken_off(other, 1, 1, stops=True) == 6
     assert results(other) == results(job)
     assert resumed(other) == [[2, 4]] * 6
+
+
+def test_a_run_says_what_made_it_in_row_and_manifest_and_each_end_is_reported(job: PackJob) -> None:
+    control = Watched()
+    PackTrainer()(replace(job, commit="0123456789 with changes"), CPU, control)
+    for run, end in zip(sorted(job.pack.runs, key=lambda run: run.key), sorted(control.ends, key=key_of), strict=True):
+        row = RunFolder(Path(job.folder) / "runs" / run.key).row()
+        maker = row["made_by"]
+        assert (maker["commit"], maker["engine"], maker["world"]) == ("0123456789 with changes", "plain", 1)
+        assert (maker["pack"], maker["attempt"], maker["versions"]["torch"]) == ("p", 1, torch.__version__)
+        assert len(maker["code"]) == 12
+        assert (end.key, end.status, end.attempt, end.row["run_key"]) == (run.key, "committed", 1, run.key)
+
+
+def key_of(end: RunEnd) -> str:
+    return end.key
