@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from orchestrator.addresses import without_secrets
 
+_log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 """Prints one line to whoever started the job."""
 
@@ -65,8 +67,13 @@ def say(console: Console, line: str) -> None:
 
 
 def lines_to(console: Console) -> Say:
-    """Return a function that prints a line on ``console`` without the secrets of addresses."""
-    return lambda line: say(console, without_secrets(line))
+    """Return a function that prints a line on ``console``, and logs it, without the secrets of addresses."""
+
+    def print_and_log(line: str) -> None:
+        _log.info("%s", without_secrets(line))
+        say(console, without_secrets(line))
+
+    return print_and_log
 
 
 def complain(message: object) -> None:

@@ -13,6 +13,7 @@ from orchestrator.driver.publish import publish
 from orchestrator.driver.rounds import train_rounds
 from orchestrator.driver.services import Services
 from orchestrator.driver.validation_scores import ValidationScores
+from orchestrator.logs import kept
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import lines_to
 from orchestrator.search.halving import rung_lines
@@ -32,7 +33,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
     services = Services(spec, folder, command, say)
-    with hold(folder.path), services:
+    with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
         say(f"{spec.name}: preparing")
         services.check()
         ready = make_ready(spec, folder.cache, say, services.begin_cluster if train else None)

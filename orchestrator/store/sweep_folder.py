@@ -59,6 +59,11 @@ class SweepFolder:
         return self.path / "runs"
 
     @property
+    def logs(self) -> Path:
+        """The folder with the logs of the driver and of each pack, as JSON lines."""
+        return self.path / "logs"
+
+    @property
     def ray(self) -> Path:
         """The files that Ray Tune and Ray Train write; nothing of this project reads them."""
         return self.path / ".ray"

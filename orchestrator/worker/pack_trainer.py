@@ -5,6 +5,7 @@ Nothing here knows Ray. The driver hands a `PackTrainer` to a cluster: ``cluster
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -16,14 +17,16 @@ import torch
 import d2lora
 from orchestrator.control import Control, Unsupervised
 from orchestrator.data.prepared import load_prepared
+from orchestrator.errors import StoppedError
 from orchestrator.files import write_json
+from orchestrator.logs import kept, log_of_pack
 from orchestrator.machine.deterministic import deterministic
 from orchestrator.machine.memory import keep_freed_pages
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.store.adapters import AdapterFile
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.engine import Engine
-from orchestrator.train.engine.group import from_rank_0
+from orchestrator.train.engine.group import from_rank_0, own_rank
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import Scored, accuracy, accuracy_norm, score_items
@@ -36,6 +39,8 @@ from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.saver import PackSaver
 from orchestrator.worker.usage import Usage
 from orchestrator.worker.warm_base import WarmBase
+
+_log = logging.getLogger(__name__)
 
 
 class PackTrainer:
@@ -57,15 +62,35 @@ class PackTrainer:
         """
         keep_freed_pages()
         usage = Usage(device, len(job.pack.runs))
+        logs = SweepFolder(Path(job.folder)).logs
+        with kept(log_of_pack(logs, job.pack.name, own_rank())):
+            try:
+                self._train(job, device, control or Unsupervised(), usage)
+            except StoppedError as stopped:
+                _log.info("%s", stopped)
+                raise
+            except Exception:
+                _log.exception("the pack %s failed", job.pack.name)
+                raise
+
+    def _train(self, job: PackJob, device: torch.device, control: Control, usage: Usage) -> None:
         opened = open_runs(job)
+        _log.info("pack %s: %s", job.pack.name, _begins(job, opened))
         if not any(run.living for run in opened):
             return
         with (
             deterministic(job.engine.deterministic),
             self._base.with_lanes(job, device, checkpoints_of(opened)) as engine,
-            closing(PackInTraining(job, engine, opened, usage, control or Unsupervised())) as pack,
+            closing(PackInTraining(job, engine, opened, usage, control)) as pack,
         ):
             pack.train()
+
+
+def _begins(job: PackJob, opened: Sequence[Opened]) -> str:
+    """Return where each run of the pack goes on, in words."""
+    words = {None: "has ended", 0: "begins"}
+    runs = zip(job.pack.runs, opened, strict=True)
+    return ", ".join(f"{run.key} {words.get(begun.done, f'goes on after step {begun.done}')}" for run, begun in runs)
 
 
 class PackInTraining:

@@ -77,7 +77,7 @@ def _steps(run: RunFolder) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "time"} for row in run.metrics()]
 
 
-MEASURED = ("resumed", "made_by", "attempt", "mlflow_run_id", "search")
+MEASURED = ("resumed", "mlflow_run_id")
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

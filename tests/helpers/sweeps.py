@@ -62,7 +62,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def unmeasured(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of results without times and memory: the part that is the same each time the run is trained."""
-    kept = {name: value for name, value in row.items() if name not in ("train_seconds", "trainer")}
+    """Return a row of results without times, memory and maker: the part that is the same whoever trains the run."""
+    kept = {name: value for name, value in row.items() if name not in ("train_seconds", "trainer", "made_by")}
     diagnostics = kept.get("diagnostics") or {}
     return kept | {"diagnostics": {name: value for name, value in diagnostics.items() if name != "seconds"} or None}

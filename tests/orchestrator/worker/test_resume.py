@@ -95,7 +95,7 @@ def results(job: PackJob) -> dict[str, tuple[bytes, list[dict[str, Any]], dict[s
     for run in job.pack.runs:
         folder = RunFolder(Path(job.folder) / "runs" / run.key)
         steps = [{name: value for name, value in row.items() if name != "time"} for row in folder.metrics()]
-        row = {name: value for name, value in unmeasured(folder.row()).items() if name not in ("resumed", "made_by")}
+        row = {name: value for name, value in unmeasured(folder.row()).items() if name != "resumed"}
         folder.verify()
         (adapter,) = folder.path.rglob("adapter/*.safetensors")
         ends[run.key] = adapter.read_bytes(), steps, row
