@@ -17,7 +17,7 @@ from orchestrator.errors import InputError
 from orchestrator.recipe.frozen import with_values
 from orchestrator.tracking.mlflow.ledger import PARENT
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
-from tests.orchestrator.tracking.mlflow.test_tracker import RUNS, SWEEP, driver, empty, place, write  # noqa: F401 - fixtures
+from tests.orchestrator.tracking.mlflow.test_tracker import ME, RUNS, SWEEP, driver, empty, place, write  # noqa: F401 - fixtures
 
 
 def tree(place: Path) -> dict[str, list[str | None]]:  # noqa: F811
@@ -78,7 +78,7 @@ def test_a_deleted_experiment_is_refused_and_both_ways_out_work(place: Path) -> 
     with pytest.raises(InputError, match="experiment 'tracked' is deleted") as refused:
         driver(place)
     (name,) = re.findall(r"tracking.experiment=(\S+)$", str(refused.value))
-    MlflowTracker(with_values(SWEEP, {"tracking.experiment": name}), uri, "a test").connect()
+    MlflowTracker(with_values(SWEEP, {"tracking.experiment": name}), uri, "a test", ME).connect()
     (command,) = re.findall(r"Restore it: (.*)", str(refused.value))
     assignment, *words = shlex.split(command)
     variable, _, value = assignment.partition("=")
@@ -92,7 +92,7 @@ def test_an_experiment_whose_files_have_no_place_is_refused_and_another_is_taken
     with pytest.raises(InputError, match="nothing can be written") as refused:
         driver(place)
     (name,) = re.findall(r"tracking.experiment=(\S+)$", str(refused.value))
-    MlflowTracker(with_values(SWEEP, {"tracking.experiment": name}), uri, "a test").connect()
+    MlflowTracker(with_values(SWEEP, {"tracking.experiment": name}), uri, "a test", ME).connect()
 
 
 def test_mlflow_leaves_the_environment_as_it_was(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -19,7 +19,7 @@ from orchestrator.tracking.mlflow.local_database import look_at_database
 from orchestrator.tracking.mlflow.schema import newest, older
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.sqlite_address import absolute, address_of, file_of
-from tests.orchestrator.tracking.mlflow.test_tracker import SWEEP, empty, place  # noqa: F401 - fixtures
+from tests.orchestrator.tracking.mlflow.test_tracker import ME, SWEEP, empty, place  # noqa: F401 - fixtures
 
 STRANGE = ["später #1 100%25 a?b", "plain", "ä b#c", "100% a@b:c", "a+b&c=d", "a%20b", "?"]
 
@@ -53,7 +53,7 @@ def test_a_database_of_an_older_mlflow_is_refused_and_mlflows_own_command_mends_
     (command,) = re.findall(r"(mlflow db upgrade .*)$", refusal)
     subprocess.run([sys.executable, "-m", *shlex.split(command)], check=True, capture_output=True)
     look_at_database(uri)
-    MlflowTracker(SWEEP, uri, "a test").connect()
+    MlflowTracker(SWEEP, uri, "a test", ME).connect()
 
 
 def config_of(uri: str, command: str, step: str) -> None:
@@ -126,7 +126,7 @@ def test_a_database_in_a_folder_of_any_name_is_there_and_no_second_folder(tmp_pa
     folder = tmp_path / STRANGE[0]
     folder.mkdir()
     shutil.copy(empty, folder / "mlflow.db")
-    MlflowTracker(SWEEP, address_of(folder / "mlflow.db"), "a test").connect()
+    MlflowTracker(SWEEP, address_of(folder / "mlflow.db"), "a test", ME).connect()
     assert [one.name for one in tmp_path.iterdir()] == [STRANGE[0]]
     client = mlflow.MlflowClient(address_of(folder / "mlflow.db"))
     assert client.get_experiment_by_name("tracked") is not None

@@ -17,9 +17,10 @@ from PIL import Image
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.sections import MethodSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.identity import Identity
 from orchestrator.tracking.figures import artefacts, charts
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
-from orchestrator.tracking.patient import PatientTracker
+from orchestrator.tracking.patient import Patience, PatientTracker
 from tests.helpers import tracked_sweep
 from tests.helpers.tracked_checks import check_sweep
 from tests.helpers.tracked_sweep import write_sweep
@@ -31,6 +32,8 @@ SCORES = {"accuracy": 0.5, "eval_loss": 1.5, "train_seconds": 0.001}
 DIAGNOSTICS = {"norm_drift_mean": 0.25, "intruders": 2.0}
 ROW = {**SCORES, "diagnostics": {**DIAGNOSTICS, "skipped": "not finite: merge_gap"}}
 CLIENT = mlflow.MlflowClient
+ME = Identity("mine")
+QUICK = Patience(pause=0.0)
 
 
 class Watched:
@@ -77,7 +80,7 @@ def watched(place: Path, monkeypatch: pytest.MonkeyPatch, **lost: Any) -> Watche
 
 
 def driver(place: Path) -> PatientTracker:
-    tracker = PatientTracker(MlflowTracker(SWEEP, f"sqlite:///{place}/mlflow.db", "a test"), lambda _: None)
+    tracker = PatientTracker(MlflowTracker(SWEEP, f"sqlite:///{place}/mlflow.db", "a test", ME), lambda _: None, QUICK)
     tracker.connect()
     return tracker
 
@@ -331,6 +334,6 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
 def tracker(place: Path) -> PatientTracker:
     """Return a connected tracker of the finished sweep."""
     uri = f"sqlite:///{place}/mlflow.db"
-    connected = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test"), lambda _: None)
+    connected = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test", ME), lambda _: None, QUICK)
     connected.connect()
     return connected
