@@ -62,21 +62,6 @@ class Watched:
         return request
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new database: making one takes seconds, copying it none."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    CLIENT(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def place(tmp_path: Path, empty: Path) -> Path:
-    """A folder with an empty database."""
-    shutil.copy(empty, tmp_path / "mlflow.db")
-    return tmp_path
-
-
 def watched(place: Path, monkeypatch: pytest.MonkeyPatch, **lost: Any) -> Watched:
     """Return the client that the next tracker on ``place`` will use."""
     client = Watched(f"sqlite:///{place}/mlflow.db", **lost)
