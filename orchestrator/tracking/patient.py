@@ -119,13 +119,14 @@ class PatientTracker:
 
     def interrupt(self) -> None:
         """Show as ended what is shown as running, because the sweep is broken off; takes ``grace`` seconds at most."""
-        if self._begun is None and not self._tried:
-            return
+        if not self._connected and (self._tried or self._begun is None):
+            return  # nothing was shown, or the tracker is out of reach
         with self._lock:
             self._owed = {INTERRUPT: self.inner.interrupt}
         self._tried = self._insists = True
         grace = self.patience.grace
-        if not self._courier.wait(self._courier.ask(), grace, grace) or self.behind:
+        arrived = self._courier.wait(self._courier.ask(), grace, grace) and self.behind is None
+        if self._connected and not arrived:
             self.say("tracking still shows runs as running; the next start ends them or goes on with them.")
 
     def _call(self, what: str, call: Callable[[], None], quiet: float, now: bool = False) -> None:
