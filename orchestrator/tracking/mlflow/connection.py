@@ -18,7 +18,7 @@ from orchestrator.tracking.mlflow.sql import look_at_sql
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints each address with its password
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # MLflow repeats creations too, which doubles runs
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds; by default 120
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")  # seconds; by default 120
 os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # seconds; PostgreSQL's library by default waits as long as TCP does
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.tracking.failures import lasts
 
 PAUSES = (0.1, 0.3, 1.0)  # seconds before the second try of a request, before the third, and before the fourth
-SECONDS = 15.0  # no further try after these: of a request that hangs until its time limit there are two tries
+SECONDS = 10.0  # no further try after these: a request that hangs until its time limit is tried once
 REPEATABLE = {
     *("log_batch", "set_tag", "update_run", "set_terminated", "log_inputs", "log_artifact", "log_artifacts"),
     *("set_experiment_tag", "finalize_logged_model", "set_registered_model_alias", "delete_run"),
