@@ -29,7 +29,7 @@ methods: [lora, d2lora]
 seeds: [0, 1]
 model: {{path: {base}}}
 data: {{train_samples: 512, eval_samples: 32, max_length: 64}}
-optim: {{lr: 1.0e-3, epochs: 12, micro_batch: 8, global_batch: 16}}
+optim: {{lr: 1.0e-3, epochs: 6, micro_batch: 8, global_batch: 16}}
 cluster: {{kind: local, pack: 4}}
 tracking: {{uri: "{uri}"}}
 storage: {place}/sweeps

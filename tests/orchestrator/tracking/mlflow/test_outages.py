@@ -171,7 +171,7 @@ sys.exit(run_job("sweep", "test", jobs.sweep.main))
 def test_a_sweep_that_is_ended_by_a_signal_leaves_runs_that_the_next_one_continues_under_their_ids(
     recipe: Path, place: Path, tmp_path: Path, number: int
 ) -> None:
-    words, folder = ["optim.epochs=60", "champions=false"], tmp_path / "sweeps" / "small"
+    words, folder = ["optim.epochs=40", "champions=false"], tmp_path / "sweeps" / "small"
     uri = f"sqlite:///{place}/mlflow.db"
     sweep = subprocess.Popen([sys.executable, "-c", PROGRAM, str(recipe), *words], cwd=ROOT)
     try:
