@@ -35,7 +35,7 @@ class Patience:
     grace: float = 5.0
     pause: float = 1.0
     longest: float = 60.0
-    tries: int = 5
+    tries: int = 3
     insisting: float = 10.0
 
 
