@@ -85,6 +85,7 @@ def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
     """
     from orchestrator.cluster.ray_tune import RayCluster
     from orchestrator.recipe.read import read_recipe
+    from orchestrator.store.identity import Identity
     from orchestrator.store.run_folder import RunFolder
     from orchestrator.tracking.mlflow.tracker import MlflowTracker
     from orchestrator.tracking.patient import PatientTracker
@@ -94,7 +95,8 @@ def sweep(place: Path, runs: int, width: int) -> dict[str, float]:
     spec = read_recipe(file)
     todo, folder = planned(spec), place / "nothing"
     tracker = PatientTracker(
-        MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.control_arms.no_op_sweep"), print
+        MlflowTracker(spec, spec.tracking.uri, "python -m benchmarks.control_arms.no_op_sweep", Identity("control")),
+        print,
     )
     marks = [time.monotonic()]
     tracker.begin()

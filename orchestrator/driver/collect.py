@@ -30,7 +30,7 @@ def collect(
     ``errors`` (run key -> error) has the error of each run that could not be trained. The tracker shows the error, and
     a file beside the run's folder has the full text of the error.
     """
-    tracker.sync(ready.runs, folder.path)
+    tracker.sync(ready.runs, folder.path, now=True)
     needless = why_not_trained(ready.spec, ready.runs, scores.read(), errors)
     rows = [_row(run, ready, folder, tracker, errors, needless) for run in ready.runs]
     committed = [row["run_key"] for row in rows if row["status"] == "committed"]

@@ -14,6 +14,7 @@ from orchestrator.files import read_lines
 from orchestrator.recipe.environment import passed_over
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import Say
+from orchestrator.store.identity import Identity, identity_of
 from orchestrator.store.rows import FINAL
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.in_memory import MemoryTracker
@@ -25,14 +26,15 @@ from orchestrator.tracking.tracker import Tracker
 class Services:
     """The ``tracker`` and the `cluster` of a sweep; the ``with`` block closes the cluster at its end.
 
-    Making this object opens neither. `check` refuses addresses and resources that cannot be used, because waiting does
-    not mend them. ``tracker.begin`` connects in a thread. The first use of `cluster` opens the cluster, or waits for
-    `begin_cluster`.
+    Making this object opens neither. The ``with`` block makes the tracker, so the lease of the sweep has to be held
+    before. An error that leaves the block ends what the tracker shows as running. `check` refuses addresses and
+    resources that cannot be used, because waiting does not mend them. ``tracker.begin`` connects in a thread. The first
+    use of `cluster` opens the cluster, or waits for `begin_cluster`.
     """
 
     def __init__(self, spec: SweepSpec, folder: SweepFolder, command: str, say: Say) -> None:
-        self._spec, self._folder, self._say = spec, folder, say
-        self.tracker = PatientTracker(make_tracker(spec, command), say)
+        self._spec, self._folder, self._command, self._say = spec, folder, command, say
+        self.tracker: PatientTracker
         self._opening: Opening[Cluster] = Opening(lambda: open_cluster(spec, folder.ray, say))
 
     def check(self) -> None:
@@ -66,18 +68,24 @@ class Services:
         return self._opening.result()
 
     def __enter__(self) -> Self:
+        tracker = make_tracker(self._spec, self._command, identity_of(self._folder))
+        self.tracker = PatientTracker(tracker, self._say)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._opening.close(lambda cluster: cluster.close())
+        try:
+            self._opening.close(lambda cluster: cluster.close())  # first, because it ends the runs
+        finally:
+            if kind is not None:
+                self.tracker.interrupt()
 
 
-def make_tracker(spec: SweepSpec, command: str) -> Tracker:
+def make_tracker(spec: SweepSpec, command: str, identity: Identity) -> Tracker:
     """Return the tracker that the recipe names; nothing is connected yet."""
     if spec.tracking.uri == "none":
         return MemoryTracker()
     from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
-    return MlflowTracker(spec, absolute(spec.tracking.uri), command)
+    return MlflowTracker(spec, absolute(spec.tracking.uri), command, identity)

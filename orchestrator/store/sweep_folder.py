@@ -39,6 +39,11 @@ class SweepFolder:
         return self.path / "packs.json"
 
     @property
+    def identity(self) -> Path:
+        """The random word by which a tracker knows this sweep from others of its name."""
+        return self.path / "sweep.id"
+
+    @property
     def results(self) -> Path:
         """The results, one row per run."""
         return self.path / "results.jsonl"

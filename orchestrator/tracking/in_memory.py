@@ -39,6 +39,17 @@ class MemoryTracker:
         """Remember the error."""
         self.failed[run.key] = error
 
+    def interrupt(self) -> None:
+        """Do nothing."""
+
+    def unshown(self, runs: Sequence[PlannedRun], folder: Path) -> int:  # noqa: ARG002 - the contract's arguments
+        """Return 0: memory shows everything."""
+        return 0
+
+    def moves(self) -> int:
+        """Return 0: there are no requests."""
+        return 0
+
     def run_id(self, key: str) -> str | None:  # noqa: ARG002 - the contract's argument
         """Return None: no run has a page."""
         return None

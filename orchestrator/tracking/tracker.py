@@ -24,6 +24,15 @@ class Tracker(Protocol):
     def fail(self, run: PlannedRun, error: str) -> None:
         """Show the error of a run that could not be trained this time."""
 
+    def interrupt(self) -> None:
+        """Show as ended, until it goes on, whatever is shown as running: the sweep is broken off."""
+
+    def unshown(self, runs: Sequence[PlannedRun], folder: Path) -> int:
+        """Return how many of these runs have begun and are not shown to their ends; asks no server."""
+
+    def moves(self) -> int:
+        """Return a number that grows with each request that has ended, so that a request that hangs is noticed."""
+
     def run_id(self, key: str) -> str | None:
         """Return the tracker's id of the run with this key; None if the tracker has no such run."""
 

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,27 +65,49 @@ def postgresql() -> Iterator[str]:
 @contextmanager
 def mlflow_server(backend: str, place: Path) -> Iterator[str]:
     """Within: an MLflow server over the database ``backend`` with artefacts below ``place``; gives its address."""
-    port = free_port()
-    words = ["--backend-store-uri", backend, "--artifacts-destination", str(place / "artefacts")]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    address = f"http://127.0.0.1:{port}"
-    with _running([sys.executable, "-m", "mlflow", "server", *words], place, lambda: _answers(f"{address}/health")):
-        yield address
+    with mlflow_process(backend, place, free_port()) as server:
+        yield server.address
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its address, and its first process, in a group of its own with all that it starts."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server's whole tree."""
+        os.killpg(self.process.pid, number)
 
 
 @contextmanager
-def _running(command: list[str], place: Path, ready: Callable[[], bool], user: str | None = None) -> Iterator[None]:
+def mlflow_process(backend: str, place: Path, port: int) -> Iterator[Server]:
+    """Within: as `mlflow_server`, at a port that may be that of an earlier server, and with its processes."""
+    words = ["--backend-store-uri", backend, "--artifacts-destination", str(place / "artefacts")]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    address, command = f"http://127.0.0.1:{port}", [sys.executable, "-m", "mlflow", "server", *words]
+    with _running(command, place, lambda: _answers(f"{address}/health")) as process:
+        yield Server(address, process)
+
+
+@contextmanager
+def _running(
+    command: list[str], place: Path, ready: Callable[[], bool], user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Within: the program runs and is ready; afterwards it and all that it has started have ended."""
-    log = place / "log.txt"
+    log, none = place / "log.txt", subprocess.DEVNULL
     with log.open("w") as out:
-        program = subprocess.Popen(command, user=user, cwd=place, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        program = subprocess.Popen(
+            command, user=user, cwd=place, stdout=out, stderr=out, stdin=none, start_new_session=True
+        )
     try:
         until = time.monotonic() + SECONDS
         while not ready():
             assert program.poll() is None, log.read_text()[-3000:]
             assert time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.2)
-        yield
+        yield program
     finally:
         _end(program)
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.store.identity import identity_of
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.patient import PatientTracker
 from tests.helpers.tracked_sweep import (
@@ -31,7 +33,7 @@ GROUPS = {(task.name, method.label) for task in SWEEP.tasks for method in METHOD
 
 def send(folder: Path, uri: str, summary: dict[str, Any], champion: tuple[dict[str, Any], Path]) -> None:
     """Show the sweep as a driver that has just trained it, or was started again, does."""
-    tracker = PatientTracker(MlflowTracker(SWEEP, uri, COMMAND), lambda _: None)
+    tracker = PatientTracker(MlflowTracker(SWEEP, uri, COMMAND, identity_of(SweepFolder(folder))), lambda _: None)
     tracker.connect()
     tracker.sync(RUNS, folder)
     assert tracker.behind is None

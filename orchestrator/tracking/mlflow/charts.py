@@ -27,9 +27,12 @@ def show_charts(client: Any, run_id: str, files: Mapping[str, Path], step: int, 
     if client.get_run(run_id).data.tags.get(CHARTS) == digest:
         return
     plain = apart({name: re.sub(r"[^A-Za-z0-9_. -]", "_", name) for name in files})  # MLflow refuses other letters
+    there = [Path(file.path) for file in client.list_artifacts(run_id, "images")]
     for name, path in files.items():
+        key = f"{SECTION}/{plain[name]}"
+        begin = f"{key.replace('/', '~')}+step+{step}+timestamp+{time_ms}+"  # of the names that MLflow gives an image
+        if {file.suffix for file in there if file.name.startswith(begin)} == {".png", ".webp"}:
+            continue  # logged by a call whose later request failed
         with Image.open(path) as picture:
-            client.log_image(
-                run_id, picture, key=f"{SECTION}/{plain[name]}", step=step, timestamp=time_ms, synchronous=True
-            )
+            client.log_image(run_id, picture, key=key, step=step, timestamp=time_ms, synchronous=True)
     client.set_tag(run_id, CHARTS, digest)

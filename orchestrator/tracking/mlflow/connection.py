@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,24 +12,30 @@ from orchestrator.addresses import without_secrets
 from orchestrator.errors import InputError, RunError
 from orchestrator.recipe.environment import unchanged_environment
 from orchestrator.tracking.failures import lasts, reason_of
+from orchestrator.tracking.mlflow.requests import Requests
 from orchestrator.tracking.mlflow.sql import look_at_sql
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints each address with its password
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a call to a dead server takes minutes
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # MLflow repeats creations too, which doubles runs
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")  # seconds; by default 120
+os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # seconds; PostgreSQL's library by default waits as long as TCP does
 
 
-def open_client(uri: str) -> Any:
-    """Return an `MlflowClient` for ``uri``; the client's first request makes a local database that is new."""
+def open_client(uri: str, ended: Callable[[], None]) -> Any:
+    """Return an `MlflowClient` for ``uri``; the client's first request makes a local database that is new.
+
+    ``ended`` is called after every request.
+    """
     import mlflow
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # MLflow announces every migration of a new database
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the error is raised too, and told once
     look_at_sql(uri, connect=True)
     with unchanged_environment():
         mlflow.set_tracking_uri(uri)
-    return MlflowClient(tracking_uri=uri)
+    return Requests(MlflowClient(tracking_uri=uri), ended)
 
 
 @contextmanager

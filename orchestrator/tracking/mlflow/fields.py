@@ -93,8 +93,33 @@ def scores(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def end_tags(ended: str, row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags of a run that has ended: its status, and for a stopped run the reason."""
-    return {"status": ended} | ({"reason": str(row["reason"])} if ended == "stopped" else {})
+    """Return the tags of a run that has ended: its status, for a stopped run the reason, and what made it."""
+    reason = {"reason": str(row["reason"])} if ended == "stopped" else {}
+    return reason | _resumed(row) | _made_by(row) | {"status": ended}
+
+
+def _resumed(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return how often a run was broken off and went on, and at which steps; nothing for a run in one piece."""
+    steps = row.get("resumed") or []
+    return {"resumed": str(len(steps)), "resumed_at_steps": ", ".join(map(str, steps))} if steps else {}
+
+
+def _made_by(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what made a run, a tag per value; the commit also under the name that MLflow's page shows as the source.
+
+    >>> _made_by({"made_by": {"commit": "ab12", "versions": {"torch": "2.13"}, "pack": None}})
+    {'made_by.commit': 'ab12', 'made_by.versions.torch': '2.13', 'mlflow.source.git.commit': 'ab12'}
+    """
+    made = row.get("made_by") or {}
+    commit = {"mlflow.source.git.commit": str(made["commit"])} if made.get("commit") else {}
+    return _flat("made_by", made) | commit
+
+
+def _flat(name: str, value: Any) -> dict[str, str]:
+    """Return a nested value as tags whose names are joined by dots; None is left out."""
+    if isinstance(value, Mapping):
+        return {key: text for inner, part in value.items() for key, text in _flat(f"{name}.{inner}", part).items()}
+    return {} if value is None else {name: str(value)[:LONGEST]}
 
 
 def group_summary_tags(task: str, method: str, summary: Mapping[str, Any]) -> dict[str, str]:

@@ -17,9 +17,11 @@ from orchestrator.tracking.figures.tables import ACCURACY_TABLE, RUNS_TABLE
 from orchestrator.tracking.mlflow import fields
 from orchestrator.tracking.mlflow.base import base_as_model
 from orchestrator.tracking.mlflow.charts import show_charts
+from orchestrator.tracking.mlflow.closing import close_runs, end_parent
 from orchestrator.tracking.mlflow.entities import data_input, model_input, points, run_tags
+from orchestrator.tracking.mlflow.entries import Parent
 from orchestrator.tracking.mlflow.inputs import base_model, data_sets
-from orchestrator.tracking.mlflow.ledger import Ledger, Parent
+from orchestrator.tracking.mlflow.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Pages:
         self._group_files(rows)
         self._sweep_files(rows)
         self._charts(rows)
-        self._end(self.ledger.sweep(), "FINISHED" if complete else "FAILED", self.ledger.last_end())
+        self.ledger.look_again()  # a request that was given up may have been carried out late
+        close_runs(self.client, self.ledger)
+        end_parent(self.client, self.ledger.sweep(), "FINISHED" if complete else "FAILED", self.ledger.last_end())
 
     def _groups(self) -> list[tuple[str, str, Mapping[str, Any]]]:
         """Return task, method and the method's summary of each group that MLflow has."""
@@ -86,7 +90,7 @@ class Pages:
             with TemporaryDirectory() as place:
                 write_group_files(task, method, statistics, rows, self.folder.path, Path(place))
                 self.client.log_artifacts(group.id, place)
-            self._end(group, "FINISHED", self.ledger.last_end((task, method)))
+            end_parent(self.client, group, "FINISHED", self.ledger.last_end((task, method)))
 
     def _sweep_files(self, rows: Sequence[Any]) -> None:
         """Put figures, tables, and the report and results of the sweep's folder on the sweep's own run."""
@@ -102,7 +106,3 @@ class Pages:
         with TemporaryDirectory() as place:
             charts = write_charts(self.summary, rows, Path(place))
             show_charts(self.client, self.ledger.sweep().id, charts, fields.finished(rows), self.time_ms)
-
-    def _end(self, parent: Parent, status: str, end: int | None) -> None:
-        """End a parent when its last run ended; a parent without a run has no duration."""
-        self.client.set_terminated(parent.id, status, max(parent.begin, end or parent.begin))

@@ -26,8 +26,17 @@ def register_champion(
     if server:
         client.log_artifact(run_id, str(place / "evaluation.json"), ALIAS)
         source, tags = f"runs:/{run_id}/{ALIAS}", {**tags, "place": place.as_uri()}
-    version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+    version = _same(client, name, source, tags) or client.create_model_version(
+        name, source, run_id=run_id, tags=dict(tags)
+    )
     client.set_registered_model_alias(name, ALIAS, version.version)
+
+
+def _same(client: Any, name: str, source: str, tags: Mapping[str, str]) -> Any:
+    """Return the version of this very champion: its creation may have lost its answer, or the alias gone elsewhere."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    same = [one for one in versions if one.source == source and tags.items() <= one.tags.items()]
+    return max(same, key=lambda one: int(one.version), default=None)
 
 
 def _current(client: Any, name: str) -> Any:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.addresses import SERVERS
+from orchestrator.errors import DamagedRunError, RunError
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.identity import Identity
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.tracking.mlflow.closing import close_runs, close_sweep
 from orchestrator.tracking.mlflow.connection import failures_explained, open_client
 from orchestrator.tracking.mlflow.experiment import usable_experiment
 from orchestrator.tracking.mlflow.ledger import Ledger
@@ -26,18 +29,22 @@ from orchestrator.tracking.sqlite_address import no_other_folder
 class MlflowTracker:
     """Writes through `MlflowClient` alone, from the driver, in batches; tags say what each run is.
 
-    Tags: ``sweep``, ``kind`` (sweep, group, run), ``run_key``, ``task``, ``method``, ``seed``, ``lr``, ``model``.
+    Tags: ``sweep``, ``sweep_id`` (the word of the sweep's folder), ``kind`` (sweep, group, run), ``run_key``, ``task``,
+    ``method``, ``seed``, ``lr``, ``model``.
     Times come from the run folders, so a value that is sent again is the same value, and the duration of a run in
     MLflow is that of its training.
 
     Example:
-        tracker = MlflowTracker(sweep, "sqlite:////data/mlflow.db", "python jobs/sweep.py recipe.yaml")
+        command, identity = "python jobs/sweep.py recipe.yaml", identity_of(SweepFolder.of(sweep))
+        tracker = MlflowTracker(sweep, "sqlite:////data/mlflow.db", command, identity)
         tracker.connect()
         tracker.sync(runs, Path("sweeps/mine"))
     """
 
-    def __init__(self, sweep: SweepSpec, uri: str, command: str) -> None:
-        self.sweep, self.uri, self.command = sweep, uri, command
+    def __init__(self, sweep: SweepSpec, uri: str, command: str, identity: Identity) -> None:
+        self.sweep, self.uri, self.command, self.identity = sweep, uri, command, identity
+        self._moves = 0  # requests that have ended
+        self._training: tuple[Sequence[PlannedRun], Path] | None = None  # of the last `sync`
         self._client: Any = None
         self._ledger: Ledger | None = None
         self._summarised_ms: int | None = None  # time of the first call, so that a repeated call sends equal requests
@@ -49,29 +56,57 @@ class MlflowTracker:
     def connect(self) -> None:
         """Create database and experiment once, before anybody writes, and list this sweep's runs in MLflow.
 
+        The first time the runs that a killed driver has left running are ended; each is taken up again when it goes on.
         InputError for a fault that waiting does not mend, RunError for any other fault. A second call lists again.
         """
         with no_other_folder(self.uri), failures_explained(self.uri):
-            self._client = open_client(self.uri)
+            self._client = open_client(self.uri, self._moved)
             experiment = usable_experiment(self._client, self.sweep.experiment, self.uri)
-            ledger = Ledger(self._client, experiment, self.sweep, self.command)
+            ledger = Ledger(self._client, experiment, self.sweep, self.command, self.identity)
             ledger.resume()
+            if self._ledger is None:
+                close_runs(self._client, ledger)
             self._ledger = ledger
 
     def sync(self, runs: Sequence[PlannedRun], folder: Path) -> None:
-        """Send new steps, then ends; whatever it raises, nothing is lost: call it again."""
+        """Send new steps, then ends; whatever it raises, nothing is lost: call it again.
+
+        Of runs that cannot be read the first error is raised when all others have been sent.
+        """
+        self._training = runs, folder
         unfinished = list(self._unfinished(runs, SweepFolder(folder)))
+        unread: list[Exception] = []
         for run, place in unfinished:
-            if self.ledger.known(run.key) is None and (begin := Progress.of(place).begin) is not None:
-                self.ledger.note_begin(run, begin)
+            progress = None if self.ledger.known(run.key) else _read(place, [])
+            if progress and progress.begin is not None:
+                self.ledger.note_begin(run, progress.begin)
         for run, place in unfinished:
-            progress = Progress.of(place)
-            if progress.steps or progress.ended or self.ledger.known(run.key):
-                send_new(self._client, self.ledger.run(run), run, progress)
+            progress = _read(place, unread)
+            if progress and (progress.steps or progress.ended or self.ledger.known(run.key)):
+                send_new(self._client, self.ledger, run, progress)
+        if unread:
+            raise RunError(str(unread[0]))  # without its cause: a folder that changes is whole at the next look
 
     def fail(self, run: PlannedRun, error: str) -> None:
         """End the run as FAILED with the end of its error; it is taken up again when it is trained again."""
         send_error(self._client, self.ledger.run(run), run, error)
+
+    def interrupt(self) -> None:
+        """Send what is left of the steps, and end all that MLflow shows as running as KILLED."""
+        try:
+            if self._training:
+                self.sync(*self._training)
+        finally:
+            close_runs(self._client, self.ledger)
+            close_sweep(self._client, self.ledger)
+
+    def unshown(self, runs: Sequence[PlannedRun], folder: Path) -> int:
+        """Return how many of these runs have a run folder and are not over in MLflow, as far as this driver knows."""
+        return sum(1 for _ in self._unfinished(runs, SweepFolder(folder)))
+
+    def moves(self) -> int:
+        """Return how many requests have ended."""
+        return self._moves
 
     def run_id(self, key: str) -> str | None:
         """Return MLflow's id of the run with this key; None where MLflow does not have the run."""
@@ -107,7 +142,19 @@ class MlflowTracker:
         for run in runs:
             if run.key not in begun:
                 continue
-            known, place = self.ledger.known(run.key), folder.run(run.key)
+            known, place = self._ledger and self._ledger.known(run.key), folder.run(run.key)
             state = known.state if known else "open"
             if state != "ended" and not (state == "stopped" and place.ended() == "stopped"):
                 yield run, place
+
+    def _moved(self) -> None:
+        self._moves += 1
+
+
+def _read(place: RunFolder, unread: list[Exception]) -> Progress | None:
+    """Return the progress of a run; where its folder cannot be read None, and the error in ``unread``."""
+    try:
+        return Progress.of(place)
+    except (OSError, ValueError, DamagedRunError) as error:
+        unread.append(error)
+        return None

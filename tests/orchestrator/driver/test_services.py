@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ def test_the_cluster_is_closed_where_the_sweep_is_interrupted(tmp_path: Path, ev
         assert both.cluster
         raise KeyboardInterrupt
     assert events == ["open", "close"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError, None])
+def test_an_error_that_leaves_the_sweep_ends_what_the_tracker_shows_as_running_after_the_cluster(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
+) -> None:
+    monkeypatch.setattr(MemoryTracker, "interrupt", lambda _: events.append("interrupt"))
+    with contextlib.suppress(KeyboardInterrupt, InputError), services_of(tmp_path, "ray", []) as both:
+        assert both.cluster
+        both.tracker.connect()
+        if error:
+            raise error
+    assert events == ["open", "close", *(["interrupt"] if error else [])]
 
 
 def test_an_address_in_the_environment_that_the_recipe_overrules_is_told(

@@ -9,8 +9,10 @@ import pytest
 
 from orchestrator.errors import InputError
 from orchestrator.tracking.in_memory import MemoryTracker
-from orchestrator.tracking.patient import PatientTracker
+from orchestrator.tracking.patient import Patience, PatientTracker
 from tests.helpers.sweeps import RUNS, rows_of, run
+
+QUICK = Patience(sync=0.2, whole=5.0, grace=0.2, pause=0.0)
 
 
 class Flaky(MemoryTracker):
@@ -28,7 +30,7 @@ class Flaky(MemoryTracker):
 
 def test_what_fails_is_said_once_and_tried_again(tmp_path: Path) -> None:
     said: list[str] = []
-    tracker = PatientTracker(Flaky(2), said.append)
+    tracker = PatientTracker(Flaky(2), said.append, QUICK)
     tracker.connect()
     assert tracker.behind == "no route to the server"
     tracker.sync([], tmp_path)
@@ -76,7 +78,7 @@ def test_an_address_that_turns_out_wrong_while_it_trains_ends_nothing_and_promis
             self.asked += 1
             raise ConnectionError("refused") if self.asked == 1 else InputError("the experiment is deleted.")
 
-    tracker = PatientTracker(Late(), lambda _: None)
+    tracker = PatientTracker(Late(), lambda _: None, QUICK)
     tracker.connect()
     assert tracker.problem == "tracking is behind: refused The same command sends the rest."
     tracker.sync([], tmp_path)

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException, get_error_code
 from orchestrator.errors import InputError
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.tracking.mlflow.progress import Progress
-from tests.orchestrator.tracking.mlflow.test_tracker import CLIENT, RUNS, Watched, driver, empty, place  # noqa: F401
+from tests.orchestrator.tracking.mlflow.test_tracker import CLIENT, RUNS, Watched, driver
 
 BEGAN, STEP = 1_700_000_000_000, 2000  # milliseconds
 MINUTE, NIGHT = 60_000, 12 * 3_600_000
@@ -22,7 +22,7 @@ FIRST, SECOND = RUNS
 ENDS = {"committed": "COMMITTED", "diverged": "DIVERGED", "stopped": "STOPPED"}
 
 
-def train(place: Path, run: PlannedRun, steps: int, began: int = BEGAN, attempt: int = 1, **row: Any) -> None:  # noqa: F811
+def train(place: Path, run: PlannedRun, steps: int, began: int = BEGAN, attempt: int = 1, **row: Any) -> None:
     """Write the folder of a run whose steps take two seconds each; it has ended if ``row`` has a status."""
     folder = place / "runs" / run.key
     log = folder / f"attempt-{attempt}" / "metrics.jsonl"
@@ -36,7 +36,7 @@ def train(place: Path, run: PlannedRun, steps: int, began: int = BEGAN, attempt:
         (folder / f"{ENDS[status]}.json").write_text(json.dumps(content))
 
 
-def spans(place: Path) -> dict[str, tuple[int, int | None]]:  # noqa: F811
+def spans(place: Path) -> dict[str, tuple[int, int | None]]:
     """Return MLflow's start and end of each run: "sweep", "group", and of the others the seed."""
     client = CLIENT(f"sqlite:///{place}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("tracked").experiment_id])
@@ -56,13 +56,13 @@ def summarise(tracker: Any, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_a_run_lasts_from_the_begin_of_its_first_step_to_the_end_of_its_last(place: Path, status: str) -> None:  # noqa: F811
+def test_a_run_lasts_from_the_begin_of_its_first_step_to_the_end_of_its_last(place: Path, status: str) -> None:
     train(place, FIRST, 5, status=status, train_seconds=2.5)  # a pack of four: its share of the ten seconds
     driver(place).sync(RUNS, place)
     assert spans(place)["0"] == (BEGAN, BEGAN + 5 * STEP)
 
 
-def test_a_run_that_is_shown_while_it_trains_has_its_begin_and_later_its_end(place: Path) -> None:  # noqa: F811
+def test_a_run_that_is_shown_while_it_trains_has_its_begin_and_later_its_end(place: Path) -> None:
     train(place, FIRST, 3)
     tracker = driver(place)
     tracker.sync(RUNS, place)
@@ -81,7 +81,7 @@ def test_a_slow_first_step_is_within_the_run_as_far_as_its_train_seconds_tell() 
     assert (Progress([], None, {}).begin, Progress([], None, {}).end) == (None, None)
 
 
-def test_a_run_that_failed_ends_at_its_last_step_and_one_without_a_step_has_no_duration(place: Path) -> None:  # noqa: F811
+def test_a_run_that_failed_ends_at_its_last_step_and_one_without_a_step_has_no_duration(place: Path) -> None:
     train(place, FIRST, 4)
     before = round(time.time() * 1000)
     tracker = driver(place)
@@ -93,7 +93,7 @@ def test_a_run_that_failed_ends_at_its_last_step_and_one_without_a_step_has_no_d
     assert before <= begin == end
 
 
-def test_a_run_that_fails_for_a_driver_which_has_sent_none_of_its_steps_ends_at_its_last_step(place: Path) -> None:  # noqa: F811
+def test_a_run_that_fails_for_a_driver_which_has_sent_none_of_its_steps_ends_at_its_last_step(place: Path) -> None:
     train(place, FIRST, 4)
     driver(place).sync(RUNS, place)  # and this driver is killed
     train(place, FIRST, 0, attempt=2)
@@ -104,7 +104,7 @@ def test_a_run_that_fails_for_a_driver_which_has_sent_none_of_its_steps_ends_at_
 
 
 def test_parents_last_from_the_first_begin_to_the_last_end_of_their_runs_in_whatever_order_they_are_planned(
-    place: Path,  # noqa: F811
+    place: Path,
 ) -> None:
     train(place, FIRST, 5, BEGAN + MINUTE, status="committed")
     train(place, SECOND, 50, BEGAN, status="diverged")  # planned second, began first, ended last
@@ -120,7 +120,7 @@ def test_parents_last_from_the_first_begin_to_the_last_end_of_their_runs_in_what
     }
 
 
-def test_a_continued_sweep_keeps_what_has_ended_and_its_parents_last_to_the_end_of_the_last_run(place: Path) -> None:  # noqa: F811
+def test_a_continued_sweep_keeps_what_has_ended_and_its_parents_last_to_the_end_of_the_last_run(place: Path) -> None:
     train(place, FIRST, 5, status="committed")
     train(place, SECOND, 3, BEGAN + MINUTE)  # and then the driver is killed
     driver(place).sync(RUNS, place)
@@ -142,7 +142,7 @@ def test_a_continued_sweep_keeps_what_has_ended_and_its_parents_last_to_the_end_
     assert spans(place) == expected
 
 
-def test_a_stopped_run_that_is_taken_up_ends_when_it_has_been_trained_to_its_end(place: Path) -> None:  # noqa: F811
+def test_a_stopped_run_that_is_taken_up_ends_when_it_has_been_trained_to_its_end(place: Path) -> None:
     train(place, FIRST, 3, status="stopped")
     tracker = driver(place)
     tracker.sync(RUNS, place)
@@ -156,7 +156,7 @@ def test_a_stopped_run_that_is_taken_up_ends_when_it_has_been_trained_to_its_end
     assert spans(place)["0"] == (BEGAN, BEGAN + MINUTE + 9 * STEP)
 
 
-def test_a_stopped_run_that_was_taken_up_and_failed_ends_at_the_last_step_that_was_shown(place: Path) -> None:  # noqa: F811
+def test_a_stopped_run_that_was_taken_up_and_failed_ends_at_the_last_step_that_was_shown(place: Path) -> None:
     train(place, FIRST, 3, status="stopped")
     driver(place).sync(RUNS, place)
     (place / "runs" / FIRST.key / "STOPPED.json").unlink()
@@ -169,7 +169,7 @@ def test_a_stopped_run_that_was_taken_up_and_failed_ends_at_the_last_step_that_w
     assert spans(place)["0"] == (BEGAN, BEGAN + MINUTE + 9 * STEP)
 
 
-def test_parents_that_were_deleted_begin_again_with_their_first_run(place: Path) -> None:  # noqa: F811
+def test_parents_that_were_deleted_begin_again_with_their_first_run(place: Path) -> None:
     train(place, FIRST, 5, BEGAN + MINUTE, status="committed")
     train(place, SECOND, 5, BEGAN, status="committed")
     driver(place).sync(RUNS, place)
@@ -181,7 +181,7 @@ def test_parents_that_were_deleted_begin_again_with_their_first_run(place: Path)
     assert spans(place)["sweep"] == spans(place)["group"] == (BEGAN, BEGAN + MINUTE + 5 * STEP)
 
 
-def test_a_clock_that_was_set_back_makes_no_run_end_before_it_began(place: Path) -> None:  # noqa: F811
+def test_a_clock_that_was_set_back_makes_no_run_end_before_it_began(place: Path) -> None:
     train(place, FIRST, 3)
     driver(place).sync(RUNS, place)
     train(place, FIRST, 5, BEGAN - NIGHT, attempt=2, status="committed")
@@ -192,7 +192,7 @@ def test_a_clock_that_was_set_back_makes_no_run_end_before_it_began(place: Path)
 
 
 def test_a_tracker_that_cannot_be_written_to_is_refused_before_training(
-    place: Path,  # noqa: F811
+    place: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class ReadOnly(Watched):

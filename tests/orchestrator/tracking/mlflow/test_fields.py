@@ -146,3 +146,18 @@ def test_a_statistic_that_new_runs_made_void_becomes_nan_once() -> None:
     void = fields.void_statistics(shown, {"mean_accuracy": 0.4})
     assert list(void) == ["interval_low"]
     assert math.isnan(void["interval_low"])
+
+
+def test_a_row_that_says_what_made_its_run_and_how_often_it_was_broken_off_has_that_as_tags() -> None:
+    made = {"commit": "ab12", "versions": {"torch": "2.13"}, "world": 2, "host": None}
+    tags = fields.end_tags("committed", {"made_by": made, "resumed": [10, 30]})
+    assert tags == {
+        "status": "committed",
+        "resumed": "2",
+        "resumed_at_steps": "10, 30",
+        "made_by.commit": "ab12",
+        "made_by.versions.torch": "2.13",
+        "made_by.world": "2",
+        "mlflow.source.git.commit": "ab12",
+    }
+    assert fields.end_tags("committed", {"resumed": [], "made_by": None}) == {"status": "committed"}

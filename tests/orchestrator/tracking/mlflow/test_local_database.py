@@ -19,7 +19,7 @@ from orchestrator.tracking.mlflow.local_database import look_at_database
 from orchestrator.tracking.mlflow.schema import newest, older
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.sqlite_address import absolute, address_of, file_of
-from tests.orchestrator.tracking.mlflow.test_tracker import SWEEP, empty, place  # noqa: F401 - fixtures
+from tests.orchestrator.tracking.mlflow.test_tracker import ME, SWEEP
 
 STRANGE = ["später #1 100%25 a?b", "plain", "ä b#c", "100% a@b:c", "a+b&c=d", "a%20b", "?"]
 
@@ -38,7 +38,7 @@ def remedy_of(file: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_database_of_an_older_mlflow_is_refused_and_mlflows_own_command_mends_it(tmp_path: Path, empty: Path) -> None:  # noqa: F811
+def test_a_database_of_an_older_mlflow_is_refused_and_mlflows_own_command_mends_it(tmp_path: Path, empty: Path) -> None:
     file = tmp_path / "a 'b" / "mlflow.db"
     file.parent.mkdir()
     uri = address_of(file)
@@ -53,7 +53,7 @@ def test_a_database_of_an_older_mlflow_is_refused_and_mlflows_own_command_mends_
     (command,) = re.findall(r"(mlflow db upgrade .*)$", refusal)
     subprocess.run([sys.executable, "-m", *shlex.split(command)], check=True, capture_output=True)
     look_at_database(uri)
-    MlflowTracker(SWEEP, uri, "a test").connect()
+    MlflowTracker(SWEEP, uri, "a test", ME).connect()
 
 
 def config_of(uri: str, command: str, step: str) -> None:
@@ -64,7 +64,7 @@ def config_of(uri: str, command: str, step: str) -> None:
     getattr(alembic.command, command)(_get_alembic_config(uri), step)
 
 
-def test_a_database_of_a_newer_mlflow_or_another_program_is_not_to_be_upgraded(place: Path) -> None:  # noqa: F811
+def test_a_database_of_a_newer_mlflow_or_another_program_is_not_to_be_upgraded(place: Path) -> None:
     look_at_database(f"sqlite:///{place}/mlflow.db")
     set_version(place / "mlflow.db", "of-another")
     refusal = remedy_of(place / "mlflow.db")
@@ -95,7 +95,7 @@ def test_a_place_where_nothing_can_be_made_is_refused(tmp_path: Path, below: str
     assert "cannot be made" in remedy_of(Path("/proc/mlflow.db"))
 
 
-def test_what_is_new_empty_or_only_busy_is_taken_and_nothing_is_made(tmp_path: Path, place: Path) -> None:  # noqa: F811
+def test_what_is_new_empty_or_only_busy_is_taken_and_nothing_is_made(tmp_path: Path, place: Path) -> None:
     look_at_database(f"sqlite:///{tmp_path}/new/deep/mlflow.db")
     assert not (tmp_path / "new").exists()
     (tmp_path / "empty.db").touch()
@@ -122,11 +122,11 @@ def test_addresses_that_are_no_local_database_stay() -> None:
         assert absolute(uri) == uri
 
 
-def test_a_database_in_a_folder_of_any_name_is_there_and_no_second_folder(tmp_path: Path, empty: Path) -> None:  # noqa: F811
+def test_a_database_in_a_folder_of_any_name_is_there_and_no_second_folder(tmp_path: Path, empty: Path) -> None:
     folder = tmp_path / STRANGE[0]
     folder.mkdir()
     shutil.copy(empty, folder / "mlflow.db")
-    MlflowTracker(SWEEP, address_of(folder / "mlflow.db"), "a test").connect()
+    MlflowTracker(SWEEP, address_of(folder / "mlflow.db"), "a test", ME).connect()
     assert [one.name for one in tmp_path.iterdir()] == [STRANGE[0]]
     client = mlflow.MlflowClient(address_of(folder / "mlflow.db"))
     assert client.get_experiment_by_name("tracked") is not None

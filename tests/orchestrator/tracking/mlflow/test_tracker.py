@@ -17,9 +17,11 @@ from PIL import Image
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.sections import MethodSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.identity import Identity
 from orchestrator.tracking.figures import artefacts, charts
+from orchestrator.tracking.mlflow import requests
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
-from orchestrator.tracking.patient import PatientTracker
+from orchestrator.tracking.patient import Patience, PatientTracker
 from tests.helpers import tracked_sweep
 from tests.helpers.tracked_checks import check_sweep
 from tests.helpers.tracked_sweep import write_sweep
@@ -31,18 +33,24 @@ SCORES = {"accuracy": 0.5, "eval_loss": 1.5, "train_seconds": 0.001}
 DIAGNOSTICS = {"norm_drift_mean": 0.25, "intruders": 2.0}
 ROW = {**SCORES, "diagnostics": {**DIAGNOSTICS, "skipped": "not finite: merge_gap"}}
 CLIENT = mlflow.MlflowClient
+ME = Identity("mine")
+QUICK = Patience(pause=0.0)
+TRIES = 1 + len(requests.PAUSES)
 
 
 class Watched:
-    """A client that counts its requests and may lose one: on its way there, or its answer on the way back."""
+    """A client that counts its requests and may lose some: on their way there, or their answers on the way back.
 
-    def __init__(self, uri: str, lost: int | None = None, arrives: bool = True) -> None:
-        self.inner, self.lost, self.arrives = CLIENT(uri), lost, arrives
+    Lost are ``times`` requests from the request number ``lost`` on: the second may be the repetition of the first.
+    """
+
+    def __init__(self, uri: str, lost: int | None = None, arrives: bool = True, times: int = 1) -> None:
+        self.inner, self.lost, self.arrives, self.times = CLIENT(uri), lost, arrives, times
         self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         def request(*args: Any, **kwargs: Any) -> Any:
-            lost = len(self.asked) == self.lost
+            lost = self.lost is not None and self.lost <= len(self.asked) < self.lost + self.times
             self.asked.append(name)
             if lost and not self.arrives:
                 raise ConnectionError("refused")
@@ -54,21 +62,6 @@ class Watched:
         return request
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new database: making one takes seconds, copying it none."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    CLIENT(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def place(tmp_path: Path, empty: Path) -> Path:
-    """A folder with an empty database."""
-    shutil.copy(empty, tmp_path / "mlflow.db")
-    return tmp_path
-
-
 def watched(place: Path, monkeypatch: pytest.MonkeyPatch, **lost: Any) -> Watched:
     """Return the client that the next tracker on ``place`` will use."""
     client = Watched(f"sqlite:///{place}/mlflow.db", **lost)
@@ -77,7 +70,7 @@ def watched(place: Path, monkeypatch: pytest.MonkeyPatch, **lost: Any) -> Watche
 
 
 def driver(place: Path) -> PatientTracker:
-    tracker = PatientTracker(MlflowTracker(SWEEP, f"sqlite:///{place}/mlflow.db", "a test"), lambda _: None)
+    tracker = PatientTracker(MlflowTracker(SWEEP, f"sqlite:///{place}/mlflow.db", "a test", ME), lambda _: None, QUICK)
     tracker.connect()
     return tracker
 
@@ -161,9 +154,11 @@ def a_sweep(place: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("times", [1, TRIES])
 def test_everything_is_there_once_whichever_request_or_answer_is_lost(
-    place: Path, tmp_path_factory: pytest.TempPathFactory, empty: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, tmp_path_factory: pytest.TempPathFactory, empty: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
+    monkeypatch.setattr(requests, "PAUSES", (0.0,) * (TRIES - 1))
     monkeypatch.setattr("time.time", lambda: 1.8e9)  # when a run that fails before its first step is created
     client = watched(place, monkeypatch)
     assert a_sweep(place) == 0
@@ -173,7 +168,7 @@ def test_everything_is_there_once_whichever_request_or_answer_is_lost(
         for arrives in (True, False):
             other = tmp_path_factory.mktemp("other")
             shutil.copy(empty, other / "mlflow.db")
-            watched(other, monkeypatch, lost=lost, arrives=arrives)
+            watched(other, monkeypatch, lost=lost, arrives=arrives, times=times)
             a_sweep(other)
             assert shown(other) == wanted, (client.asked[lost], arrives)
 
@@ -198,9 +193,9 @@ def test_steps_whose_answer_is_lost_are_not_sent_again_by_another_attempt(
     client = watched(place, monkeypatch)
     tracker = driver(place)
     write(place, RUNS[0], 3)
-    client.lost = len(client.asked) + 3  # after the sweep, the group and the run
+    client.lost, client.times = len(client.asked) + 3, TRIES  # after the sweep, the group and the run
     tracker.sync(RUNS, place)
-    assert client.asked[-1] == "log_batch"
+    assert client.asked[-TRIES:] == ["log_batch"] * TRIES
     assert tracker.behind == "no answer"
     write(place, RUNS[0], 4, attempt=2)
     tracker.sync(RUNS, place)
@@ -218,9 +213,11 @@ def test_the_next_driver_sends_what_is_missing_and_asks_only_about_what_goes_on(
     client = watched(place, monkeypatch)
     tracker = driver(place)
     tracker.sync(RUNS, place)
-    assert Counter(client.asked) == {
-        "get_experiment_by_name": 1, "search_runs": 1, "update_run": 1, "get_metric_history": 1, "log_batch": 1,
-    }  # fmt: skip
+    assert client.asked == [
+        *("get_experiment_by_name", "search_runs", "update_run"),
+        *("get_metric_history", "set_terminated", "set_terminated"),  # the run and its group, which were left running
+        *("update_run", "update_run", "get_metric_history", "log_batch"),
+    ]
     losses = [one[3:] for one in shown(place)["metrics"] if one[1] == "train_loss" and one[0].startswith("seed 1")]
     assert sorted(losses) == [(1000, 0), (1001, 1), (1002, 2), (2003, 3), (2004, 4)]
     assert tracker.run_id(RUNS[0].key) != tracker.run_id(RUNS[1].key)
@@ -240,7 +237,7 @@ def test_an_error_goes_when_the_run_has_been_trained_and_a_diverged_run_stays_so
     assert statuses == ["committed", "diverged"]
     client = watched(place, monkeypatch)
     driver(place).sync(RUNS, place)
-    assert client.asked == ["get_experiment_by_name", "search_runs", "update_run"]
+    assert client.asked == ["get_experiment_by_name", "search_runs", "update_run", "set_terminated"]  # of the group
 
 
 def test_a_stopped_run_is_killed_in_mlflow_with_its_reason_and_taken_up_when_it_is_trained_on(
@@ -260,7 +257,7 @@ def test_a_stopped_run_is_killed_in_mlflow_with_its_reason_and_taken_up_when_it_
     client = watched(place, monkeypatch)
     second = driver(place)
     second.sync(RUNS, place)
-    assert client.asked == ["get_experiment_by_name", "search_runs", "update_run"]
+    assert client.asked == ["get_experiment_by_name", "search_runs", "update_run", "set_terminated"]  # of the group
     stop.unlink()
     write(place, RUNS[0], 2, attempt=2)
     second.sync(RUNS, place)
@@ -291,11 +288,12 @@ def test_a_second_driver_adds_nothing_to_a_finished_sweep_in_a_database(place: P
 
 
 @pytest.mark.slow
-def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
+def test_a_summary_is_there_once_whichever_request_or_answer_is_lost(
     place: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = write_sweep(place / "sweep")
     monkeypatch.setattr("time.time", lambda: 1.8e9)
+    monkeypatch.setattr(requests, "PAUSES", (0.0,) * (TRIES - 1))
     elsewhere = io.BytesIO()
     Image.new("RGB", (8, 8)).save(elsewhere, "png")
     for module in (artefacts, charts):
@@ -309,18 +307,18 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
     def summarised(lost: int | None, arrives: bool) -> tuple[list[str], list[tuple[Any, ...]]]:
         other = tmp_path_factory.mktemp("other")
         shutil.copy(place / "mlflow.db", other / "mlflow.db")
+        shutil.rmtree(place / "mlartifacts", ignore_errors=True)
         client = watched(other, monkeypatch)
         one = tracker(other)
         client.asked.clear()
-        client.lost, client.arrives = lost, arrives
+        client.lost, client.arrives, client.times = lost, arrives, TRIES
         one.summarise(summary, place / "sweep", True)
         asked = list(client.asked)
-        assert (one.behind is None) == (lost is None)
-        one.summarise(summary, place / "sweep", True)
         assert one.behind is None
+        files = sorted(file.name.split("+")[0] for file in (place / "mlartifacts").rglob("*") if file.is_file())
         tables = ("datasets", "inputs", "input_tags", "logged_models")
         counts = [rows(other, f"select count(*) from {name}")[0] for name in tables]
-        return asked, [*shown(other)["metrics"], *shown(other)["runs"], *shown(other)["times"], *counts]
+        return asked, [*shown(other)["metrics"], *shown(other)["runs"], *shown(other)["times"], *counts, *files]
 
     asked, wanted = summarised(None, True)
     for lost in sorted({asked.index(name) for name in asked}):  # the first request of each kind
@@ -331,6 +329,6 @@ def test_a_summary_whose_answer_is_lost_is_the_same_when_it_is_sent_again(
 def tracker(place: Path) -> PatientTracker:
     """Return a connected tracker of the finished sweep."""
     uri = f"sqlite:///{place}/mlflow.db"
-    connected = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test"), lambda _: None)
+    connected = PatientTracker(MlflowTracker(tracked_sweep.SWEEP, uri, "a test", ME), lambda _: None, QUICK)
     connected.connect()
     return connected

@@ -1,0 +1,89 @@
+"""What a tracker costs training: the same sweep with MLflow up, without a tracker, and with a tracker that is down.
+
+    python -m benchmarks.tracking_outage [ROUNDS]     # a Markdown table; wants a machine that does nothing else
+
+A sweep of eight runs on a barely trained tiny base in a process of its own and a fresh folder. Down is an address that
+refuses connections, and an address that takes them and never answers. The arms take turns within a round. Training
+seconds are the sum of ``train_seconds`` of the rows; wall seconds are those of the whole command.
+"""
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.measuring.machine import describe
+from benchmarks.measuring.tree_cost import FailedError
+from orchestrator.tiny import TinySettings, ensure_tiny_base
+
+RECIPE = """
+name: outage
+tasks: [tiny_recall, tiny_above]
+methods: [lora, d2lora]
+seeds: [0, 1]
+model: {{path: {base}}}
+data: {{train_samples: 512, eval_samples: 32, max_length: 64}}
+optim: {{lr: 1.0e-3, epochs: 6, micro_batch: 8, global_batch: 16}}
+cluster: {{kind: local, pack: 4}}
+tracking: {{uri: "{uri}"}}
+storage: {place}/sweeps
+champions: false
+"""
+
+
+@contextmanager
+def hanging() -> Iterator[str]:
+    """Within: an address that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as door:
+        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+
+
+def sweep(uri: str, code: int, base: Path, place: Path) -> tuple[float, float]:
+    """Train the sweep; return its training seconds and its wall seconds."""
+    place.mkdir()
+    recipe = place / "recipe.yaml"
+    recipe.write_text(RECIPE.format(base=base, uri=uri, place=place))
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "jobs/sweep.py", str(recipe)], capture_output=True, check=False)
+    wall = time.monotonic() - start
+    if done.returncode != code:
+        raise FailedError(f"{uri}: the sweep ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+    rows = [json.loads(line) for line in (place / "sweeps/outage/results.jsonl").read_text().splitlines()]
+    return sum(row["train_seconds"] for row in rows), wall
+
+
+def main(rounds: int) -> None:
+    """Measure and print."""
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder, hanging() as silent:
+        base = ensure_tiny_base(Path(folder), settings=TinySettings(steps=10))
+        arms = {"none": ("none", 0), "up (SQLite)": ("sqlite:///{}/mlflow.db", 0)}
+        arms |= {"down, refuses": ("http://127.0.0.1:9", 1), "down, hangs": (silent, 1)}
+        for turn in range(rounds + 1):
+            for name, (uri, code) in arms.items():
+                place = Path(folder) / f"{name.replace(' ', '-')}-{turn}"
+                taken = sweep(uri.format(place), code, base, place)
+                if turn:  # the first round warms the caches of files
+                    seconds.setdefault(name, []).append(taken)
+    lines = [
+        *describe(),
+        "",
+        "| tracker | training, s | against none | by round | whole command, s |",
+        "|---|---|---|---|---|",
+    ]
+    for name, taken in seconds.items():
+        ratios = [own / other for (own, _), (other, _) in zip(taken, seconds["none"], strict=True)]
+        training, wall = (statistics.median(values) for values in zip(*taken, strict=True))
+        each = " ".join(f"{ratio:.3f}" for ratio in ratios)
+        lines.append(f"| {name} | {training:.2f} | {statistics.median(ratios):.3f} | {each} | {wall:.1f} |")
+    print("\n".join(lines))  # noqa: T201 - the table is the output of this command
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
