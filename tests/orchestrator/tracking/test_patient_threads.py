@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -65,17 +66,17 @@ def until(condition: Any) -> None:
 
 def test_of_many_callers_behind_a_request_that_hangs_one_waits_and_all_is_sent_when_it_ends(tmp_path: Path) -> None:
     inner, said = Hanging(), list[str]()
-    tracker = PatientTracker(inner, said.append, QUICK)
+    tracker = PatientTracker(inner, said.append, replace(QUICK, sync=2.0))
     tracker.connect()
-    assert 0.15 < seconds_of(tracker.sync, RUNS, tmp_path) < 1.0
-    assert tracker.behind == "the tracker has not answered for 0.2 s."
-    assert seconds_of(lambda: [tracker.fail(run, "no memory") for run in RUNS]) < 0.15
-    assert seconds_of(tracker.connect) < 0.05  # in the middle of training
+    assert seconds_of(tracker.sync, RUNS, tmp_path) > 1.9
+    assert tracker.behind == "the tracker has not answered for 2 s."
+    assert seconds_of(lambda: [tracker.fail(run, "no memory") for run in RUNS]) < 1.9  # not one waits
+    assert seconds_of(tracker.connect) < 1.9  # in the middle of training
     problem = tracker.problem or ""
     assert f"Not shown: the errors of {len(RUNS)} runs. The same command sends the rest." in problem
-    assert said == ["tracking waits: the tracker has not answered for 0.2 s. The sweep goes on."]
+    assert said == ["tracking waits: the tracker has not answered for 2 s. The sweep goes on."]
     inner.go.set()
-    until(lambda: tracker.behind is None)
+    until(lambda: tracker.behind is None and len(inner.calls) > len(RUNS))
     assert inner.calls == ["sync", *(f"fail {run.key}" for run in RUNS)] or inner.calls[1] == "sync"
     assert inner.overlaps == 0
     assert len(said) == 1
