@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.scorecard import Scorecard
 from tests.helpers.places import ROOT
 
 pytestmark = [
@@ -40,7 +41,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_run_that_is_struck_at_any_call_loses_nothing_that_was_saved(
-    shim: Path, tmp_path: Path, error: int, always: bool
+    shim: Path, tmp_path: Path, scorecard: Scorecard, error: int, always: bool
 ) -> None:
     words = [str(shim), str(tmp_path), str(error), str(int(always))]
     done = subprocess.run(
@@ -52,5 +53,8 @@ def test_a_run_that_is_struck_at_any_call_loses_nothing_that_was_saved(
         check=True,
     )
     outcome = json.loads(done.stdout)
+    scorecard.kills += 0 if error else outcome["strikes"]
+    scorecard.failures += outcome["strikes"] if error else 0
+    scorecard.lost += len(outcome["wrong"])
     assert outcome["wrong"] == []
     assert outcome["strikes"] > 90

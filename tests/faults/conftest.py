@@ -1,0 +1,25 @@
+"""The scorecard that all fault tests of a run share; it is written where FAULT_RESULTS says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults.scorecard import Scorecard
+
+CARD = Scorecard()
+
+
+@pytest.fixture
+def scorecard() -> Scorecard:
+    """The counts to which a fault test adds."""
+    return CARD
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write and show the scorecard at the end of `make faults`."""
+    if place := os.environ.get("FAULT_RESULTS"):
+        terminalreporter.section("scorecard")
+        terminalreporter.write_line(CARD.written(Path(place) / "scorecard.json"))
