@@ -14,7 +14,7 @@ CODES = {
     "RunError": 1,
     "DamagedRunError": 1,
     "FencedError": 1,
-    "PackError": 1,
+    "StoppedError": 1,
     "HeldError": 75,
 }
 
