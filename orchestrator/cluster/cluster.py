@@ -21,6 +21,11 @@ class Job(Protocol):
         """The runs that train together."""
 
 
+def sizes_of(jobs: Sequence[Job]) -> dict[str, int]:
+    """Return, by run key, how many runs the pack of the run has."""
+    return {run.key: len(job.pack.runs) for job in jobs for run in job.pack.runs}
+
+
 Train = Callable[[Any, torch.device, Control], None]
 """The function that a worker calls with each job, the worker's device and its `Control`. Ray pickles the function."""
 

@@ -1,4 +1,4 @@
-"""What an error of Ray says about the end of a trainer: a rank raised, a process or node is gone, or memory was full."""
+"""What an error of Ray says about the end of a trainer: a rank raised, a process is gone, or memory was full."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.breaker import Breaker
-from orchestrator.cluster.cluster import Failures, Job, Train
+from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
 from orchestrator.cluster.news import News
 from orchestrator.cluster.signals import Signals, stopped_by_signals
 from orchestrator.control import RunEnd
@@ -38,7 +38,7 @@ class LocalCluster:
         """
         failures: Failures = {}
         breaker, why = Breaker(), None
-        self.news.begin(jobs)
+        self.news.begin(sizes_of(jobs))
         for job in jobs:
             if why is not None:
                 failures[job.pack.name] = why

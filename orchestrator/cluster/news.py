@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from orchestrator.control import RunEnd
-
-if TYPE_CHECKING:
-    from orchestrator.cluster.cluster import Job
 
 
 class News:
@@ -24,10 +20,10 @@ class News:
         self.beside: dict[str, int] = {}
         self.begun = False
 
-    def begin(self, jobs: Sequence[Job]) -> None:
-        """Note which packs are to be trained now."""
+    def begin(self, beside: Mapping[str, int]) -> None:
+        """Note which runs are to be trained now, and in how large packs."""
         self.begun = False
-        self.beside |= {run.key: len(job.pack.runs) for job in jobs for run in job.pack.runs}
+        self.beside |= beside
 
     def progress(self, steps: Mapping[str, int]) -> None:
         """Note new steps; a run that was put back to a checkpoint has fewer than before."""

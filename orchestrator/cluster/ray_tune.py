@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.cluster import Failures, Job, Train
+from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
 from orchestrator.cluster.dialogue import Dialogue
 from orchestrator.cluster.hub import HEAD
 from orchestrator.cluster.hub_watch import HubActor
@@ -62,7 +62,7 @@ class RayCluster:
         if not jobs:
             return {}
         keep_own_sigterm()
-        self.news.begin(jobs)
+        self.news.begin(sizes_of(jobs))
         name = f"hub-{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
         hub = self._hub(name, jobs, train, slots)
