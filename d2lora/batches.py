@@ -18,7 +18,7 @@ from d2lora.layers.rows import row_keys
 def lane_rows(
     model: nn.Module,
     counts: Sequence[int] | None,
-    draw: int = 0,
+    draw: int | Sequence[int] = 0,
     lengths: Sequence[int] | None = None,
     places: Sequence[int] | None = None,
 ) -> Iterator[None]:
@@ -30,12 +30,13 @@ def lane_rows(
     ``lengths[l]`` is how many tokens each row of lane l has. Give it if a layer gets all tokens in one dimension: then
     the input's shape does not show where a row ends.
 
-    Dropout draws from three numbers: the lane's seed, ``draw`` (the optimizer step), and the row's place in the lane's
-    *global* batch. ``places`` are the places of all rows, lane after lane; the default is 0, 1, ... in each lane. So a
-    row's mask is the same however the global batch is cut into micro batches and divided among ranks.
+    Dropout draws from three numbers: the lane's seed, ``draw`` (the optimizer step: one number for all lanes, or one
+    per lane), and the row's place in the lane's *global* batch. ``places`` are the places of all rows, lane after lane;
+    the default is 0, 1, ... in each lane. So a row's mask is the same however the global batch is cut into micro
+    batches and divided among ranks.
 
-    ValueError: no adapters, or ``counts``, ``lengths`` and ``places`` whose numbers contradict each other. In the
-    forward, ValueError: an input with another number of rows.
+    ValueError: no adapters, or ``counts``, ``lengths``, ``places`` and draws whose numbers contradict each other. In
+    the forward, ValueError: an input with another number of rows.
 
     >>> import d2lora, torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4))
@@ -46,14 +47,15 @@ def lane_rows(
     first = next((module for module in model.modules() if isinstance(module, AdaptedLinear)), None)
     if first is None:
         raise ValueError("The model has no adapters: call d2lora.attach first.")
-    _check_rows(len(first.lanes), counts, lengths, places)
-    values: dict[str, object] = {"draw": draw, "keys_B": None}
+    draws = (draw,) * len(first.lanes) if isinstance(draw, int) else tuple(draw)
+    _check_rows(len(first.lanes), counts, lengths, places, draws)
+    values: dict[str, object] = {"draws": draws, "keys_B": None}
     values |= {
         name: None if given is None else tuple(given)
         for name, given in (("counts", counts), ("lengths", lengths), ("places", places))
     }
     if counts is not None and first.training and any(lane.config.dropout for lane in first.lanes):
-        keys = row_keys([lane.seed for lane in first.lanes], counts, draw, places)
+        keys = row_keys([lane.seed for lane in first.lanes], counts, draws, places)
         values["keys_B"] = keys_tensor(keys, first.weight.device)
     with first.batch_rows.temporarily(**values):
         yield
@@ -84,9 +86,15 @@ def held_factors(model: nn.Module) -> Iterator[HeldFactors]:
 
 
 def _check_rows(
-    lanes: int, counts: Sequence[int] | None, lengths: Sequence[int] | None, places: Sequence[int] | None
+    lanes: int,
+    counts: Sequence[int] | None,
+    lengths: Sequence[int] | None,
+    places: Sequence[int] | None,
+    draws: Sequence[int],
 ) -> None:
-    """Raise ValueError, with the numbers, if counts, lengths and places contradict each other."""
+    """Raise ValueError, with the numbers, if counts, lengths, places and draws contradict each other."""
+    if len(draws) != lanes:
+        raise ValueError(f"lane_rows got {len(draws)} draws for {lanes} lanes: give one, or give each lane its own.")
     if counts is None:
         for name, given in (("lengths", lengths), ("places", places)):
             if given is not None:

@@ -35,6 +35,10 @@ class DamagedRunError(RunError):
     """A run has ended, and its files are not the files that were written then; the sweep trains the run again."""
 
 
+class DamagedCheckpointError(RunError):
+    """A checkpoint is not what was written; the checkpoint before it is used."""
+
+
 class FencedError(RunError):
     """Another trainer has taken a run over, or has ended it; the trainer that gets this error gives the run up."""
 

@@ -30,7 +30,7 @@ class BatchRows:
     lengths  how many tokens each row of a lane has, for layers whose input has all tokens in one dimension; None: the
              input's own shape says so
     places   the place of each row in its lane's global batch; None: 0, 1, ... in each lane
-    draw     the optimizer step, one of the numbers from which dropout is drawn
+    draws    the optimizer step of each lane, one of the numbers from which dropout is drawn; None: 0 for all lanes
     keys_B   dropout's key of every row, if `d2lora.lane_rows` has computed the keys; None: each layer computes them
     batch    the rows, and the tokens per row, of the batch that entered the model last (`SeesBatch`)
     held     the thin factors that several passes read (`d2lora.held_factors`); None: each pass builds its own
@@ -39,7 +39,7 @@ class BatchRows:
     counts: tuple[int, ...] | None = None
     lengths: tuple[int, ...] | None = None
     places: tuple[int, ...] | None = None
-    draw: int = 0
+    draws: tuple[int, ...] | None = None
     keys_B: Tensor | None = None
     batch: Extent | None = None
     held: HeldFactors | None = None
@@ -81,7 +81,8 @@ class BatchRows:
         if self.keys_B is not None and len(self.keys_B) == rows:
             return self.keys_B.to(device)
         places = self.places if self.places is not None and len(self.places) == rows else None
-        return keys_tensor(row_keys(seeds, [count for count, _ in extents], self.draw, places), device)
+        draws = (0,) * len(seeds) if self.draws is None else self.draws
+        return keys_tensor(row_keys(seeds, [count for count, _ in extents], draws, places), device)
 
     def _counts(self, lanes: int, leading: Sequence[int]) -> tuple[int, ...]:
         """Return how many rows of the batch each lane has."""
@@ -116,12 +117,17 @@ class BatchRows:
         return None
 
 
-def row_keys(seeds: Sequence[int], counts: Sequence[int], draw: int, places: Sequence[int] | None = None) -> list[int]:
-    """Return dropout's key of every row, lane after lane; ``places`` default to 0, 1, ... in each lane."""
+def row_keys(
+    seeds: Sequence[int], counts: Sequence[int], draws: Sequence[int], places: Sequence[int] | None = None
+) -> list[int]:
+    """Return dropout's key of every row, lane after lane, from the seed and the draw of each lane.
+
+    ``places`` default to 0, 1, ... in each lane.
+    """
     if places is None:
         places = [place for count in counts for place in range(count)]
-    owners = [seed for seed, count in zip(seeds, counts, strict=True) for _ in range(count)]
-    return [row_key(seed, draw, place) for seed, place in zip(owners, places, strict=True)]
+    owners = [lane for lane, count in enumerate(counts) for _ in range(count)]
+    return [row_key(seeds[lane], draws[lane], place) for lane, place in zip(owners, places, strict=True)]
 
 
 class SeesBatch:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
+from orchestrator.files import read_json, write_json
 from orchestrator.machine.device import device_of
-from orchestrator.plan.packs import Pack, pack_runs
+from orchestrator.plan.packs import Pack, named, pack_runs, packs_again
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.plan.widths import assumed_width, measures_widths
 from orchestrator.recipe.sections import ClusterSpec
@@ -31,11 +33,17 @@ class PackWidths:
     def __init__(self, ready: ReadySweep, folder: SweepFolder, say: Say) -> None:
         self._ready, self._folder, self._say = ready, folder, say
         self._measured: Widths | None = None
+        self._narrow: Widths = {}
+
+    def narrow(self, widths: Widths) -> None:
+        """Set the widths of the next attempts at runs whose packs failed; a task without one has packs of one run."""
+        self._narrow = dict(widths)
 
     def of(self, missing: Sequence[PlannedRun], cluster: Cluster, attempt: int) -> Widths:
         """Return the widths of the packs in which the runs ``missing`` are trained.
 
-        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it.
+        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it, unless
+        `narrow` says that its pack was only too wide for the memory.
         Nothing is measured if there is a trainer for each run. Measured widths are used in later rounds too, unless the
         search proposes new settings in each round: new settings may need more memory. A short sweep on CPUs takes the
         widths that `jobs/plan.py` assumes, because measuring would take a large share of its time. On GPUs widths are
@@ -43,7 +51,7 @@ class PackWidths:
         """
         wanted = self._ready.spec.cluster.pack
         if attempt > 1:
-            return self._each(1)
+            return self._each(1) | self._narrow
         if wanted != "auto":
             return self._each(wanted)
         if len(missing) <= cluster.concurrent:
@@ -100,24 +108,50 @@ def train_in_packs(
     folder: SweepFolder,
     cluster: Cluster,
     missing: Sequence[PlannedRun],
-    widths: Mapping[str, int],
+    widths: PackWidths,
     attempt: int,
 ) -> dict[str, str]:
     """Train these runs as packs; return run key -> error of the run's pack, for the packs that failed.
 
-    If the scores of the untrained base on a task are not on disk, the first pack of the task computes them too.
+    In the first attempt the packs of an earlier start go on as they were, if workers and trainers are the same; the
+    other runs form new packs. If the scores of the untrained base on a task are not on disk, the first pack of the task
+    computes them too.
     """
-    packs = pack_runs(
-        missing,
-        widths=widths,
+    setting = _setting(ready.spec.cluster, cluster)
+    again = _packs_again(ready, folder, missing, setting) if attempt == 1 else []
+    kept = {run.key for pack in again for run in pack}
+    rest = [run for run in missing if run.key not in kept]
+    new = pack_runs(
+        rest,
+        widths=widths.of(rest, cluster, attempt),
         concurrent=cluster.concurrent,
-        base_tasks=[task for task in ready.data if not ready.base_scores(folder, task).exists()],
+        base_tasks=(),
         work=ready.work,
         attempt=attempt,
         field_of=kept_together(ready.spec.search),
-    )
+    ) if rest else []  # fmt: skip
+    unscored = [task for task in ready.data if not ready.base_scores(folder, task).exists()]
+    packs = named([*again, *(pack.runs for pack in new)], unscored, attempt)
+    keys = [[run.key for run in pack.runs] for pack in packs]
+    write_json(folder.packs, {"setting": setting, "packs": keys})
     failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base is freed with this object
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
+
+
+def _packs_again(
+    ready: ReadySweep, folder: SweepFolder, missing: Sequence[PlannedRun], setting: Mapping[str, Any]
+) -> list[list[PlannedRun]]:
+    recorded = read_json(folder.packs)
+    if not isinstance(recorded, dict) or recorded.get("setting") != setting:
+        return []
+    ended = {run.key: run for run in ready.runs if folder.run(run.key).ended()}
+    return packs_again(recorded["packs"], missing, ended)
+
+
+def _setting(spec: ClusterSpec, cluster: Cluster) -> dict[str, Any]:
+    """Return the part of recipe and cluster on which the packs of a sweep depend."""
+    chosen = spec.model_dump(include={"pack", "workers", "gpus_per_worker"})
+    return chosen | {"concurrent": cluster.concurrent}
 
 
 def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> list[PackJob]:

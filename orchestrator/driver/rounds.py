@@ -125,17 +125,18 @@ def _train_round(
         watched.news = cluster.news
         if services.tracker.connecting:
             services.tracker.connect()  # a wrong address ends the sweep here, before the widths are measured
-        missing, width = list(runs), widths.of(runs, cluster, 1)
+        missing = list(runs)
         for attempt in count_from(1):
-            errors = train_in_packs(ready, folder, cluster, missing, width, attempt)
+            errors = train_in_packs(ready, folder, cluster, missing, widths, attempt)
             ends |= settled([run.key for run in missing], cluster.news.ends, folder, say)
             missing = [run for run in missing if run.key not in ends]
             failed = {run.key: errors.get(run.key, failed.get(run.key, NO_RESULT)) for run in missing}
             if closed_by_breaker(errors.values()):
                 break
-            missing, width = retries.next_widths(missing, errors, cluster.news.beside)
+            missing, narrow = retries.next_widths(missing, errors, cluster.news.beside)
             if not missing:
                 break
+            widths.narrow(narrow)
             if any(is_about_memory(errors.get(run.key, "")) for run in missing):
                 say(FULL_MEMORY)
     return failed, ends

@@ -57,7 +57,7 @@ def pack_runs(
     shares = [list(chain.from_iterable(share)) for share in cut]
     each = dict.fromkeys(widths, 1.0) if work is None else work
     shares.sort(key=lambda share: -sum(each[run.spec.task.name] for run in share))
-    return _named(shares, base_tasks, attempt)
+    return named(shares, base_tasks, attempt)
 
 
 def _units(
@@ -91,7 +91,25 @@ def _shares(items: Sequence[T], count: int) -> list[list[T]]:
     return [list(items[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-def _named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
+def packs_again(
+    recorded: Sequence[Sequence[str]], missing: Sequence[PlannedRun], ended: Mapping[str, PlannedRun]
+) -> list[list[PlannedRun]]:
+    """Return the packs of an earlier start that go on as they were; ``recorded`` are the run keys of each.
+
+    Such a pack has a run to train, and its other runs have ended: their lanes stay empty, so that the numbers of the
+    lanes that train are those of an undisturbed sweep to the last bit. ``missing`` are the runs to train, ``ended`` the
+    runs that have ended, by key.
+    """
+    there = {run.key: run for run in missing}
+    known = {**ended, **there}
+    return [
+        [known[key] for key in keys]
+        for keys in recorded
+        if any(key in there for key in keys) and all(key in known for key in keys)
+    ]
+
+
+def named(shares: Sequence[Sequence[PlannedRun]], base_tasks: Sequence[str], attempt: int) -> list[Pack]:
     """Return the shares as packs; the first pack with a run of a task of ``base_tasks`` scores the base on it."""
     unscored = list(base_tasks)
     packs: list[Pack] = []

@@ -194,7 +194,8 @@ class EngineSpec(Frozen):
 
     ``pass_tokens`` is how many tokens a pass may have, which bounds the memory of a step. ``diagnostics`` says whether
     the weights of a run are examined as it ends (docs/diagnostics.md). ``deterministic`` lets a GPU use only kernels
-    that give the same bits each time, which are slower.
+    that give the same bits each time, which are slower. ``checkpoint_seconds`` is the time between two checkpoints of a
+    run; 0 writes no checkpoints.
     """
 
     kind: Literal["auto", "zero", "plain"] = "auto"
@@ -203,6 +204,7 @@ class EngineSpec(Frozen):
     pass_tokens: Positive | Literal["auto"] = "auto"  # noqa: S105 - no password: tokens of text
     diagnostics: bool = True
     deterministic: bool = False
+    checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
 
     def resolved(self, workers: int) -> EngineSpec:
         """Return the engine with its kind decided: "auto" is plain for one worker, unless a stage of ZeRO is named."""

@@ -30,8 +30,8 @@ class Attempt:
         """The folder in which this attempt writes."""
         return attempt_folder(self.run, self.number)
 
-    def commit(self, row: Mapping[str, Any]) -> None:
-        """Make the artefacts of this attempt the result of the run, with ``row`` as its row of results.jsonl.
+    def commit(self, row: Mapping[str, Any]) -> str:
+        """Make the artefacts of this attempt the result of the run, with its ``row``; return the manifest's seal.
 
         FencedError if a later attempt has begun, or if the run has ended.
         """
@@ -41,24 +41,25 @@ class Attempt:
             for name in ARTEFACTS:
                 _move_over(self.path / name, self.run / name)
             sync_folder(self.run)
-            self._end(COMMITTED, {"attempt": self.number, "row": dict(row), "files": files})
+            seal = self._end(COMMITTED, {"attempt": self.number, "row": dict(row), "files": files})
             for number in range(1, self.number + 1):  # this attempt, and earlier attempts that were killed
                 shutil.rmtree(attempt_folder(self.run, number), ignore_errors=True)
+            return seal
 
-    def diverge(self, row: Mapping[str, Any]) -> None:
+    def diverge(self, row: Mapping[str, Any]) -> str:
         """End the run as diverged: without an adapter, and no driver trains it again. FencedError as in `commit`."""
         with locked(self.run):
             self._check_not_fenced()
-            self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
+            return self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
 
-    def stop(self, row: Mapping[str, Any], rule: str) -> None:
+    def stop(self, row: Mapping[str, Any], rule: str) -> str:
         """End the run as stopped by ``rule``: the run has no adapter, and a sweep with the same rule trains it no more.
 
         FencedError as in `commit`.
         """
         with locked(self.run):
             self._check_not_fenced()
-            self._end(STOPPED, {"attempt": self.number, "row": dict(row), "rule": rule})
+            return self._end(STOPPED, {"attempt": self.number, "row": dict(row), "rule": rule})
 
     def _durable_artefacts(self) -> dict[str, str]:
         """Make the content of every artefact durable; return the sha256 of each file by its name."""
@@ -77,19 +78,21 @@ class Attempt:
                 + (f"the run is {end}." if end else f"attempt {newest} has begun.")
             )
 
-    def _end(self, name: str, manifest: Mapping[str, Any]) -> None:
-        """Create the file that ends the run.
+    def _end(self, name: str, manifest: Mapping[str, Any]) -> str:
+        """Create the file that ends the run, and return its seal.
 
         The file is linked, not renamed: a rename would replace the end that another machine has written meanwhile, but
         a hard link fails where the name exists. So a run ends once.
         """
         draft = self.path / name
-        write_json(draft, sealed(manifest))
+        content = sealed(manifest)
+        write_json(draft, content)
         try:
             os.link(draft, self.run / name)
         except FileExistsError:
             raise FencedError(f"{self.run} has been ended by another trainer.") from None
         sync_folder(self.run)
+        return str(content["seal"])
 
 
 def _move_over(source: Path, target: Path) -> None:

@@ -34,6 +34,11 @@ class SweepFolder:
         return self.path / "sweep.json"
 
     @property
+    def packs(self) -> Path:
+        """The packs of the latest round of training, so that a later start puts the same runs together."""
+        return self.path / "packs.json"
+
+    @property
     def results(self) -> Path:
         """The results, one row per run."""
         return self.path / "results.jsonl"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -38,29 +38,30 @@ class PassTooLargeError(RuntimeError):
     """
 
 
-def accumulate(engine: Engine, batches: Mapping[int, GlobalBatch], lanes: int, step: int, cut: StepCut) -> StepLosses:
+def accumulate(engine: Engine, batches: Mapping[int, GlobalBatch], draws: Sequence[int], cut: StepCut) -> StepLosses:
     """Add up the gradients of one step in the adapters of ``engine``; ``batches[l]`` is the global batch of lane l.
 
-    ``lanes`` is the number of lanes of the pack, including lanes that have left. PassTooLargeError if a pass does not
-    fit into the device's memory.
+    ``draws[l]`` is the number of the step of lane l, from which dropout is drawn; there is a draw for each lane of the
+    pack, including lanes that have left. PassTooLargeError if a pass does not fit into the device's memory.
     """
+    lanes = len(draws)
     passes = passes_on(engine.device, passes_of_step(batches, lanes, cut))
     sums_L = torch.zeros(lanes, dtype=torch.float64, device=engine.device)
     with engine.accumulating():
         for step_pass in passes:
-            sums_L += _forward_and_back(engine, step_pass, step) * step_pass.counted_L
+            sums_L += _forward_and_back(engine, step_pass, draws) * step_pass.counted_L
     positions = [step_pass.token_batch.ids_BT.numel() for step_pass in passes]
     return StepLosses(sums_L, sum(step_pass.tokens for step_pass in passes) / sum(positions), max(positions))
 
 
-def _forward_and_back(engine: Engine, step_pass: StepPass, step: int) -> Tensor:
+def _forward_and_back(engine: Engine, step_pass: StepPass, draws: Sequence[int]) -> Tensor:
     """Add one pass's gradients to the adapters; return the loss (L,) of each lane, summed over its answer tokens.
 
     The total that is differentiated is the *sum* of the lanes' weighted losses. A lane's loss depends on no other
     lane's adapter, so the lanes' gradients never mix.
     """
     token_batch = step_pass.token_batch
-    rows = lane_rows(engine.model, step_pass.counts, step, step_pass.lengths, step_pass.row_numbers)
+    rows = lane_rows(engine.model, step_pass.counts, draws, step_pass.lengths, step_pass.row_numbers)
     with within_pass(), rows:
         losses_A = answer_losses(engine.logits(token_batch), token_batch.wanted_A)
         losses_L = losses_A.new_zeros(len(step_pass.counts)).index_add(0, step_pass.lane_A, losses_A)

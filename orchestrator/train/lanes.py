@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class LaneStep:
 class LanePlan:
     """What one lane trains on: its task's items, the data seed that orders them, its peak rate and its steps.
 
-    ``rungs`` are the numbers of steps done at which `train_lanes` asks whether the lane goes on.
+    ``rungs`` are the numbers of steps done at which `train_lanes` asks whether the lane goes on. The lane goes on after
+    ``done`` steps; None: it has left before.
     """
 
     task: str
@@ -51,6 +53,7 @@ class LanePlan:
     peak: float
     steps: int
     rungs: tuple[int, ...] = ()
+    done: int | None = 0
 
     @classmethod
     def of(cls, task: str, items: Sequence[Item], seed: int, peak: float, optim: OptimSpec) -> LanePlan:
@@ -58,36 +61,48 @@ class LanePlan:
         return cls(task, items, seed, peak, count_steps(len(items), optim.global_batch, optim.epochs))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lane:
-    """A lane while it trains: ``rows`` are its task's rows, ``batches`` yields the row numbers of each global batch."""
+    """A lane while it trains.
+
+    ``rows`` are its task's rows, ``batches`` yields the row numbers of the global batch of each further step, and
+    ``done`` counts the steps that the lane has done.
+    """
 
     plan: LanePlan
     rows: Sequence[AnswerRow]
     batches: Iterator[list[int]]
+    done: int = 0
 
     @classmethod
-    def of(cls, plan: LanePlan, rows: Sequence[AnswerRow], optim: OptimSpec) -> Lane:
-        """Return the lane before its first step."""
+    def of(cls, plan: LanePlan, done: int, rows: Sequence[AnswerRow], optim: OptimSpec) -> Lane:
+        """Return the lane after ``done`` steps.
+
+        The seed and the number of steps decide everything about the batches to come, so no generator is kept.
+        """
         lengths = [len(ids) for ids, _ in rows]
         batches = draw_batches(
             lengths, global_batch=optim.global_batch, epochs=optim.epochs, task=plan.task, seed=plan.seed
         )
-        return cls(plan, rows, batches)
+        return cls(plan, rows, islice(batches, done, None), done)
 
     def next_batch(self) -> GlobalBatch:
         """Return the global batch of the next step."""
         return GlobalBatch.of([self.rows[number] for number in next(self.batches)])
 
-    def rate(self, step: int, optim: OptimSpec) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        return rate_at(step, self.plan.steps, peak=self.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
+    def rate(self, optim: OptimSpec) -> float:
+        """Return the learning rate of the next step."""
+        return rate_at(self.done, self.plan.steps, peak=self.plan.peak, warmup=optim.warmup, schedule=optim.schedule)
 
 
-def lanes_of(plans: Sequence[LanePlan], optim: OptimSpec) -> list[Lane]:
-    """Return the lanes of these plans before their first step; lanes of one task share its rows in memory."""
-    rows = {id(plan.items): trained_rows(plan.items) for plan in plans}
-    return [Lane.of(plan, rows[id(plan.items)], optim) for plan in plans]
+def lanes_of(plans: Sequence[LanePlan], optim: OptimSpec) -> dict[int, Lane]:
+    """Return the lanes that have not left before, by number; lanes of one task share its rows in memory."""
+    rows = {id(plan.items): trained_rows(plan.items) for plan in plans if plan.done is not None}
+    return {
+        number: Lane.of(plan, plan.done, rows[id(plan.items)], optim)
+        for number, plan in enumerate(plans)
+        if plan.done is not None
+    }
 
 
 def trained_rows(items: Sequence[Item]) -> list[AnswerRow]:

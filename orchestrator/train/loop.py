@@ -10,18 +10,24 @@ from orchestrator.train.accumulate import StepLosses, accumulate
 from orchestrator.train.engine.engine import Engine
 from orchestrator.train.lanes import Lane, LanePlan, LaneStep, lanes_of
 from orchestrator.train.pass_size import PassSize
+from orchestrator.train.saving import Saving, Wish, agreed_wish, wish_riders
 from orchestrator.train.step_passes import StepCut
 
+OnStep = Callable[[dict[int, LaneStep]], None]
+OnEnd = Callable[[list[int], list[int]], None]
+OnRung = Callable[[int, list[int]], Collection[int]]
 
-def train_lanes(
+
+def train_lanes(  # noqa: PLR0913 - three callbacks of one training
     engine: Engine,
     plans: Sequence[LanePlan],
     optim: OptimSpec,
     *,
-    on_step: Callable[[dict[int, LaneStep]], None],
-    on_end: Callable[[list[int], list[int]], None],
-    on_rung: Callable[[int, list[int]], Collection[int]] | None = None,
+    on_step: OnStep,
+    on_end: OnEnd,
+    on_rung: OnRung | None = None,
     tokens: int | Literal["auto"] = "auto",
+    saving: Saving | None = None,
 ) -> None:
     """Train every lane to its own end, in passes of whole lanes with about ``tokens`` tokens each.
 
@@ -29,42 +35,82 @@ def train_lanes(
     lanes that leave, as (finished, diverged): a lane diverges at the first loss or gradient that is not finite; it is
     not stepped again, and its neighbours go on unchanged. After that ``on_rung`` gets the number of steps done and the
     lanes for which this number is a rung, and returns the lanes that stop there. The last step of a lane is no rung.
+
+    ``saving`` saves lanes when it wishes, and saves the lanes that stay where others may leave, so that a resumed pack
+    has the same lanes in each of its steps. Lanes are saved between a step and what follows the step (ends, rungs). So
+    where lanes go on after a step, the ends and rungs of that step come first.
     """
-    living = dict(enumerate(lanes_of(plans, optim)))
+    living = lanes_of(plans, optim)
     size = PassSize(tokens, optim.micro_batch, engine)
     engine.model.train()
-    step = 0
+    _leave(living, [], on_end, on_rung)
     while living:
-        done = _step(engine, living, len(plans), step, optim, size)
-        on_step(done)
-        step += 1
-        diverged = [index for index, record in done.items() if record.diverged]
-        finished = [index for index, lane in living.items() if step == lane.plan.steps and index not in diverged]
-        for index in (*diverged, *finished):
+        records, wish = _step(engine, living, len(plans), optim, size, saving)
+        on_step(records)
+        diverged = [index for index, record in records.items() if record.diverged]
+        for index in diverged:
             del living[index]
-        if diverged or finished:
-            on_end(finished, diverged)
-        at_rung = [index for index, lane in living.items() if step in lane.plan.rungs]
-        for index in on_rung(step, at_rung) if on_rung and at_rung else ():
-            del living[index]
+        if saving:
+            _save(living, bool(diverged), wish, saving)
+        _leave(living, diverged, on_end, on_rung)
+
+
+def _save(living: Mapping[int, Lane], left: bool, wish: Wish, saving: Saving) -> None:
+    """Save all lanes if the ranks wish so; else, if a lane has left or may leave now, the lanes that stay."""
+    staying = [index for index, lane in living.items() if lane.done < lane.plan.steps]
+    may_leave = left or len(staying) < len(living) or bool(_at_rung(living))
+    if wish:
+        saving.save(list(living))
+    elif may_leave and staying:
+        saving.save(staying)
+    if wish is Wish.STOP:
+        saving.stop()
+
+
+def _leave(living: dict[int, Lane], diverged: list[int], on_end: OnEnd, on_rung: OnRung | None) -> None:
+    """End the lanes that have done their last step or diverged in it, then judge the lanes that are at a rung."""
+    finished = [index for index, lane in living.items() if lane.done == lane.plan.steps]
+    for index in finished:
+        del living[index]
+    if diverged or finished:
+        on_end(finished, diverged)
+    if on_rung:
+        for step, reached in _at_rung(living).items():
+            for index in on_rung(step, reached):
+                del living[index]
+
+
+def _at_rung(living: Mapping[int, Lane]) -> dict[int, list[int]]:
+    """Return the lanes that are at a rung, by the number of steps that they have done."""
+    reached: dict[int, list[int]] = {}
+    for index, lane in living.items():
+        if lane.done in lane.plan.rungs and lane.done < lane.plan.steps:
+            reached.setdefault(lane.done, []).append(index)
+    return reached
 
 
 def _step(
-    engine: Engine, living: Mapping[int, Lane], lanes: int, step: int, optim: OptimSpec, size: PassSize
-) -> dict[int, LaneStep]:
-    """Take one optimizer step of the ``living`` lanes; the pack has ``lanes`` lanes. Return the record of each lane."""
+    engine: Engine, living: Mapping[int, Lane], lanes: int, optim: OptimSpec, size: PassSize, saving: Saving | None
+) -> tuple[dict[int, LaneStep], Wish]:
+    """Take one optimizer step of the ``living`` lanes; the pack has ``lanes`` lanes.
+
+    Return the record of each lane, and the wish on which the ranks agree. The wish is asked as late as the ranks can
+    still agree on it: a trainer that is told to stop has little time.
+    """
     batches = {index: lane.next_batch() for index, lane in living.items()}
+    draws = [living[index].done if index in living else 0 for index in range(lanes)]
 
     def compute(most: int, micro_batch: int) -> StepLosses:
-        return accumulate(engine, batches, lanes, step, StepCut.of(engine, optim.global_batch, micro_batch, most))
+        return accumulate(engine, batches, draws, StepCut.of(engine, optim.global_batch, micro_batch, most))
 
     summed = size.fitted(compute, max(batch.longest for batch in batches.values()), len(living))
-    rates = {index: lane.rate(step, optim) for index, lane in living.items()}
-    norms, losses = engine.step([rates.get(index) for index in range(lanes)], summed.losses_L)
-    return {
+    rates = {index: lane.rate(optim) for index, lane in living.items()}
+    wish = saving.wish() if saving else Wish.NOTHING
+    norms, totals = engine.step([rates.get(index) for index in range(lanes)], wish_riders(wish, summed.losses_L))
+    records = {
         index: LaneStep(
-            step=step,
-            loss=losses[index] / batch.answer_tokens,
+            step=living[index].done,
+            loss=totals[index] / batch.answer_tokens,
             rate=rates[index],
             grad_norm=norms[index],
             tokens=batch.tokens,
@@ -72,3 +118,6 @@ def _step(
         )
         for index, batch in batches.items()
     }
+    for lane in living.values():
+        lane.done += 1
+    return records, agreed_wish(totals)

@@ -23,13 +23,16 @@ from orchestrator.plan.runs import PlannedRun
 from orchestrator.store.adapters import AdapterFile
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.engine import Engine
+from orchestrator.train.engine.group import from_rank_0
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import Scored, accuracy, accuracy_norm, score_items
 from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
+from orchestrator.worker.resume import Opened, checkpoints_of, open_runs
 from orchestrator.worker.run_in_training import RunInTraining
+from orchestrator.worker.saver import PackSaver
 from orchestrator.worker.usage import Usage
 from orchestrator.worker.warm_base import WarmBase
 
@@ -47,15 +50,19 @@ class PackTrainer:
     def __call__(self, job: PackJob, device: torch.device, control: Control | None = None) -> None:
         """Train every run of the pack on ``device`` until the run has ended.
 
-        A run that diverges, or that another trainer has taken over, ends alone. Any other error is raised; runs that
-        were committed before it stay committed.
+        A run goes on from its newest checkpoint; a run that has ended is left alone. A run that diverges, or that
+        another trainer takes over, ends alone. StoppedError if ``control`` says so, after all runs were saved. Any
+        other error is raised; runs that were committed before it stay committed.
         """
         keep_freed_pages()
         usage = Usage(device, len(job.pack.runs))
+        opened = open_runs(job)
+        if not any(run.living for run in opened):
+            return
         with (
             deterministic(job.engine.deterministic),
-            self._base.with_lanes(job, device) as engine,
-            closing(PackInTraining(job, engine, usage, control or Unsupervised())) as pack,
+            self._base.with_lanes(job, device, checkpoints_of(opened)) as engine,
+            closing(PackInTraining(job, engine, opened, usage, control or Unsupervised())) as pack,
         ):
             pack.train()
 
@@ -66,12 +73,8 @@ class PackInTraining:
     `train_lanes` calls `step`, `leave` and `rung`; these log the steps, and score, judge and end the runs.
     """
 
-    def __init__(self, job: PackJob, engine: Engine, usage: Usage, control: Control) -> None:
-        """Open an attempt of every run of the job.
-
-        The driver has left out runs that have ended. Every rank trains all runs of the job without looking at the disk,
-        because two ranks might see different files there.
-        """
+    def __init__(self, job: PackJob, engine: Engine, opened: Sequence[Opened], usage: Usage, control: Control) -> None:
+        """Begin the logs of the runs of the job, as `open_runs` has opened them."""
         self.job, self.engine, self.control = job, engine, control
         runs = job.pack.runs
         self._folder, self._optim = SweepFolder(Path(job.folder)), runs[0].spec.optim
@@ -79,13 +82,17 @@ class PackInTraining:
         plans = [self._plan(run) for run in runs]
         keys = [run.key for run in runs]
         self._judge = Judge(engine, self._folder.runs, job.contest, keys) if job.contest else None
-        self._plans = [replace(plan, rungs=self._judge.steps(plan.steps) if self._judge else ()) for plan in plans]
+        self._plans = [
+            replace(plan, done=run.done, rungs=self._judge.steps(plan.steps) if self._judge else ())
+            for plan, run in zip(plans, opened, strict=True)
+        ]
         self._diagnoses = Diagnoses(engine, job.engine.pass_tokens)
         self._clock = time.monotonic()
         self.runs = [
-            RunInTraining(run, self._folder.run(run.key), plan.steps, usage, rank=engine.rank)
-            for run, plan in zip(runs, plans, strict=True)
+            RunInTraining(run, begun, plan.steps, usage, control)
+            for run, begun, plan in zip(runs, opened, plans, strict=True)
         ]
+        self._saver = PackSaver(engine, self.runs, control, job.engine.checkpoint_seconds)
 
     def train(self) -> None:
         """Train every lane to its end."""
@@ -99,10 +106,12 @@ class PackInTraining:
             on_end=self.leave,
             on_rung=self.rung,
             tokens=self.job.engine.pass_tokens,
+            saving=self._saver,
         )
 
     def close(self) -> None:
-        """Close the logs of runs that have not ended: the pack has failed."""
+        """Close the logs of runs that have not ended, because the pack has failed or was told to stop."""
+        self._saver.close()
         for run in self.runs:
             run.close()
 
@@ -112,9 +121,11 @@ class PackInTraining:
         seconds, self._clock = (now - self._clock) / len(done), now
         for lane, step in done.items():
             self.runs[lane].log(step, seconds)
+        self.control.progress({self.runs[lane].run.key: len(self.runs[lane].losses) for lane in done})
 
     def leave(self, finished: Sequence[int], diverged: Sequence[int]) -> None:
         """End the runs of diverged lanes; score and commit the runs of lanes that have finished their last step."""
+        self._saver.wait()  # a lane leaves only after the lanes that stay are saved where it leaves
         for lane in diverged:
             self._diverge(self.runs[lane], lane)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
@@ -130,6 +141,7 @@ class PackInTraining:
             return []
         verdicts = self._judge.at(step, reached, self._validation_accuracies)
         beaten = [lane for lane in reached if not verdicts[lane].goes_on]
+        self._saver.wait()
         for lane in beaten:
             self.runs[lane].stop(verdicts[lane], self._judge.contest.halving.rule)
         self._clock = time.monotonic()  # scoring is not training
@@ -145,7 +157,7 @@ class PackInTraining:
         Before its first step a lane computes the same as the base, so any lane of the task can score the base.
         """
         runs = self.job.pack.runs
-        for task in self.job.pack.base_tasks:
+        for task in from_rank_0(self._unscored_tasks):
             lane = next(index for index, run in enumerate(runs) if run.spec.task.name == task)
             scored = self._scores([lane], "test")[lane]
             if self.engine.rank == 0:
@@ -153,6 +165,15 @@ class PackInTraining:
                 place = self._folder.base_scores(self.job.data[task], self.job.base_fingerprint, dtype)
                 figures = {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)}
                 write_json(place, figures)
+
+    def _unscored_tasks(self) -> list[str]:
+        """Return the tasks that this pack has still to score the base on: an earlier attempt may have done so."""
+        dtype = self.job.pack.runs[0].spec.model.dtype
+        places = {
+            task: self._folder.base_scores(self.job.data[task], self.job.base_fingerprint, dtype)
+            for task in self.job.pack.base_tasks
+        }
+        return [task for task, place in places.items() if not place.exists()]
 
     def _diverge(self, run: RunInTraining, lane: int) -> None:
         if self._judge and run.writes:

@@ -6,10 +6,14 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from orchestrator.control import Control, RunEnd
 from orchestrator.errors import FencedError
 from orchestrator.files import write_lines
 from orchestrator.plan.runs import PlannedRun
@@ -17,11 +21,13 @@ from orchestrator.search.halving import Verdict, reason
 from orchestrator.statistics.volatility import loss_change, loss_volatility
 from orchestrator.store.adapters import AdapterFile, save_adapter
 from orchestrator.store.attempt import Attempt
+from orchestrator.store.checkpoint import Checkpoint
 from orchestrator.store.rows import METRICS
-from orchestrator.store.run_folder import RunFolder
+from orchestrator.train.engine.engine import Moments
 from orchestrator.train.lanes import LaneStep
 from orchestrator.train.score import Scored, accuracy, accuracy_norm, count_ties, mean_loss, prediction_rows
 from orchestrator.worker.diagnostics import Diagnosis
+from orchestrator.worker.resume import Opened
 from orchestrator.worker.usage import Usage
 
 _log = logging.getLogger(__name__)
@@ -30,22 +36,29 @@ _log = logging.getLogger(__name__)
 class RunInTraining:
     """One run while it trains. It logs steps and ends once: committed, diverged or stopped.
 
-    Only rank 0 writes. A run that another trainer has taken over is given up: its lane trains on, because all lanes of
-    a pack step together, but nothing of the run is written.
+    Only rank 0 writes. A run that another trainer takes over meanwhile is given up: its lane trains on, because all
+    lanes of a pack step together, but nothing of the run is written. Figures and log are those of an undisturbed run:
+    the steps before ``opened.checkpoint`` count once.
     """
 
-    def __init__(self, run: PlannedRun, folder: RunFolder, total: int, usage: Usage, *, rank: int) -> None:
-        """Open the next attempt in ``folder`` on rank 0; ``total`` is the run's number of optimizer steps."""
-        self.run, self.total, self._usage = run, total, usage
-        self.losses: list[float] = []
-        self._tokens, self._seconds = 0, 0.0
-        self._attempt = None if rank else _begin(run, folder)
-        self._steps = (self._attempt.path / "metrics.jsonl").open("a") if self._attempt else None
+    def __init__(self, run: PlannedRun, opened: Opened, total: int, usage: Usage, control: Control) -> None:
+        """Begin the log of the opened attempt; ``total`` is the run's number of optimizer steps."""
+        self.run, self.total, self.attempt = run, total, opened.attempt
+        self._usage, self._control, self._before = usage, control, opened.checkpoint
+        rows = self._before.rows if self._before else []
+        self.losses: list[float] = [row["train_loss"] for row in rows]
+        self._tokens: int = rows[-1]["tokens"] if rows else 0
+        self._seconds = self._before.seconds if self._before else 0.0
+        self._log = bytearray(self._before.log if self._before else b"")
+        self._steps = (self.attempt.path / "metrics.jsonl").open("wb") if self.attempt else None
+        if self._steps:
+            self._steps.write(self._log)
+            self._steps.flush()
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes the run: only rank 0 does, unless another trainer has taken the run over."""
-        return self._attempt is not None
+        """Whether this process writes the run: only rank 0 does, and only a run that had not ended."""
+        return self.attempt is not None
 
     def log(self, step: LaneStep, seconds: float) -> None:
         """Add one optimizer step to the log; ``seconds`` is the run's share of the time that the pack's step took."""
@@ -61,8 +74,28 @@ class RunInTraining:
                 "token_utilisation": step.utilisation,
             }
             finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
-            self._steps.write(json.dumps({"step": step.step, "time": round(time.time() * 1000), **finite}) + "\n")
+            line = json.dumps({"step": step.step, "time": round(time.time() * 1000), **finite}).encode() + b"\n"
+            self._log += line
+            self._steps.write(line)
             self._steps.flush()
+
+    def checkpoint(self, adapter: Mapping[str, Tensor], moments: Moments, together: tuple[str, ...]) -> Checkpoint:
+        """Return this run as it is after its latest step; ``together`` are the keys of all runs that are saved now."""
+        usage = self._trainer()
+        return Checkpoint(
+            run_key=self.run.key,
+            step=len(self.losses),
+            together=together,
+            adapter={name: tensor.cpu() for name, tensor in adapter.items()},
+            first=_like(moments.first_P, adapter),
+            second=_like(moments.second_P, adapter),
+            updates=moments.updates,
+            log=bytes(self._log),
+            seconds=self._seconds,
+            cpu_seconds=usage["cpu_seconds"],
+            peak_megabytes=usage["peak_memory_megabytes"],
+            resumed=tuple(self._resumed()),
+        )
 
     def commit(
         self,
@@ -78,14 +111,16 @@ class RunInTraining:
                 write_lines(attempt.path / "predictions.jsonl", prediction_rows(test))
                 figures = _figures(validation, test, self.losses)
                 figures["trainable_parameters"] = sum(tensor.numel() for tensor in adapter.state.values())
-                attempt.commit(self._row("committed") | figures | {"diagnostics": diagnosis})
+                row = self._row("committed") | figures | {"diagnostics": diagnosis}
+                self._report(row, attempt.commit(row))
 
     def diverge(self) -> None:
         """End the run as diverged in its latest step."""
         error = f"The loss or its gradient stopped being finite at step {len(self.losses)}; try a lower rate."
         with self._ending() as attempt:
             if attempt:
-                attempt.diverge(self._row("diverged") | {"error": error})
+                row = self._row("diverged") | {"error": error}
+                self._report(row, attempt.diverge(row))
 
     def stop(self, verdict: Verdict, rule: str) -> None:
         """End the run as stopped at a rung, by ``verdict`` under ``rule``."""
@@ -93,7 +128,8 @@ class RunInTraining:
         why = {"reason": reason(verdict, len(self.losses), self.total)}
         with self._ending() as attempt:
             if attempt:
-                attempt.stop(self._row("stopped") | figures | why, rule)
+                row = self._row("stopped") | figures | why
+                self._report(row, attempt.stop(row, rule))
 
     def close(self) -> None:
         """Close the log of steps. A run that is closed and has not ended is trained again."""
@@ -108,9 +144,25 @@ class RunInTraining:
         """
         self.close()
         try:
-            yield self._attempt
+            yield self.attempt
         except FencedError as error:
             _log.warning("%s", error)
+
+    def _report(self, row: Mapping[str, Any], seal: str) -> None:
+        number = self.attempt.number if self.attempt else 0
+        self._control.ended(RunEnd(self.run.key, row["status"], number, seal, row))
+
+    def _resumed(self) -> list[int]:
+        """Return the steps from which attempts at this run have gone on, this attempt included."""
+        return [*self._before.resumed, self._before.step] if self._before else []
+
+    def _trainer(self) -> dict[str, float]:
+        """Return what the trainer has used so far: processor time without work that was lost, and peak memory."""
+        usage = self._usage.until_now()
+        if self._before:
+            usage["cpu_seconds"] = round(usage["cpu_seconds"] + self._before.cpu_seconds, 3)
+            usage["peak_memory_megabytes"] = max(usage["peak_memory_megabytes"], self._before.peak_megabytes)
+        return usage
 
     def _row(self, status: str) -> dict[str, Any]:
         """Return the columns of results.jsonl that every end of a run has; the columns of METRICS are still None."""
@@ -128,17 +180,15 @@ class RunInTraining:
             "steps": len(self.losses),
             "tokens": self._tokens,
             "train_seconds": round(self._seconds, 3),
-            "trainer": self._usage.until_now(),
+            "trainer": self._trainer(),
+            "resumed": self._resumed(),
         }
 
 
-def _begin(run: PlannedRun, folder: RunFolder) -> Attempt | None:
-    """Open the next attempt; None if another trainer has ended the run already."""
-    try:
-        return folder.begin(run.spec.model_dump())
-    except FencedError as error:
-        _log.warning("%s", error)
-        return None
+def _like(vector_P: Tensor, adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vector cut into tensors with the names and shapes of the adapter's."""
+    parts = torch.split(vector_P, [tensor.numel() for tensor in adapter.values()])
+    return {name: part.reshape(tensor.shape) for part, (name, tensor) in zip(parts, adapter.items(), strict=True)}
 
 
 def _figures(validation: Sequence[Scored], test: Sequence[Scored], losses: Sequence[float]) -> dict[str, Any]:

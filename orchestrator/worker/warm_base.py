@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import d2lora
 from orchestrator.model.loading import DTYPES, enable_checkpointing, load_model
 from orchestrator.model.shortcuts import take
 from orchestrator.recipe.sections import EngineSpec
 from orchestrator.recipe.targets import targets_of
-from orchestrator.train.engine.engine import Engine
+from orchestrator.store.checkpoint import Checkpoint
+from orchestrator.train.engine.engine import Engine, Moments
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.lanes import lane_of_run
 
@@ -31,15 +33,18 @@ class WarmBase:
         return WarmBase, ()
 
     @contextmanager
-    def with_lanes(self, job: PackJob, device: torch.device) -> Iterator[Engine]:
+    def with_lanes(
+        self, job: PackJob, device: torch.device, checkpoints: Mapping[int, Checkpoint] = MappingProxyType({})
+    ) -> Iterator[Engine]:
         """Within: the base on ``device``, with one lane per run of the pack, inside the engine that steps the lanes.
 
+        A lane with a checkpoint has the adapter and the optimizer state of the checkpoint, other lanes are new.
         Afterwards the engine is closed and the lanes are detached, so that the next pack can reuse the base. A pack
         that fails before its engine is built leaves its lanes attached; the next pack detaches them.
         """
         model = self._without_lanes(job)
         take(model, job.shortcuts, device)
-        engine = _engine_with_lanes(model, job, device)
+        engine = _engine_with_lanes(model, job, device, checkpoints)
         try:
             yield engine
         finally:
@@ -59,10 +64,36 @@ class WarmBase:
         return d2lora.detach(self._model).eval()
 
 
-def _engine_with_lanes(model: nn.Module, job: PackJob, device: torch.device) -> Engine:
-    """Attach one lane per run to ``model`` and build the engine that the recipe names around it."""
-    runs, optim = job.pack.runs, job.pack.runs[0].spec.optim
+def _engine_with_lanes(
+    model: nn.Module, job: PackJob, device: torch.device, checkpoints: Mapping[int, Checkpoint]
+) -> Engine:
+    """Attach one lane per run to ``model``, build the engine that the recipe names, and restore the checkpoints.
+
+    Adapters are restored before the engine is built, because an engine may move and scatter them.
+    """
+    runs = job.pack.runs
     d2lora.attach_lanes(model, [lane_of_run(run) for run in runs], targets_of(runs[0].spec.method.targets))
+    for lane, checkpoint in checkpoints.items():
+        d2lora.load_adapter_state(model, checkpoint.adapter, lane)
+    orders = {lane: list(d2lora.adapter_parameters(model, lane)) for lane in checkpoints}
+    engine = _engine(model, job, device)
+    if checkpoints:
+        engine.set_moments(
+            {
+                lane: Moments(checkpoint.updates, _flat(checkpoint.first, names), _flat(checkpoint.second, names))
+                for (lane, checkpoint), names in zip(checkpoints.items(), orders.values(), strict=True)
+            }
+        )
+    return engine
+
+
+def _flat(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """Return the tensors with these names one after another, as one vector (P,)."""
+    return torch.cat([tensors[name].reshape(-1) for name in names])
+
+
+def _engine(model: nn.Module, job: PackJob, device: torch.device) -> Engine:
+    runs, optim = job.pack.runs, job.pack.runs[0].spec.optim
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     if job.engine.kind == "plain":

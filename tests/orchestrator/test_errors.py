@@ -13,6 +13,7 @@ CODES = {
     "CorruptCacheError": 2,
     "RunError": 1,
     "DamagedRunError": 1,
+    "DamagedCheckpointError": 1,
     "FencedError": 1,
     "StoppedError": 1,
     "HeldError": 75,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -13,13 +13,24 @@ from orchestrator.model.token_batch import TokenBatch
 
 
 class Stepped(NamedTuple):
-    """The result of a step per lane: the gradient norm before clipping, and the loss summed over the ranks.
+    """The result of a step: the gradient norm of each lane before clipping, and the sums of riders over the ranks.
 
     The norm of a gradient that is not finite is NaN.
     """
 
     norms: list[float]
-    losses: list[float]
+    totals: list[float]
+
+
+class Moments(NamedTuple):
+    """AdamW's state of one lane: its number of updates, and its two moments, each a float32 vector (P,) on the CPU.
+
+    The vector has the lane's tensors one after another, in the order of `d2lora.adapter_parameters`.
+    """
+
+    updates: int
+    first_P: Tensor
+    second_P: Tensor
 
 
 class Scorer(Protocol):
@@ -46,12 +57,18 @@ class Engine(Scorer, Protocol):
     def accumulating(self) -> AbstractContextManager[None]:
         """Within: the caller runs the passes of one optimizer step. At the end the lanes' gradients are complete."""
 
-    def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
+    def step(self, rates: Sequence[float | None], riders: Tensor) -> Stepped:
         """Step each lane at its rate, by the average of the ranks' gradients; the rate of a lane that has left is None.
 
         A lane whose gradient is not finite is not stepped, and its norm is NaN; the other lanes are stepped as usual.
-        ``losses_L`` are this rank's losses, which the step adds up over the ranks.
+        ``riders`` are numbers of this rank, a vector, which the step adds up over the ranks.
         """
+
+    def moments(self, lanes: Sequence[int]) -> dict[int, Moments]:
+        """Return copies of AdamW's state of these lanes on rank 0, nothing on other ranks; every rank calls."""
+
+    def set_moments(self, moments: Mapping[int, Moments]) -> None:
+        """Set AdamW's state of these lanes, before the first step; every rank gets the same."""
 
     def close(self) -> None:
         """Release the model, so that the trainer can use it for the next pack."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
 from orchestrator.recipe.sections import OptimSpec
+from orchestrator.train.engine.engine import Moments
 
 
 class LaneAdamW(Optimizer):
@@ -77,12 +78,52 @@ class LaneAdamW(Optimizer):
         lanes = len(self.norms)
         self.norms, self.totals = [math.sqrt(number) for number in numbers[:lanes]], numbers[lanes:]
 
-    def _update(self, vector: Tensor, gradient: Tensor, lane: int, span: slice, rate: float) -> None:
-        """Update one lane by torch's fused kernel, which reads parameters, gradients and moments once."""
-        state = self.state[vector]
+    def moments(self, lanes: Sequence[int]) -> dict[int, Moments]:
+        """Return copies of the state of these lanes on rank 0; every rank calls, because a sharded state is gathered.
+
+        Other ranks get nothing.
+        """
+        (vector,) = self.param_groups[0]["params"]
+        state = self._state(vector)
+        first, second = self._gathered(state["exp_avg"]), self._gathered(state["exp_avg_sq"])
+        if first is None or second is None:
+            return {}
+        updates = state["steps_L"].tolist()
+        parts = {lane: slice(self._ends[lane], self._ends[lane + 1]) for lane in lanes}
+        return {lane: Moments(int(updates[lane]), _copy(first[at]), _copy(second[at])) for lane, at in parts.items()}
+
+    def set_moments(self, moments: Mapping[int, Moments]) -> None:
+        """Set the state of these lanes, as far as this rank holds it."""
+        (vector,) = self.param_groups[0]["params"]
+        state, spans = self._state(vector), self._spans(vector.numel())
+        for lane, of_lane in moments.items():
+            state["steps_L"][lane] = of_lane.updates
+            if span := spans.get(lane):
+                begin = self.begin + span.start - self._ends[lane]
+                part = slice(begin, begin + span.stop - span.start)
+                state["exp_avg"][span] = of_lane.first_P[part].to(vector.device)
+                state["exp_avg_sq"][span] = of_lane.second_P[part].to(vector.device)
+
+    def _state(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return the moments of ``vector`` and the updates of each lane; zeros before the first update."""
+        state: dict[str, Tensor] = self.state[vector]
         if not state:
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(vector), torch.zeros_like(vector)
             state["steps_L"] = torch.zeros(len(self.norms), dtype=torch.float32, device=vector.device)
+        return state
+
+    def _gathered(self, part: Tensor) -> Tensor | None:
+        """Return the whole vector of which this rank holds ``part``, on rank 0; None on other ranks."""
+        if self.ranks == 1 or not self.sharded:
+            return part if self.ranks == 1 or torch.distributed.get_rank() == 0 else None
+        rank_0 = torch.distributed.get_rank() == 0
+        parts = [torch.empty_like(part) for _ in range(self.ranks)] if rank_0 else None
+        torch.distributed.gather(part, parts)
+        return torch.cat(parts) if parts else None
+
+    def _update(self, vector: Tensor, gradient: Tensor, lane: int, span: slice, rate: float) -> None:
+        """Update one lane by torch's fused kernel, which reads parameters, gradients and moments once."""
+        state = self._state(vector)
         beta1, beta2 = self.optim.betas
         adamw(
             [vector[span]],
@@ -100,3 +141,8 @@ class LaneAdamW(Optimizer):
             eps=self.optim.eps,
             maximize=False,
         )
+
+
+def _copy(part: Tensor) -> Tensor:
+    """Return a copy on the CPU: later steps change the moments in place."""
+    return part.detach().to("cpu", copy=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +13,7 @@ from d2lora import adapter_parameters, held_factors
 from orchestrator.model.answer_model import AnswerModel
 from orchestrator.model.token_batch import TokenBatch
 from orchestrator.recipe.sections import OptimSpec
-from orchestrator.train.engine.engine import Stepped
+from orchestrator.train.engine.engine import Moments, Stepped
 from orchestrator.train.engine.lane_adamw import LaneAdamW
 from orchestrator.train.engine.lane_vector import LaneVector
 
@@ -60,12 +60,20 @@ class PlainEngine(OneProcess):
             yield
             self._lanes.add(held.gradients(self._lanes.tensors))
 
-    def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
+    def step(self, rates: Sequence[float | None], riders: Tensor) -> Stepped:
         """Step each lane at its rate; the norm is NaN for a lane whose gradient is not finite."""
-        self._optimizer.plan(rates, losses_L)
+        self._optimizer.plan(rates, riders)
         self._optimizer.step()
         self._lanes.gradient.zero_()
         return stepped(self._optimizer)
+
+    def moments(self, lanes: Sequence[int]) -> dict[int, Moments]:
+        """Return copies of AdamW's state of these lanes."""
+        return self._optimizer.moments(lanes)
+
+    def set_moments(self, moments: Mapping[int, Moments]) -> None:
+        """Set AdamW's state of these lanes, before the first step."""
+        self._optimizer.set_moments(moments)
 
 
 def tensors_of_lanes(model: nn.Module, lanes: int) -> list[list[Tensor]]:
@@ -74,5 +82,5 @@ def tensors_of_lanes(model: nn.Module, lanes: int) -> list[list[Tensor]]:
 
 
 def stepped(optimizer: LaneAdamW) -> Stepped:
-    """Return norms and losses of the step that ``optimizer`` has taken; a norm that is not finite is NaN."""
+    """Return norms and totals of the step that ``optimizer`` has taken; a norm that is not finite is NaN."""
     return Stepped([norm if math.isfinite(norm) else math.nan for norm in optimizer.norms], optimizer.totals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from d2lora.attachment import adapted_layers
 from orchestrator.model.answer_model import AnswerModel
 from orchestrator.model.token_batch import TokenBatch
 from orchestrator.recipe.sections import OptimSpec
-from orchestrator.train.engine.engine import Stepped
+from orchestrator.train.engine.engine import Moments, Stepped
 from orchestrator.train.engine.group import join_group
 from orchestrator.train.engine.lane_adamw import LaneAdamW
 from orchestrator.train.engine.lane_vector import LaneVector
@@ -69,11 +69,19 @@ class ZeroEngine:
         self._engine.backward(torch.dot(self._lanes.values, self._lanes.gradient), scale_wrt_gas=False)
         self._lanes.gradient.zero_()
 
-    def step(self, rates: Sequence[float | None], losses_L: Tensor) -> Stepped:
+    def step(self, rates: Sequence[float | None], riders: Tensor) -> Stepped:
         """Step each lane at its rate; the norm is NaN for a lane whose gradient was not finite on some rank."""
-        self._optimizer.plan(rates, losses_L)
+        self._optimizer.plan(rates, riders)
         self._engine.step()
         return stepped(self._optimizer)
+
+    def moments(self, lanes: Sequence[int]) -> dict[int, Moments]:
+        """Return copies of AdamW's state of these lanes on rank 0, gathered from all ranks; nothing on other ranks."""
+        return self._optimizer.moments(lanes)
+
+    def set_moments(self, moments: Mapping[int, Moments]) -> None:
+        """Set this rank's part of AdamW's state of these lanes, before the first step."""
+        self._optimizer.set_moments(moments)
 
     def gather(self, value: object) -> list[object]:
         """Return the values of all ranks, in rank order, on every rank."""

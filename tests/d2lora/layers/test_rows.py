@@ -145,7 +145,7 @@ def test_nothing_of_a_pass_is_left_behind() -> None:
     with pytest.raises(RuntimeError, match="stop"), d2lora.lane_rows(model, [3, 1], draw=4, lengths=[1, 1]):
         raise RuntimeError("stop")
     rows = model[0].batch_rows
-    assert (rows.counts, rows.lengths, rows.places, rows.draw, rows.keys_B) == (None, None, None, 0, None)
+    assert (rows.counts, rows.lengths, rows.places, rows.draws, rows.keys_B) == (None,) * 5
     assert not d2lora.merge(model)._forward_pre_hooks
     assert not d2lora.detach(model)._forward_pre_hooks
 

@@ -13,6 +13,7 @@ from orchestrator.cluster.cluster import Failures, Job, Train
 from orchestrator.driver.packing import MeasureWidths, PackWidths, train_in_packs
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import write_json
+from orchestrator.plan.runs import PlannedRun
 from orchestrator.store.sweep_folder import SweepFolder
 from tests.helpers.ready import ready_sweep
 
@@ -96,11 +97,11 @@ def test_a_measurement_that_fails_costs_packing_for_this_round_alone(tmp_path: P
 
 
 def test_a_pack_that_fails_is_the_error_of_each_of_its_runs_and_of_no_other_run(tmp_path: Path) -> None:
-    ready, cluster = ready_sweep(tmp_path), Cluster({})
-    cluster.failing = {"a2-p0001"}
+    ready, cluster = ready_sweep(tmp_path, "cluster.pack=2"), Cluster({})
+    cluster.failing = {"a1-p0001"}
     folder = SweepFolder.of(ready.spec)
-    errors = train_in_packs(ready, folder, cluster, ready.runs, dict.fromkeys(TASKS, 2), attempt=2)
-    (failed,) = [job.pack for job in cluster.jobs if job.pack.name == "a2-p0001"]
+    errors = train_in_packs(ready, folder, cluster, ready.runs, widths_of(ready, []), attempt=1)
+    (failed,) = [job.pack for job in cluster.jobs if job.pack.name == "a1-p0001"]
     assert len(cluster.jobs) == 4
     assert errors == {run.key: "no memory left" for run in failed.runs}
 
@@ -109,7 +110,7 @@ def test_only_a_task_whose_base_scores_are_missing_is_scored_on_the_base(tmp_pat
     ready, cluster = ready_sweep(tmp_path), Cluster({})
     folder = SweepFolder.of(ready.spec)
     write_json(ready.base_scores(folder, "tiny_above"), {"accuracy": 0.3})
-    train_in_packs(ready, folder, cluster, ready.runs, dict.fromkeys(TASKS, 2), attempt=1)
+    train_in_packs(ready, folder, cluster, ready.runs, widths_of(ready, []), attempt=1)
     assert [task for job in cluster.jobs for task in job.pack.base_tasks] == ["tiny_recall"]
 
 
@@ -137,3 +138,37 @@ def test_a_short_round_of_a_long_sweep_takes_the_measured_widths(tmp_path: Path)
     assert widths.of(ready.runs, cluster, 1) == {"tiny_recall": 2, "tiny_above": 1}
     assert widths.of(ready.runs[:3], cluster, 1) == {"tiny_recall": 2, "tiny_above": 1}
     assert len(cluster.calls) == 1
+
+
+def packs_of(ready: ReadySweep, cluster: Cluster, missing: Sequence[PlannedRun], attempt: int = 1) -> list[list[str]]:
+    """The run keys of the packs in which these runs are trained."""
+    cluster.jobs.clear()
+    train_in_packs(ready, SweepFolder.of(ready.spec), cluster, missing, widths_of(ready, []), attempt)
+    return [[run.key for run in job.pack.runs] for job in cluster.jobs]
+
+
+def end(ready: ReadySweep, run: PlannedRun) -> None:
+    SweepFolder.of(ready.spec).run(run.key).begin({}).diverge({})
+
+
+def test_a_later_start_puts_the_same_runs_together_with_empty_lanes_for_runs_that_have_ended(tmp_path: Path) -> None:
+    ready, cluster = ready_sweep(tmp_path, "cluster.pack=3"), Cluster({})
+    before = packs_of(ready, cluster, ready.runs)
+    end(ready, ready.runs[0])
+    assert packs_of(ready, cluster, ready.runs[1:]) == before
+    assert packs_of(ready, cluster, ready.runs[1:], attempt=2) == [[run.key] for run in ready.runs[1:]]
+    assert packs_of(ready, cluster, ready.runs[1:]) == [[run.key] for run in ready.runs[1:]]  # as it was last
+
+
+@pytest.mark.parametrize("change", ["width", "trainers", "runs"])
+def test_other_packs_are_formed_where_width_trainers_or_runs_are_others(tmp_path: Path, change: str) -> None:
+    ready, cluster = ready_sweep(tmp_path, "cluster.pack=3"), Cluster({})
+    before = packs_of(ready, cluster, ready.runs)
+    if change == "width":
+        ready = ready_sweep(tmp_path, "cluster.pack=4")
+    elif change == "trainers":
+        cluster = Cluster({}, concurrent=3)
+    missing = ready.runs[1:] if change == "runs" else ready.runs  # a run that is asked for no more, and has not ended
+    after = packs_of(ready, cluster, missing)
+    assert after != before
+    assert sorted(key for pack in after for key in pack) == sorted(run.key for run in missing)

@@ -1,0 +1,167 @@
+"""The checkpoint of a run: one lane after one of its steps, with everything that the lane needs to go on (ADR 35).
+
+``attempt-<n>/checkpoints/<step>/`` holds ``lane.safetensors`` (adapter and AdamW's moments), ``metrics.jsonl`` (the log
+of all steps so far) and, written last, ``CHECKPOINT.json``: the sha256 of both files, sealed. A folder without the
+manifest is no checkpoint. Worker, ZeRO stage, pack and device do not show in a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from orchestrator.errors import DamagedCheckpointError
+from orchestrator.files import make_folder, write_bytes, write_json
+from orchestrator.store.ends import attempt_folder, newest_attempt
+from orchestrator.store.manifest import seal_of, sealed
+
+_log = logging.getLogger(__name__)
+FOLDER, TENSORS, LOG, MANIFEST = "checkpoints", "lane.safetensors", "metrics.jsonl", "CHECKPOINT.json"
+FORMAT = 1
+KEPT = 2  # the newest checkpoints of a run that are kept: if one is damaged, the other is used
+ADAPTER, FIRST, SECOND = "adapter/", "first/", "second/"  # the beginnings of the names of tensors
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A lane after ``step`` steps.
+
+    ``together`` are the keys of all runs that were saved at the same time, this run among them. ``adapter`` and both
+    moments of AdamW (``first``, ``second``) have the same names and shapes; ``updates`` is how often AdamW has updated
+    the lane. ``log`` is the content of metrics.jsonl, ``seconds`` and ``cpu_seconds`` are the times that the steps
+    took, without work that was lost, and ``resumed`` are the steps from which earlier attempts went on.
+    """
+
+    run_key: str
+    step: int
+    together: tuple[str, ...]
+    adapter: Mapping[str, Tensor]
+    first: Mapping[str, Tensor]
+    second: Mapping[str, Tensor]
+    updates: int
+    log: bytes
+    seconds: float
+    cpu_seconds: float = 0.0
+    peak_megabytes: float = 0.0
+    resumed: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The logged steps."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint on disk that has its manifest; whether its files are whole is not known before `read`."""
+
+    path: Path
+    step: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", int(self.path.name))
+
+    def read(self, run_key: str) -> Checkpoint:
+        """Return the checkpoint of the run; DamagedCheckpointError if anything in it is not what was written."""
+        manifest = self._manifest(run_key)
+        files = {name: self._bytes(name, digest) for name, digest in manifest["files"].items()}
+        try:
+            tensors = load(files[TENSORS])
+        except (KeyError, SafetensorError, ValueError) as error:
+            raise self._damaged(f"{TENSORS} cannot be read ({error})") from error
+        parts = {
+            begin: {name.removeprefix(begin): tensor for name, tensor in tensors.items() if name.startswith(begin)}
+            for begin in (ADAPTER, FIRST, SECOND)
+        }
+        numbers = {name: manifest[name] for name in ("step", "updates", "seconds", "cpu_seconds", "peak_megabytes")}
+        return Checkpoint(
+            run_key, together=tuple(manifest["together"]), adapter=parts[ADAPTER], first=parts[FIRST],
+            second=parts[SECOND], log=files[LOG], resumed=tuple(manifest["resumed"]), **numbers,
+        )  # fmt: skip
+
+    def _manifest(self, run_key: str) -> dict[str, Any]:
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_bytes())
+        except (OSError, ValueError) as error:
+            raise self._damaged(f"{MANIFEST} cannot be read ({error})") from error
+        if not isinstance(manifest, dict) or manifest.get("seal") != seal_of(manifest):
+            raise self._damaged(f"{MANIFEST} does not fit its seal")
+        if (manifest["format"], manifest["run_key"], manifest["step"]) != (FORMAT, run_key, self.step):
+            raise self._damaged(f"{MANIFEST} is of another run, step or format")
+        return manifest
+
+    def _bytes(self, name: str, digest: str) -> bytes:
+        """Return the content of a file, after comparing these very bytes with their sha256."""
+        try:
+            content = (self.path / name).read_bytes()
+        except OSError as error:
+            raise self._damaged(f"{name} cannot be read ({error})") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise self._damaged(f"{name} is not what was written")
+        return content
+
+    def _damaged(self, what: str) -> DamagedCheckpointError:
+        return DamagedCheckpointError(f"The checkpoint {self.path} is not used: {what}.")
+
+
+def write_checkpoint(attempt: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint into the folder of an attempt, durably, its manifest last; OSError if the disk fails.
+
+    Afterwards the run has its two newest checkpoints: older ones of this attempt and of earlier attempts are removed.
+    """
+    place = attempt / FOLDER / f"{checkpoint.step:08d}"
+    make_folder(place)
+    tensors = {
+        begin + name: tensor.contiguous()
+        for begin, part in ((ADAPTER, checkpoint.adapter), (FIRST, checkpoint.first), (SECOND, checkpoint.second))
+        for name, tensor in part.items()
+    }
+    files = {TENSORS: save(tensors), LOG: checkpoint.log}
+    for name, content in files.items():
+        write_bytes(place / name, content)
+    manifest = {
+        "format": FORMAT,
+        "run_key": checkpoint.run_key,
+        "step": checkpoint.step,
+        "updates": checkpoint.updates,
+        "seconds": checkpoint.seconds,
+        "cpu_seconds": checkpoint.cpu_seconds,
+        "peak_megabytes": checkpoint.peak_megabytes,
+        "resumed": list(checkpoint.resumed),
+        "together": list(checkpoint.together),
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    write_json(place / MANIFEST, sealed(manifest))
+    number = int(attempt.name.removeprefix("attempt-"))
+    for old in list(stored_checkpoints(attempt.parent, up_to=number))[KEPT:]:
+        shutil.rmtree(old.path, ignore_errors=True)
+
+
+def stored_checkpoints(run: Path, up_to: int | None = None) -> Iterator[StoredCheckpoint]:
+    """Yield the checkpoints in the folder of a run, the newest step first, of all attempts or those ``up_to`` one."""
+    attempts = range(1, (newest_attempt(run) if up_to is None else up_to) + 1)
+    places = [place for number in attempts for place in (attempt_folder(run, number) / FOLDER).glob("*")]
+    whole = [StoredCheckpoint(place) for place in places if place.name.isdigit() and (place / MANIFEST).exists()]
+    yield from sorted(whole, key=lambda stored: (stored.step, int(stored.path.parts[-3][8:])), reverse=True)
+
+
+def sound_checkpoints(run: Path, run_key: str) -> dict[int, Checkpoint]:
+    """Return the checkpoints of a run that are what was written, by step, the newest first; a damaged one is logged."""
+    sound: dict[int, Checkpoint] = {}
+    for stored in stored_checkpoints(run):
+        if stored.step not in sound:
+            try:
+                sound[stored.step] = stored.read(run_key)
+            except DamagedCheckpointError as error:
+                _log.warning("%s An earlier checkpoint is used, or the run begins anew.", error)
+    return sound

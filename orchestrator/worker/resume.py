@@ -1,0 +1,90 @@
+"""Where each run of a pack goes on: rank 0 opens the attempts and reads the checkpoints, and tells the other ranks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import FencedError
+from orchestrator.store.attempt import Attempt
+from orchestrator.store.checkpoint import KEPT, Checkpoint, sound_checkpoints
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.train.engine.group import from_rank_0, own_rank
+from orchestrator.worker.jobs import PackJob
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run as its trainer meets it.
+
+    ``living`` is whether the run is to be trained: it has not ended. ``checkpoint`` is the state to go on from; None:
+    from the first step. ``attempt`` is where the run is written; None on all ranks but rank 0, and for a run that has
+    ended.
+    """
+
+    living: bool
+    checkpoint: Checkpoint | None = None
+    attempt: Attempt | None = None
+
+    @property
+    def done(self) -> int | None:
+        """The number of steps that the run has done; None for a run that has ended."""
+        if not self.living:
+            return None
+        return self.checkpoint.step if self.checkpoint else 0
+
+
+def open_runs(job: PackJob) -> list[Opened]:
+    """Open an attempt at each run of the pack that has not ended; every rank calls, and rank 0 alone looks at the disk.
+
+    So all ranks train the same lanes from the same steps, even where two nodes would see different files.
+    """
+    folder = SweepFolder(Path(job.folder))
+    keys = [run.key for run in job.pack.runs]
+    attempts = [_begin(folder, job, number) for number in range(len(keys))] if own_rank() == 0 else [None] * len(keys)
+
+    def chosen() -> dict[str, Checkpoint | None]:
+        living = [key for key, attempt in zip(keys, attempts, strict=True) if attempt]
+        return go_on_from({key: sound_checkpoints(folder.run(key).path, key) for key in living})
+
+    begins = from_rank_0(chosen)
+    return [Opened(key in begins, begins.get(key), attempt) for key, attempt in zip(keys, attempts, strict=True)]
+
+
+def go_on_from(sound: Mapping[str, Mapping[int, Checkpoint]]) -> dict[str, Checkpoint | None]:
+    """Choose the checkpoint of each run of a pack, from its sound checkpoints by step; None begins with the first step.
+
+    A checkpoint is complete if every run of this pack that was saved together with it has a sound checkpoint at the
+    same step: a kill may come between two runs. Each run goes on from its newest complete checkpoint, so that the pack
+    has the lanes that it had in each step. A run without a complete checkpoint began a moment ago, unless it has all
+    checkpoints that are kept: then a neighbour's are damaged, and the run goes on from its newest, without it.
+    """
+
+    def complete(checkpoint: Checkpoint) -> bool:
+        return all(checkpoint.step in sound[key] for key in checkpoint.together if key in sound)
+
+    def choose(own: Mapping[int, Checkpoint]) -> Checkpoint | None:
+        newest_first = [own[step] for step in sorted(own, reverse=True)]
+        fallback = newest_first[0] if len(newest_first) >= KEPT else None
+        return next((checkpoint for checkpoint in newest_first if complete(checkpoint)), fallback)
+
+    return {key: choose(own) for key, own in sound.items()}
+
+
+def checkpoints_of(opened: Sequence[Opened]) -> dict[int, Checkpoint]:
+    """Return the checkpoints from which lanes go on, by lane."""
+    return {lane: run.checkpoint for lane, run in enumerate(opened) if run.checkpoint}
+
+
+def _begin(folder: SweepFolder, job: PackJob, number: int) -> Attempt | None:
+    """Open the next attempt at a run; None if another trainer has ended the run already."""
+    run = job.pack.runs[number]
+    try:
+        return folder.run(run.key).begin(run.spec.model_dump())
+    except FencedError as error:
+        _log.warning("%s", error)
+        return None
