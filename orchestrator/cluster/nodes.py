@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -30,13 +30,41 @@ def end_actors(actors: Iterable[Any]) -> None:
 
 
 def end_process(node: str, pid: int) -> None:
-    """Send SIGKILL to a process that does not react to Ray's own request, by a task on its node; wait 10 s at most."""
+    """Send SIGKILL to a process that does not react to Ray's own request."""
+    _on_node(node, _kill, pid)
+
+
+def stack_of(node: str, pid: int) -> str:
+    """Return the Python stacks of a process that cannot tell them itself, as py-spy reads them; "" if it cannot.
+
+    py-spy comes with Ray's dashboard. It may read a process of the same user, unless the kernel forbids it.
+    """
+    return str(_on_node(node, _spy, pid) or "")
+
+
+def _on_node(node: str, function: Callable[[int], Any], pid: int) -> Any:
+    """Return ``function(pid)``, called by a task on the node; None if that fails or takes more than 15 s."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    with suppress(Exception):  # of any kind: then the node is gone, or a later call ends the process
-        ray.get(ray.remote(_kill).options(num_cpus=0, scheduling_strategy=there, max_retries=0).remote(pid), timeout=10)
+    options = {"num_cpus": 0, "scheduling_strategy": there, "max_retries": 0}
+    with suppress(Exception):  # of any kind: the node may be gone
+        return ray.get(ray.remote(function).options(**options).remote(pid), timeout=15)
+    return None
+
+
+def _spy(pid: int) -> str:
+    import shutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    if spy is None:
+        return ""
+    words = [spy, "dump", "--nonblocking", "--pid", str(pid)]  # without stopping the process, which may be stopped
+    return subprocess.run(words, capture_output=True, text=True, timeout=10, check=False).stdout
 
 
 def _kill(pid: int) -> None:

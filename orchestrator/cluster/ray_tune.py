@@ -71,7 +71,7 @@ class RayCluster:
         trials = Trials(name, jobs, slots, self.storage, self._say)
         try:
             failures = dialogue.follow()
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C and SIGTERM, whatever they raise
             dialogue.stop()
             raise
         finally:

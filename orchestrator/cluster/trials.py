@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ def trial(config: dict[str, Any]) -> None:
 def _fit(hub: str, packs: Sequence[dict[str, Any]], slots: int, storage: Path) -> None:
     from ray import tune
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it logs a traceback per trial that dies
     tune.Tuner(
         tune.with_resources(trial, tune.PlacementGroupFactory([{"CPU": 0.0} | HEAD])),
         param_space={"hub": hub, "pack": tune.grid_search(list(packs))},

@@ -42,8 +42,8 @@ class PackWidths:
     def of(self, missing: Sequence[PlannedRun], cluster: Cluster, attempt: int) -> Widths:
         """Return the widths of the packs in which the runs ``missing`` are trained.
 
-        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it, unless
-        `narrow` says that its pack was only too wide for the memory.
+        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it,
+        unless `narrow` says that its pack was only too wide for the memory.
         Nothing is measured if there is a trainer for each run. Measured widths are used in later rounds too, unless the
         search proposes new settings in each round: new settings may need more memory. A short sweep on CPUs takes the
         widths that `jobs/plan.py` assumes, because measuring would take a large share of its time. On GPUs widths are
