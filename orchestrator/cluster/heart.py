@@ -106,7 +106,7 @@ class Heart:
                     self._ends = self._ends[len(ends) :]
                     if not self._ends:
                         self._acknowledged.set()
-            stack = stacks() if self._stack_wanted else ""
+            stack = stacks(self._thread) if self._stack_wanted else ""
             told = Beat(steps, self._still(), self._told, stack)
             reply: Reply = self._call("beat", self._trainer, self._rank, told)
         except Exception as error:  # of any kind: training goes on, whatever becomes of the hub
@@ -137,15 +137,11 @@ class Heart:
         return now - self._moved
 
 
-def stacks() -> str:
-    """Return the Python stacks of all threads of this process but the calling one, as text."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    own = threading.get_ident()
-    return "\n".join(
-        f"thread {names.get(ident, ident)}:\n{''.join(traceback.format_stack(frame))}"
-        for ident, frame in sys._current_frames().items()
-        if ident != own
-    )
+def stacks(training: int | None) -> str:
+    """Return the Python stack of the training thread as text, or of all threads if there is no such thread."""
+    frames = sys._current_frames()
+    chosen = {training: frames[training]} if training in frames else frames
+    return "\n".join("".join(traceback.format_stack(frame)) for frame in chosen.values())
 
 
 _CURRENT: list[Heart] = []

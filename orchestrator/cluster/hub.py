@@ -135,9 +135,9 @@ class Hub:
         groups = tuple(place.group for ranks in self.places.values() for place in ranks.values() if place.group)
         return Chunk(fresh, tuple(self.events[cursor:]), self._begun, self.finished, groups)
 
-    def say(self, line: str) -> None:
-        """Let the driver print a line; texts of Ray may be long."""
-        self.events.append(Line(shorten(line, LONGEST, placeholder=" ...")))
+    def say(self, line: str, whole: bool = False) -> None:
+        """Let the driver print a line; texts of Ray may be long, so a line is shortened unless ``whole``."""
+        self.events.append(Line(line if whole else shorten(line, LONGEST, placeholder=" ...")))
 
     def where(self, trainer: str, rank: int) -> str:
         """Return rank, host and process in words."""

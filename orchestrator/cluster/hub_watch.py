@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from orchestrator.cluster.assignments import End
 from orchestrator.cluster.hub import Hub, now
 from orchestrator.cluster.messages import Beat, Place
-from orchestrator.cluster.nodes import draining_nodes, end_actors, end_process
+from orchestrator.cluster.nodes import draining_nodes, end_actors, end_process, stack_of
 from orchestrator.cluster.watchdog import Hang, Watchdog
 
 LOOK_SECONDS = 1.0
 STACK_SECONDS = 5.0  # how long ranks have to send their stacks before their trainer is ended
+NO_STACK = "not to be had: the process does not answer, and there is no py-spy that may read it"
 SLOW = 5.0  # a look that is so late shows that the hub itself was not running
 
 
@@ -95,14 +96,12 @@ class Watch:
         while now() < deadline and len(self._stacks[name]) < len(places):
             await asyncio.sleep(0.2)
         self.hub.wanted_stacks.discard(name)
-        taken = self._stacks.pop(name)
-        stack = (
-            taken.get(hang.rank) or "It does not send its stack: the process is stopped, or no thread of it can run."
-        )
-        who = f"{name}, {self.hub.where(name, hang.rank)}"
-        self.hub.verdicts[name] = f"{stack}\n{who}, {hang.why}; the trainer was ended"
-        silent = None if hang.answers else places[hang.rank]
-        await asyncio.get_running_loop().run_in_executor(None, _kill, list(places.values()), silent)
+        place, in_thread = places[hang.rank], asyncio.get_running_loop().run_in_executor
+        stack = self._stacks.pop(name).get(hang.rank) or await in_thread(None, stack_of, place.node, place.pid)
+        verdict = f"{name}, {self.hub.where(name, hang.rank)}, {hang.why}; the trainer was ended"
+        self.hub.verdicts[name] = f"{stack or NO_STACK}\n{verdict}"
+        self.hub.say(f"{verdict}. Its stack was:\n{stack or NO_STACK}", whole=True)
+        await in_thread(None, _kill, list(places.values()), None if hang.answers else place)
 
     def _heard(self, name: str, rank: int, beat: Beat) -> None:
         self.dog.heard(name, rank, now(), beat.still)
