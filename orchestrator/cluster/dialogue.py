@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.cluster.cluster import Failures
-from orchestrator.cluster.messages import Chunk, Line, PackEnd
+from orchestrator.cluster.hub.messages import Chunk, Line, PackEnd
+from orchestrator.cluster.hub.nodes import end_actors, remove_groups
 from orchestrator.cluster.news import News
-from orchestrator.cluster.nodes import end_actors, remove_groups
 
 ASK_SECONDS = 1.0
 HUB_SECONDS = 60.0  # after so long without an answer the hub counts as dead

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.breaker import Breaker
 from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
+from orchestrator.cluster.hub.breaker import Breaker
 from orchestrator.cluster.news import News
 from orchestrator.cluster.signals import Signals, stopped_by_signals
 from orchestrator.control import RunEnd

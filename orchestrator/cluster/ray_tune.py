@@ -10,13 +10,13 @@ from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
 from orchestrator.cluster.dialogue import Dialogue
-from orchestrator.cluster.hub import HEAD
-from orchestrator.cluster.hub_watch import HubActor
+from orchestrator.cluster.hub.hub import HEAD
+from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
-from orchestrator.cluster.ray_actor import SingleTrainers
 from orchestrator.cluster.ray_session import keep_own_sigterm, open_session
-from orchestrator.cluster.ray_train import Trainers
+from orchestrator.cluster.trainers.ray_actor import SingleTrainers
+from orchestrator.cluster.trainers.ray_train import Trainers
 from orchestrator.cluster.trials import Trials
 from orchestrator.errors import InputError
 from orchestrator.recipe.sections import ClusterSpec

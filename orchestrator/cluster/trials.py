@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.cluster import Job
-from orchestrator.cluster.hub import HEAD
+from orchestrator.cluster.hub.hub import HEAD
 
 
 class Trials:

@@ -7,7 +7,7 @@ from itertools import count as count_from
 
 from rich.console import Console
 
-from orchestrator.cluster.breaker import closed_by_breaker
+from orchestrator.cluster.hub.breaker import closed_by_breaker
 from orchestrator.driver.ends import settled
 from orchestrator.driver.packing import PackWidths, train_in_packs
 from orchestrator.driver.prepare import ReadySweep

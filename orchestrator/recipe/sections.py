@@ -218,7 +218,7 @@ class ClusterSpec(Frozen):
     """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` per run.
 
     ``hang_seconds`` is how long a trainer on Ray may make no optimizer step before it is ended and its pack is put back
-    (`cluster.watchdog` has the whole rule).
+    (`cluster.hub.watchdog` has the whole rule).
     """
 
     kind: Literal["ray", "local"] = "ray"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orchestrator.cluster import signals
-from orchestrator.cluster.breaker import NOT_TRIED
+from orchestrator.cluster.hub.breaker import NOT_TRIED
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.control import Control, RunEnd
 from orchestrator.errors import StoppedError

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from orchestrator.cluster.interface import VARIABLES, choose_interface, interface_of
+from orchestrator.cluster.trainers.interface import VARIABLES, choose_interface, interface_of
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.assignments import End
-from orchestrator.cluster.ends import end_of
-from orchestrator.cluster.heart import begin_heart
-from orchestrator.cluster.turns import train_packs
+from orchestrator.cluster.hub.assignments import End
+from orchestrator.cluster.trainers.ends import end_of
+from orchestrator.cluster.trainers.heart import begin_heart
+from orchestrator.cluster.trainers.turns import train_packs
 
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from textwrap import shorten
 
-from orchestrator.cluster.assignments import Assignments, End, Left, Sort
-from orchestrator.cluster.breaker import Breaker, last_line
-from orchestrator.cluster.messages import Beat, Chunk, Event, Line, PackEnd, Place, Reply
-from orchestrator.cluster.nodes import remove_groups
+from orchestrator.cluster.hub.assignments import Assignments, End, Left, Sort
+from orchestrator.cluster.hub.breaker import Breaker, last_line
+from orchestrator.cluster.hub.messages import Beat, Chunk, Event, Line, PackEnd, Place, Reply
+from orchestrator.cluster.hub.nodes import remove_groups
 from orchestrator.control import RunEnd
 
 # The hub and Tune's trials only wait. They reserve no CPU, because even 0.01 CPU would leave no room for the last
@@ -34,7 +34,7 @@ class Hub:
 
     Packs stay pickled here, because only trainers import the modules that a pack needs. ``fit(name)`` runs one trainer
     to its end. The call blocks, so the hub calls ``fit`` in one thread per slot; a slot is room for one trainer.
-    ``on_beat`` hears every beat, and ``on_leave`` every trainer that has ended: the watch (`hub_watch`) sets both.
+    ``on_beat`` hears every beat, and ``on_leave`` every trainer that has ended: the watch (`hub.watch`) sets both.
     """
 
     packs: Mapping[str, bytes]

@@ -6,10 +6,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.assignments import End
-from orchestrator.cluster.ends import end_of
+from orchestrator.cluster.hub.assignments import End
 from orchestrator.cluster.placement import Strategy
-from orchestrator.cluster.turns import train_packs
+from orchestrator.cluster.trainers.ends import end_of
+from orchestrator.cluster.trainers.turns import train_packs
 
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
@@ -41,7 +41,7 @@ class Trainers:
             import ray.train
             from ray.train.torch import TorchTrainer
 
-            from orchestrator.cluster.torch_backend import Supervised
+            from orchestrator.cluster.trainers.torch_backend import Supervised
 
         gpus = self.cluster.gpus_per_worker
         trainer = TorchTrainer(

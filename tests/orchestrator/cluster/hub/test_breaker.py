@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.cluster.breaker import LIKE, NOT_TRIED, Breaker, closed_by_breaker, last_line
+from orchestrator.cluster.hub.breaker import LIKE, NOT_TRIED, Breaker, closed_by_breaker, last_line
 
 
 def failed(breaker: Breaker, *errors: str, steps: int = 0) -> list[str | None]:

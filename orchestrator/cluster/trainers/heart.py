@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.cluster.messages import Beat, Place, Reply
+from orchestrator.cluster.hub.messages import Beat, Place, Reply
 from orchestrator.control import RunEnd
 
 BEAT_SECONDS = 1.0
@@ -154,7 +154,7 @@ def begin_heart(hub: str, trainer: str, rank: int) -> None:
     """
     import ray
 
-    from orchestrator.cluster.interface import choose_interface
+    from orchestrator.cluster.trainers.interface import choose_interface
 
     choose_interface(ray.util.get_node_ip_address())
     handle = ray.get_actor(hub)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.cluster.watchdog import MOVING, SILENT, TIMES, Hang, Watchdog
+from orchestrator.cluster.hub.watchdog import MOVING, SILENT, TIMES, Hang, Watchdog
 
 FLOOR = 60.0
 

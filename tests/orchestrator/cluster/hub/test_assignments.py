@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster.assignments import STOPS, Assignments, End, Left, Sort
+from orchestrator.cluster.hub.assignments import STOPS, Assignments, End, Left, Sort
 
 
 def assignments(*packs: str, ranks: int = 1) -> Assignments:

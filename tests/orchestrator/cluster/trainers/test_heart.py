@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import heart as module
-from orchestrator.cluster.heart import Heart
-from orchestrator.cluster.messages import Beat, Place, Reply
-from orchestrator.cluster.turns import sort_of
+from orchestrator.cluster.hub.messages import Beat, Place, Reply
+from orchestrator.cluster.trainers import heart as module
+from orchestrator.cluster.trainers.heart import Heart
+from orchestrator.cluster.trainers.turns import sort_of
 from orchestrator.control import RunEnd
 from orchestrator.errors import StoppedError
 

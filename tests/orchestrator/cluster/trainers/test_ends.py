@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster.ends import end_of
+from orchestrator.cluster.trainers.ends import end_of
 from orchestrator.machine.memory import is_about_memory
 
 

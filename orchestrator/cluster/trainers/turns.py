@@ -6,7 +6,7 @@ import pickle
 import traceback
 from typing import Any
 
-from orchestrator.cluster.assignments import Sort
+from orchestrator.cluster.hub.assignments import Sort
 from orchestrator.errors import StoppedError
 
 TELL_SECONDS = 60.0  # how long the hub may take to note an error
@@ -26,7 +26,7 @@ def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) ->
     """
     import ray
 
-    from orchestrator.cluster.heart import current
+    from orchestrator.cluster.trainers.heart import current
     from orchestrator.machine.memory import let_go
 
     heart = current()

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
-from orchestrator.cluster.assignments import End, Sort
-from orchestrator.cluster.breaker import NOT_TRIED
-from orchestrator.cluster.hub import PLACEMENTS, STARTS, STOPPED, Hub
-from orchestrator.cluster.messages import Beat, Line, PackEnd, Place
+from orchestrator.cluster.hub.assignments import End, Sort
+from orchestrator.cluster.hub.breaker import NOT_TRIED
+from orchestrator.cluster.hub.hub import PLACEMENTS, STARTS, STOPPED, Hub
+from orchestrator.cluster.hub.messages import Beat, Line, PackEnd, Place
 from orchestrator.control import RunEnd
 
 Train = Callable[[str, int], None]

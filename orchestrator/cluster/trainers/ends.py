@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.cluster.assignments import End, Sort
+from orchestrator.cluster.hub.assignments import End, Sort
 from orchestrator.machine.memory import FULL, is_about_memory
 
 _KILLED_FOR_MEMORY = ("low on memory", "memory pressure", "out of memory", "OutOfMemory")

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.train.torch import TorchConfig
 
-from orchestrator.cluster.heart import begin_heart
+from orchestrator.cluster.trainers.heart import begin_heart
 
 HELLO_SECONDS = 120.0
 

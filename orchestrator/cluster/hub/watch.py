@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from orchestrator.cluster.assignments import End
-from orchestrator.cluster.hub import Hub, now
-from orchestrator.cluster.messages import Beat, Place
-from orchestrator.cluster.nodes import draining_nodes, end_actors, end_process, stack_of
-from orchestrator.cluster.watchdog import Hang, Watchdog
+from orchestrator.cluster.hub.assignments import End
+from orchestrator.cluster.hub.hub import Hub, now
+from orchestrator.cluster.hub.messages import Beat, Place
+from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, stack_of
+from orchestrator.cluster.hub.watchdog import Hang, Watchdog
 
 LOOK_SECONDS = 1.0
 STACK_SECONDS = 5.0  # how long ranks have to send their stacks before their trainer is ended
