@@ -79,7 +79,7 @@ def test_a_stopped_rank_is_found_named_and_ended_and_its_pack_goes_on(tmp_path: 
     (stopped,) = [start for start in began if start.step == 0 and start.rank == workers - 1]
     assert f"rank {workers - 1} on " in out["said"][0]
     assert f"process {stopped.process}, has not answered for" in out["said"][0]
-    assert "meet (" in out["said"][0]  # its stack, read from outside
+    assert "Stepper.__call__ (" in out["said"][0]  # its stack, read from outside
     assert not Path(f"/proc/{stopped.process}").exists()
     assert "stops-0 is put back (lost)" in out["said"][1]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.cluster.cluster import Failures
+from orchestrator.cluster.hub.breaker import last_line
 from orchestrator.cluster.hub.messages import Chunk, Line, PackEnd
 from orchestrator.cluster.hub.nodes import end_actors, remove_groups
 from orchestrator.cluster.news import News
@@ -37,7 +38,7 @@ class Dialogue:
             while not self._listen(ASK_SECONDS, HUB_SECONDS):
                 pass
         except Exception as error:  # of any kind that Ray raises
-            why = f"The hub, which hands packs to trainers, is gone: {str(error).splitlines()[0] or repr(error)}"
+            why = f"The hub, which hands packs to trainers, is gone: {last_line(str(error) or repr(error))}"
             self._say(f"{why} Its trainers are ended.")
             self._end_hub()
             self._ended |= {pack: why for pack in self._packs if pack not in self._ended}
@@ -60,6 +61,9 @@ class Dialogue:
             )
         except Exception as error:  # of any kind: the job ends now in any case
             self._say(f"the trainers could not be stopped in good order ({error!r}); they are ended")
+        except BaseException:  # a second Ctrl-C
+            self._end_hub()
+            raise
         self._end_hub()
 
     def _listen(self, wait: float, limit: float) -> bool:

@@ -72,10 +72,10 @@ class RayCluster:
         try:
             failures = dialogue.follow()
         except BaseException:  # Ctrl-C and SIGTERM, whatever they raise
+            trials.leave()
             dialogue.stop()
             raise
-        finally:
-            trials.join(TRIAL_SECONDS)
+        trials.join(TRIAL_SECONDS)
         if not failures:  # then the files of Tune and Train are never read again
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures

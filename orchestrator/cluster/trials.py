@@ -23,6 +23,10 @@ class Trials:
         self._thread = threading.Thread(target=self._run, args=arguments, name="tune", daemon=True)
         self._thread.start()
 
+    def leave(self) -> None:
+        """Say nothing more: the job is being stopped, and waits for no trial."""
+        self._over = True
+
     def join(self, seconds: float) -> None:
         """Wait until the trials have ended, after the hub has; say so if they have not after ``seconds``."""
         self._over = True

@@ -96,7 +96,7 @@ def show_progress(watched: Watched, console: Console) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(5.0)  # a terminal that takes no output must not hold the sweep
 
 
 def _watch(watched: Watched, console: Console, stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ LAST_SECONDS = 90.0  # how long the last sync may take: two requests with MLflow
 def syncing(sync: Callable[[], None], say: Say) -> Iterator[None]:
     """Within: call ``sync`` every SYNC_SECONDS in a thread; at the end wait for the call that is under way.
 
-    An error of ``sync`` is said once, and the next call is made all the same.
+    An interrupted sweep does not wait. An error of ``sync`` is said once, and the next call is made all the same.
     """
     over = threading.Event()
     thread = threading.Thread(target=_sync_on, args=(sync, say, over), name="tracker", daemon=True)
@@ -25,10 +25,10 @@ def syncing(sync: Callable[[], None], say: Say) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(1.0)
-        if thread.is_alive():
-            say(f"waiting for the tracker (at most {LAST_SECONDS:.0f} s)")
-            thread.join(LAST_SECONDS)
+    thread.join(1.0)
+    if thread.is_alive():
+        say(f"waiting for the tracker (at most {LAST_SECONDS:.0f} s)")
+        thread.join(LAST_SECONDS)
 
 
 def _sync_on(sync: Callable[[], None], say: Say, over: threading.Event) -> None:

@@ -101,7 +101,7 @@ class Hub:
         self._fresh |= beat.steps
         pack = self.assignments.held(trainer)
         if pack is not None and beat.steps:
-            self.assignments.progress(pack, sum(self._steps.get(key, 0) for key in self.keys.get(pack, beat.steps)))
+            self.assignments.progress(pack, sum(self._steps.get(key, 0) for key in self.keys.get(pack) or beat.steps))
             self.breaker.went_well()
         self.on_beat(trainer, rank, beat)
         if beat.told and not self.assignments.stopping(trainer):

@@ -40,7 +40,7 @@ class _Trainer:
 class Watchdog:
     """Decides which trainers hang. Times are seconds of one monotonic clock; ``floor`` is ``cluster.hang_seconds``.
 
-    A rank hangs without an answer if no beat of it has come for SILENT seconds (before the trainer's first step: for
+    A rank hangs without an answer if no beat of it has come for SILENT seconds (before its pack's first step: for
     ``floor`` seconds, because loading a base may keep all threads of a process waiting).
 
     A trainer hangs without progress if it has a pack, and for max(``floor``, TIMES x the median of its own steps) none
@@ -62,7 +62,7 @@ class Watchdog:
     def took(self, name: str, now: float) -> None:
         """Note that the trainer has taken a pack."""
         if trainer := self._trainers.get(name):
-            trainer.since, trainer.steps = now, {}
+            trainer.since, trainer.steps, trainer.stepped = now, {}, False
 
     def stepped(self, name: str, steps: Mapping[str, int], now: float) -> None:
         """Note how many steps the trainer's runs have done, by run key."""
