@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+DRAFT = ".tmp-"
+"""The beginning of the name of a file that is being written."""
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content."""
     make_folder(path.parent)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=DRAFT, delete=False) as file:
         try:
             file.write(content)
             file.flush()

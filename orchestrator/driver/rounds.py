@@ -22,6 +22,7 @@ from orchestrator.plan.runs import PlannedRun
 from orchestrator.say import Say, lines_to
 from orchestrator.search.halving import stopping_rule
 from orchestrator.search.next_runs import decisions, lines, next_runs
+from orchestrator.store.leftovers import remove_drafts
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
@@ -40,6 +41,9 @@ def train_rounds(
     say, spec = lines_to(console), ready.spec
     widths = PackWidths(ready, folder, say)
     take_back_damaged([folder.run(run.key) for run in ready.runs], say)
+    for run in ready.runs:
+        if not folder.run(run.key).ended():
+            remove_drafts(folder.run(run.key).path)
     failed: dict[str, str] = {}
     runs = _next_round(ready, folder, scores, failed, say)
     ended = {run.key: end for run in ready.runs if (end := folder.run(run.key).ended()) is not None}

@@ -144,6 +144,7 @@ def write_checkpoint(attempt: Path, checkpoint: Checkpoint) -> None:
     write_json(place / MANIFEST, sealed(manifest))
     number = int(attempt.name.removeprefix("attempt-"))
     for old in list(stored_checkpoints(attempt.parent, up_to=number))[KEPT:]:
+        (old.path / MANIFEST).unlink(missing_ok=True)  # first, so that what is left after a kill is no checkpoint
         shutil.rmtree(old.path, ignore_errors=True)
 
 

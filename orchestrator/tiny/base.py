@@ -12,10 +12,13 @@ import tempfile
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from orchestrator.files import read_json, sha256_of, sync_folder, write_json
 from orchestrator.tiny.corpus import documents, words
 from orchestrator.tiny.pretrain import Progress, TinySettings, pretrain
+from orchestrator.tiny.saved import Saved
+from orchestrator.tiny.tokenizer import build_tokenizer
 
 VERSION = 1
 """Raise it when the code of pre-training makes another base. Settings and text are part of the hash anyway."""
@@ -27,17 +30,22 @@ def ensure_tiny_base(cache_dir: Path, progress: Progress | None = None, settings
 
     A base is complete if every file has the sha256 in the manifest, which is written last. Two processes may make the
     same base at once: each works in a folder of its own, the first to finish renames its folder, and the other uses
-    the renamed folder. ``progress(step, steps, loss)`` is called while the base is made.
+    the renamed folder. A process that is killed leaves its state in a file, from which the next process goes on.
+    ``progress(step, steps, loss)`` is called while the base is made.
     """
     settings = settings or TinySettings()
     place = cache_dir / f"tiny-{content_hash(settings)}"
+    saved = cache_dir / f"{place.name}.saved"
     if is_complete(place):
         return place
     cache_dir.mkdir(parents=True, exist_ok=True)
+    tokenizer = build_tokenizer()
+    model = pretrain(tokenizer, settings, progress, Saved(saved))
     made = Path(tempfile.mkdtemp(dir=cache_dir, prefix=".tiny-"))
     try:
-        _make(made, settings, progress)
+        _write(made, model, tokenizer, settings)
         _publish(made, place)
+        saved.unlink(missing_ok=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return place
@@ -59,16 +67,12 @@ def is_complete(place: Path) -> bool:
     return all((place / name).is_file() and sha256_of(place / name) == digest for name, digest in files.items())
 
 
-def _make(folder: Path, settings: TinySettings, progress: Progress | None) -> None:
-    """Pre-train the base, and write its model, tokenizer and manifest into ``folder``."""
+def _write(folder: Path, model: Any, tokenizer: Any, settings: TinySettings) -> None:
+    """Write model, tokenizer and manifest into ``folder``."""
     from transformers.utils import logging
 
-    from orchestrator.tiny.tokenizer import build_tokenizer
-
     logging.disable_progress_bar()
-
-    tokenizer = build_tokenizer()
-    pretrain(tokenizer, settings, progress).save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     folder.chmod(0o755)
     files = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.tiny.corpus import documents
+from orchestrator.tiny.saved import Saved
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,30 +35,34 @@ class TinySettings:
     seed: int = 0
 
 
-def pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None = None) -> Any:
+def pretrain(
+    tokenizer: Any, settings: TinySettings, progress: Progress | None = None, saved: Saved | None = None
+) -> Any:
     """Return a `LlamaForCausalLM` that has read ``steps * rows`` documents.
 
-    ``progress(step, steps, loss)`` is called after each step. Training runs on one thread, because the number of
-    threads changes the order of additions, and so the base.
+    ``progress(step, steps, loss)`` is called after each step. ``saved`` is the state from which training goes on, and
+    which is written now and then; the base is the same to the last bit. Training runs on one thread, because the number
+    of threads changes the order of additions, and so the base.
     """
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _pretrain(tokenizer, settings, progress)
+        return _pretrain(tokenizer, settings, progress, saved)
     finally:
         torch.set_num_threads(threads)
 
 
-def _pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None) -> Any:
+def _pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None, saved: Saved | None) -> Any:
     import torch
 
     model = _fresh_model(tokenizer, settings)
     decay = settings.weight_decay
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=decay, fused=True)
-    batches = _batches(tokenizer, settings)
-    for step in range(settings.steps):
+    begin = saved.restore(model, optimizer) if saved else 0
+    batches = _batches(tokenizer, settings, begin)
+    for step in range(begin, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * _schedule(step, settings)
         ids_NT, labels_NT = next(batches)
@@ -65,6 +71,8 @@ def _pretrain(tokenizer: Any, settings: TinySettings, progress: Progress | None)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        if saved:
+            saved.save(step + 1, model, optimizer)
         if progress is not None:
             progress(step + 1, settings.steps, float(loss.detach()))
     return model.eval()
@@ -99,11 +107,14 @@ def _fresh_model(tokenizer: Any, settings: TinySettings) -> nn.Module:
     return model.train()  # type: ignore[no-any-return]
 
 
-def _batches(tokenizer: Any, settings: TinySettings) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield ids (N, T) and labels (N, T). Rows are padded on the right, and padding has the label -100: no loss."""
+def _batches(tokenizer: Any, settings: TinySettings, begin: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield ids (N, T) and labels (N, T) of each step from ``begin`` on.
+
+    Rows are padded on the right, and padding has the label -100: no loss.
+    """
     import torch
 
-    source = documents(settings.seed)
+    source = islice(documents(settings.seed), begin * settings.rows, None)
     while True:
         texts = [next(source) for _ in range(settings.rows)]
         encoded = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]

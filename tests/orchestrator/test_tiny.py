@@ -207,6 +207,31 @@ def test_an_interrupted_training_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_interrupted_training_goes_on_to_the_same_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    monkeypatch.setattr("orchestrator.tiny.saved.SECONDS", 0.0)
+    settings, steps = replace(SMALL, steps=4), list[int]()
+
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_tiny_base(tmp_path / "again", interrupt, settings)
+    (saved,) = (tmp_path / "again").iterdir()
+    if damaged:
+        content = bytearray(saved.read_bytes())
+        content[-1] ^= 1
+        saved.write_bytes(bytes(content))
+    again = ensure_tiny_base(tmp_path / "again", lambda step, *_: steps.append(step), settings)
+    assert steps == ([1, 2, 3, 4] if damaged else [4])
+    assert list((tmp_path / "again").iterdir()) == [again]
+    whole = ensure_tiny_base(tmp_path / "whole", settings=settings)
+    assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("harm", ["manifest.json", "model.safetensors"])
 def test_a_damaged_base_does_not_count_and_is_made_again(harm: str, tmp_path: Path) -> None:
     place = ensure_tiny_base(tmp_path, settings=SMALL)

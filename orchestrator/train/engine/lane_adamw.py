@@ -53,7 +53,10 @@ class LaneAdamW(Optimizer):
         self._measure(gradient, spans)
         for lane, (rate, norm) in enumerate(zip(self.rates, self.norms, strict=True)):
             span = spans.get(lane)
-            if rate is None or not math.isfinite(norm) or span is None:
+            if rate is None or not math.isfinite(norm):
+                continue
+            if span is None:  # on another rank, whose count of updates this rank shares
+                self._state(vector)["steps_L"][lane] += 1
                 continue
             if self.optim.clip is not None and norm + 1e-6 > self.optim.clip:
                 gradient[span].mul_(self.optim.clip / (norm + 1e-6))

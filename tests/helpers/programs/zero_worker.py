@@ -52,7 +52,7 @@ def _model(in_blocks: bool) -> torch.nn.Module:
     return model
 
 
-def _scatter_small_parameters() -> None:
+def scatter_small_parameters() -> None:
     """Let stage 3 scatter all of a small base: by default DeepSpeed keeps some 10^9 numbers whole."""
     usual = zero.deepspeed_config
 
@@ -69,7 +69,7 @@ def _scatter_small_parameters() -> None:
 def _watched_engine(stage: int, in_blocks: bool) -> tuple[ZeroEngine, list[Blocks]]:
     """Return the engine of this rank, and a list that gets the blocks of each token batch that it computes."""
     model = _model(in_blocks)
-    _scatter_small_parameters()
+    scatter_small_parameters()
     d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
     engine, seen = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage), list[Blocks]()
     logits = engine.logits

@@ -1,0 +1,164 @@
+"""A checkpoint is read as it was written, or not at all: whatever byte is changed, cut off or put elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from orchestrator.errors import DamagedCheckpointError
+from orchestrator.store.checkpoint import (
+    LOG,
+    MANIFEST,
+    TENSORS,
+    Checkpoint,
+    sound_checkpoints,
+    stored_checkpoints,
+    write_checkpoint,
+)
+from orchestrator.worker.resume import go_on_from
+
+KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
+
+
+def checkpoint(step: int, key: str = KEY, together: tuple[str, ...] = (KEY,)) -> Checkpoint:
+    generator = torch.Generator().manual_seed(step)
+    adapter, first, second = ({"layer.up": torch.randn(64, 32, generator=generator)} for _ in range(3))
+    log = b"".join(b'{"step": %d, "train_loss": 0.1, "tokens": 8}\n' % number for number in range(step))
+    return Checkpoint(key, step, together, adapter, first, second, step, log, 1.5, 2.5, 3.5, resumed=(1,))
+
+
+def written(run: Path, *steps: int, attempt: int = 1) -> list[Path]:
+    """Write checkpoints at these steps; return the folders of those that are left, the newest first."""
+    for step in steps:
+        write_checkpoint(run / f"attempt-{attempt}", checkpoint(step))
+    return [stored.path for stored in stored_checkpoints(run)]
+
+
+def test_a_checkpoint_comes_back_as_it_was_and_the_two_newest_are_kept(tmp_path: Path) -> None:
+    written(tmp_path, 3, 6, 9)
+    sound = sound_checkpoints(tmp_path, KEY)
+    assert list(sound) == [9, 6]
+    again, before = sound[9], checkpoint(9)
+    for part in ("adapter", "first", "second"):
+        assert torch.equal(getattr(again, part)["layer.up"], getattr(before, part)["layer.up"])
+    assert (again.log, again.seconds, again.cpu_seconds, again.resumed) == (before.log, 1.5, 2.5, (1,))
+    assert (again.updates, again.peak_megabytes, again.together, len(again.rows)) == (9, 3.5, (KEY,), 9)
+
+
+def test_a_later_attempt_takes_the_place_of_an_earlier_ones_and_an_earlier_one_touches_no_later(tmp_path: Path) -> None:
+    written(tmp_path, 3, 6, attempt=1)
+    (newest, _) = written(tmp_path, 9, attempt=2)
+    assert newest.parts[-3] == "attempt-2"
+    left = written(tmp_path, 12, 15, attempt=1)  # a trainer that was given up, and does not know it
+    assert [path.name for path in left] == ["00000015", "00000012", "00000009"]
+
+
+def damage(place: Path, file: str, random_: random.Random) -> None:
+    """Change the file in one of the ways in which disks and copies change files."""
+    path = place / file
+    content = bytearray(path.read_bytes())
+    at = random_.randrange(len(content))
+    match random_.choice(["flip", "cut", "zeros", "longer"]):
+        case "flip":
+            content[at] ^= 1 << random_.randrange(8)
+        case "cut":
+            del content[at:]
+        case "zeros":
+            content[at:] = bytes(len(content) - at)
+        case "longer":
+            content += random_.randbytes(3)
+    if bytes(content) == path.read_bytes():  # zeros where zeros were
+        content[at] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("file", [TENSORS, LOG, MANIFEST])
+def test_every_corruption_is_detected_and_the_checkpoint_before_is_used(tmp_path: Path, file: str) -> None:
+    (newest, _) = written(tmp_path / "run", 3, 6)
+    whole = (newest / file).read_bytes()
+    plain = 0
+    for seed in range(200):
+        damage(newest, file, random.Random(f"{file} {seed}"))
+        if file == TENSORS:
+            try:
+                load((newest / file).read_bytes())
+                plain += 1  # safetensors alone takes it
+            except SafetensorError:
+                pass
+        assert list(sound_checkpoints(tmp_path / "run", KEY)) == [3], seed
+        (newest / file).write_bytes(whole)
+    assert file != TENSORS or plain > 50  # so the corruptions are none that safetensors would have found
+    assert list(sound_checkpoints(tmp_path / "run", KEY)) == [6, 3]
+
+
+@pytest.mark.parametrize("change", ["missing", "swapped", "another run", "another step", "empty manifest"])
+def test_files_of_another_place_are_no_checkpoint(tmp_path: Path, change: str) -> None:
+    newest, older = written(tmp_path, 3, 6)
+    if change == "missing":
+        (newest / LOG).unlink()
+    elif change == "swapped":
+        shutil.copy(older / TENSORS, newest / TENSORS)
+    elif change == "another run":
+        shutil.rmtree(newest)
+        write_checkpoint(tmp_path / "attempt-1", checkpoint(6, OTHER))
+    elif change == "another step":
+        shutil.rmtree(newest)
+        shutil.copytree(older, newest)
+    else:
+        (newest / MANIFEST).write_text("{}")
+    (stored, *_) = stored_checkpoints(tmp_path)
+    with pytest.raises(DamagedCheckpointError, match=str(newest)):
+        stored.read(KEY)
+    assert list(sound_checkpoints(tmp_path, KEY)) == [3]
+
+
+def test_a_folder_without_a_manifest_is_no_checkpoint(tmp_path: Path) -> None:
+    newest, _ = written(tmp_path, 3, 6)
+    os.unlink(newest / MANIFEST)
+    assert [stored.step for stored in stored_checkpoints(tmp_path)] == [3]
+
+
+def sound(*steps: int, key: str, together: tuple[str, ...]) -> dict[int, Checkpoint]:
+    return {step: checkpoint(step, key, together) for step in steps}
+
+
+BOTH = (KEY, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "chosen"),
+    [
+        ((4, 6), (4, 6), (6, 6)),
+        ((4, 6), (2, 4), (4, 4)),  # a kill between the two runs of a save
+        ((2,), (), (None, None)),  # the same at the first save
+        ((4, 6), (), (6, None)),  # both of the other's are damaged
+        ((4, 6), (4,), (4, 4)),  # the newest of the other is damaged
+    ],
+)
+def test_runs_that_were_saved_together_go_on_from_the_same_step(
+    own: tuple[int, ...], others: tuple[int, ...], chosen: tuple[int | None, ...]
+) -> None:
+    begins = go_on_from({KEY: sound(*own, key=KEY, together=BOTH), OTHER: sound(*others, key=OTHER, together=BOTH)})
+    assert tuple(begun and begun.step for begun in begins.values()) == chosen
+
+
+def test_runs_of_different_packs_go_on_each_from_its_own_step(tmp_path: Path) -> None:
+    begins = go_on_from(
+        {KEY: sound(30, key=KEY, together=(KEY, "x")), OTHER: sound(70, key=OTHER, together=(OTHER, "y"))}
+    )
+    assert [begun and begun.step for begun in begins.values()] == [30, 70]
+
+
+def test_a_seal_that_fits_other_content_does_not_help(tmp_path: Path) -> None:
+    newest, _ = written(tmp_path, 3, 6)
+    manifest = json.loads((newest / MANIFEST).read_text())
+    (newest / MANIFEST).write_text(json.dumps(manifest | {"step": 6, "updates": 7}))
+    assert list(sound_checkpoints(tmp_path, KEY)) == [3]
