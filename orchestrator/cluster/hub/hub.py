@@ -96,7 +96,12 @@ class Hub:
         self.on_beat(trainer, rank, Beat())
 
     async def beat(self, trainer: str, rank: int, beat: Beat) -> Reply:
-        """Note how far a rank is; tell it whether to stop."""
+        """Note how far a rank is; tell it whether to stop.
+
+        A rank that beats although its trainer has left is cut off from Ray: its pack is in other hands.
+        """
+        if trainer not in self.places:
+            return Reply(stop=True)
         self._steps |= beat.steps
         self._fresh |= beat.steps
         pack = self.assignments.held(trainer)

@@ -230,6 +230,7 @@ def test_the_driver_hears_steps_ends_and_packs_once_and_in_order() -> None:
     end = RunEnd("key", "committed", 2, "seal", {"accuracy": 0.5})
 
     def train(pack: str, rank: int) -> None:
+        stage.call(stage.hub.hello("slot0-0", 0, Place("node", "host", 7, None)))
         stage.call(stage.hub.beat("slot0-0", 0, Beat({pack: 4})))
         stage.call(stage.hub.note_ends([end]))
 
@@ -244,6 +245,14 @@ def test_the_driver_hears_steps_ends_and_packs_once_and_in_order() -> None:
         True,
     )
     assert (again.steps, again.events) == ({}, ())
+
+
+def test_a_rank_whose_trainer_has_left_is_told_to_stop_and_not_listened_to() -> None:
+    """It may have lost its node to Ray and work on, while its pack is in other hands."""
+    stage = Stage(names(1), lambda pack, rank: None)
+    stage.run(slots=1)
+    assert asyncio.run(stage.hub.beat("slot0-0", 0, Beat({"p00": 9}))).stop
+    assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).steps == {}
 
 
 async def _news(stage: Stage, cursor: int) -> Any:
