@@ -12,10 +12,10 @@ from orchestrator.cluster.hub.breaker import last_line
 from orchestrator.cluster.hub.messages import Chunk, Line, PackEnd
 from orchestrator.cluster.hub.nodes import end_actors, remove_groups
 from orchestrator.cluster.news import News
+from orchestrator.cluster.signals import GRACE_SECONDS
 
-ASK_SECONDS = 1.0
+ASK_SECONDS = 0.5
 HUB_SECONDS = 60.0  # after so long without an answer the hub counts as dead
-GRACE_SECONDS = 25.0  # for trainers to save their runs; Kubernetes and clouds kill after 30 s
 JOB_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"  # how long `ray job stop` waits between SIGTERM and SIGKILL: 3 s by default
 
 
@@ -28,19 +28,19 @@ class Dialogue:
         self._ended: Failures = {}
         self._groups: tuple[Any, ...] = ()
 
-    def follow(self) -> Failures:
-        """Listen until all packs have ended; return the errors of those that failed.
+    def follow(self, stopping: Callable[[], bool]) -> Failures:
+        """Listen until all packs have ended, or until ``stopping`` says so; return the errors of those that failed.
 
         If the hub dies, or does not answer for HUB_SECONDS, the packs that have not ended fail with that reason, and
         the trainers end, because Ray ends the actors of a process that is gone.
         """
         try:
-            while not self._listen(ASK_SECONDS, HUB_SECONDS):
+            while not stopping() and not self._listen(ASK_SECONDS, HUB_SECONDS):
                 pass
         except Exception as error:  # of any kind that Ray raises
             why = f"The hub, which hands packs to trainers, is gone: {last_line(str(error) or repr(error))}"
             self._say(f"{why} Its trainers are ended.")
-            self._end_hub()
+            self.end()
             self._ended |= {pack: why for pack in self._packs if pack not in self._ended}
         return {pack: error for pack, error in self._ended.items() if error}
 
@@ -61,10 +61,12 @@ class Dialogue:
             )
         except Exception as error:  # of any kind: the job ends now in any case
             self._say(f"the trainers could not be stopped in good order ({error!r}); they are ended")
-        except BaseException:  # a second Ctrl-C
-            self._end_hub()
-            raise
-        self._end_hub()
+        self.end()
+
+    def end(self) -> None:
+        """End the hub, and with it all trainers, at once."""
+        end_actors([self._hub])
+        remove_groups(self._groups)
 
     def _listen(self, wait: float, limit: float) -> bool:
         """Take in what is new; return whether all packs have ended."""
@@ -83,10 +85,6 @@ class Dialogue:
             else:
                 self._news.ended(event)
         return chunk.finished
-
-    def _end_hub(self) -> None:
-        end_actors([self._hub])
-        remove_groups(self._groups)
 
 
 def grace(variables: Mapping[str, str]) -> float:

@@ -15,6 +15,7 @@ from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
 from orchestrator.cluster.ray_session import keep_own_sigterm, open_session
+from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
 from orchestrator.cluster.trainers.ray_actor import SingleTrainers
 from orchestrator.cluster.trainers.ray_train import Trainers
 from orchestrator.cluster.trials import Trials
@@ -69,12 +70,16 @@ class RayCluster:
         dialogue = Dialogue(hub, [job.pack.name for job in jobs], self.news, self._say)
         hub.run.remote(slots)
         trials = Trials(name, jobs, slots, self.storage, self._say)
-        try:
-            failures = dialogue.follow()
-        except BaseException:  # Ctrl-C and SIGTERM, whatever they raise
-            trials.leave()
-            dialogue.stop()
-            raise
+        with stopped_by_signals(2 * GRACE_SECONDS) as signals:  # `Dialogue.stop` has its own limit
+            try:
+                failures = dialogue.follow(lambda: signals.came)
+                if signals.came:
+                    trials.leave()
+                    dialogue.stop()
+            except BaseException:  # a second signal
+                trials.leave()
+                dialogue.end()
+                raise
         trials.join(TRIAL_SECONDS)
         if not failures:  # then the files of Tune and Train are never read again
             shutil.rmtree(self.storage, ignore_errors=True)

@@ -16,8 +16,9 @@ SENT = (signal.SIGINT, signal.SIGTERM)
 class Signals:
     """Whether a signal ``came``, and the handlers that were there before."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float | None = None) -> None:
         self.came = False
+        self._grace = grace or GRACE_SECONDS
         self.before: dict[int, Any] = {}
         self._number = 0
         self._timer: threading.Timer | None = None
@@ -29,7 +30,7 @@ class Signals:
             self._act(number, frame)
             return
         self.came, self._number = True, number
-        self._timer = threading.Timer(GRACE_SECONDS, _thread.interrupt_main, (number,))
+        self._timer = threading.Timer(self._grace, _thread.interrupt_main, (number,))
         self._timer.daemon = True
         self._timer.start()
 
@@ -52,13 +53,14 @@ class Signals:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[Signals]:
-    """Within: the first SIGINT or SIGTERM only sets ``came``; at the end it acts.
+def stopped_by_signals(grace: float | None = None) -> Iterator[Signals]:
+    """Within: the first SIGINT or SIGTERM only sets ``came``; at the end, or after ``grace`` seconds, it acts.
 
+    A handler that raised at once could raise where Python ignores errors, and the signal would be lost.
     A handler that was ignored before stays ignored. Outside of the main thread, where Python sets no handlers, nothing
     is changed.
     """
-    signals = Signals()
+    signals = Signals(grace)
     if threading.current_thread() is threading.main_thread():
         signals.before = {
             number: handler for number in SENT if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN)

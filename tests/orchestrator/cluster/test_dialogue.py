@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster.dialogue import GRACE_SECONDS, grace
+from orchestrator.cluster.dialogue import grace
+from orchestrator.cluster.signals import GRACE_SECONDS
 
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 
