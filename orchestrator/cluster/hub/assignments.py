@@ -212,9 +212,9 @@ class Assignments:
 
 
 def _sort(trainer: _Trainer, end: End) -> Sort:
-    """Return how a trainer ended. A rank's own error counts more than a loss, and a loss more than a stop.
+    """Return how a trainer ended: a rank's own error counts more than a rank that died, and that more than a stop.
 
-    A rank that loses its neighbour raises too, and reports so as "lost".
+    A rank that loses its neighbour raises too, and reports so as "lost"; the neighbour may have died, or stopped first.
     """
     sorts = {sort for _, sort in trainer.reports.values()}
     if not sorts:
@@ -222,7 +222,7 @@ def _sort(trainer: _Trainer, end: End) -> Sort:
     died = any(rank not in trainer.reports for rank in end.failures)
     if "raised" in sorts:
         return "raised"
-    return "lost" if died or "lost" in sorts else "stopped"
+    return "lost" if died or "stopped" not in sorts else "stopped"
 
 
 def _failure(trainer: _Trainer, end: End) -> str:

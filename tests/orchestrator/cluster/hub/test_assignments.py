@@ -93,7 +93,8 @@ def test_a_lost_trainer_puts_its_pack_back_before_all_others() -> None:
         ({0: "lost", 1: "raised"}, {0: "x", 1: "x"}, "raised"),
         ({1: "raised"}, {1: "x"}, "raised"),
         ({0: "stopped", 1: "stopped"}, {0: "x", 1: "x"}, "stopped"),
-        ({0: "stopped", 1: "lost"}, {0: "x", 1: "x"}, "lost"),
+        ({0: "stopped", 1: "lost"}, {0: "x", 1: "x"}, "stopped"),  # rank 0 stopped first
+        ({0: "stopped"}, {0: "x", 1: "died"}, "lost"),
     ],
 )
 def test_a_pack_fails_only_if_a_rank_raised_an_error_of_its_own(
