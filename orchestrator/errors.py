@@ -43,9 +43,5 @@ class FencedError(RunError):
     """Another trainer has taken a run over, or has ended it; the trainer that gets this error gives the run up."""
 
 
-class PackError(RunError):
-    """A pack has failed; the message is its trainer's error. The rows of the pack's runs get the message."""
-
-
 class StoppedError(RunError):
     """A trainer was told to stop, and has saved its runs: the same runs go on later from their checkpoints."""

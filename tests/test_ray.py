@@ -133,7 +133,9 @@ def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(tmp_path: Path, workers: int) -> None:
+def test_packs_share_processes_one_that_fails_fails_alone_and_one_that_loses_a_worker_goes_on(
+    tmp_path: Path, workers: int
+) -> None:
     packs = ["fine-0", "raises-1", "fine-2", "dies-3", "fine-4", "fine-5"]
     finish(
         start_script(
@@ -141,20 +143,18 @@ def test_packs_share_processes_and_one_that_fails_or_loses_a_worker_fails_alone(
         )
     )
     out = json.loads((tmp_path / "out.json").read_text())
-    assert sorted(out["failures"]) == ["dies-3", "raises-1"]
+    assert sorted(out["failures"]) == ["raises-1"]
     assert out["failures"]["raises-1"].strip().endswith("ValueError: raises-1 is bad")
-    assert "died" in out["failures"]["dies-3"]
     assert set(out["groups"]) == {"REMOVED"}  # what trials and trainers held is free as soon as the packs have ended
     for rank in range(workers):
         seen = [line.split() for line in (tmp_path / f"rank{rank}.txt").read_text().splitlines()]
-        assert [pack for pack, _, _ in seen] == packs  # every pack once, in its order
-        process = {pack: number for pack, number, _ in seen}
-        assert process["fine-0"] == process["raises-1"]
-        assert process["fine-2"] == process["dies-3"]
-        assert process["fine-4"] == process["fine-5"]
-        assert len(set(process.values())) == 3
+        # every pack once, in its order; the pack whose worker died comes again before those that waited
+        assert [pack for pack, _, _ in seen] == [*packs[:4], "dies-3", *packs[4:]]
         # each process unpickles its trainer once: a base that the trainer keeps is there for the next pack
-        assert [calls for _, _, calls in seen] == ["1", "2", "1", "2", "1", "2"]
+        processes = [number for _, number, _ in seen]
+        assert [calls for _, _, calls in seen] == ["1", "2", "1", "2", "1", "2", "3"]
+        assert processes == [processes[first] for first in (0, 0, 2, 2, 4, 4, 4)]
+        assert len(set(processes)) == 3
 
 
 def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(recipe: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from orchestrator.cluster.news import News
 from orchestrator.control import Control
 from orchestrator.plan.packs import Pack
 
@@ -20,6 +21,11 @@ class Job(Protocol):
         """The runs that train together."""
 
 
+def sizes_of(jobs: Sequence[Job]) -> dict[str, int]:
+    """Return, by run key, how many runs the pack of the run has."""
+    return {run.key: len(job.pack.runs) for job in jobs for run in job.pack.runs}
+
+
 Train = Callable[[Any, torch.device, Control], None]
 """The function that a worker calls with each job, the worker's device and its `Control`. Ray pickles the function."""
 
@@ -28,7 +34,12 @@ Failures = dict[str, str]
 
 
 class Cluster(Protocol):
-    """Runs packs and single functions with the resources of workers: on their accelerators and in their memory."""
+    """Runs packs and single functions with the resources of workers: on their accelerators and in their memory.
+
+    ``news`` has the steps and the ends of runs while `run_packs` is at work.
+    """
+
+    news: News
 
     @property
     def concurrent(self) -> int:
@@ -36,6 +47,9 @@ class Cluster(Protocol):
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         """Run every pack to its end; a pack that fails does not stop the others.
+
+        A pack whose trainer was lost or told to stop is trained again, within limits. KeyboardInterrupt is raised after
+        the packs at work have saved their runs, or a grace is over.
 
         Each worker calls one copy of ``train`` with job after job, so ``train`` may keep the base between packs.
         """

@@ -28,7 +28,7 @@ def open_cluster(spec: SweepSpec, storage: Path, say: Callable[[str], None]) -> 
     from orchestrator.cluster.ray_tune import RayCluster
 
     say("starting or joining Ray")
-    ray = RayCluster(spec.cluster, storage, environment(spec.engine.deterministic))
+    ray = RayCluster(spec.cluster, storage, environment(spec.engine.deterministic), say)
     if ray.remark:
         say(ray.remark)
     return ray

@@ -22,9 +22,9 @@ WORKER_ENV = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_OFFLINE": "1",  # data and models are fetched by the driver, before any trial
     "PYTHONWARNINGS": "ignore::FutureWarning",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # the hub watches nodes itself: one process less per trainer
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train sees that a trainer has ended
 }
-LOCAL_ENV = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # nobody preempts this machine: one process less per trainer
 OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this driver to another cluster
     "RAY_ADDRESS",
     "RAY_API_SERVER_ADDRESS",
@@ -118,7 +118,7 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
             dashboard_port=_free_port(),
             _temp_dir=session.temp,
             log_to_driver=False,
-            **init_arguments(threads, {**LOCAL_ENV, **extra}),
+            **init_arguments(threads, extra),
         )
     except BaseException:
         session.close()
@@ -143,6 +143,7 @@ def configure_ray() -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Tune would swallow Ctrl-C, and the sweep would go on
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a thread that outlives the session must not start a Ray
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # files that are never read
 
 

@@ -1,4 +1,4 @@
-"""Run packs on Ray Tune, one trial per pack. Tune schedules the trials; results are read from the run folders alone."""
+"""Run packs on Ray: a hub gives them to trainers, and Tune shows each as a trial. Results are in run folders alone."""
 
 from __future__ import annotations
 
@@ -8,25 +8,40 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.cluster import Failures, Job, Train
-from orchestrator.cluster.hub import HEAD, Hub, trial
+from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
+from orchestrator.cluster.dialogue import Dialogue
+from orchestrator.cluster.hub.hub import HEAD
+from orchestrator.cluster.hub.watch import HubActor
+from orchestrator.cluster.news import News
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
-from orchestrator.cluster.ray_actor import SingleTrainers
 from orchestrator.cluster.ray_session import keep_own_sigterm, open_session
-from orchestrator.cluster.ray_train import Trainers
-from orchestrator.errors import InputError, PackError
+from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
+from orchestrator.cluster.trainers.ray_actor import SingleTrainers
+from orchestrator.cluster.trainers.ray_train import Trainers
+from orchestrator.cluster.trials import Trials
+from orchestrator.errors import InputError
 from orchestrator.recipe.sections import ClusterSpec
+
+TRIAL_SECONDS = 30.0  # for Tune to end its trials after all packs have ended
 
 
 class RayCluster:
     """A Ray cluster that was joined or started. ``concurrent`` is the number of trainers that run at the same time."""
 
-    def __init__(self, spec: ClusterSpec, storage: Path, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        storage: Path,
+        variables: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
         """Join or start the cluster; every worker begins with ``variables`` in its environment.
 
-        InputError if no Ray answers, or if not a single trainer fits.
+        ``say`` gets a line when a pack fails or is put back. InputError if no Ray answers, or if not a single trainer
+        fits.
         """
-        self.spec, self.storage = spec, storage
+        self.spec, self.storage, self._say = spec, storage, say
+        self.news = News()
         self._session = open_session(spec.cpus_per_worker, variables, dashboard=spec.workers > 1)
         try:
             self._nodes = resources_of(_nodes())
@@ -41,18 +56,31 @@ class RayCluster:
         return placement_remark(self._nodes, self.spec)
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
-        """Run the packs as trials of one Tuner, on trainers that stay up from the first pack to the last (ADR 5)."""
+        """Train the packs on trainers that stay up from the first pack to the last (ADR 5, ADR 31).
+
+        KeyboardInterrupt (Ctrl-C, SIGTERM) lets the trainers save their runs first; a second one ends them at once.
+        """
         if not jobs:
             return {}
-        import ray
-
         keep_own_sigterm()
-        stamp = f"{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
+        self.news.begin(sizes_of(jobs))
+        name = f"hub-{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
-        hub = self._hub(f"hub-{stamp}", jobs, train, slots)
-        done = hub.run.remote(slots)
-        failures = self._trials(stamp, jobs, slots)
-        ray.wait([done])  # until the trainers have ended and their resources are free for the next call
+        hub = self._hub(name, jobs, train, slots)
+        dialogue = Dialogue(hub, [job.pack.name for job in jobs], self.news, self._say)
+        hub.run.remote(slots)
+        trials = Trials(name, jobs, slots, self.storage, self._say)
+        with stopped_by_signals(2 * GRACE_SECONDS) as signals:  # `Dialogue.stop` has its own limit
+            try:
+                failures = dialogue.follow(lambda: signals.came)
+                if signals.came:
+                    trials.leave()
+                    dialogue.stop()
+            except BaseException:  # a second signal
+                trials.leave()
+                dialogue.end()
+                raise
+        trials.join(TRIAL_SECONDS)
         if not failures:  # then the files of Tune and Train are never read again
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures
@@ -82,37 +110,16 @@ class RayCluster:
 
         trainers = self._trainers(name, cloudpickle.dumps(train))
         packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
+        keys = {job.pack.name: [run.key for run in job.pack.runs] for job in jobs}
         waiting = slots * (self.spec.workers + 3)  # calls that may wait at once: ranks that ask, trials, and a few more
-        actor = ray.remote(Hub).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=waiting + 10)
-        return actor.remote(packs, self.spec.workers, trainers.fit)
+        actor = ray.remote(HubActor).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=2 * waiting + 100)
+        return actor.remote(packs, keys, self.spec.workers, trainers.fit, float(self.spec.hang_seconds))
 
     def _trainers(self, hub: str, train: bytes) -> SingleTrainers | Trainers:
         """Return the object that runs trainers: Ray Train if a trainer has several workers, else one actor (ADR 28)."""
         if self.spec.workers == 1:
             return SingleTrainers(hub, train, self.spec)
         return Trainers(hub, train, self.spec, str(self.storage), strategy(self._nodes, self.spec))
-
-    def _trials(self, stamp: str, jobs: Sequence[Job], slots: int) -> Failures:
-        """Run one trial per pack and return the errors of the packs that failed.
-
-        At a time there is one trial more than trainers, so a free trainer finds a pack that waits.
-        """
-        from ray import tune
-
-        packs = [{"name": job.pack.name, "runs": len(job.pack.runs)} for job in jobs]
-        tuner = tune.Tuner(
-            tune.with_resources(trial, tune.PlacementGroupFactory([{"CPU": 0.0} | HEAD])),
-            param_space={"hub": f"hub-{stamp}", "pack": tune.grid_search(packs)},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=slots + 1,
-                reuse_actors=True,
-                trial_dirname_creator=_dirname,
-                trial_name_creator=_dirname,
-            ),
-            run_config=tune.RunConfig(name=f"tune-{stamp}", storage_path=str(self.storage), verbose=0),
-        )
-        results = tuner.fit()
-        return {ended.config["pack"]["name"]: _message(ended.error) for ended in results if ended.error is not None}
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -136,13 +143,3 @@ def _call_here(function: Callable[[Path], Any], argument: Path, threads: int) ->
         return function(argument)
     finally:
         torch.set_num_threads(before)
-
-
-def _message(error: Exception) -> str:
-    """Return the error message of a trainer, without the text that Ray and Tune put around the message."""
-    cause = getattr(error, "cause", error)
-    return str(cause if isinstance(cause, PackError) else error)
-
-
-def _dirname(trial: Any) -> str:
-    return f"trial-{trial.trial_id}"

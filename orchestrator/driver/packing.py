@@ -34,11 +34,17 @@ class PackWidths:
     def __init__(self, ready: ReadySweep, folder: SweepFolder, say: Say) -> None:
         self._ready, self._folder, self._say = ready, folder, say
         self._measured: Widths | None = None
+        self._narrow: Widths = {}
+
+    def narrow(self, widths: Widths) -> None:
+        """Set the widths of the next attempts at runs whose packs failed; a task without one has packs of one run."""
+        self._narrow = dict(widths)
 
     def of(self, missing: Sequence[PlannedRun], cluster: Cluster, attempt: int) -> Widths:
         """Return the widths of the packs in which the runs ``missing`` are trained.
 
-        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it.
+        From the second attempt on each run is trained alone, so that a run that fails takes no other run with it,
+        unless `narrow` says that its pack was only too wide for the memory.
         Nothing is measured if there is a trainer for each run. Measured widths are used in later rounds too, unless the
         search proposes new settings in each round: new settings may need more memory. A short sweep on CPUs takes the
         widths that `jobs/plan.py` assumes, because measuring would take a large share of its time. On GPUs widths are
@@ -46,7 +52,7 @@ class PackWidths:
         """
         wanted = self._ready.spec.cluster.pack
         if attempt > 1:
-            return self._each(1)
+            return self._each(1) | self._narrow
         if wanted != "auto":
             return self._each(wanted)
         if len(missing) <= cluster.concurrent:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from orchestrator.say import say
-from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.cluster.news import News
+from orchestrator.say import lines_to, say
 
 POLL_SECONDS = 1.0
-PAUSE = 20.0  # the pause between two counts, in durations of a count: counting takes at most 5 % of a processor
 LINE_SECONDS = 10.0
 
 
@@ -42,17 +41,20 @@ class Count:
         return f"{self.done}/{self.runs} runs done, {self.running} running, {stopped}{self.failed} failed, {left}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watched:
     """The runs to watch: ``steps`` are the planned steps of all runs by run key, ``missing`` the keys of the round.
 
-    ``most`` is the largest number of runs that the search will train in the whole sweep; None if it trains all.
+    ``before`` are the ends of runs that had ended when the round began, by run key. ``most`` is the largest number of
+    runs that the search will train in the whole sweep; None if it trains all. ``news`` is where the cluster writes what
+    it hears from trainers; no file is looked at.
     """
 
-    folder: SweepFolder
     steps: Mapping[str, int]
     missing: frozenset[str]
+    before: Mapping[str, str]
     most: int | None = None
+    news: News = field(default_factory=News)
 
     @property
     def planned_steps(self) -> int:
@@ -60,56 +62,73 @@ class Watched:
         return sum(self.steps[key] for key in self.missing)
 
     def count(self) -> Count:
-        """Count the runs by state (done, running, failed, stopped) and their steps, from the run folders."""
-        folder, steps = self.folder, self.steps
-        there = {path.name for path in folder.runs.iterdir()} if folder.runs.exists() else set()
-        ended = {key: folder.run(key).ended() if key in there else None for key in steps}
-        logged = {key: 0 if ended[key] or key not in there else folder.run(key).logged() for key in self.missing}
-        ends = sum(end is not None for end in ended.values())  # more than ``most`` if a grid was trained here before
+        """Count the runs by state (done, running, failed, stopped) and their steps."""
+        steps, heard = self.steps, dict(self.news.steps)
+        reported = {key: end.status for key, end in list(self.news.ends.items()) if key in self.missing}
+        ended = {key: end for key, end in self.before.items() if key in steps} | reported
+        made = {key: 0 if key in ended else min(heard.get(key, 0), steps[key]) for key in self.missing}
+        ends = list(ended.values())  # more than ``most`` if a grid was trained here before
         return Count(
-            done=sum(end == "committed" for end in ended.values()),
-            running=sum(not ended[key] and logged[key] > 0 for key in self.missing),
-            failed=sum(end == "diverged" for end in ended.values()),
-            runs=len(steps) if self.most is None else max(self.most, ends),
-            steps=sum(steps[key] if ended[key] else min(logged[key], steps[key]) for key in self.missing),
+            done=ends.count("committed"),
+            running=sum(count > 0 for count in made.values()),
+            failed=ends.count("diverged"),
+            runs=len(steps) if self.most is None else max(self.most, len(ends)),
+            steps=sum(steps[key] if key in ended else made[key] for key in self.missing),
             planned_steps=self.planned_steps,
-            stopped=sum(end == "stopped" for end in ended.values()),
+            stopped=ends.count("stopped"),
         )
 
     def before_steps(self, seconds: float) -> str:
         """Return the text to show before the first step, while trainers start, load the base and score it."""
-        loaded = any(self.folder.run(key).attempted() for key in self.missing)
-        return f"{'scoring the base' if loaded else 'starting trainers'}, {_clock(seconds)} so far"
+        return f"{'scoring the base' if self.news.begun else 'starting trainers'}, {_clock(seconds)} so far"
 
 
 @contextmanager
-def show_progress(watched: Watched, console: Console, on_poll: Callable[[], None]) -> Iterator[None]:
-    """Within: show progress and call ``on_poll`` about every second, both in a thread of their own."""
+def show_progress(watched: Watched, console: Console) -> Iterator[None]:
+    """Within: show progress about every second, in a thread of its own.
+
+    An error of one look is said once, and the next look comes all the same.
+    """
     stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(watched, console, on_poll, stop), daemon=True)
+    thread = threading.Thread(target=_watch, args=(watched, console, stop), name="progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(5.0)  # a terminal that takes no output must not hold the sweep
 
 
-def _watch(watched: Watched, console: Console, on_poll: Callable[[], None], stop: threading.Event) -> None:
+def _watch(watched: Watched, console: Console, stop: threading.Event) -> None:
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
-    task = bar.add_task("starting trainers", total=max(1, watched.planned_steps))
-    start, first_step, last_line, printed, wait = time.monotonic(), 0.0, 0.0, "", POLL_SECONDS
+    lines, told = _Lines(watched, console, bar), False
     with bar if console.is_terminal else nullcontext():
-        while not stop.wait(wait):
-            now, state = time.monotonic(), watched.count()
-            first_step = first_step or (now if state.steps else 0.0)
-            text = state.text(now - first_step) if state.steps else watched.before_steps(now - start)
-            bar.update(task, completed=state.steps, description=text)
-            if not console.is_terminal and text != printed and now - last_line >= LINE_SECONDS:
-                say(console, text)
-                last_line, printed = now, text
-            on_poll()
-            wait = max(POLL_SECONDS, PAUSE * (time.monotonic() - now))
+        while not stop.wait(POLL_SECONDS):
+            try:
+                lines.show(time.monotonic())
+            except Exception as error:  # of any kind: whoever waits for days wants to see the next count
+                if not told:
+                    lines_to(console)(f"showing progress met an error and goes on: {error!r}")
+                told = True
+
+
+class _Lines:
+    """The bar or the lines of one round."""
+
+    def __init__(self, watched: Watched, console: Console, bar: Progress) -> None:
+        self._watched, self._console, self._bar = watched, console, bar
+        self._task: TaskID = bar.add_task("starting trainers", total=max(1, watched.planned_steps))
+        self._start, self._first_step, self._last_line, self._printed = time.monotonic(), 0.0, 0.0, ""
+
+    def show(self, now: float) -> None:
+        """Show the state of this moment."""
+        state = self._watched.count()
+        self._first_step = self._first_step or (now if state.steps else 0.0)
+        text = state.text(now - self._first_step) if state.steps else self._watched.before_steps(now - self._start)
+        self._bar.update(self._task, completed=state.steps, description=text)
+        if not self._console.is_terminal and text != self._printed and now - self._last_line >= LINE_SECONDS:
+            say(self._console, text)
+            self._last_line, self._printed = now, text
 
 
 def _clock(seconds: float) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count as count_from
 
 from rich.console import Console
 
+from orchestrator.cluster.hub.breaker import closed_by_breaker
+from orchestrator.driver.ends import settled
 from orchestrator.driver.packing import PackWidths, train_in_packs
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.progress import Watched, show_progress
+from orchestrator.driver.retries import Retries
 from orchestrator.driver.services import Services
+from orchestrator.driver.syncing import syncing
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.errors import DamagedRunError
 from orchestrator.machine.memory import is_about_memory
@@ -23,7 +27,11 @@ from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
 
-SYNC_SECONDS = 15.0  # the pause between syncs of the tracker; a sync takes 25 ms of processor time per run in training
+NO_RESULT = "The trainer ended without a result."
+FULL_MEMORY = (
+    "memory was full: these runs are now trained in packs half as large, or alone; engine.gradient_checkpointing=true "
+    "or a smaller cluster.pack leave more room"
+)
 
 
 def train_rounds(
@@ -38,15 +46,27 @@ def train_rounds(
             remove_drafts(folder.run(run.key).path)
     failed: dict[str, str] = {}
     runs = _next_round(ready, folder, scores, failed, say)
-    say(_plan(ready, sum(folder.run(run.key).ended() is not None for run in ready.runs), len(runs)))
-    while runs:
-        failed |= _train_round(ready, folder, services, widths, runs, console)
-        results = scores.read()
-        failed |= {run.key: "Its result cannot be read." for run in runs if run.key not in {*results, *failed}}
-        for line in lines(decisions(spec, ready.runs, results, failed)):
-            say(line)
-        runs = _next_round(ready, folder, scores, failed, say)
+    ended = {run.key: end for run in ready.runs if (end := folder.run(run.key).ended()) is not None}
+    say(_plan(ready, len(ended), len(runs)))
+    if not runs:
+        return failed
+    with syncing(lambda: _sync(ready, folder, services), say):
+        while runs:
+            ended = {key: end for key, end in ended.items() if key not in {run.key for run in runs}}
+            errors, ends = _train_round(ready, folder, services, widths, runs, ended, console)
+            failed, ended = failed | errors, ended | ends
+            results = scores.read()
+            failed |= {run.key: "Its result cannot be read." for run in runs if run.key not in {*results, *failed}}
+            for line in lines(decisions(spec, ready.runs, results, failed)):
+                say(line)
+            runs = _next_round(ready, folder, scores, failed, say)
     return failed
+
+
+def _sync(ready: ReadySweep, folder: SweepFolder, services: Services) -> None:
+    """Send what is new to the tracker, unless the driver still waits for its connection."""
+    if not services.tracker.connecting:
+        services.tracker.sync(ready.runs, folder.path)
 
 
 def take_back_damaged(folders: Iterable[RunFolder], say: Say) -> None:
@@ -93,35 +113,34 @@ def _train_round(
     services: Services,
     widths: PackWidths,
     runs: Sequence[PlannedRun],
+    ended: Mapping[str, str],
     console: Console,
-) -> dict[str, str]:
-    """Train these runs and retry failed runs; return run key -> error of the runs that could not be trained."""
-    missing, errors = list(runs), dict[str, str]()
-    watched = Watched(folder, ready.steps_by_key, frozenset(run.key for run in runs), ready.spec.runs_at_most)
-    with show_progress(watched, console, sync_sometimes(ready, folder, services)):
-        for attempt in range(1, ready.spec.cluster.retries + 2):
-            if attempt > 1 and any(map(is_about_memory, errors.values())):
-                lines_to(console)(
-                    "memory was full: each of these runs is now trained alone; engine.gradient_checkpointing=true "
-                    "or a smaller cluster.pack leave more room"
-                )
-            cluster = services.cluster
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Train these runs and retry failed runs; return the errors of runs that could not be trained, and the other ends.
+
+    Both are by run key. ``ended`` are the ends of runs that had ended before. The ends of this round's runs come from
+    their trainers (`settled`).
+    """
+    say, retries = lines_to(console), Retries(ready.spec.cluster.retries)
+    watched = Watched(ready.steps_by_key, frozenset(run.key for run in runs), ended, ready.spec.runs_at_most)
+    failed, ends = dict[str, str](), dict[str, str]()
+    with show_progress(watched, console):
+        cluster = services.cluster
+        watched.news = cluster.news
+        if services.tracker.connecting:
             services.tracker.connect()  # a wrong address ends the sweep here, before the widths are measured
+        missing = list(runs)
+        for attempt in count_from(1):
             errors = train_in_packs(ready, folder, cluster, missing, widths, attempt)
-            missing = [run for run in missing if not folder.run(run.key).ended()]
+            ends |= settled([run.key for run in missing], cluster.news.ends, folder, say)
+            missing = [run for run in missing if run.key not in ends]
+            failed = {run.key: errors.get(run.key, failed.get(run.key, NO_RESULT)) for run in missing}
+            if closed_by_breaker(errors.values()):
+                break
+            missing, narrow = retries.next_widths(missing, errors, cluster.news.beside)
             if not missing:
                 break
-    return {run.key: errors.get(run.key, "The trainer ended without a result.") for run in missing}
-
-
-def sync_sometimes(ready: ReadySweep, folder: SweepFolder, services: Services) -> Callable[[], None]:
-    """Return a function that syncs the tracker at most every SYNC_SECONDS, and never while the tracker connects."""
-    last = time.monotonic()
-
-    def sync() -> None:
-        nonlocal last
-        if time.monotonic() - last >= SYNC_SECONDS and not services.tracker.connecting:
-            services.tracker.sync(ready.runs, folder.path)
-            last = time.monotonic()
-
-    return sync
+            widths.narrow(narrow)
+            if any(is_about_memory(errors.get(run.key, "")) for run in missing):
+                say(FULL_MEMORY)
+    return failed, ends

@@ -215,7 +215,11 @@ class EngineSpec(Frozen):
 
 
 class ClusterSpec(Frozen):
-    """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` per run."""
+    """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` per run.
+
+    ``hang_seconds`` is how long a trainer on Ray may make no optimizer step before it is ended and its pack is put back
+    (`cluster.hub.watchdog` has the whole rule).
+    """
 
     kind: Literal["ray", "local"] = "ray"
     workers: Positive = 1
@@ -224,6 +228,7 @@ class ClusterSpec(Frozen):
     max_concurrent: Positive | Literal["auto"] = "auto"
     pack: Positive | Literal["auto"] = "auto"
     retries: Annotated[int, Field(ge=0)] = 1
+    hang_seconds: Annotated[float, Field(ge=1)] = 600.0
 
     @field_validator("gpus_per_worker")
     @classmethod

@@ -13,8 +13,9 @@ CODES = {
     "CorruptCacheError": 2,
     "RunError": 1,
     "DamagedRunError": 1,
+    "DamagedCheckpointError": 1,
     "FencedError": 1,
-    "PackError": 1,
+    "StoppedError": 1,
     "HeldError": 75,
 }
 

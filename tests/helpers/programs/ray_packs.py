@@ -23,7 +23,7 @@ from orchestrator.worker.jobs import PackJob
 
 
 class Actor:
-    """Leaves a trace of each pack, with how many packs this object has had; then the last rank raises or dies.
+    """Leaves a trace of each pack, with how many packs this object has had; then the last rank raises, or dies once.
 
     The other ranks wait for the last rank.
     """
@@ -39,7 +39,9 @@ class Actor:
             trace.write(f"{name} {os.getpid()} {self.calls}\n")
         if rank == last and name.startswith("raises"):
             raise ValueError(f"{name} is bad")
-        if rank == last and name.startswith("dies"):
+        died = Path(job.folder) / f"{name}.died"
+        if rank == last and name.startswith("dies") and not died.exists():
+            died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if group:
             torch.distributed.all_reduce(torch.ones(1, device=device))

@@ -10,8 +10,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.assignments import End
-from orchestrator.cluster.turns import train_packs
+from orchestrator.cluster.hub.assignments import End
+from orchestrator.cluster.trainers.ends import end_of
+from orchestrator.cluster.trainers.heart import begin_heart
+from orchestrator.cluster.trainers.turns import train_packs
 
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
@@ -32,7 +34,10 @@ class SingleTrainers:
     cluster: ClusterSpec
 
     def fit(self, name: str) -> End:
-        """Run the trainer ``name`` until the hub has no pack left for it or its process fails; restart no process."""
+        """Run the trainer ``name`` until the hub has no pack left for it or its process fails; restart no process.
+
+        The wait for its end has no limit: the hub's watch ends a trainer that hangs, and then Ray raises here.
+        """
         import ray
 
         options = {"num_cpus": self.cluster.cpus_per_worker, "num_gpus": self.cluster.gpus_per_worker}
@@ -40,19 +45,13 @@ class SingleTrainers:
         try:
             placed, _ = ray.wait([actor.begin.remote()], timeout=START_SECONDS)
             if not placed:
-                return End(f"no node had room for {options} in {START_SECONDS:.0f} s", unplaced=True)
+                return End(f"no node had room for {options} in {START_SECONDS:.0f} s", sort="unplaced")
             ray.get(actor.run.remote(self.hub, name, self.train, self.cluster.gpus_per_worker))
         except Exception as error:  # of any type: the hub decides which packs fail
-            return end_of(error)
+            return end_of(error, {0: error})
         finally:
             ray.kill(actor)
         return End()
-
-
-def end_of(error: Exception) -> End:
-    """Return how a trainer ended with this error; ``preempted`` if the error says that its node went away."""
-    text = str(error) or repr(error)
-    return End(text, failures={0: text}, preempted=bool(getattr(error, "preempted", False)))
 
 
 class Trainer:
@@ -65,6 +64,7 @@ class Trainer:
         """Train the packs that the hub gives to the trainer ``name``."""
         import ray
 
+        begin_heart(hub, name, 0)
         from orchestrator.machine.device import device_of
 
         train_packs(ray.get_actor(hub), name, 0, train, device_of(gpus))

@@ -6,9 +6,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.assignments import End
+from orchestrator.cluster.hub.assignments import End
 from orchestrator.cluster.placement import Strategy
-from orchestrator.cluster.turns import train_packs
+from orchestrator.cluster.trainers.ends import end_of
+from orchestrator.cluster.trainers.turns import train_packs
 
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
@@ -34,17 +35,19 @@ class Trainers:
         """Run the trainer ``name`` until the hub has no pack left for it, or one of its workers fails.
 
         Ray Train restarts no workers here, so a name stands for one set of processes, and the hub can count the ranks
-        that ask.
+        that ask. The wait for its end has no limit: the hub's watch ends a trainer that hangs.
         """
         with _IMPORTING:
             import ray.train
-            from ray.train.torch import TorchConfig, TorchTrainer
+            from ray.train.torch import TorchTrainer
+
+            from orchestrator.cluster.trainers.torch_backend import Supervised
 
         gpus = self.cluster.gpus_per_worker
         trainer = TorchTrainer(
             _worker,
             train_loop_config={"hub": self.hub, "trainer": name, "train": self.train},
-            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            torch_config=Supervised(backend="nccl" if gpus else "gloo", hub=self.hub, trainer=name),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=self.cluster.workers,
                 use_gpu=gpus > 0,
@@ -62,25 +65,8 @@ class Trainers:
         try:
             trainer.fit()
         except Exception as error:  # of any kind: the hub decides what becomes of the packs
-            return _end(error)
+            return end_of(error, dict(getattr(error, "worker_failures", {})))
         return End()
-
-
-def _end(error: Exception) -> End:
-    """Return how a trainer ended: ``preempted`` if it lost its node, ``unplaced`` if it never got a node."""
-    failures = dict(getattr(error, "worker_failures", {}))
-    causes = [getattr(failure, "health_check_failure", failure) for failure in failures.values()]
-    return End(
-        error=str(error) or repr(error),
-        failures={rank: str(failure) or repr(failure) for rank, failure in failures.items()},
-        preempted=_named(error, "PreemptionError") or any(getattr(cause, "preempted", False) for cause in causes),
-        unplaced=_named(getattr(error, "controller_failure", None), "WorkerGroupStartupTimeoutError"),
-    )
-
-
-def _named(error: object, name: str) -> bool:
-    """Return whether the error is of the class ``name``. Only names are compared: the module is private to Ray."""
-    return type(error).__name__ == name
 
 
 def _worker(config: dict[str, Any]) -> None:

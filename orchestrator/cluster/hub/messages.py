@@ -1,0 +1,75 @@
+"""What the hub, the ranks of its trainers and the driver tell each other: plain data that Ray pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.control import RunEnd
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rank works: its node, process and actor, and the placement group that keeps its room (None if none)."""
+
+    node: str
+    host: str
+    pid: int
+    actor: Any
+    group: Any = None
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a rank tells the hub about once a second.
+
+    ``steps`` are the steps done by run key, as far as they are new. ``still`` is for how many seconds the rank's
+    training thread has been at the same place of the same function. ``told`` is whether the process was told to stop
+    (SIGTERM). ``stack`` has the stacks of all threads, if the hub has asked for them.
+    """
+
+    steps: Mapping[str, int] = field(default_factory=dict)
+    still: float = 0.0
+    told: bool = False
+    stack: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The hub's answer to a beat: whether the rank shall stop, and whether its next beat shall have its stacks."""
+
+    stop: bool = False
+    stack: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class PackEnd:
+    """A pack has ended, for good; ``error`` is empty if it ended well."""
+
+    pack: str
+    error: str
+
+
+Event = Line | PackEnd | RunEnd
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What has happened since the driver last asked. ``begun``: a trainer has taken a pack; ``finished``: all is over.
+
+    ``groups`` are the placement groups that trainers hold now.
+    """
+
+    steps: Mapping[str, int]
+    events: tuple[Event, ...]
+    begun: bool
+    finished: bool
+    groups: tuple[Any, ...] = ()

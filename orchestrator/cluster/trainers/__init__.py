@@ -1,0 +1,1 @@
+"""The processes that train: how they are started on Ray, and the heart of each rank."""

@@ -1,0 +1,43 @@
+"""Pure: what is tried again after packs have failed, and in how large packs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.machine.memory import is_about_memory
+from orchestrator.plan.runs import PlannedRun
+
+
+@dataclass
+class Retries:
+    """The tries of the runs of one round; each run has ``retries`` of them beside its first.
+
+    A run whose pack had no memory left is trained again in half as large a pack, which spends no retry: the pack was
+    at fault, not the run. Any other failure spends one, and the run is then trained alone, so that a run that fails
+    takes no other run with it.
+    """
+
+    retries: int
+    spent: dict[str, int] = field(default_factory=dict)
+
+    def next_widths(
+        self, missing: Sequence[PlannedRun], errors: Mapping[str, str], beside: Mapping[str, int]
+    ) -> tuple[list[PlannedRun], dict[str, int]]:
+        """Return which of the missing runs are tried again, and at most how many of a task form a pack.
+
+        ``errors`` are the errors of the runs' packs, by run key, and ``beside`` the sizes of these packs.
+        """
+        again: list[PlannedRun] = []
+        widths: dict[str, int] = {}
+        for run in missing:
+            width = 1
+            if is_about_memory(errors.get(run.key, "")) and beside.get(run.key, 1) > 1:
+                width = beside[run.key] // 2
+            else:
+                self.spent[run.key] = self.spent.get(run.key, 0) + 1
+            if self.spent.get(run.key, 0) <= self.retries:
+                again.append(run)
+                task = run.spec.task.name
+                widths[task] = min(widths.get(task, width), width)
+        return again, widths

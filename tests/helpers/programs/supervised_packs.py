@@ -1,0 +1,158 @@
+"""A driver whose packs meet what may happen to them; tests/test_supervision.py runs it in a process of its own.
+
+usage: supervised_packs.py FOLDER WORKERS HANG_SECONDS WHAT PACK...
+
+Packs do what their names say, in steps that are saved on disk as a trainer saves its runs ("fine...", "long...",
+"alike...", "stops...", "sleeps...", "memory..."). WHAT happens to the cluster meanwhile: "nothing", "trials" (Tune's
+trials are killed), "hub" (the hub is killed), "lose" or "drain" (the node of the first pack goes, of two).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+import psutil
+import torch
+
+from orchestrator.cluster.ray_tune import RayCluster
+from orchestrator.control import Control
+from orchestrator.errors import StoppedError
+from orchestrator.plan.packs import Pack
+from orchestrator.recipe.sections import ClusterSpec, EngineSpec
+from orchestrator.worker.jobs import PackJob
+
+STEPS = {"long": 40}
+STEP_SECONDS = 0.25
+
+
+class Stepper:
+    """Makes steps, each saved at once, and leaves a trace of each start: pack, rank, first step, process and node."""
+
+    def __call__(self, job: PackJob, device: torch.device, control: Control) -> None:
+        import ray
+
+        group, name, folder = torch.distributed.is_initialized(), job.pack.name, Path(job.folder)
+        rank, last = (torch.distributed.get_rank(), torch.distributed.get_world_size() - 1) if group else (0, 0)
+        saved = folder / f"{name}-{rank}.steps"
+        first = int(saved.read_text()) if saved.exists() else 0
+        with (folder / "starts.txt").open("a") as trace:
+            trace.write(f"{name} {rank} {first} {os.getpid()} {ray.get_runtime_context().get_node_id()}\n")
+        if name.startswith("alike"):
+            raise OSError("/data is not there")
+        if name.startswith("memory") and first == 0:
+            saved.write_text("1")
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        for step in range(first + 1, STEPS.get(name.partition("-")[0], 4) + 1):
+            time.sleep(STEP_SECONDS)
+            if group:
+                torch.distributed.all_reduce(torch.ones(1, device=device))
+            saved.write_text(str(step))
+            control.progress({name: step})
+            if first == 0 and step == 3 and rank == last:
+                self.meet(name)
+            if control.stopping:
+                raise StoppedError(f"{name} is saved at step {step}")
+
+    def meet(self, name: str) -> None:
+        """Hang in one of two ways, the first time."""
+        if name.startswith("stops"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if name.startswith("sleeps"):
+            time.sleep(10_000)
+
+
+def happen(what: str, folder: Path, cluster: Any) -> None:
+    """Let WHAT happen as soon as the first pack makes steps."""
+    if what == "trials":
+        kill_processes("ImplicitFunc", 3)
+        return
+    while not list(folder.glob("*.steps")) or not (folder / "starts.txt").exists():
+        time.sleep(0.1)
+    time.sleep(1.0)
+    node = (folder / "starts.txt").read_text().split()[4]
+    if what == "hub":
+        kill_processes("HubActor", 1)
+    elif what == "lose":
+        (raylet,) = [one for one in cluster.worker_nodes if one.node_id == node]
+        cluster.remove_node(raylet, allow_graceful=False)
+    elif what == "drain":
+        told = (
+            "--reason",
+            "DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message",
+            "reclaimed",
+            "--deadline-remaining-seconds",
+        )
+        words = ("drain-node", "--address", cluster.address, "--node-id", node, *told, "30")
+        subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words], check=True)
+
+
+def kill_processes(word: str, wanted: int) -> None:
+    """Kill this many processes of Ray below this one with the word in their name, as they appear."""
+    killed, deadline = 0, time.monotonic() + 60
+    while killed < wanted and time.monotonic() < deadline:
+        for child in psutil.Process().children(recursive=True):
+            try:
+                if child.name().startswith("ray::") and word in " ".join(child.cmdline()):
+                    child.kill()
+                    killed += 1
+            except psutil.Error:
+                continue
+        time.sleep(0.05)
+    sys.stdout.write(f"killed {killed} of {word}\n")
+
+
+def two_nodes() -> Any:
+    """Start a Ray of a head without CPUs and two raylets of one CPU, and lead RAY_ADDRESS to it."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = cluster.address
+    return cluster
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """Do what `jobs.command` does at SIGTERM."""
+    raise KeyboardInterrupt
+
+
+def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -> None:
+    said: list[str] = []
+    signal.signal(signal.SIGTERM, interrupt)
+
+    def say(line: str) -> None:
+        said.append(line)
+        sys.stdout.write(f"{line}\n")
+
+    nodes = two_nodes() if what in ("lose", "drain") else None
+    jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
+    spec = ClusterSpec(workers=workers, hang_seconds=hang, max_concurrent=2 if nodes else 1)
+    cluster = RayCluster(spec, folder / "ray", say=say)
+    if what != "nothing":
+        threading.Thread(target=happen, args=(what, folder, nodes), daemon=True).start()
+    began = time.monotonic()
+    try:
+        failures = cluster.run_packs(jobs, Stepper())
+    finally:
+        out = {"said": said, "steps": cluster.news.steps, "seconds": time.monotonic() - began}
+        (folder / "said.json").write_text(json.dumps(out))
+        cluster.close()
+        if nodes:
+            nodes.shutdown()
+    (folder / "out.json").write_text(json.dumps({"failures": failures, **out}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[5:])

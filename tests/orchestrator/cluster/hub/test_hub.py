@@ -1,0 +1,260 @@
+"""The hub without Ray: trainers are threads here, and the event loop is the actor's."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+from orchestrator.cluster.hub.assignments import End, Sort
+from orchestrator.cluster.hub.breaker import NOT_TRIED
+from orchestrator.cluster.hub.hub import PLACEMENTS, STARTS, STOPPED, Hub
+from orchestrator.cluster.hub.messages import Beat, Line, PackEnd, Place
+from orchestrator.control import RunEnd
+
+Train = Callable[[str, int], None]
+
+
+class Stage:
+    """A hub with trainers that call ``train`` with each pack's content and their rank."""
+
+    def __init__(self, packs: list[str], train: Train, ranks: int = 1) -> None:
+        self.train, self.ranks = train, ranks
+        self.done: dict[str, list[tuple[str, int]]] = {}
+        self.started: list[str] = []
+        self.hub = Hub({pack: pack.encode() for pack in packs}, ranks, self.fit)
+
+    def fit(self, name: str) -> End:
+        self.started.append(name)
+        threads = ThreadPoolExecutor(self.ranks)
+        ranks = [threads.submit(self._rank, name, rank) for rank in range(self.ranks)]
+        ended, _ = wait(ranks, return_when=FIRST_EXCEPTION)  # as Train does: then the others are of no use
+        threads.shutdown(wait=False)
+        errors = {rank: str(one.exception()) for rank, one in enumerate(ranks) if one in ended and one.exception()}
+        return End("\n".join(errors.values()), errors, "raised" if errors else "well")
+
+    def run(self, slots: int) -> dict[str, str]:
+        async def main() -> dict[str, str]:
+            self.loop = asyncio.get_running_loop()
+            running = asyncio.create_task(self.hub.run(slots))
+            errors = await asyncio.gather(*(self.hub.wait(pack) for pack in self.hub.packs))
+            await running
+            return dict(zip(self.hub.packs, errors, strict=True))
+
+        return asyncio.run(asyncio.wait_for(main(), 30))
+
+    def lines(self) -> list[str]:
+        return [event.text for event in self.hub.events if isinstance(event, Line)]
+
+    def _rank(self, name: str, rank: int) -> None:
+        while (pack := self.call(self.hub.take(name, rank))) is not None:
+            self.done.setdefault(pack.decode(), []).append((name, rank))
+            try:
+                self.train(pack.decode(), rank)
+            except Exception:
+                self.call(self.hub.report(name, rank, traceback.format_exc()))
+                raise
+
+    def call(self, what: Any) -> Any:
+        return self.submit(what).result()
+
+    def submit(self, what: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(what, self.loop)
+
+
+def names(count: int) -> list[str]:
+    return [f"p{index:02d}" for index in range(count)]
+
+
+def test_two_trainers_of_two_ranks_train_every_pack_once() -> None:
+    stage = Stage(names(20), lambda pack, rank: None, ranks=2)
+    assert set(stage.run(slots=2).values()) == {""}
+    assert sorted(stage.started) == ["slot0-0", "slot1-0"]
+    for who in stage.done.values():
+        assert sorted(rank for _, rank in who) == [0, 1]
+        assert len({name for name, _ in who}) == 1
+
+
+def test_a_pack_that_raises_fails_alone_and_a_fresh_trainer_goes_on() -> None:
+    def train(pack: str, rank: int) -> None:
+        if pack in ("p01", "p02") and rank == 1:
+            raise ValueError(f"{pack} is bad")
+
+    stage = Stage(names(5), train, ranks=2)
+    errors = stage.run(slots=1)
+    assert [pack for pack, error in errors.items() if error] == ["p01", "p02"]
+    assert errors["p01"].startswith("Traceback")
+    assert errors["p01"].strip().endswith("ValueError: p01 is bad")
+    assert stage.started == ["slot0-0", "slot0-1", "slot0-2"]
+    assert {pack: who[0][0] for pack, who in stage.done.items()} == {
+        "p00": "slot0-0",
+        "p01": "slot0-0",
+        "p02": "slot0-1",
+        "p03": "slot0-2",
+        "p04": "slot0-2",
+    }
+
+
+def test_no_trainer_is_started_again_after_the_last_pack_failed() -> None:
+    def train(pack: str, rank: int) -> None:
+        raise ValueError(pack)
+
+    stage = Stage(names(2), train)
+    assert all(stage.run(slots=1).values())
+    assert len(stage.started) == 2
+
+
+def test_trainers_that_never_start_fail_the_packs_with_what_they_said() -> None:
+    stage = Stage(names(3), lambda pack, rank: None)
+    started: list[str] = []
+
+    def fit(name: str) -> End:
+        started.append(name)
+        return End("CUDA is gone")
+
+    stage.hub.fit = fit
+    errors = stage.run(slots=2)
+    assert set(errors.values()) == {f"No trainer could be started, {STARTS} times in a row: CUDA is gone"}
+    assert len(started) == 2 * STARTS
+
+
+def test_a_slot_that_cannot_start_leaves_its_packs_to_the_others() -> None:
+    stage = Stage(names(6), lambda pack, rank: None)
+    whole = stage.fit
+    stage.hub.fit = lambda name: End("no such node") if name.startswith("slot0") else whole(name)
+    assert set(stage.run(slots=2).values()) == {""}
+
+
+def test_a_trainer_without_a_place_is_waited_for_longer() -> None:
+    stage = Stage(names(2), lambda pack, rank: None)
+    whole, tries = stage.fit, []
+
+    def fit(name: str) -> End:
+        tries.append(name)
+        return End("no room", sort="unplaced") if len(tries) < PLACEMENTS else whole(name)
+
+    stage.hub.fit = fit
+    assert set(stage.run(slots=1).values()) == {""}
+    assert len(tries) == PLACEMENTS
+
+
+def losing(stage: Stage, times: int, steps: Callable[[int], int] = lambda time: 0) -> Callable[[str], End]:
+    """Return a ``fit`` whose first ``times`` trainers take a pack, make steps, and lose their node."""
+    whole, lost = stage.fit, []
+
+    def fit(name: str) -> End:
+        if len(lost) == times:
+            return whole(name)
+        lost.append(name)
+        place = Place("node", "host", 7, None)
+        stage.call(stage.hub.hello(name, 0, place))
+        assert stage.call(stage.hub.take(name, 0)) == b"p00"
+        if made := steps(len(lost)):
+            stage.call(stage.hub.beat(name, 0, Beat({"key": made})))
+        return End("its node went away", {0: "its node went away"}, "lost")
+
+    return fit
+
+
+def test_a_lost_pack_is_put_back_at_once_at_the_front_and_spends_no_try() -> None:
+    stage = Stage(names(3), lambda pack, rank: None)
+    stage.hub.fit = losing(stage, 2)
+    assert set(stage.run(slots=1).values()) == {""}
+    assert {pack: len(who) for pack, who in stage.done.items()} == {"p00": 1, "p01": 1, "p02": 1}
+    assert next(iter(stage.done)) == "p00"
+    assert stage.lines() == ["p00 is put back (lost): its node went away"] * 2
+
+
+def test_a_pack_that_is_lost_three_times_without_a_new_step_fails_with_the_reason() -> None:
+    stage = Stage(names(2), lambda pack, rank: None)
+    stage.hub.fit = losing(stage, 3, lambda time: 5)  # the first five steps count once
+    errors = stage.run(slots=1)
+    assert errors == {"p00": "its node went away\n(lost 3 times without a new step in between)", "p01": ""}
+
+
+def test_a_pack_that_makes_steps_between_its_losses_is_put_back_every_time() -> None:
+    stage = Stage(names(1), lambda pack, rank: None)
+    stage.hub.fit = losing(stage, 9, lambda time: time)
+    assert stage.run(slots=1) == {"p00": ""}
+
+
+def test_sixty_packs_that_fail_alike_start_three_trainers_and_the_reason_is_said_once() -> None:
+    def train(pack: str, rank: int) -> None:
+        raise FileNotFoundError("/data is not there")
+
+    stage = Stage(names(60), train)
+    errors = stage.run(slots=1)
+    assert len(stage.started) == 3
+    assert sum(error.startswith(NOT_TRIED) for error in errors.values()) == 57
+    assert errors["p59"].endswith("failed alike before their first step: FileNotFoundError: /data is not there")
+    assert len(stage.lines()) == 2
+    assert stage.lines()[0] == "p00 failed: FileNotFoundError: /data is not there"
+
+
+def test_a_stop_ends_trainers_between_packs_and_fails_what_waits() -> None:
+    def train(pack: str, rank: int) -> None:
+        stage.call(stage.hub.stop())
+
+    stage = Stage(names(4), train)
+    assert stage.run(slots=1) == {"p00": "", "p01": STOPPED, "p02": STOPPED, "p03": STOPPED}
+
+
+def test_a_rank_that_was_told_to_end_stops_its_whole_trainer_and_its_pack_goes_on_elsewhere() -> None:
+    stage = Stage(names(2), lambda pack, rank: None, ranks=2)
+    whole, answers = stage.fit, list[bool]()
+
+    def fit(name: str) -> End:
+        if name != "slot0-0":
+            return whole(name)
+        for rank in range(2):
+            stage.call(stage.hub.hello(name, rank, Place("node", "host", rank, None)))
+        for turn in [stage.submit(stage.hub.take(name, rank)) for rank in range(2)]:
+            assert turn.result() == b"p00"
+        answers.append(stage.call(stage.hub.beat(name, 0, Beat())).stop)
+        answers.append(stage.call(stage.hub.beat(name, 1, Beat(told=True))).stop)
+        answers.append(stage.call(stage.hub.beat(name, 0, Beat())).stop)
+        sort: Sort = "stopped"
+        for rank in range(2):
+            stage.call(stage.hub.report(name, rank, "StoppedError", sort))
+        return End("StoppedError", {0: "StoppedError", 1: "StoppedError"}, "raised")
+
+    stage.hub.fit = fit
+    assert stage.run(slots=1) == {"p00": "", "p01": ""}
+    assert answers == [False, True, True]
+    assert stage.lines()[0] == "slot0-0 was told to end (rank 1 on host, process 1): its runs are saved"
+
+
+def test_the_driver_hears_steps_ends_and_packs_once_and_in_order() -> None:
+    end = RunEnd("key", "committed", 2, "seal", {"accuracy": 0.5})
+
+    def train(pack: str, rank: int) -> None:
+        stage.call(stage.hub.hello("slot0-0", 0, Place("node", "host", 7, None)))
+        stage.call(stage.hub.beat("slot0-0", 0, Beat({pack: 4})))
+        stage.call(stage.hub.note_ends([end]))
+
+    stage = Stage(["p00"], train)
+    stage.run(slots=1)
+    first = asyncio.run(asyncio.wait_for(_news(stage, 0), 5))
+    again = asyncio.run(asyncio.wait_for(_news(stage, len(first.events)), 5))
+    assert (first.steps, first.events, first.begun, first.finished) == (
+        {"p00": 4},
+        (end, PackEnd("p00", "")),
+        True,
+        True,
+    )
+    assert (again.steps, again.events) == ({}, ())
+
+
+def test_a_rank_whose_trainer_has_left_is_told_to_stop_and_not_listened_to() -> None:
+    """It may have lost its node to Ray and work on, while its pack is in other hands."""
+    stage = Stage(names(1), lambda pack, rank: None)
+    stage.run(slots=1)
+    assert asyncio.run(stage.hub.beat("slot0-0", 0, Beat({"p00": 9}))).stop
+    assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).steps == {}
+
+
+async def _news(stage: Stage, cursor: int) -> Any:
+    stage.hub.changed = asyncio.Condition()  # of this loop
+    return await stage.hub.news(cursor, 0.01)
