@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LOCK = ".lock"
+"""The name of the file in a folder whose lock is the lock of the folder."""
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content."""
@@ -90,11 +93,9 @@ def locked(folder: Path) -> Iterator[None]:
     """Within: no other process holds the lock of ``folder``; wait for the lock first.
 
     Code that reads the folder and then changes it holds the lock during both. A process that is suspended between its
-    read and its change keeps the lock, so no other process changes the folder in between.
+    read and its change keeps the lock, so no other process changes the folder in between. The lock is on a regular file
+    in the folder, because NFS gives the locks of regular files to its server, and no locks of folders.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with (folder / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
