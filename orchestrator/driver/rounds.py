@@ -12,12 +12,12 @@ from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.progress import Watched, show_progress
 from orchestrator.driver.services import Services
 from orchestrator.driver.validation_scores import ValidationScores
-from orchestrator.errors import DamagedRunError
 from orchestrator.machine.memory import is_about_memory
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.say import Say, lines_to
 from orchestrator.search.halving import stopping_rule
 from orchestrator.search.next_runs import decisions, lines, next_runs
+from orchestrator.store.damage import take_back_damaged
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
@@ -43,16 +43,6 @@ def train_rounds(
             say(line)
         runs = _next_round(ready, folder, scores, failed, say)
     return failed
-
-
-def take_back_damaged(folders: Iterable[RunFolder], say: Say) -> None:
-    """Take back the end of each run whose files are damaged, and say so; the run is then trained again."""
-    for folder in folders:
-        try:
-            folder.check()
-        except DamagedRunError as error:
-            say(f"damaged: {error} It is trained again.")
-            folder.discard()
 
 
 def take_back_stops(folders: Iterable[RunFolder], rule: str | None) -> int:

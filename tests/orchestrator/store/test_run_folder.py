@@ -146,6 +146,7 @@ def test_a_kill_at_any_instant_leaves_a_whole_commit_or_none_and_the_next_attemp
     survived, lost = 0, 0
     for moment in range(500):
         folder = tmp_path / str(moment)
+        work(RunFolder(folder / "run").begin({}), "an earlier attempt")
         with pytest.MonkeyPatch.context() as patch:
             done = kill_at(patch, moment)
             with contextlib.suppress(Killed):
@@ -159,6 +160,7 @@ def test_a_kill_at_any_instant_leaves_a_whole_commit_or_none_and_the_next_attemp
         else:
             committed(folder, "second").verify()
             assert run.row()["text"] == "second"
+            assert (run.artefact("adapter") / "adapter.safetensors").read_bytes() == b"second" * 50
             assert (run.path / "adapter" / "adapter.safetensors").read_bytes() == b"second" * 50
             lost += 1
         assert run.ended() == "committed"
