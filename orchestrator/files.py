@@ -12,12 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
+
 LOCK = ".lock"
 """The name of the file in a folder whose lock is the lock of the folder."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content."""
+    """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content.
+
+    In the near copy of an object store the file is then put into the store (`objects.write_through`).
+    """
     make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
         try:
@@ -30,6 +35,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(file.name).unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+    objects.write_through(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from orchestrator.objects import is_address, near_folder
+
 UPLOADED = "runtime_resources/working_dir_files"
 HOME = "D2LORA_HOME"
 
@@ -25,3 +27,11 @@ def resolve(path_in_recipe: str) -> Path:
     """Return the absolute path; ``~`` is the home directory of the user."""
     path = Path(path_in_recipe).expanduser()
     return path if path.is_absolute() else root() / path
+
+
+def storage_folder(storage: str) -> Path:
+    """Return the absolute folder of a recipe's ``storage``; of an object store's address the folder of its near copy.
+
+    InputError if no store can have this address, or if the library for it is missing.
+    """
+    return near_folder(storage) if is_address(storage) else resolve(storage)

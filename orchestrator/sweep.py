@@ -18,7 +18,7 @@ from orchestrator.say import lines_to
 from orchestrator.search.halving import rung_lines
 from orchestrator.store.lease import hold
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.store.trial import StorageTrial
+from orchestrator.store.trial import try_here
 
 
 def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = True) -> int:
@@ -33,8 +33,10 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
     services = Services(spec, folder, command, say)
-    with StorageTrial(folder.path.parent), hold(folder.path), services:
+    try_here(folder.path.parent)
+    with hold(folder.path), services:
         say(f"{spec.name}: preparing")
+        folder.fetch()
         services.check()
         ready = make_ready(spec, folder.cache, say, services.begin_cluster if train else None)
         if train:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
+from orchestrator import objects
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.machine.device import device_of
@@ -116,7 +117,11 @@ def train_in_packs(
         attempt=attempt,
         field_of=kept_together(ready.spec.search),
     )
+    if ready.spec.cluster.kind == "ray":  # its workers may be on other nodes
+        for file in (ready.base.path, *map(Path, ready.data_files.values())):
+            objects.share(file)
     failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base is freed with this object
+    folder.fetch()
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
 

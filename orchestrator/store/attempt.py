@@ -10,13 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.errors import FencedError
 from orchestrator.files import sha256_of, sync_file, sync_folder, write_json
-from orchestrator.store.ends import COMMITTED, DIVERGED, STOPPED, attempt_folder, end_of, newest_attempt
+from orchestrator.store.ends import (
+    BEGUN,
+    COMMITTED,
+    DIVERGED,
+    STOPPED,
+    attempt_folder,
+    end_of,
+    is_mark,
+    newest_attempt,
+    refresh,
+)
 from orchestrator.store.manifest import FOLDER, sealed
 
 ARTEFACTS = ("adapter", "metrics.jsonl", "predictions.jsonl")
-"""The names in an attempt's folder that a commit keeps; the commit deletes all other names there."""
+"""The names in an attempt's folder that a commit keeps; the commit deletes all other names but BEGUN there."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Attempt:
     def diverge(self, row: Mapping[str, Any]) -> None:
         """End the run as diverged: without an adapter, and no driver trains it again. FencedError as in `commit`."""
         self._check_not_fenced()
+        self._put_log()
         self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
 
     def stop(self, row: Mapping[str, Any], rule: str) -> None:
@@ -58,20 +70,28 @@ class Attempt:
         FencedError as in `commit`.
         """
         self._check_not_fenced()
+        self._put_log()
         self._end(STOPPED, {"attempt": self.number, "row": dict(row), "rule": rule})
 
     def _durable_artefacts(self) -> dict[str, str]:
-        """Make the content of every artefact durable; return the sha256 of each file by its name."""
+        """Make every artefact durable, in an object store too; return the sha256 of each file by its name."""
         digests: dict[str, str] = {}
         for name in ARTEFACTS:
             (self.path / name).stat()  # an artefact that is missing ends the attempt here
             for file in sorted(path for path in [self.path / name, *(self.path / name).rglob("*")] if path.is_file()):
                 sync_file(file)
+                objects.put(file)
                 digests[str(file.relative_to(self.path))] = sha256_of(file)
         sync_folder(self.path / "adapter")
         return digests
 
+    def _put_log(self) -> None:
+        log = self.path / "metrics.jsonl"
+        if log.is_file():
+            objects.put(log)
+
     def _check_not_fenced(self) -> None:
+        refresh(self.run, is_mark)
         newest, end = newest_attempt(self.run), end_of(self.run)
         if newest > self.number or end:
             raise FencedError(
@@ -89,6 +109,8 @@ class Attempt:
         draft = self.path / name
         try:
             write_json(draft, sealed(manifest))
+            if not objects.create(self.run / name, draft.read_bytes()):
+                raise FencedError(f"{self.run} has been ended by another trainer.")
             os.link(draft, self.run / name)
         except FileExistsError:
             if not draft.samefile(self.run / name):  # NFS sends a link again whose answer was lost, and then it exists
@@ -101,9 +123,11 @@ class Attempt:
     def _tidy(self) -> None:
         """Keep the artefacts alone, and point to them from the run's folder, where people look for them."""
         for number in range(1, self.number):
+            objects.remove(attempt_folder(self.run, number))
             shutil.rmtree(attempt_folder(self.run, number), ignore_errors=True)
         for rest in self.path.iterdir():
-            if rest.name not in (*ARTEFACTS, COMMITTED):
+            if rest.name not in (*ARTEFACTS, COMMITTED, BEGUN):
+                objects.remove(rest)
                 _remove(rest)
         for name in ARTEFACTS:
             pointer = self.path / f".to-{name}"

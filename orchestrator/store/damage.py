@@ -24,6 +24,8 @@ def take_back_damaged(folders: Sequence[RunFolder], say: Callable[[str], None]) 
     if not suspects:
         return
     time.sleep(PAUSE_SECONDS)
+    for folder in suspects:
+        folder.fetch_again()
     damaged = {folder: damage for folder in suspects if (damage := _damage(folder))}
     ended = sum(folder.ended() is not None for folder in folders)
     if len(damaged) > max(FEW, SHARE * ended):

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from orchestrator import objects
 from orchestrator.errors import HeldError
+from orchestrator.store.far_lease import hold_far
 
 NAMING_SECONDS = 1.0  # within this time the holder has written its name
 
@@ -20,8 +22,13 @@ def hold(folder: Path) -> Iterator[None]:
     """Within: this process is the only driver in ``folder``. HeldError names the process that holds the lock.
 
     The lock is on a regular file, so on NFS it holds between nodes; `store.trial` has tried that the storage has locks.
+    In an object store it is a lease object (`store.far_lease`).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if objects.key_of(folder):
+        with hold_far(folder, holder()):
+            yield
+        return
     lease = folder / ".lease"
     with lease.open("a+") as file:
         try:

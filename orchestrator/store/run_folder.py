@@ -22,17 +22,19 @@ What happens after Ctrl-C, a kill or a crash, when the same command is given aga
 from __future__ import annotations
 
 import itertools
+import json
+import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.errors import DamagedRunError, FencedError
 from orchestrator.files import make_folder, read_json, read_lines, sha256_of, sync_folder, write_json
 from orchestrator.plan.runs import FORMAT
 from orchestrator.store.attempt import Attempt
-from orchestrator.store.ends import COMMITTED, ENDS, STOPPED, attempt_folder, end_of, newest_attempt
+from orchestrator.store.ends import BEGUN, COMMITTED, ENDS, STOPPED, attempt_folder, end_of, newest_attempt, refresh
 from orchestrator.store.manifest import artefact_folder, read_sealed
 
 
@@ -45,13 +47,13 @@ class RunFolder:
     def begin(self, spec: Mapping[str, Any]) -> Attempt:
         """Open the next attempt, which fences off every earlier attempt. FencedError if the run has ended."""
         make_folder(self.path)
+        refresh(self.path, lambda _: True)
         number = newest_attempt(self.path)
         while True:
             if self.ended():
                 raise FencedError(f"{self.path} is {self.ended()} already.")
             number += 1
-            with suppress(FileExistsError):  # another trainer has this number, though its folder was not listed yet
-                attempt_folder(self.path, number).mkdir()
+            if _is_opened_here(attempt_folder(self.path, number)):
                 break
         write_json(self.path / "run.json", {"format": FORMAT, **spec})
         return Attempt(self.path, number)
@@ -72,6 +74,7 @@ class RunFolder:
     def reopen(self) -> None:
         """Take back a stop, so that the run is trained from its beginning. Other ends stay."""
         (self.path / STOPPED).unlink(missing_ok=True)
+        objects.remove(self.path / STOPPED)
         sync_folder(self.path)
 
     @property
@@ -99,12 +102,21 @@ class RunFolder:
             if sha256_of(file) != digest:
                 raise DamagedRunError(f"{file} is not what was committed.")
 
+    def fetch_again(self) -> None:
+        """Copy the run anew from the object store, if there is one: the near copy may be what is damaged."""
+        if objects.key_of(self.path):
+            objects.forget(self.path)
+            refresh(self.path, lambda _: True)
+
     def discard(self) -> None:
         """Set a damaged end aside as ``<its name>.damaged-<n>``, so that the run is trained again."""
         for name in ENDS.values():
             if (self.path / name).exists():
                 numbers = (number for number in itertools.count(1) if not self._aside(name, number).exists())
-                (self.path / name).rename(self._aside(name, next(numbers)))
+                aside = self._aside(name, next(numbers))
+                (self.path / name).rename(aside)
+                objects.put(aside)
+                objects.remove(self.path / name)
         sync_folder(self.path)
 
     def artefact(self, name: str) -> Path:
@@ -134,3 +146,16 @@ class RunFolder:
 
     def _aside(self, name: str, number: int) -> Path:
         return self.path / f"{name}.damaged-{number}"
+
+
+def _is_opened_here(attempt: Path) -> bool:
+    """Open the attempt, unless another trainer has this number; its folder may not have been listed yet."""
+    claim = {"claim": secrets.token_hex(8)}
+    if not objects.create(attempt / BEGUN, json.dumps(claim).encode()):
+        return False
+    objects.forget(attempt)  # a rest of another store with the same address
+    try:
+        attempt.mkdir()
+    except FileExistsError:
+        return False
+    return True

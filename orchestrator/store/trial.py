@@ -1,6 +1,6 @@
-"""Storage is tried before anything is trained: every call that a commit and a lease need, on this machine or a worker.
+"""Storage is tried before anything is trained, by the driver and by workers, each on its own node.
 
-The driver makes a trial and hands its `from_worker` to one worker per node:
+The driver makes a trial, and hands its `from_worker` to one worker per node:
 
     with StorageTrial(storage) as trial:
         trial.check(cluster.call(trial.from_worker, storage))
@@ -8,31 +8,25 @@ The driver makes a trial and hands its `from_worker` to one worker per node:
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import os
 import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from orchestrator import objects
 from orchestrator.errors import InputError
-from orchestrator.files import make_folder, sync_file, sync_folder
+from orchestrator.files import sync_file
+from orchestrator.store.try_files import ANSWER, KINDS, PREFIX, gets_lock, place_of, tried_folder, try_storage
+from orchestrator.store.try_objects import PATIENCE_SECONDS, tried_store
 
-PREFIX, ANSWER, HELD = ".try-", "nonce", "held"
+HELD = "held"
 STALE_SECONDS = 3600.0  # a folder of a trial that is older was left by a killed driver
-KINDS = (
-    "Storage is a folder on a local disk or on a network file system with hard links and locks (NFS 4 such as EFS, "
-    "Lustre with -o flock, CephFS, GPFS); SMB, gcsfuse, s3fs and Mountpoint for S3 lack them. "
-    "Give another folder: storage=FOLDER"
-)
-ROOM = "Make the folder writable and make room there, or give another folder: storage=FOLDER"
-REFUSED = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 class StorageTrial:
@@ -47,6 +41,8 @@ class StorageTrial:
         with self._open:
             self._open.enter_context(tried_folder(self._storage, self._nonce))
             try_storage(self._storage, self._nonce)
+            if objects.key_of(self._storage):
+                self._open.enter_context(tried_store(self._storage, self._nonce))
             self._open.enter_context(_held_lock(self._storage, self._nonce))
             self._open = self._open.pop_all()
         _remove_stale(self._storage)
@@ -62,10 +58,7 @@ class StorageTrial:
 
     def check(self, answer: str) -> None:
         """Check that this machine sees what the worker has written; ``answer`` is what `from_worker` returned."""
-        try:
-            content = (_place(self._storage, self._nonce) / answer).read_text()
-        except OSError as error:
-            content = str(error)
+        content = _seen(place_of(self._storage, self._nonce) / answer)
         if content != self._nonce:
             raise InputError(
                 f"storage={self._storage}: the driver on {socket.gethostname()} does not see what a worker has written "
@@ -82,112 +75,49 @@ class FromWorker:
     def __call__(self, storage: Path) -> str:
         """Try the storage from this node; return the name of the file that the driver has to see."""
         host = socket.gethostname()
-        try:
-            seen = (_place(storage, self.nonce) / ANSWER).read_text()
-        except OSError as error:
-            seen = str(error)
+        seen = _seen(place_of(storage, self.nonce) / ANSWER)
         if seen != self.nonce:
             raise InputError(
                 f"storage={storage}: the worker on {host} does not see the driver's folder ({seen[:200]}). Mount one "
                 "storage at this path on every node, or give another folder: storage=FOLDER"
             )
-        with (_place(storage, self.nonce) / HELD).open("a") as file:
-            if _gets_lock(file.fileno()):
+        answer = f"{host}-{secrets.token_hex(4)}"
+        if objects.key_of(storage):
+            with objects.patience(PATIENCE_SECONDS):
+                objects.create(place_of(storage, self.nonce) / answer, self.nonce.encode())
+            return answer
+        with (place_of(storage, self.nonce) / HELD).open("a") as file:
+            if gets_lock(file.fileno()):
                 raise InputError(
                     f"storage={storage}: a lock of the driver does not reach the worker on {host}, so two drivers "
                     f"could work on one sweep. Mount it without nolock, local_lock and localflock. {KINDS}"
                 )
         try_storage(storage, self.nonce)
-        answer = f"{host}-{secrets.token_hex(4)}"
-        (_place(storage, self.nonce) / answer).write_text(self.nonce)
-        sync_file(_place(storage, self.nonce) / answer)
+        (place_of(storage, self.nonce) / answer).write_text(self.nonce)
+        sync_file(place_of(storage, self.nonce) / answer)
         return answer
 
 
-def try_storage(storage: Path, nonce: str) -> None:
-    """Try every call that a commit and a lease need, in a folder of its own below ``storage``: InputError as `KINDS`.
-
-    It takes about 20 ms on a local disk.
-    """
-    with tried_folder(storage, f"{nonce}-{secrets.token_hex(4)}") as place:
-        draft, file, link = place / "draft", place / ANSWER, place / "link"
-        with _must(storage, "write a file"):
-            draft.write_text(nonce)
-        with _must(storage, "make a file and a folder durable (fsync)"):
-            sync_file(draft)
-            sync_folder(place)
-        with _must(storage, "rename a file"):
-            file.write_text("old")
-            draft.replace(file)
-        with _must(storage, "create a hard link, by which each run ends once"):
-            os.link(file, link)
-        _expect(storage, "create a hard link only where no file is", lambda: _refuses(lambda: os.link(file, link)))
-        _expect(storage, "make a folder only where none is", lambda: _refuses(place.mkdir))
-        with _must(storage, "lock a file (flock), so that a sweep has one driver"), file.open("a") as one:
-            fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with file.open("a") as other:
-                held = not _gets_lock(other.fileno())
-        _expect(storage, "keep a lock against a second process", lambda: held)
-        _expect(storage, "read back what was written", lambda: file.read_text() == link.read_text() == nonce)
-        with _must(storage, "delete a file"):
-            link.unlink()
+def try_here(storage: Path) -> None:
+    """Try the storage from this process alone: InputError as `StorageTrial`."""
+    with StorageTrial(storage):
+        pass
 
 
-@contextmanager
-def tried_folder(storage: Path, nonce: str) -> Iterator[Path]:
-    """Within: the folder of a trial is there, and holds the nonce."""
-    place = _place(storage, nonce)
-    with _must(storage, "make a folder"):
-        make_folder(place)
+def _seen(file: Path) -> str:
+    """Return the content of a file of the trial, or why it cannot be read."""
     try:
-        with _must(storage, "write a file"):
-            (place / ANSWER).write_text(nonce)
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        with objects.patience(PATIENCE_SECONDS):
+            return objects.get(file).decode() if objects.key_of(file) else file.read_text()
+    except OSError as error:
+        return str(error)
 
 
 @contextmanager
 def _held_lock(storage: Path, nonce: str) -> Iterator[None]:
-    with (_place(storage, nonce) / HELD).open("a") as file:
+    with (place_of(storage, nonce) / HELD).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-
-
-def _place(storage: Path, nonce: str) -> Path:
-    return storage / f"{PREFIX}{nonce}"
-
-
-@contextmanager
-def _must(storage: Path, what: str) -> Iterator[None]:
-    """Turn an error of the file system within into an InputError that names what it refuses to do."""
-    try:
-        yield
-    except OSError as error:
-        remedy = ROOM if error.errno in REFUSED else KINDS
-        raise InputError(f"storage={storage}: cannot {what}: {error.strerror or error}. {remedy}") from None
-
-
-def _expect(storage: Path, what: str, holds: Callable[[], bool]) -> None:
-    with _must(storage, what):
-        if not holds():
-            raise OSError(0, "the call succeeds and has not that effect")
-
-
-def _refuses(call: Callable[[], object]) -> bool:
-    try:
-        call()
-    except FileExistsError:
-        return True
-    return False
-
-
-def _gets_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _remove_stale(storage: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import d2lora
+from orchestrator import objects
 from orchestrator.control import Control, Unsupervised
 from orchestrator.data.prepared import load_prepared
 from orchestrator.files import write_json
@@ -51,6 +52,8 @@ class PackTrainer:
         were committed before it stay committed.
         """
         keep_freed_pages()
+        for file in (job.base_path, *job.data.values()):
+            objects.ensure(Path(file))
         usage = Usage(device, len(job.pack.runs))
         with (
             deterministic(job.engine.deterministic),

@@ -19,7 +19,8 @@ import jobs.sweep
 from jobs.command import run_job
 from orchestrator.errors import InputError
 from orchestrator.store import trial
-from orchestrator.store.trial import StorageTrial, try_storage
+from orchestrator.store.trial import StorageTrial
+from orchestrator.store.try_files import try_storage
 from tests.helpers.places import ROOT
 
 
@@ -124,7 +125,7 @@ def test_a_driver_that_does_not_see_the_workers_file_refuses(tmp_path: Path) -> 
 
 def test_a_lock_that_does_not_reach_the_worker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with StorageTrial(tmp_path) as tried:
-        monkeypatch.setattr(trial, "_gets_lock", lambda _: True)
+        monkeypatch.setattr(trial, "gets_lock", lambda _: True)
         with pytest.raises(InputError, match="a lock of the driver does not reach the worker"):
             tried.from_worker(tmp_path)
 
