@@ -6,9 +6,9 @@ driver can; the number is the fencing token. Ages are measured by the store's cl
 
 from __future__ import annotations
 
-import _thread
 import json
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,7 +35,7 @@ def hold_far(folder: Path, name: str) -> Iterator[None]:
     renewing.start()
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # from `keep`, or from a person
         if lease.lost:
             raise HeldError(f"{folder}: {lease.lost} The same command goes on later.") from None
         raise
@@ -85,7 +85,7 @@ class _Lease:
                     self.lost = f"the lease was taken by {self._read(newest)['holder']}."
             except OSError:  # a store that fails gives the lease to nobody else either
                 continue
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return
 
     def release(self) -> None:

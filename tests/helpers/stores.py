@@ -1,9 +1,11 @@
-"""An S3 server of this machine for tests (moto), with an empty bucket, and near copies in a temporary folder."""
+"""An S3 server of this machine for tests (moto), an empty bucket in it, and machines with near copies of their own."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,37 @@ BUCKET = "sweeps"
 
 
 class Server:
-    """The server; it can be away for a while."""
+    """The server: while ``away`` is set it answers every request with 503."""
 
     def __init__(self) -> None:
-        from moto.server import ThreadedMotoServer
+        from moto.server import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import make_server
 
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._server.start()
-        self.address = "http://{}:{}".format(*self._server.get_host_and_port())
+        self.away = threading.Event()
+        application = DomainDispatcherApplication(create_backend_app)
+
+        def answer(environment: dict[str, Any], start: Any) -> Iterable[bytes]:
+            if self.away.is_set():
+                start("503 Service Unavailable", [("Content-Length", "0")])
+                return [b""]
+            return application(environment, start)
+
+        self._server = make_server("127.0.0.1", 0, answer, threaded=True)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self) -> None:
-        self._server.stop()
+        """End the server."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
+    """Return the server of this session."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = Server()
     yield server
     server.stop()
@@ -38,6 +56,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Let this process and its children use the server; yield fsspec's file system for it."""
+    server.away.clear()
     variables = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -53,9 +72,11 @@ def store(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         files.rm(BUCKET, recursive=True)
     files.mkdir(BUCKET)
     yield files
+    server.away.clear()
     objects._store.cache_clear()
 
 
-def near() -> Path:
-    """Return the near copy of the bucket's prefix ``all``."""
-    return objects.near_folder(f"s3://{BUCKET}/all")
+def machine(name: str) -> Path:
+    """Return the near copy of the storage ``s3://sweeps/all`` on the machine ``name``."""
+    home = Path(os.environ[objects.NEAR_HOME])
+    return home / name / objects.NEAR / "s3" / BUCKET / "all"
