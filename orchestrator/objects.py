@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
@@ -25,11 +26,14 @@ T = TypeVar("T")
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs"}
 """The schemes of addresses, each with the library that speaks to its stores."""
 NEAR, NEAR_HOME = "d2lora-stores", "D2LORA_NEAR"
-ADDRESS = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]+)(?P<prefix>(/[\w-][\w.=-]*)*)/?")
+ADDRESS = re.compile(
+    r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]+[a-z0-9])(?P<prefix>(/[\w-][\w.=-]*)*)/?", re.ASCII
+)
 PATIENCE_SECONDS: ContextVar[float] = ContextVar("PATIENCE_SECONDS", default=900.0)
 """For how long a store that fails is asked again."""
 LONGEST_PAUSE = 10.0
 LARGE = 8 << 20  # bytes
+AT_ONCE = 8  # files that are fetched at the same time
 REFUSALS = (FileNotFoundError, FileExistsError, PermissionError, ImportError, TypeError, ValueError)
 """Errors that asking again does not mend."""
 _ONCE = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 1}}  # asking again is done here
@@ -69,6 +73,12 @@ def key_of(path: Path) -> tuple[str, str] | None:
         return None
     scheme, *key = path.parts[path.parts.index(NEAR) + 1 :]
     return scheme, "/".join(key)
+
+
+def address_of(path: Path) -> str | None:
+    """Return the address of a near file or folder, as ``s3://bucket/prefix/name``; None of a path elsewhere."""
+    place = key_of(path)
+    return None if place is None else f"{place[0]}://{place[1]}"
 
 
 def put(path: Path) -> None:
@@ -146,14 +156,17 @@ def fetch(
     ``changes`` every such file is kept. Names with a leading dot belong to one machine. Return the `sizes` of all
     objects there.
     """
-    there = sizes(path)
+    there, lacking = sizes(path), list[Path]()
     for name, size in there.items():
         file, parts = path / name, PurePosixPath(name)
         if any(part.startswith(".") for part in parts.parts) or not wanted(parts):
             continue
         fixed = not changes or _is_of_an_attempt(file) or size > LARGE
         if not (fixed and file.is_file() and file.stat().st_size == size):
-            fetch_file(file)
+            lacking.append(file)
+    with ThreadPoolExecutor(AT_ONCE, initializer=PATIENCE_SECONDS.set, initargs=(PATIENCE_SECONDS.get(),)) as pool:
+        for _ in pool.map(fetch_file, lacking):
+            pass
     return there
 
 
@@ -233,7 +246,9 @@ def _ask(path: Path, call: Callable[[Any, str], T]) -> T:
     while True:
         try:
             return call(_store(place[0], os.getpid()), place[1])
-        except REFUSALS:
+        except REFUSALS as error:
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = f"{place[0]}://{place[1]}"  # a message without the place helps nobody
             raise
         except Exception as error:  # every library has its own errors for a store that fails
             if time.monotonic() + pause > end:

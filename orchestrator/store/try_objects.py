@@ -41,8 +41,7 @@ def tried_store(storage: Path, nonce: str) -> Iterator[None]:
             except Exception as error:  # every library has its own errors for an account or a bucket that is not there
                 why = str(error) or repr(error)
             if why:
-                scheme, key = objects.key_of(storage) or ("", "")
-                raise InputError(f"storage={scheme}://{key}: this store cannot {what}: {why}. {STORES}")
+                raise InputError(f"storage={objects.address_of(storage)}: this store cannot {what}: {why}. {STORES}")
     try:
         yield
     finally:

@@ -18,10 +18,11 @@ import pytest
 import jobs.sweep
 from jobs.command import run_job
 from orchestrator.errors import InputError
-from orchestrator.store import trial
-from orchestrator.store.trial import StorageTrial
+from orchestrator.store import trial, try_objects
+from orchestrator.store.trial import StorageTrial, try_here
 from orchestrator.store.try_files import try_storage
 from tests.helpers.places import ROOT
+from tests.helpers.stores import BUCKET, machine, server, store  # noqa: F401 - fixtures
 
 
 def refused(number: int) -> Callable[..., Any]:
@@ -128,6 +129,46 @@ def test_a_lock_that_does_not_reach_the_worker_is_refused(tmp_path: Path, monkey
         monkeypatch.setattr(trial, "gets_lock", lambda _: True)
         with pytest.raises(InputError, match="a lock of the driver does not reach the worker"):
             tried.from_worker(tmp_path)
+
+
+def test_a_store_is_tried_by_driver_and_worker_and_keeps_nothing(store: Any) -> None:  # noqa: F811
+    with StorageTrial(machine("a")) as tried:
+        tried.check(tried.from_worker(machine("b")))
+        with pytest.raises(InputError, match="does not see what a worker has written"):
+            tried.check("nobody")
+    assert store.find(BUCKET) == []
+    with pytest.raises(InputError, match="does not see the driver's folder"):
+        tried.from_worker(machine("b"))
+
+
+def test_a_bucket_that_is_not_there_is_told_with_the_remedy_and_then_it_works(store: Any) -> None:  # noqa: F811
+    store.rmdir(BUCKET)
+    with pytest.raises(InputError) as error:
+        try_here(machine("a"))
+    assert f"storage=s3://{BUCKET}/all: this store cannot be reached: " in str(error.value)
+    assert "Check that the bucket is there" in str(error.value)
+    store.mkdir(BUCKET)
+    try_here(machine("a"))
+
+
+def test_a_store_without_conditional_creation_is_refused(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    real = store.pipe_file
+    monkeypatch.setattr(store, "pipe_file", lambda key, content, **_: real(key, content))
+    with pytest.raises(InputError, match=r"cannot create an object only where none is.+ must honour conditional PUT"):
+        try_here(machine("a"))
+
+
+def test_a_store_that_does_not_answer_is_told_before_anything_is_trained(
+    store: Any,  # noqa: F811
+    server: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(try_objects, "PATIENCE_SECONDS", 0.5)
+    server.away.set()
+    with pytest.raises(InputError, match=r"cannot be reached: .*the store does not answer"):
+        try_here(machine("a"))
+    server.away.clear()
+    try_here(machine("a"))
 
 
 def test_what_a_killed_trial_has_left_goes_with_a_later_trial(tmp_path: Path) -> None:
