@@ -109,9 +109,10 @@ class Attempt:
         draft = self.path / name
         try:
             write_json(draft, sealed(manifest))
-            if not objects.create(self.run / name, draft.read_bytes()):
-                raise FencedError(f"{self.run} has been ended by another trainer.")
-            os.link(draft, self.run / name)
+            if objects.key_of(self.run):
+                self._end_far(draft)
+            else:
+                os.link(draft, self.run / name)
         except FileExistsError:
             if not draft.samefile(self.run / name):  # NFS sends a link again whose answer was lost, and then it exists
                 raise FencedError(f"{self.run} has been ended by another trainer.") from None
@@ -119,6 +120,18 @@ class Attempt:
             self._check_not_fenced()
             raise
         sync_folder(self.run)
+
+    def _end_far(self, draft: Path) -> None:
+        """Create the object that ends the run, and then its near copy, which another process may have fetched already.
+
+        FencedError if the object is there.
+        """
+        end = self.run / draft.name
+        if not objects.create(end, draft.read_bytes()):
+            raise FencedError(f"{self.run} has been ended by another trainer.")
+        copy = self.path / f".{draft.name}"
+        os.link(draft, copy)
+        copy.replace(end)
 
     def _tidy(self) -> None:
         """Keep the artefacts alone, and point to them from the run's folder, where people look for them."""

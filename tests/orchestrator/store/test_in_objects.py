@@ -118,6 +118,22 @@ def test_of_machines_that_commit_at_once_one_is_the_run(store: Any) -> None:  # 
         assert text_of(seen_from(name)) == f"attempt {ends[0]}"
 
 
+def test_a_commit_that_a_driver_on_the_same_machine_fetches_this_instant_is_a_commit(
+    store: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = objects.create
+
+    def create(path: Path, content: bytes) -> bool:
+        created = real(path, content)
+        if path.name == COMMITTED:
+            sweep("a", "k").fetch()
+        return created
+
+    monkeypatch.setattr(objects, "create", create)
+    assert text_of(committed("a")) == "first"
+
+
 def test_an_older_attempt_cannot_end_the_run_after_a_newer_has_begun_elsewhere(store: Any) -> None:  # noqa: F811
     older = on("a").begin({})
     work(older, "older")
