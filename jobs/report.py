@@ -19,7 +19,9 @@ from orchestrator.store.sweep_folder import SweepFolder
 def main(spec: SweepSpec, command: str, console: Console) -> int:
     """Write the report and print its path."""
     first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
-    page = report_again(SweepFolder.of(spec).path, first)
+    folder = SweepFolder.of(spec)
+    folder.fetch()
+    page = report_again(folder.path, first)
     say(console, f"report: {page}")
     return 0
 

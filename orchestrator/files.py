@@ -12,12 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
+
 DRAFT = ".tmp-"
 """The beginning of the name of a file that is being written."""
+LOCK = ".lock"
+"""The name of the file in a folder whose lock is the lock of the folder."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content."""
+    """Write ``content`` so that at any instant, and after a crash, the file has either the old or the new content.
+
+    In the near copy of an object store the file is then put into the store (`objects.write_through`).
+    """
     make_folder(path.parent)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=DRAFT, delete=False) as file:
         try:
@@ -30,6 +37,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(file.name).unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+    objects.write_through(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -93,11 +101,9 @@ def locked(folder: Path) -> Iterator[None]:
     """Within: no other process holds the lock of ``folder``; wait for the lock first.
 
     Code that reads the folder and then changes it holds the lock during both. A process that is suspended between its
-    read and its change keeps the lock, so no other process changes the folder in between.
+    read and its change keeps the lock, so no other process changes the folder in between. The lock is on a regular file
+    in the folder, because NFS gives the locks of regular files to its server, and no locks of folders.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with (folder / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from orchestrator.objects import is_address, near_folder
+
 UPLOADED = "runtime_resources/working_dir_files"
 HOME = "D2LORA_HOME"
 
@@ -25,3 +27,21 @@ def resolve(path_in_recipe: str) -> Path:
     """Return the absolute path; ``~`` is the home directory of the user."""
     path = Path(path_in_recipe).expanduser()
     return path if path.is_absolute() else root() / path
+
+
+def readable(path_in_recipe: str | Path) -> Path:
+    """Return the absolute path of a file or folder that the recipe only reads.
+
+    A relative path starts where `resolve` starts. Files that were uploaded with a job are in the working directory
+    alone: a path that leads to nothing there and to something in the working directory starts in the working directory.
+    """
+    path, here = resolve(str(path_in_recipe)), Path.cwd() / Path(path_in_recipe).expanduser()
+    return here if here.exists() and not path.exists() else path
+
+
+def storage_folder(storage: str) -> Path:
+    """Return the absolute folder of a recipe's ``storage``; of an object store's address the folder of its near copy.
+
+    InputError if no store can have this address, or if the library for it is missing.
+    """
+    return near_folder(storage) if is_address(storage) else resolve(storage)

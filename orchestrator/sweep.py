@@ -19,6 +19,7 @@ from orchestrator.say import lines_to
 from orchestrator.search.halving import rung_lines
 from orchestrator.store.lease import hold
 from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.store.trial import try_here
 
 
 def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = True) -> int:
@@ -28,13 +29,15 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     (`store.run_folder` lists the steps). ``command`` is the command line as it is shown to people. Without ``train``
     everything but training is done again.
 
-    Raises InputError before anything is trained, if recipe, data, base, cluster or tracker cannot be used, and
+    Raises InputError before anything is trained, if storage, data, base, cluster or tracker cannot be used, and
     HeldError if another process works on the same sweep.
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
     services = Services(spec, folder, command, say)
+    try_here(folder.path.parent)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
         say(f"{spec.name}: preparing")
+        folder.fetch()
         services.check()
         ready = make_ready(spec, folder.cache, say, services.begin_cluster if train else None)
         if train:

@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.base.files import StoredWeights, check_json, read_config, stored_weights
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
+from orchestrator.paths import readable
 from orchestrator.recipe.sections import ModelSpec
 
 Progress = Callable[[int, int, float], None]
@@ -38,7 +39,7 @@ def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = N
     not whole, or would load with other weights than its files hold.
     """
     if spec.path is not None:
-        path = Path(spec.path).expanduser().resolve()
+        path = readable(spec.path).resolve()
         if not path.is_dir():
             raise InputError(f"model.path={spec.path} is not a directory with a model.")
     elif spec.name == "tiny":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.final_message import run_name
 from orchestrator.driver.prepare import ReadySweep
@@ -109,6 +110,7 @@ def _merge(ready: ReadySweep, folder: SweepFolder, cluster: Cluster, row: Row) -
     place = folder.champion(row["task"])
     place.parent.mkdir(parents=True, exist_ok=True)
     evaluation: dict[str, Any] = cluster.call(MergeChampion(job), place)
+    objects.fetch(place)  # from the node that has merged it
     return evaluation
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.addresses import SERVERS, without_secrets
 from orchestrator.recipe.seeds import seed_words
 from orchestrator.store.rows import DONE
@@ -33,6 +34,8 @@ def final_message(
     lines += [_failure(row, folder) for row in rows if row["status"] not in DONE]
     lines += [f"  {problem}" for problem in problems]
     lines.append(f"report: {folder.report}")
+    if address := objects.address_of(folder.path):
+        lines.append(f"store:  {address}")
     if tracking != "none":
         lines.append(f"runs:   {pages_of(tracking)}")
     return lines

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_json, write_json
@@ -135,7 +136,11 @@ def train_in_packs(
     packs = named([*again, *(pack.runs for pack in new)], unscored, attempt)
     keys = [[run.key for run in pack.runs] for pack in packs]
     write_json(folder.packs, {"setting": setting, "packs": keys})
+    if ready.spec.cluster.kind == "ray":  # its workers may be on other nodes
+        for file in (ready.base.path, *map(Path, ready.data_files.values())):
+            objects.share(file)
     failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base is freed with this object
+    folder.fetch()
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
 

@@ -21,7 +21,7 @@ from orchestrator.data.tokens import TokenisedSplit
 from orchestrator.errors import InputError
 from orchestrator.model.loading import load_tokenizer, sketch
 from orchestrator.model.shortcuts import Shortcuts
-from orchestrator.paths import resolve
+from orchestrator.paths import readable
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.equal_parameters import trained_parameters, with_equal_parameters
 from orchestrator.recipe.sections import TaskSpec
@@ -174,7 +174,7 @@ def _examples(task: TaskSpec, sweep: SweepSpec) -> Splits:
     settings = sweep.data
     return split_examples(
         make_task(**task.model_dump()),
-        mirror=resolve(settings.mirror) if settings.mirror else None,
+        mirror=readable(settings.mirror) if settings.mirror else None,
         train_samples=settings.train_samples,
         validation_samples=settings.validation_samples,
         eval_samples=settings.eval_samples,

@@ -16,12 +16,12 @@ from orchestrator.driver.retries import Retries
 from orchestrator.driver.services import Services
 from orchestrator.driver.syncing import syncing
 from orchestrator.driver.validation_scores import ValidationScores
-from orchestrator.errors import DamagedRunError
 from orchestrator.machine.memory import is_about_memory
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.say import Say, lines_to
 from orchestrator.search.halving import stopping_rule
 from orchestrator.search.next_runs import decisions, lines, next_runs
+from orchestrator.store.damage import take_back_damaged
 from orchestrator.store.leftovers import remove_drafts
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
@@ -67,16 +67,6 @@ def _sync(ready: ReadySweep, folder: SweepFolder, services: Services) -> None:
     """Send what is new to the tracker, unless the driver still waits for its connection."""
     if not services.tracker.connecting:
         services.tracker.sync(ready.runs, folder.path)
-
-
-def take_back_damaged(folders: Iterable[RunFolder], say: Say) -> None:
-    """Take back the end of each run whose files are damaged, and say so; the run is then trained again."""
-    for folder in folders:
-        try:
-            folder.check()
-        except DamagedRunError as error:
-            say(f"damaged: {error} It is trained again.")
-            folder.discard()
 
 
 def take_back_stops(folders: Iterable[RunFolder], rule: str | None) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from d2lora.names import last_parts, matching
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
+from orchestrator.paths import readable
 from orchestrator.recipe.sections import ModelSpec
 from orchestrator.tiny import TinySettings
 from orchestrator.tiny.tokenizer import vocabulary
@@ -93,7 +94,7 @@ def shape_of(spec: ModelSpec) -> tuple[ModelShape | None, str]:
     InputError where ``model.path`` is no directory with a model.
     """
     if spec.path is not None:
-        path = Path(spec.path).expanduser().resolve()
+        path = readable(spec.path).resolve()
         if not path.is_dir():
             raise InputError(f"model.path={spec.path} is not a directory with a model.")
         return _from_config(path / "config.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +9,7 @@ from typing import Any, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from orchestrator import wording
+from orchestrator.files import write_bytes
 from orchestrator.report.figures.curves import CurvePlot, draw_curves
 from orchestrator.report.gains import seconds_a_point
 from orchestrator.report.loss_curves import curve_band, losses
@@ -41,10 +41,7 @@ def write_report(
     content = cast("Summary", summary)
     curves = _curves(content, ResultTable(rows), path.parent)
     page = render_report(sweep, content, rows, champions, curves)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(page, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_bytes(path, page.encode())
 
 
 def render_report(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.files import locked, read_json, write_json
 from orchestrator.search.halving import Verdict
 
@@ -61,6 +62,7 @@ class Rung:
         return self.run / "rungs" / f"{self.step}.json"
 
     def _read(self) -> dict[str, Any]:
+        objects.fetch_file(self._file)  # a rival's trainer may be on another node
         content = read_json(self._file)
         return content if isinstance(content, dict) else {}
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import DamagedRunError
 from orchestrator.files import read_json
+
+FOLDER = "folder"
+"""The key of a manifest with the name of the attempt's folder in which the artefacts lie."""
 
 
 def canonical(value: Any) -> Any:
@@ -35,3 +39,12 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if not whole or manifest.get("seal", seal_of(manifest)) != seal_of(manifest):
         raise DamagedRunError(f"{path} is not what was written. Delete {path.parent} to train the run again.")
     return dict(manifest)
+
+
+def artefact_folder(run: Path, manifest: Any) -> Path:
+    """Return the folder of the artefacts: the folder of the attempt that the manifest names.
+
+    A commit of version 0.1 names no folder: its artefacts lie beside the manifest, in the folder ``run``.
+    """
+    name = manifest.get(FOLDER) if isinstance(manifest, dict) else None
+    return run / name if isinstance(name, str) and re.fullmatch(r"attempt-\d+", name) else run

@@ -52,7 +52,7 @@ def dropped_row(run: PlannedRun, reason: str, extra: Mapping[str, Any]) -> dict[
 
 def publish_predictions(folder: RunFolder, file: Path) -> list[dict[str, Any]]:
     """Copy the predictions of a committed run to ``file``, and return their rows."""
-    content = (folder.path / "predictions.jsonl").read_bytes()
+    content = folder.artefact("predictions.jsonl").read_bytes()
     write_bytes(file, content)
     return [json.loads(line) for line in content.splitlines()]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from orchestrator.files import read_json
-from orchestrator.paths import resolve
+from orchestrator.paths import storage_folder
 from orchestrator.plan.runs import FORMAT
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.ends import refresh
 from orchestrator.store.run_folder import RunFolder
 
 
@@ -25,8 +26,12 @@ class SweepFolder:
 
     @classmethod
     def of(cls, spec: SweepSpec) -> SweepFolder:
-        """Return the folder of the sweep that a recipe names."""
-        return cls(resolve(spec.storage) / spec.name)
+        """Return the folder of the sweep that a recipe names; InputError for an address that no storage can have."""
+        return cls(storage_folder(spec.storage) / spec.name)
+
+    def fetch(self) -> None:
+        """Copy from the object store, if there is one, what this machine lacks or has otherwise."""
+        refresh(self.path, _is_read_by_a_driver, "runs/*/")
 
     @property
     def sweep(self) -> Path:
@@ -106,3 +111,8 @@ class SweepFolder:
         """Return how many run folders hold results in the format of another version (`plan.runs.FORMAT`)."""
         specs = (read_json(file) for file in self.runs.glob("*/run.json"))
         return sum(isinstance(spec, dict) and spec.get("format", 1) != FORMAT for spec in specs)
+
+
+def _is_read_by_a_driver(name: PurePosixPath) -> bool:
+    """Return whether a driver reads the file ``name`` of a sweep: not checkpoints, nor what it writes itself anew."""
+    return "checkpoints" not in name.parts and name.parts[0] != "predictions" and not name.name.endswith(".error.txt")

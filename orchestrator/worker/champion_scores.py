@@ -91,7 +91,7 @@ def merged_and_evaluated(job: ChampionJob, draft: Path, place: Path) -> dict[str
 
 def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Module:
     """Return the base under the run's adapter."""
-    adapter = load_adapter(run.path / "adapter", job.base_fingerprint)
+    adapter = load_adapter(run.artefact("adapter"), job.base_fingerprint)
     model = load_model(Path(job.base_path), DTYPES[job.dtype])
     d2lora.attach_lanes(model, [d2lora.lane_of(adapter.description)], list(adapter.description["layers"]))
     d2lora.load_adapter_state(model, adapter.state)
@@ -100,7 +100,7 @@ def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Modul
 
 def _committed_scores(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
     """Return the scores that the run has committed; RunError if they contradict the run's row or the test items."""
-    rows = read_lines(run.path / "predictions.jsonl")
+    rows = read_lines(run.artefact("predictions.jsonl"))
     right = sum(row["predicted"] == row["answer"] for row in rows)
     if len(rows) != items or right / items != job.row["accuracy"]:
         raise RunError(

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.files import read_json, write_json
 from orchestrator.store.champion import EVALUATION, up_to_date
+from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.worker.champion_scores import merged_and_evaluated
 from orchestrator.worker.jobs import ChampionJob
 
@@ -21,6 +23,9 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     evaluation alone, which says why. A sound champion that a broken champion replaces is kept beside ``place``, until
     the task has a sound champion again.
     """
+    for file in (job.base_path, job.data):
+        objects.ensure(Path(file))
+    objects.fetch(SweepFolder(Path(job.folder)).run(job.row["run_key"]).path)
     draft = place.with_name(f".tmp-{place.name}")
     shutil.rmtree(draft, ignore_errors=True)
     evaluation = merged_and_evaluated(job, draft, place)
@@ -32,6 +37,7 @@ def make_champion(job: ChampionJob, place: Path) -> dict[str, Any]:
     write_json(draft / EVALUATION, evaluation)
     shutil.rmtree(place, ignore_errors=True)
     draft.rename(place)
+    objects.put(place)
     for old in _kept_sound(place) if evaluation["status"] == "sound" else ():
         shutil.rmtree(old)
     return evaluation

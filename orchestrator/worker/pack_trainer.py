@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 import d2lora
+from orchestrator import objects
 from orchestrator.control import Control, Unsupervised
 from orchestrator.data.prepared import load_prepared
 from orchestrator.errors import StoppedError
@@ -61,6 +62,8 @@ class PackTrainer:
         other error is raised; runs that were committed before it stay committed.
         """
         keep_freed_pages()
+        for file in (job.base_path, *job.data.values()):
+            objects.ensure(Path(file))
         usage = Usage(device, len(job.pack.runs))
         logs = SweepFolder(Path(job.folder)).logs
         with kept(log_of_pack(logs, job.pack.name, own_rank())):

@@ -22,6 +22,7 @@ from orchestrator.data.tasks import (
 )
 from orchestrator.data.tasks.own import ColumnKeys, Columns, own_task
 from orchestrator.errors import InputError
+from orchestrator.paths import readable
 from orchestrator.tiny.tasks import TINY_TASKS
 
 TASKS: dict[str, ModuleType] = {
@@ -78,4 +79,4 @@ def make_task(
         return get_task(name).with_splits(train, test)
     if name in available_tasks():
         raise InputError(f"Task name {name!r} is a benchmark's; give your own file {path} another name.")
-    return own_task(name, Path(path), columns, None if test is None else Path(test)).with_splits(train)
+    return own_task(name, readable(path), columns, None if test is None else readable(test)).with_splits(train)

@@ -67,7 +67,7 @@ def result(job: PackJob) -> tuple[dict[str, Any], bytes, bytes]:
     """What a pack's one run came to; the time that it took is no part of it."""
     (run,) = job.pack.runs
     folder = RunFolder(Path(job.folder) / "runs" / run.key)
-    files = [(folder.path / name).read_bytes() for name in ("adapter/adapter.safetensors", "predictions.jsonl")]
+    files = [folder.artefact(name).read_bytes() for name in ("adapter/adapter.safetensors", "predictions.jsonl")]
     return unmeasured(folder.row()), files[0], files[1]
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.driver.rounds import take_back_damaged, take_back_stops
+from orchestrator.driver.rounds import take_back_stops
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.files import write_bytes, write_lines
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.search.halving import stopping_rule
+from orchestrator.store.damage import take_back_damaged
 from orchestrator.store.ends import COMMITTED
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import DamagedRunError, FencedError, RunError
-from orchestrator.files import read_json, write_bytes, write_lines
-from orchestrator.store.attempt import Attempt
+from orchestrator.files import read_json, sha256_of, write_bytes, write_json, write_lines
+from orchestrator.store.attempt import ARTEFACTS, Attempt
 from orchestrator.store.ends import COMMITTED, DIVERGED, STOPPED
-from orchestrator.store.manifest import canonical
+from orchestrator.store.manifest import artefact_folder, canonical, sealed
 from orchestrator.store.run_folder import RunFolder
 
 ROW = {"run_key": "k", "accuracy": 0.7512, "lr": 1e-5, "settings": {"rank": 8, "tau": None}}
-OPERATIONS = ("fsync", "link", "rename", "replace", "unlink", "rmdir", "mkdir")
+OPERATIONS = ("fsync", "link", "symlink", "rename", "replace", "unlink", "rmdir", "mkdir")
 
 
 class Killed(BaseException):
@@ -61,20 +61,92 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
     return done
 
 
-def test_a_commit_holds_row_and_artefacts_and_leaves_no_attempt(tmp_path: Path) -> None:
+def test_a_commit_holds_row_and_artefacts_in_the_folder_of_its_attempt_and_nothing_else_there(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run").begin({})
     run = committed(tmp_path)
     run.verify()
     assert (run.ended(), run.row()["accuracy"], run.row()["text"]) == ("committed", 0.7512, "first")
     assert [line["step"] for line in run.metrics()] == [0, 1, 2]
-    assert sorted(path.name for path in run.path.iterdir()) == sorted(
-        [COMMITTED, "adapter", "metrics.jsonl", "predictions.jsonl", "run.json"]
-    )
+    names = [COMMITTED, "adapter", "metrics.jsonl", "predictions.jsonl"]
+    assert sorted(path.name for path in run.path.iterdir()) == sorted([*names, "attempt-2", "run.json"])
+    assert sorted(path.name for path in (run.path / "attempt-2").iterdir()) == sorted(names)
+    assert str((run.path / "adapter").readlink()) == "attempt-2/adapter"
+    assert (run.path / "adapter" / "adapter.safetensors").read_bytes() == b"first" * 50
+    assert run.artefact("adapter") == run.path / "attempt-2" / "adapter"
+
+
+def test_what_an_attempt_leaves_beside_its_artefacts_goes_with_the_commit(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    attempt = run.begin({})
+    work(attempt)
+    write_bytes(attempt.path / "checkpoints" / "8" / "lane.safetensors", b"lane")
+    write_bytes(attempt.path / "notes.txt", b"notes")
+    attempt.commit(ROW)
+    left = sorted(path.name for path in attempt.path.iterdir())
+    assert left == [COMMITTED, "adapter", "metrics.jsonl", "predictions.jsonl"]
+    run.verify()
+
+
+@pytest.mark.parametrize("operation", ["symlink", "rmdir", "unlink", "replace"])
+def test_a_commit_whose_tidying_fails_is_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    attempt = run.begin({})
+    work(attempt)
+    write_bytes(attempt.path / "checkpoints" / "8" / "lane.safetensors", b"lane")
+    real = os.link
+
+    def link(*arguments: Any) -> None:
+        real(*arguments)
+        monkeypatch.setattr(os, operation, refused)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    attempt.commit(ROW)
+    run.verify()
+    assert run.artefact("predictions.jsonl").is_file()
+
+
+def test_a_commit_of_version_0_1_has_its_artefacts_beside_the_manifest(tmp_path: Path) -> None:
+    run = old_commit(tmp_path / "run")
+    run.verify()
+    assert run.artefact("adapter") == run.path / "adapter"
+    assert [line["step"] for line in run.metrics()] == [0, 1, 2]
+    assert run.row()["text"] == "old"
+    with pytest.raises(FencedError, match="is committed already"):
+        run.begin({})
+    (run.path / "adapter" / "adapter.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DamagedRunError, match=r"adapter\.safetensors is not what was committed"):
+        run.verify()
+    run.discard()
+    committed(tmp_path, "second").verify()
+    assert (run.path / "adapter" / "adapter.safetensors").read_bytes() == b"second" * 50
+
+
+def old_commit(place: Path) -> RunFolder:
+    """Write a run's folder as version 0.1 left it."""
+    work(Attempt(place, 1), "old")
+    for name in ARTEFACTS:
+        (place / "attempt-1" / name).rename(place / name)
+    (place / "attempt-1").rmdir()
+    files = {str(path.relative_to(place)): sha256_of(path) for path in sorted(place.rglob("*")) if path.is_file()}
+    write_json(place / COMMITTED, sealed({"attempt": 1, "row": {**ROW, "text": "old"}, "files": files}))
+    return RunFolder(place)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/tmp", "attempt-1/../..", "", 3, None])
+def test_a_manifest_leads_to_no_folder_but_an_attempts(tmp_path: Path, name: Any) -> None:
+    assert artefact_folder(tmp_path / "run", {"folder": name}) == tmp_path / "run"
 
 
 def test_a_kill_at_any_instant_leaves_a_whole_commit_or_none_and_the_next_attempt_succeeds(tmp_path: Path) -> None:
     survived, lost = 0, 0
     for moment in range(500):
         folder = tmp_path / str(moment)
+        work(RunFolder(folder / "run").begin({}), "an earlier attempt")
         with pytest.MonkeyPatch.context() as patch:
             done = kill_at(patch, moment)
             with contextlib.suppress(Killed):
@@ -88,6 +160,7 @@ def test_a_kill_at_any_instant_leaves_a_whole_commit_or_none_and_the_next_attemp
         else:
             committed(folder, "second").verify()
             assert run.row()["text"] == "second"
+            assert (run.artefact("adapter") / "adapter.safetensors").read_bytes() == b"second" * 50
             assert (run.path / "adapter" / "adapter.safetensors").read_bytes() == b"second" * 50
             lost += 1
         assert run.ended() == "committed"
@@ -136,17 +209,17 @@ def test_a_disk_error_at_any_instant_of_a_commit_is_the_same(tmp_path: Path) -> 
 def test_a_commit_that_another_machine_made_meanwhile_is_not_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On storage whose locks do not reach other machines the manifest itself is the last fence."""
+    """The manifest itself is the fence: no lock is taken."""
     run = RunFolder(tmp_path / "run")
     attempt = run.begin({})
     work(attempt)
-    real = os.rename
+    real = os.link
 
-    def rename(*arguments: Any) -> None:
+    def link(*arguments: Any) -> None:
         (run.path / COMMITTED).write_bytes(b"theirs")
         real(*arguments)
 
-    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "link", link)
     with pytest.raises(RunError, match="has been ended by another trainer"):
         attempt.commit(ROW)
     assert (run.path / COMMITTED).read_bytes() == b"theirs"
@@ -180,39 +253,72 @@ def test_an_attempt_commits_once(tmp_path: Path) -> None:
     run.verify()
 
 
+@pytest.mark.parametrize("operation", ["fsync", "link"])
+@pytest.mark.parametrize("newer_ends", ["begun", "killed before its link", "committed"])
 def test_an_attempt_stopped_in_its_commit_cannot_spoil_the_commit_of_a_newer_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer_ends: str, operation: str
 ) -> None:
     """The older has looked and not leapt when the newer begins: one of the two commits, and it is whole."""
     run = RunFolder(tmp_path / "run")
     older = run.begin({})
     work(older, "older")
-    real, ends = os.rename, []
+    real = {name: getattr(os, name) for name in ("fsync", "link")}
 
-    def newer() -> None:
-        try:
-            attempt = run.begin({})
-            work(attempt, "newer")
-            attempt.commit({**ROW, "text": "newer"})
-            ends.append("committed")
-        except FencedError as error:
-            ends.append(str(error))
+    def stalled(*arguments: Any) -> None:
+        monkeypatch.undo()
+        newer = run.begin({})
+        if newer_ends != "begun":
+            work(newer, "newer")
+            with pytest.MonkeyPatch.context() as patch:
+                if newer_ends != "committed":
+                    patch.setattr(os, "link", killed)
+                with contextlib.suppress(Killed):
+                    newer.commit({**ROW, "text": "newer"})
+        real[operation](*arguments)
 
-    other = threading.Thread(target=newer)
+    monkeypatch.setattr(os, operation, stalled)
+    if newer_ends == "committed":
+        with pytest.raises(FencedError, match=r"is committed|has been ended by another trainer"):
+            older.commit({**ROW, "text": "older"})
+    else:
+        older.commit({**ROW, "text": "older"})
+    run.verify()
+    winner = "newer" if newer_ends == "committed" else "older"
+    assert run.row()["text"] == winner
+    assert (run.artefact("adapter") / "adapter.safetensors").read_bytes() == winner.encode() * 50
+    with pytest.raises(FencedError, match="is committed already"):
+        run.begin({})
 
-    def rename(*arguments: Any) -> None:
-        if not other.ident:
-            other.start()
-            other.join(0.5)
+
+def killed(*_: Any) -> None:
+    raise Killed
+
+
+def test_a_link_whose_answer_was_lost_and_that_is_sent_again_is_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    attempt = run.begin({})
+    work(attempt)
+    real = os.link
+
+    def link(*arguments: Any) -> None:
+        real(*arguments)
         real(*arguments)
 
-    monkeypatch.setattr(os, "rename", rename)
-    older.commit({**ROW, "text": "older"})
-    other.join()
+    monkeypatch.setattr(os, "link", link)
+    attempt.commit(ROW)
     run.verify()
-    assert run.row()["text"] == "older"
-    assert len(ends) == 1
-    assert "is committed already" in ends[0]
+
+
+def test_a_trainer_that_does_not_see_the_newest_attempt_yet_gets_the_number_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS may answer a listing from a cache that is a minute old."""
+    run = RunFolder(tmp_path / "run")
+    assert [run.begin({}).number for _ in range(2)] == [1, 2]
+    monkeypatch.setattr("orchestrator.store.run_folder.newest_attempt", lambda _: 0)
+    assert run.begin({}).number == 3
 
 
 def test_two_trainers_that_begin_at_once_get_attempts_of_their_own(tmp_path: Path) -> None:
@@ -251,8 +357,8 @@ def test_of_attempts_that_commit_at_once_one_is_the_run(tmp_path: Path) -> None:
 
 def test_every_flipped_byte_of_what_is_committed_is_detected(tmp_path: Path) -> None:
     run = committed(tmp_path)
-    files = [run.path / name for name in ("adapter/adapter.safetensors", "adapter/adapter.json", "metrics.jsonl",
-                                          "predictions.jsonl", COMMITTED)]  # fmt: skip
+    names = ("adapter/adapter.safetensors", "adapter/adapter.json", "metrics.jsonl", "predictions.jsonl")
+    files = [*(run.artefact(name) for name in names), run.path / COMMITTED]
     draw = random.Random(0)
     for _ in range(200):
         file = draw.choice(files)
@@ -289,18 +395,18 @@ def test_an_empty_or_damaged_manifest_is_told(tmp_path: Path, content: bytes) ->
 @pytest.mark.parametrize("name", ["adapter/adapter.safetensors", "metrics.jsonl", "predictions.jsonl"])
 def test_a_missing_file_and_one_cut_short_are_told_by_name(tmp_path: Path, name: str) -> None:
     run = committed(tmp_path)
-    content = (run.path / name).read_bytes()
-    (run.path / name).write_bytes(content[:-1])
+    content = run.artefact(name).read_bytes()
+    run.artefact(name).write_bytes(content[:-1])
     with pytest.raises(DamagedRunError, match=f"{name} is not what was committed"):
         run.verify()
-    (run.path / name).unlink()
+    run.artefact(name).unlink()
     with pytest.raises(DamagedRunError, match=f"{name} is missing"):
         run.verify()
 
 
 def test_files_exchanged_between_runs_are_told(tmp_path: Path) -> None:
     run, other = committed(tmp_path), committed(tmp_path / "other", "second")
-    shutil.copy(other.path / "predictions.jsonl", run.path / "predictions.jsonl")
+    shutil.copy(other.artefact("predictions.jsonl"), run.artefact("predictions.jsonl"))
     with pytest.raises(DamagedRunError, match=r"predictions\.jsonl is not what was committed"):
         run.verify()
 
@@ -308,10 +414,13 @@ def test_files_exchanged_between_runs_are_told(tmp_path: Path) -> None:
 def test_a_discarded_commit_is_trained_again(tmp_path: Path) -> None:
     run = committed(tmp_path)
     (run.path / "metrics.jsonl").write_bytes(b"")
-    run.discard()
-    assert run.ended() is None
-    committed(tmp_path, "second").verify()
-    assert run.row()["text"] == "second"
+    for number in (1, 2):
+        run.discard()
+        assert (run.ended(), run.logged()) == (None, 0)
+        evidence = [path.name for path in run.path.glob("*.damaged-*")]
+        assert sorted(evidence) == [f"{COMMITTED}.damaged-{one}" for one in range(1, number + 1)]
+        committed(tmp_path, "second").verify()
+        assert run.row()["text"] == "second"
 
 
 def test_a_run_that_diverged_has_ended_and_has_a_row_and_no_adapter(tmp_path: Path) -> None:
@@ -388,4 +497,4 @@ def test_a_run_that_has_ended_opens_no_attempt(tmp_path: Path) -> None:
     attempt.commit(ROW)
     with pytest.raises(FencedError, match="is committed already"):
         run.begin({})
-    assert not run.attempted()
+    assert [path.name for path in run.path.glob("attempt-*")] == ["attempt-1"]
