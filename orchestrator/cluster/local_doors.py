@@ -38,7 +38,7 @@ def close_doors() -> Path | None:
 def forget_earlier_doors() -> None:
     """Let Ray read mode and token again, which it keeps from an earlier cluster of this process."""
     from ray._private import ray_constants
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
