@@ -55,6 +55,8 @@ def error_lines(error: ValidationError, locations: Locations, prefix: Key, subje
         below = tuple(part for part in detail["loc"] if not (isinstance(part, str) and _is_branch(part)))
         named = " ".join(word for word in (subject, dotted(below)) if word)
         message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "missing":
+            message += f": write `{detail['loc'][-1]}: ...`"
         value = "" if detail["type"] in ("value_error", "missing") else f" (found {brief(detail['input'])})"
         line = f"{locations.at((*prefix, *below))}: {named + ': ' if named else ''}{message}{value}"
         if line not in lines:

@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
         return int(self.construct_scalar(node))  # 010 is ten, not eight
 
 
-def _refusal(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+def _refusal(problem: str, event: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
@@ -177,7 +177,7 @@ def _walk(node: yaml.Node, key: Key, locations: Locations, source: str) -> None:
             name.value = shown(name.value)
             if name.value in seen:
                 raise InputError(
-                    f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already. Remove one of them."
+                    f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already. Remove one."
                 )
             seen[name.value] = line
             locations.known[(*key, name.value)] = Location(f"{source}:{line}")

@@ -118,7 +118,7 @@ GRIDS: dict[str, Tree] = {
                 "dropout": [n / 200 for n in range(100)],
             }
         ]
-    },  # fmt: skip
+    },
     "a grid of ten million runs": {
         "methods": [{"name": "lora", "rank": list(range(1, 33)), "alpha": list(range(1, 33))}],
         "optim": {"lr": [1e-6 * n for n in range(1, 101)], "micro_batch": 8, "global_batch": 16},

@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def slow(self) -> bool:
-        """Whether the job worked for too long, or hung; others work on the machine of a test, so waiting has a margin."""
+        """Whether the job worked for too long, or hung; waiting has a margin, as other work delays a test."""
         return self.seconds > SECONDS or self.waited > 10 * SECONDS
 
     def faults(self, place: str) -> list[str]:
