@@ -65,7 +65,7 @@ def check_file(path: Path) -> None:
             head = file.read(8)
     except FileNotFoundError:
         raise InputError(
-            f"{path} does not exist. Give the path of a file; paths count from the folder in which the job starts."
+            f"{path} does not exist. Paths count from the folder in which the job starts; give one that does."
         ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):

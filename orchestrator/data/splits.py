@@ -187,7 +187,7 @@ def _validation_size(task: Task, pool: _Pool, size: int, history: str) -> int:
         where = f" to {task.source.path}" if isinstance(task.source, FileSource) else ""
         raise InputError(
             f"Task {task.name!r}: {rows} row(s) of {task.train!r} remain to train and validate on ({history}); "
-            "at least 2 are needed. Add rows{where}."
+            f"at least 2 are needed. Add rows{where}."
         )
     if size >= rows:
         raise InputError(

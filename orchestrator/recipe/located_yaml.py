@@ -77,8 +77,12 @@ class _Loader(yaml.SafeLoader):
         return int(self.construct_scalar(node))  # 010 is ten, not eight
 
 
-def _refusal(problem: str, event: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+class _Refusal(yaml.MarkedYAMLError):
+    """A refusal of this reader, whose problem names its remedy."""
+
+
+def _refusal(problem: str, event: Any) -> _Refusal:
+    return _Refusal(problem=problem, problem_mark=event.start_mark)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
@@ -150,7 +154,7 @@ def _parse(text: str, source: str, locations: Locations) -> Any:
 def _problem(error: yaml.MarkedYAMLError) -> str:
     """Return what is wrong with the YAML, with a remedy: of `_Loader`, or for all that YAML's own parser refuses."""
     problem = str(error.problem or error.context)
-    if ": " in problem or "(" in problem:
+    if isinstance(error, _Refusal):
         return problem
     if "another document" in problem:
         return f"{problem}: remove the line ---, or put the second recipe into a file of its own"
