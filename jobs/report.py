@@ -13,13 +13,16 @@ from jobs.command import run_job
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.report.from_files import report_again
 from orchestrator.say import say
+from orchestrator.store.links import refuse_links_out
 from orchestrator.store.sweep_folder import SweepFolder
 
 
 def main(spec: SweepSpec, command: str, console: Console) -> int:
     """Write the report and print its path."""
     first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
-    page = report_again(SweepFolder.of(spec).path, first)
+    folder = SweepFolder.of(spec).path
+    refuse_links_out(folder)
+    page = report_again(folder, first)
     say(console, f"report: {page}")
     return 0
 
