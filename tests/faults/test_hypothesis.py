@@ -82,6 +82,7 @@ def test_200_recipes(tmp_path_factory: pytest.TempPathFactory, content: bytes, w
 
 @pytest.mark.slow
 @pytest.mark.rare
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(content=CONTENTS, words=WORDS)
 def test_10000_recipes(tmp_path_factory: pytest.TempPathFactory, content: bytes, words: list[str]) -> None:
