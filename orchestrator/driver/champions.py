@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.addresses import without_secrets
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.final_message import run_name
 from orchestrator.driver.prepare import ReadySweep
@@ -56,7 +57,7 @@ def make_champions(
             try:
                 evaluation = _merge(ready, folder, services.cluster, row)
             except Exception as error:
-                champions.problems[task] = str(error)
+                champions.problems[task] = without_secrets(str(error))
                 continue
         if evaluation["status"] == "broken":
             champions.problems[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
