@@ -41,11 +41,13 @@ class LowRankConfig:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ValueError(f"rank={self.rank} is not positive: a low-rank update needs rank 1 or more.")
+            raise ValueError(f"rank={self.rank} is not positive: a low-rank update needs rank 1 or more, so give one.")
         if not self.alpha > 0:
-            raise ValueError(f"alpha={self.alpha} is not positive: it scales the update by alpha / rank.")
+            raise ValueError(
+                f"alpha={self.alpha} is not positive: it scales the update by alpha / rank, so give a positive one."
+            )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} is not in [0, 1).")
+            raise ValueError(f"dropout={self.dropout} is not in [0, 1): give a share, 0 for none.")
 
     @property
     def scale(self) -> float:

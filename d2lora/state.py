@@ -61,11 +61,15 @@ def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor], lane: int 
     if missing or extra:
         raise ValueError(
             f"The state does not fit lane {lane}: {len(missing)} tensors are missing {missing[:3]}, "
-            f"{len(extra)} are unknown {extra[:3]}. Was it saved with other targets or another method?"
+            f"{len(extra)} are unknown {extra[:3]}. Was it saved with other targets or another method? "
+            "Attach a lane with those."
         )
     for name, parameter in wanted.items():
         if state[name].shape != parameter.shape:
-            raise ValueError(f"{name} has shape {tuple(state[name].shape)}, the lane needs {tuple(parameter.shape)}.")
+            raise ValueError(
+                f"{name} has shape {tuple(state[name].shape)}, the lane needs {tuple(parameter.shape)}. "
+                "Take an adapter of this model."
+            )
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(state[name])

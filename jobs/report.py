@@ -13,6 +13,7 @@ from jobs.command import run_job
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.report.from_files import report_again
 from orchestrator.say import say
+from orchestrator.store.links import refuse_links_out
 from orchestrator.store.sweep_folder import SweepFolder
 
 
@@ -21,6 +22,7 @@ def main(spec: SweepSpec, command: str, console: Console) -> int:
     first = command.replace("jobs/report.py", "jobs/sweep.py", 1)
     folder = SweepFolder.of(spec)
     folder.fetch()
+    refuse_links_out(folder.path)
     page = report_again(folder.path, first)
     say(console, f"report: {page}")
     return 0

@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
     """Return the JSON in ``path``; None if there is no such file, or if its content is not JSON."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

@@ -8,7 +8,7 @@ from orchestrator.driver.champions import make_champions
 from orchestrator.driver.collect import collect
 from orchestrator.driver.final_message import final_message
 from orchestrator.driver.prepare import make_ready, refuse_empty_merge, runs_of_other_versions
-from orchestrator.driver.provenance import write_provenance
+from orchestrator.driver.provenance import refuse_moved_base, write_provenance
 from orchestrator.driver.publish import publish
 from orchestrator.driver.rounds import train_rounds
 from orchestrator.driver.services import Services
@@ -18,6 +18,7 @@ from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import lines_to
 from orchestrator.search.halving import rung_lines
 from orchestrator.store.lease import hold
+from orchestrator.store.links import refuse_links_out
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.store.trial import try_here
 
@@ -33,6 +34,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     HeldError if another process works on the same sweep.
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
+    refuse_links_out(folder.path)
     services = Services(spec, folder, command, say)
     try_here(folder.path.parent)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
@@ -47,6 +49,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
             refuse_empty_merge(ready, folder, command)
         if remark := runs_of_other_versions(folder):
             say(remark)
+        refuse_moved_base(folder, ready)
         write_provenance(folder, ready, command, replace=train)
         services.tracker.begin()
         scores = ValidationScores(folder, ready.runs, spec.search)

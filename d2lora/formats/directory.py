@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 from d2lora.attachment import layers_with_lane
 from d2lora.formats import peft_files
 from d2lora.formats.as_lora import exact_form
-from d2lora.formats.tensor_files import read_json, read_tensors, write_tensors
+from d2lora.formats.tensor_files import SAVE, read_json, read_tensors, write_tensors
 from d2lora.layers.adapted import AdaptedLinear
 from d2lora.layers.lanes import Lane
 from d2lora.method import PeftForm
@@ -28,6 +28,7 @@ from d2lora.state import adapter_state, describe_adapter, load_adapter_state
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 IS_DORA = {"lora": False, "dora": True}
 """The methods that PEFT has itself, so that its directory holds everything, and PEFT's ``use_dora`` for each."""
+KINDS: dict[str, type] = {"method": str, "config": dict, "layers": dict, "base": str}
 FREE = ("dropout", "start", "norm_grad", "minus")
 """Settings in which a saved adapter may differ from the lane that loads it: they change training, not the output."""
 
@@ -91,7 +92,9 @@ def load(model: nn.Module, folder: str | Path, lane: int = 0) -> None:
     elif (folder / peft_files.CONFIG).is_file():
         load_adapter_state(model, _from_peft(folder, layers, spec), lane)
     else:
-        raise ValueError(f"{folder} holds no adapter: neither {DESCRIPTION} nor {peft_files.CONFIG} is there.")
+        raise ValueError(
+            f"{folder} holds no adapter: neither {DESCRIPTION} nor {peft_files.CONFIG} is there. Give its folder."
+        )
 
 
 def read_own(
@@ -103,9 +106,9 @@ def read_own(
     if PEFT's file beside them has changed since they were saved together.
     """
     description = read_json(folder / DESCRIPTION)
-    missing = [key for key in needs if key not in description]
+    missing = [key for key in needs if not isinstance(description.get(key), KINDS.get(key, object))]
     if missing:
-        raise ValueError(f"{folder / DESCRIPTION} is no adapter's description: {', '.join(missing)} is missing.")
+        raise ValueError(f"{folder / DESCRIPTION} is no adapter's description: {', '.join(missing)} is missing. {SAVE}")
     if description.get("peft_sha256") not in (None, _digest(folder)):
         raise ValueError(
             f"{folder / peft_files.TENSORS} is not the one that was saved with {DESCRIPTION}: it was trained on, or "
@@ -122,7 +125,10 @@ def _remove(folder: Path, *names: str) -> None:
 
 def _digest(folder: Path) -> str | None:
     file = folder / peft_files.TENSORS
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    if not file.is_file():
+        return None
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check_same(folder: Path, description: Mapping[str, Any], spec: Lane) -> None:

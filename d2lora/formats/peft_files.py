@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from d2lora.formats.tensor_files import read_json, read_tensors, write_tensors
+from d2lora.formats.tensor_files import SAVE, read_json, read_tensors, write_tensors
 from d2lora.method import PeftForm
 
 TENSORS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -48,6 +48,8 @@ HARMLESS = {
     "ensure_weight_tying",
 }
 """The fields of PEFT's LoraConfig that are read here, or that change nothing once an adapter is trained."""
+MOST_REPEATS = 3
+"""The most `*`, `+` and `{` in a pattern of layers."""
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Values of ``init_lora_weights`` for which PEFT changes the base before it trains."""
 
@@ -119,19 +121,24 @@ def read_peft(folder: Path) -> tuple[dict[str, PeftForm], dict[str, Any]]:
     """
     config = read_json(folder / CONFIG)
     _check_config(folder, config)
+    _check_numbers(folder, config)
     state = read_tensors(folder / TENSORS)
     forms: dict[str, PeftForm] = {}
     for key in sorted(key for key in state if key.endswith(DOWN) and key.startswith(PREFIX)):
         name = key[len(PREFIX) : -len(DOWN)]
         down_RI, up_OR = state.pop(key), state.pop(PREFIX + name + UP, None)
-        if up_OR is None or up_OR.shape[1] != down_RI.shape[0]:
-            raise ValueError(f"{folder / TENSORS}: {PREFIX + name + UP} is missing, or of another rank than {key}.")
+        if up_OR is None or up_OR.ndim != 2 or down_RI.ndim != 2 or up_OR.shape[1] != down_RI.shape[0]:
+            raise ValueError(
+                f"{folder / TENSORS}: {PREFIX + name + UP} is missing, or of another rank than {key}. {SAVE}"
+            )
         magnitude_O = state.pop(PREFIX + name + MAGNITUDE, None)
         if (magnitude_O is not None) != bool(config.get("use_dora")):
-            raise ValueError(f"{folder}: use_dora={config.get('use_dora')!r}, but {name} has other tensors.")
+            raise ValueError(f"{folder}: use_dora={config.get('use_dora')!r}, but {name} has other tensors. {SAVE}")
         forms[name] = PeftForm(up_OR, down_RI, _scale(config, name, down_RI.shape[0]), magnitude_O)
     if state or not forms:
-        raise ValueError(f"{folder / TENSORS} holds {sorted(state)[:3] or 'no tensors'}, which are of no linear layer.")
+        raise ValueError(
+            f"{folder / TENSORS} holds {sorted(state)[:3] or 'no tensors'}, which are of no linear layer. {SAVE}"
+        )
     return forms, config
 
 
@@ -139,19 +146,56 @@ def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise ValueError for a config that asks for more than a LoRA or DoRA of linear layers over an unchanged base."""
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise ValueError(f"{folder / CONFIG} has peft_type={kind!r}: only LORA (and DoRA, its use_dora) can be read.")
+        raise ValueError(
+            f"{folder / CONFIG} has peft_type={kind!r}: only LORA (and DoRA, its use_dora) can be read. "
+            "Take such an adapter."
+        )
     more = [
         name for name, value in config.items() if name not in HARMLESS and value not in (None, False, "none", {}, [])
     ]
     if more:
         asked = ", ".join(f"{name}={config[name]!r}" for name in sorted(more))
-        raise ValueError(f"{folder / CONFIG} asks for more than a LoRA of linear layers: {asked}. This cannot be read.")
+        raise ValueError(
+            f"{folder / CONFIG} asks for more than a LoRA of linear layers: {asked[:300]}. This cannot be read. "
+            "Take a plain one."
+        )
     start = str(config.get("init_lora_weights"))
     if start.lower().startswith(CHANGED_BASE):
         raise ValueError(
             f"{folder / CONFIG} has init_lora_weights={start!r}: it belongs to a base that PEFT has changed. Save it "
             "with PEFT's path_initial_model_for_weight_conversion, which makes it a LoRA of the base itself."
         )
+
+
+def _check_numbers(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise ValueError for an alpha that is no finite number, or a pattern that could take long to match."""
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise ValueError(f"{folder / CONFIG}: alpha_pattern is no mapping of patterns. {SAVE}")
+    for name, alpha in [("lora_alpha", config.get("lora_alpha")), *patterns.items()]:
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+            raise ValueError(f"{folder / CONFIG}: the alpha of {name[:80]} is no finite number. {SAVE}")
+    for pattern in patterns:
+        if not _is_quick(pattern):
+            raise ValueError(
+                f"{folder / CONFIG}: alpha_pattern {pattern[:80]!r} is no pattern that is matched here. "
+                "Write the names of layers there."
+            )
+
+
+def _is_quick(pattern: str) -> bool:
+    """Return whether a pattern is a regular expression without repeated groups and with few repeats.
+
+    Only such patterns match in a time that is bounded; the patterns of `exported` are of this kind.
+    """
+    plain = re.sub(r"\\.", "", pattern)
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return (
+        len(pattern) <= 500 and not re.search(r"\)[*+{?]", plain) and len(re.findall(r"[*+{]", plain)) <= MOST_REPEATS
+    )
 
 
 def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:

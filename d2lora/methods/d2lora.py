@@ -56,7 +56,9 @@ class D2LoraConfig(LowRankConfig):
         if self.rank_minus is not None and self.rank_minus < 1:
             raise ValueError(f"rank_minus={self.rank_minus} is not positive: use minus=off for no minus pair.")
         if self.tau != "learned" and not self.tau >= 0:
-            raise ValueError(f"tau={self.tau} is negative: the sign of the minus pair is part of the method.")
+            raise ValueError(
+                f"tau={self.tau} is negative: the sign of the minus pair is part of the method, so give 0 or more."
+            )
 
 
 Config = D2LoraConfig

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from d2lora.formats.header import HeaderError, read_header
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
 
@@ -18,12 +17,8 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The names of a base's weights: one file, or the index of several files. Transformers loads the first that exists."""
 BESIDE = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 """The files that transformers reads beside config and weights."""
-BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
-"""The bits of one number of each type."""
 LFS = b"version https://git-lfs"
 """The first bytes of a git-lfs pointer."""
-LONGEST_HEADER = 100_000_000
-"""The longest header, in bytes, that the safetensors library reads."""
 FETCH = "Fetch or copy the model's directory again."
 _POINTER = "is a git-lfs pointer, not the file itself. Run `git lfs pull` in its directory."
 
@@ -120,40 +115,14 @@ def _indexed(index: Path) -> dict[Path, list[str]]:
 
 
 def _header(file: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file by tensor name; InputError if the file is shorter or longer than that."""
-    size = file.stat().st_size
+    """Return the header of a safetensors file by tensor name; InputError if the file is not a whole one."""
     try:
         with file.open("rb") as stream:
-            start = stream.read(8)
-            if (start + stream.read(len(LFS)))[: len(LFS)] == LFS:
-                raise InputError(f"{file} {_POINTER}")
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else LONGEST_HEADER + 1
-            if length > LONGEST_HEADER:
-                raise InputError(f"{file} is not a safetensors file: it does not begin with a header. {FETCH}")
-            stream.seek(8)
-            content = stream.read(length)
+            head = stream.read(8 + len(LFS))
+        if LFS in (head[: len(LFS)], head[8:]):
+            raise InputError(f"{file} {_POINTER}")
+        return read_header(file)
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}.") from error
-    if len(content) < length:
-        raise InputError(f"{file} is cut short within its header, at {size:,} bytes. {FETCH}")
-    tensors = _parsed(file, content)
-    promised = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-    if size != promised:
-        kind = "is cut short" if size < promised else "is too long"
-        raise InputError(f"{file} {kind}: its header promises {promised:,} bytes, it has {size:,}. {FETCH}")
-    return tensors
-
-
-def _parsed(file: Path, content: bytes) -> dict[str, Any]:
-    try:
-        tensors = json.loads(content)
-        tensors.pop("__metadata__", None)
-        for tensor in tensors.values():
-            (begin, end), dtype, shape = tensor["data_offsets"], tensor["dtype"], tensor["shape"]
-            if dtype in BITS and 8 * (end - begin) != prod(shape) * BITS[dtype]:
-                raise ValueError(f"{shape} of {dtype} are not {end - begin} bytes")
-            if not (isinstance(end, int) and isinstance(dtype, str) and prod(shape) >= 0):
-                raise ValueError("a tensor without type, shape and place")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is not a safetensors file: its header is damaged ({error}). {FETCH}") from None
-    return dict(tensors)
+        raise InputError(f"{file} cannot be read: {error.strerror}. {FETCH}") from error
+    except HeaderError as error:
+        raise InputError(f"{file} {error} {FETCH}") from None

@@ -24,12 +24,14 @@ class StoredBase:
     """A base on disk.
 
     ``fingerprint`` is the sha256 over its config.json and the files of weights that are loaded. ``stored`` is the type
-    of most of its numbers, as safetensors names it.
+    of most of its numbers, as safetensors names it. ``commit`` is the commit of the hub's repository; None for a base
+    that is not of the hub.
     """
 
     path: Path
     fingerprint: str
     stored: str = "F32"
+    commit: str | None = None
 
 
 def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = None) -> StoredBase:
@@ -51,7 +53,8 @@ def resolve_base(spec: ModelSpec, cache_dir: Path, progress: Progress | None = N
     _refuse_changed_weights(path)
     check_json(path)
     stored = stored_weights(path)
-    return StoredBase(path, _fingerprint(path, stored, cache_dir), stored.dtype)
+    commit = path.name if spec.path is None and spec.name != "tiny" else None  # the hub's cache: snapshots/<commit>
+    return StoredBase(path, _fingerprint(path, stored, cache_dir), stored.dtype, commit)
 
 
 def _from_hub(name: str, revision: str | None, cache_dir: Path) -> Path:

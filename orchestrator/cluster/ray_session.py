@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.address import check_address, named_address
+from orchestrator.cluster.local_doors import DOORS, close_doors, forget_earlier_doors
 from orchestrator.errors import InputError
 
 WORKER_ENV = {
@@ -35,7 +36,7 @@ OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this 
     "RAY_RUNTIME_ENV_HOOK",
 )
 PROXIES = ("no_proxy", "NO_PROXY")
-SET_HERE = (*OTHER_CLUSTERS, *PROXIES, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")  # restored when the local Ray ends
+SET_HERE = (*OTHER_CLUSTERS, *PROXIES, *DOORS)  # restored when the local Ray ends
 
 
 @dataclass
@@ -43,11 +44,12 @@ class Session:
     """A connection to Ray.
 
     ``temp`` is the folder of the cluster if this driver has started it, else None. ``before`` are the variables of
-    `SET_HERE` as the user had set them.
+    `SET_HERE` as the user had set them. ``token`` is the folder of the cluster's token if it was made for this cluster.
     """
 
     temp: str | None
     before: dict[str, str] = field(default_factory=dict)
+    token: Path | None = None
 
     @property
     def started_here(self) -> bool:
@@ -62,6 +64,8 @@ class Session:
         if self.temp:
             self.restore_environment()
             shutil.rmtree(self.temp, ignore_errors=True)
+        if self.token:
+            shutil.rmtree(self.token, ignore_errors=True)
 
     def restore_environment(self) -> None:
         """Restore the user's environment."""
@@ -105,10 +109,12 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
     start.
     """
     before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
-    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # the paths of sockets must be short
+    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # short, for sockets # nosec B108
     leave_other_clusters()
-    _lock(Path(str(session.temp)))
+    session.token = close_doors()
     import ray  # only now: Ray reads on import how to authenticate
+
+    forget_earlier_doors()
 
     try:
         started = ray.init(
@@ -150,19 +156,21 @@ def configure_ray() -> None:
 def init_arguments(threads: int, extra: Mapping[str, str]) -> dict[str, Any]:
     """Return the arguments of ``ray.init`` that set the environment of workers and silence Ray's log.
 
-    Ray adds these arguments to the runtime environment that a submitted job already has.
+    Ray adds these arguments to the runtime environment that a submitted job already has, and refuses a variable that
+    both set. So variables of the job are left out here: whoever submits a job may choose them.
     """
     variables = WORKER_ENV | {"OMP_NUM_THREADS": str(threads)} | dict(extra)
-    return {"runtime_env": {"env_vars": variables}, "logging_level": "ERROR"}
+    own = {name: value for name, value in variables.items() if name not in _variables_of_job()}
+    return {"runtime_env": {"env_vars": own}, "logging_level": "ERROR"}
 
 
-def _lock(temp: Path) -> None:
-    """Let Ray accept only clients with a token, because some of Ray's ports listen on all network addresses."""
-    if "RAY_AUTH_MODE" not in os.environ:
-        token = temp / "auth_token"
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32))
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+def _variables_of_job() -> set[str]:
+    """Return the names of the variables that ``ray job submit --runtime-env`` has set for the workers of this job."""
+    try:
+        config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+        return set(config["runtime_env"]["env_vars"])
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def leave_other_clusters() -> None:

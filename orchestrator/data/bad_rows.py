@@ -100,7 +100,8 @@ def refuse(
     if not skip:
         more = f" So are {count(len(bad) - 1, 'other row')}." if len(bad) > 1 else ""
         raise InputError(
-            f"{bad[0].place}: {bad[0].reason}{more} (data.bad_rows=skip leaves such rows out and counts them.)"
+            f"{bad[0].place}: {bad[0].reason}{more} Correct the file. "
+            "(data.bad_rows=skip leaves such rows out and counts them.)"
         )
 
 

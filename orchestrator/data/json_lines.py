@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -55,7 +56,7 @@ def check_file(path: Path) -> None:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a folder; a file with one JSON object per line was expected.")
+            raise InputError(f"{path} is a folder; a file with one JSON object per line was expected. Give its path.")
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file (a pipe, socket or device). Save the rows in a file first.")
         if status.st_size == 0:
@@ -63,12 +64,14 @@ def check_file(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(8)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Paths count from the folder in which the job starts.") from None
+        raise InputError(
+            f"{path} does not exist. Paths count from the folder in which the job starts; give one that does."
+        ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{str(path)!r} cannot be read: {reason}. Check the path and its permissions.") from None
+        raise InputError(f"{str(path)!r} cannot be read: {reason}. Correct the path or its permissions.") from None
     for magic, kind in _NOT_TEXT.items():
         if head.startswith(magic):
             raise InputError(f"{path} is {kind}; convert it to UTF-8 text with one JSON object per line.")
@@ -116,14 +119,13 @@ def _decode(text: str, place: str) -> Any:
     except RecursionError:
         raise InputError(f"{place}: JSON nested too deeply. Write one flat object a line.") from None
     except ValueError as error:
-        raise InputError(f"{place}: not valid JSON ({error}).") from None
+        raise InputError(f"{place}: not valid JSON ({error}). Correct this line.") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise ValueError(f"column {twice!r} occurs twice")
     return row
 

@@ -35,13 +35,17 @@ class Slice:
         start = 0 if self.start is None else self._position(self.start, rows)
         stop = rows if self.stop is None else self._position(self.stop, rows)
         if start >= stop:
-            raise InputError(f"Split {str(self)!r} selects none of the {rows} rows of {self.name!r}.")
+            raise InputError(
+                f"Split {str(self)!r} selects none of the {rows} rows of {self.name!r}. Write a larger slice."
+            )
         return start, stop
 
     def _position(self, bound: str, rows: int) -> int:
         number, whole = (int(bound[:-1]), 100) if bound.endswith("%") else (int(bound), rows)
         if abs(number) > whole:
-            raise InputError(f"Split {str(self)!r} goes beyond the {rows} rows of {self.name!r}.")
+            raise InputError(
+                f"Split {str(self)!r} goes beyond the {rows} rows of {self.name!r}. Write a smaller bound."
+            )
         position = round(number * rows / whole) if bound.endswith("%") else number
         return position + rows if bound.startswith("-") else position
 

@@ -51,14 +51,19 @@ class HubSource:
 
     def _mirrored(self, split: Slice, mirror: Path) -> Path:
         if not mirror.is_dir():
-            raise InputError(f"data.mirror={mirror} is not a folder; it holds <hub id>/<config>/<split>.jsonl.")
+            raise InputError(
+                f"data.mirror={mirror} is not a folder; give one that holds <hub id>/<config>/<split>.jsonl."
+            )
         folder = mirror / self.id / self.config
         path = folder / f"{split.name}.jsonl"
         if path.exists():
             return path
         there = sorted(file.stem for file in folder.glob("*.jsonl"))
         if not there:
-            raise InputError(f"{path} does not exist, nor any other split of {self.id} ({self.config}) in that mirror.")
+            raise InputError(
+                f"{path} does not exist, nor any other split of {self.id} ({self.config}) in that mirror. "
+                "Put the rows there."
+            )
         raise InputError(
             f"{path} does not exist. Splits of {self.id} ({self.config}) there: {', '.join(there)}. Choose in the "
             f"recipe where to train and test: {{name: TASK, train: '{there[0]}[:80%]', test: '{there[0]}[80%:]'}}."
@@ -97,7 +102,7 @@ class FileSource:
         del mirror
         wanted = parse_split(split)
         if wanted.name not in ("train", "test"):
-            raise InputError(f"{self.path} has the splits 'train' and 'test', not {wanted.name!r}.")
+            raise InputError(f"{self.path} has the splits 'train' and 'test', not {wanted.name!r}. Write one of them.")
         if self.test_path is None:
             return _sliced(self._cut(wanted.name), wanted)
         return read_rows(self.path if wanted.name == "train" else self.test_path, wanted)
@@ -106,7 +111,7 @@ class FileSource:
         """Return the rows of the split ``name`` of a file without a second file to test on."""
         rows = list(read_rows(self.path))
         if len(rows) < 2:
-            raise InputError(f"{self.path} has {len(rows)} row; training and testing on it needs at least 2.")
+            raise InputError(f"{self.path} has {len(rows)} row; training and testing on it needs at least 2: add rows.")
         by_content = sorted(range(len(rows)), key=lambda index: (_digest(rows[index].row), index))
         held_out = set(by_content[: max(1, round(len(rows) * TEST_SHARE))])
         return [row for index, row in enumerate(rows) if (index in held_out) == (name == "test")]

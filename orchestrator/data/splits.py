@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.data.bad_rows import BadRow, Tally, refuse, tally
 from orchestrator.data.example import Example, RowError
+from orchestrator.data.sources import FileSource
 from orchestrator.data.task import Task
 from orchestrator.errors import InputError
 
@@ -157,9 +158,11 @@ def _read(task: Task, mirror: Path | None, skip: bool) -> tuple[tuple[_Pool, _Po
     refuse(bad, placed, skip=skip, explain=lambda file: task.explain(file, mirror))
     for split, rows in splits.items():
         if not rows:
-            raise InputError(f"Task {task.name!r} has no rows in split {split!r}.")
+            raise InputError(f"Task {task.name!r} has no rows in split {split!r}. Add rows, or take another split.")
         if all(isinstance(example, RowError) for _, example in rows):
-            raise InputError(f"Task {task.name!r}: no row of {split!r} is left, for {rows[0][0]}: {rows[0][1]}")
+            raise InputError(
+                f"Task {task.name!r}: no row of {split!r} is left, for {rows[0][0]}: {rows[0][1]} Correct the file."
+            )
     test, train = (
         _Pool.of([(place, example) for place, example in splits[split] if isinstance(example, Example)])
         for split in (task.test, task.train)
@@ -181,9 +184,10 @@ def _default_size(rows: int, train_samples: int | None) -> int:
 def _validation_size(task: Task, pool: _Pool, size: int, history: str) -> int:
     rows = len(pool)
     if rows < 2:
+        where = f" to {task.source.path}" if isinstance(task.source, FileSource) else ""
         raise InputError(
             f"Task {task.name!r}: {rows} row(s) of {task.train!r} remain to train and validate on ({history}); "
-            "at least 2 are needed."
+            f"at least 2 are needed. Add rows{where}."
         )
     if size >= rows:
         raise InputError(

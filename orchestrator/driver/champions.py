@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import objects
+from orchestrator.addresses import without_secrets
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.final_message import run_name
 from orchestrator.driver.prepare import ReadySweep
@@ -57,7 +58,7 @@ def make_champions(
             try:
                 evaluation = _merge(ready, folder, services.cluster, row)
             except Exception as error:
-                champions.problems[task] = str(error)
+                champions.problems[task] = without_secrets(str(error))
                 continue
         if evaluation["status"] == "broken":
             champions.problems[task] = f"{evaluation['why']} (details: {place / EVALUATION})"

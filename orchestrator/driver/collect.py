@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.addresses import without_secrets
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
@@ -30,6 +31,7 @@ def collect(
     ``errors`` (run key -> error) has the error of each run that could not be trained. The tracker shows the error, and
     a file beside the run's folder has the full text of the error.
     """
+    errors = {key: without_secrets(error) for key, error in errors.items()}  # a library's error may quote an address
     tracker.sync(ready.runs, folder.path, now=True)
     needless = why_not_trained(ready.spec, ready.runs, scores.read(), errors)
     rows = [_row(run, ready, folder, tracker, errors, needless) for run in ready.runs]

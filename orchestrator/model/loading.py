@@ -68,7 +68,7 @@ def sketch(path: Path) -> nn.Module:
     except Exception as error:  # the architecture's own code can raise anything on values that it cannot use
         raise InputError(
             f"{path} holds no causal language model that can be built from its config.json: {type(error).__name__}: "
-            f"{shorten(str(error), 300)}"
+            f"{shorten(str(error), 300)}. Correct that file, or take another base."
         ) from error
     assert isinstance(model, nn.Module)  # noqa: S101 - for the type checker: the door has no types
     return model

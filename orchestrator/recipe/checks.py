@@ -13,6 +13,7 @@ from orchestrator.recipe.interpolation import Key
 from orchestrator.recipe.located_yaml import Locations
 from orchestrator.recipe.search import KINDS
 
+MAX_SHOWN = 200
 UNION_BRANCHES = ("axes", "int", "float", "str", "none", *KINDS)
 
 
@@ -33,6 +34,12 @@ def check_word(value: Any, key: Key, known: Sequence[str], locations: Locations)
         raise InputError(f"{locations.at(key)}: {unknown(str(key[-1]), str(value), known)}")
 
 
+def brief(value: Any) -> str:
+    """Return a value as Python writes it, cut where it gets long: a message is read on a screen."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
+
+
 def dotted(key: Key) -> str:
     """Return a path of keys as a recipe's user writes it: ``search.trials``."""
     return ".".join(map(str, key))
@@ -48,7 +55,9 @@ def error_lines(error: ValidationError, locations: Locations, prefix: Key, subje
         below = tuple(part for part in detail["loc"] if not (isinstance(part, str) and _is_branch(part)))
         named = " ".join(word for word in (subject, dotted(below)) if word)
         message = detail["msg"].removeprefix("Value error, ")
-        value = "" if detail["type"] in ("value_error", "missing") else f" (found {detail['input']!r})"
+        if detail["type"] == "missing":
+            message += f": write `{detail['loc'][-1]}: ...`"
+        value = "" if detail["type"] in ("value_error", "missing") else f" (found {brief(detail['input'])})"
         line = f"{locations.at((*prefix, *below))}: {named + ': ' if named else ''}{message}{value}"
         if line not in lines:
             lines.append(line)

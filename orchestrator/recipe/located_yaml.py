@@ -12,8 +12,12 @@ import yaml
 from orchestrator.errors import InputError
 from orchestrator.recipe.interpolation import Key, hidden, shown
 
-MAX_BYTES = 100_000  # parsed in 2 seconds; a recipe has a few thousand
+MAX_BYTES = 100_000  # a recipe has a few thousand
+MAX_VALUES = 8_000  # keys and values, parsed in a second; a recipe has a few hundred
+MAX_DEPTH = 50  # a recipe has 5
 MAX_DIGITS = 100
+MAX_SHOWN = 80  # characters of a value in a message
+KINDS = {type(None): "nothing", list: "a list", str: "a text", int: "a number", float: "a number", bool: "a boolean"}
 
 
 @dataclass(frozen=True)
@@ -51,21 +55,34 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML with the booleans and numbers of YAML 1.2, no tags, and no aliases (which can grow without bound)."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base
+    depth = values = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        self.values += 1
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="an alias; recipes have none (quote a pattern: '*.q_proj')", problem_mark=event.start_mark
-            )
+            raise _refusal("an alias; recipes have none (quote a pattern: '*.q_proj')", event)
         if event.tag is not None:
-            raise yaml.MarkedYAMLError(
-                problem=f"tags like {event.tag} are not used in recipes", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
+            raise _refusal(f"tags like {event.tag} are not used in recipes: leave it out", event)
+        if self.depth == MAX_DEPTH:
+            raise _refusal(f"nested more than {MAX_DEPTH} deep: leave out brackets", event)
+        if self.values > MAX_VALUES:
+            raise _refusal(f"more than {MAX_VALUES:,} keys and values: make several recipes of this one", event)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         return int(self.construct_scalar(node))  # 010 is ten, not eight
+
+
+class _Refusal(yaml.MarkedYAMLError):
+    """A refusal of this reader, whose problem names its remedy."""
+
+
+def _refusal(problem: str, event: Any) -> _Refusal:
+    return _Refusal(problem=problem, problem_mark=event.start_mark)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
@@ -82,17 +99,24 @@ for _tag, _pattern, _first in (
 def load_yaml(path: Path) -> tuple[dict[str, Any], Locations]:
     """Return the mapping in ``path`` and the line of each value; InputError with file and line if it is no mapping."""
     locations = Locations(str(path))
-    content = path.read_bytes()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise InputError(f"{path}: {len(content)} bytes are no recipe (limit {MAX_BYTES}).")
+        raise InputError(f"{path}: {size} bytes are no recipe (limit {MAX_BYTES}). Give the path of a recipe.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: not UTF-8 text ({error.reason} at byte {error.start}).") from None
+        raise InputError(
+            f"{path}:{line}: not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from None
     data = _parse(text, str(path), locations)
     if not isinstance(data, dict):
-        raise InputError(f"{path}:1: a recipe is a mapping of keys, not {type(data).__name__}.")
+        raise InputError(
+            f"{path}:1: a recipe is a mapping of keys, not {KINDS.get(type(data), type(data).__name__)}. "
+            "Write keys and values, for example `name: mine`."
+        )
     return data, locations
 
 
@@ -113,16 +137,30 @@ def _parse(text: str, source: str, locations: Locations) -> Any:
         return loader.construct_document(node)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise InputError(f"{source}:{line}: not text: character {error.character:#x}.") from None
+        raise InputError(
+            f"{source}:{line}: not text: character {error.character:#x}. Save the recipe as text, in UTF-8."
+        ) from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{source}:{line}: not valid YAML: {error.problem or error.context}.") from None
+        raise InputError(f"{source}:{line}: not valid YAML: {_problem(error)}.") from None
     except InputError:
         raise
     except RecursionError:
-        raise InputError(f"{source}: not valid YAML: nested too deep.") from None
+        raise InputError(f"{source}: not valid YAML: nested too deep. Leave out brackets.") from None
     except (ValueError, OverflowError) as error:  # an escape like "\UFFFFFFFF"
-        raise InputError(f"{source}: not valid YAML: {error}.") from None
+        raise InputError(f"{source}: not valid YAML: {error}. Write the text itself.") from None
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong with the YAML, with a remedy: of `_Loader`, or for all that YAML's own parser refuses."""
+    problem = str(error.problem or error.context)
+    if isinstance(error, _Refusal):
+        return problem
+    if "another document" in problem:
+        return f"{problem}: remove the line ---, or put the second recipe into a file of its own"
+    if "\\t" in problem or "escape" in problem:
+        return f"{problem}: write spaces for a tab, and a text with a backslash within single quotes"
+    return f"{problem}: correct this line or the one before it; put a text with signs within quotes"
 
 
 def _walk(node: yaml.Node, key: Key, locations: Locations, source: str) -> None:
@@ -139,10 +177,12 @@ def _walk(node: yaml.Node, key: Key, locations: Locations, source: str) -> None:
         for name, child in node.value:
             line = name.start_mark.line + 1
             if not isinstance(name, yaml.ScalarNode) or name.tag != "tag:yaml.org,2002:str":
-                raise InputError(f"{source}:{line}: a key is a word, not {getattr(name, 'value', name)!r}.")
+                raise InputError(f"{source}:{line}: a key is a word, not {_shown(name)}. Write a word there.")
             name.value = shown(name.value)
             if name.value in seen:
-                raise InputError(f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already.")
+                raise InputError(
+                    f"{source}:{line}: key {name.value!r} stands in line {seen[name.value]} already. Remove one."
+                )
             seen[name.value] = line
             locations.known[(*key, name.value)] = Location(f"{source}:{line}")
             _walk(child, (*key, name.value), locations, source)
@@ -152,6 +192,17 @@ def _check_scalar(node: yaml.ScalarNode, source: str) -> None:
     """Refuse characters that hide in logs or break paths: NUL, line ends, half surrogates, signs that reverse text."""
     line = node.start_mark.line + 1
     if not node.value.isprintable():
-        raise InputError(f"{source}:{line}: {node.value!r} is not one line of printable text.")
+        raise InputError(
+            f"{source}:{line}: {_shown(node)} is not one line of printable text. Write it so, without signs that hide."
+        )
     if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
-        raise InputError(f"{source}:{line}: a number of {len(node.value)} digits (limit {MAX_DIGITS}).")
+        raise InputError(
+            f"{source}:{line}: a number of {len(node.value)} digits (limit {MAX_DIGITS}). Write a smaller one."
+        )
+
+
+def _shown(node: yaml.Node) -> str:
+    """Return the beginning of a scalar as Python writes it; for a list or a mapping, the word for it."""
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value if len(node.value) <= MAX_SHOWN else f"{node.value[:MAX_SHOWN]}...")
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"

@@ -15,7 +15,7 @@ from d2lora import available_methods, get_method
 from d2lora.method import LowRankConfig
 from d2lora.names import unknown
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import check_word, error_lines
+from orchestrator.recipe.checks import brief, check_word, error_lines
 from orchestrator.recipe.controls import REFERENCE, controls_of, with_controls
 from orchestrator.recipe.interpolation import Key
 from orchestrator.recipe.located_yaml import Locations
@@ -25,6 +25,7 @@ from orchestrator.recipe.targets import joined
 
 METHOD_WORDS = ("name", "targets", "label", "controls")  # keys of an entry that are no settings of the method
 NOT_IN_LABELS = ("name", "label", "controls")
+_EXAMPLE = "Write d2lora, or {name: d2lora, rank: 8}."
 MAX_METHODS = 1000  # points of all methods' grids: more are a slip, and would take minutes to refuse
 
 
@@ -56,7 +57,9 @@ def resolve_methods(data: Mapping[str, Any], locations: Locations) -> list[Metho
     entries = [_entry(entry, ("methods", index), locations) for index, entry in enumerate(data["methods"])]
     size = sum(math.prod(len(value) for value in entry.given.values() if isinstance(value, list)) for entry in entries)
     if size > MAX_METHODS:
-        raise InputError(f"{locations.at(('methods',))}: the grids have {size} points (limit {MAX_METHODS}).")
+        raise InputError(
+            f"{locations.at(('methods',))}: the grids have {size} points (limit {MAX_METHODS}). List fewer values."
+        )
     points = [point for entry in entries for point in _grid(entry)]
     targets = joined(data.get("model", {}).get("targets", "attention"))
     methods = [_method(point, label, targets, locations) for point, label in zip(points, _labels(points), strict=True)]
@@ -68,7 +71,7 @@ def _entry(entry: Any, key: Key, locations: Locations) -> Entry:
     """Return a method entry with its name and every key checked."""
     method, location = {"name": entry} if isinstance(entry, str) else entry, locations.at(key)
     if not isinstance(method, dict) or not isinstance(method.get("name"), str):
-        raise InputError(f"{location}: a method is a name or a mapping with a name, not {entry!r}.")
+        raise InputError(f"{location}: a method is a name or a mapping with a name, not {brief(entry)}. {_EXAMPLE}")
     if method["name"] not in available_methods():
         raise InputError(f"{location}: {unknown('method', method['name'], available_methods())}")
     fields = {field.name for field in dataclasses.fields(get_method(method["name"]).Config)}
@@ -77,15 +80,18 @@ def _entry(entry: Any, key: Key, locations: Locations) -> Entry:
         if name not in fields and name not in METHOD_WORDS:
             raise InputError(f"{where}: {unknown('setting', name, fields | {*METHOD_WORDS})}")
         if value == []:
-            raise InputError(f"{where}: {name} is an empty list.")
+            raise InputError(f"{where}: {name} is an empty list. Give it a value, or leave it out.")
         words = value if name == "targets" and isinstance(value, list) else [value]
         if name in METHOD_WORDS and not all(isinstance(word, str) for word in words):
-            raise InputError(f"{where}: the {name} of method {method['name']} is a word, not {value!r}.")
+            raise InputError(
+                f"{where}: the {name} of method {method['name']} is a word, not {brief(value)}. Write a word."
+            )
     if "controls" in method:
         check_word(method["controls"], (*key, "controls"), WORDS["controls"], locations)
         if method["name"] != REFERENCE and method["controls"] != "none":
             raise InputError(
-                f"{locations.at((*key, 'controls'))}: only {REFERENCE} has controls, not {method['name']}."
+                f"{locations.at((*key, 'controls'))}: only {REFERENCE} has controls, not {method['name']}. "
+                "Leave the key out."
             )
     return Entry(method, key)
 
@@ -158,7 +164,9 @@ def _config(point: Point, locations: Locations) -> LowRankConfig:
     given = {key: value for key, value in point.given.items() if key not in METHOD_WORDS}
     for key, value in given.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{locations.at((*point.key, key))}: method {point.name} {key} is {value}.")
+            raise InputError(
+                f"{locations.at((*point.key, key))}: method {point.name} {key} is {value}. Give a finite one."
+            )
     try:
         return TypeAdapter(get_method(point.name).Config).validate_json(json.dumps(given), strict=True)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import check_keys, check_word, error_lines
+from orchestrator.recipe.checks import brief, check_keys, check_word, error_lines
 from orchestrator.recipe.entries import resolve_entries
 from orchestrator.recipe.environment import VARIABLE, address_in
 from orchestrator.recipe.frozen import Frozen
@@ -28,7 +28,9 @@ def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
     """
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
         near = sorted(other.name for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise InputError(f"There is no recipe {path}." + (f" Beside it: {', '.join(near)}." if near else ""))
+        raise InputError(
+            f"There is no recipe {path}." + (f" Beside it: {', '.join(near)}." if near else " Give its path.")
+        )
     data, locations = load_yaml(path)
     for word in words:
         _override(data, locations, word)
@@ -54,7 +56,7 @@ def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
             new = new or depth
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        raise InputError(f"argument {word!r}: {'.'.join(parts[:-1])} holds no keys.")
+        raise InputError(f"argument {word!r}: {'.'.join(parts[:-1])} holds no keys. Leave out what follows it.")
     node[parts[-1]] = parse_word(text, word)
     if parts == ["search", "kind"]:  # the other keys of the section are those of the kind that the file has
         data["search"] = keys_of_kind(node)
@@ -87,7 +89,7 @@ def _check_sections(data: Mapping[str, Any], locations: Locations) -> None:
 
 def _check_mapping(data: Mapping[str, Any], name: str, locations: Locations) -> None:
     if not isinstance(data[name], dict):
-        raise InputError(f"{locations.at((name,))}: {name} holds keys, not {data[name]!r}.")
+        raise InputError(f"{locations.at((name,))}: {name} holds keys, not {brief(data[name])}. Write them below it.")
 
 
 def _settings(data: Mapping[str, Any]) -> int:

@@ -22,6 +22,8 @@ from orchestrator.recipe.sections import (
 )
 from orchestrator.recipe.seeds import SeedAxes, Seeds, distinct, drawn
 
+MAX_RUNS = 100_000  # planned in two seconds; more are a slip in an axis of seeds
+
 
 class SweepSpec(Frozen):
     """A recipe after reading: every task x method x rate x seed is a run."""
@@ -72,11 +74,23 @@ class SweepSpec(Frozen):
         if total % (workers * micro):
             raise ValueError(
                 f"global_batch={total} is not a multiple of workers * micro_batch = "
-                f"{workers} * {micro} = {workers * micro}."
+                f"{workers} * {micro} = {workers * micro}. Give a multiple."
             )
         if self.engine.kind == "plain" and workers > 1:
             raise ValueError(
                 f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero or auto."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _not_too_many_runs(self) -> Self:
+        seeds = self.seeds
+        drawn_seeds = len(seeds.init) * len(seeds.data) if isinstance(seeds, SeedAxes) else len(seeds)
+        runs = len(self.tasks) * self.settings * drawn_seeds
+        if runs > MAX_RUNS:
+            raise ValueError(
+                f"{len(self.tasks):,} tasks x {self.settings:,} settings (methods x rates) x {drawn_seeds:,} seeds are "
+                f"{runs:,} runs, more than {MAX_RUNS:,}: make several sweeps of them."
             )
         return self
 

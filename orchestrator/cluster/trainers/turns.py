@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # for what the driver itself has pickled, and Ray has brought # nosec B403
 import traceback
 from typing import Any
 
@@ -30,11 +30,11 @@ def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) ->
     from orchestrator.machine.memory import let_go
 
     heart = current()
-    train_job = pickle.loads(train)  # noqa: S301 - the driver's own, through Ray
+    train_job = pickle.loads(train)  # noqa: S301 - the driver's own, through Ray # nosec B301
     while (job := ray.get(hub.take.remote(trainer, rank))) is not None:
         heart.train_here()
         try:
-            train_job(pickle.loads(job), device, heart)  # noqa: S301
+            train_job(pickle.loads(job), device, heart)  # noqa: S301 - as above # nosec B301
         except Exception as error:
             heart.beat()  # so that the hub knows the steps before it knows the error
             told = (trainer, rank, traceback.format_exc(), sort_of(error))

@@ -446,7 +446,7 @@ def test_a_value_that_hides_something_is_refused_wherever_it_stands(tmp_path: Pa
         ("1: b", ":5: a key is a word, not '1'."),
         ("true: b", ":5: a key is a word, not 'true'."),
         ("~: b", ":5: a key is a word, not '~'."),
-        ("---\nname: other", ":5: not valid YAML: but found another document."),
+        ("---\nname: other", ":5: not valid YAML: but found another document: remove the line ---"),
         ("storage:\tx\n\tdata: y", "not valid YAML: "),
         ("optim:\n\tlr: 1e-4", ":6: not valid YAML: "),
         ("optim: {lr: 1e-4", "not valid YAML: "),
@@ -470,16 +470,18 @@ def test_what_is_no_plain_yaml_is_refused_with_its_line(tmp_path: Path, more: st
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        (b"", "recipe.yaml:1: a recipe is a mapping of keys, not NoneType."),
-        (b"# only a comment\n", "not NoneType."),
-        (b"- a\n", "not list."),
-        (b"word", "not str."),
+        (b"", "recipe.yaml:1: a recipe is a mapping of keys, not nothing. Write keys and values"),
+        (b"# only a comment\n", "not nothing."),
+        (b"- a\n", "not a list."),
+        (b"word", "not a text."),
         (b"\xff\xfe" + "name: a".encode("utf-16-le"), "recipe.yaml:1: not UTF-8 text"),
         (b"name: a\nstorage: \xe9\n", "recipe.yaml:2: not UTF-8 text (invalid continuation byte at byte 17)."),
         (b"a: " + b"x" * 2_000_000, "2000003 bytes are no recipe (limit 100000)."),
-        (b"[" * 50_000, "nested too deep."),
-        (b"{a: " * 20_000, "nested too deep."),
-        (b"- " * 50_000, "nested too deep."),
+        (b"[" * 50_000, ":1: not valid YAML: nested more than 50 deep"),
+        (b"{a: " * 20_000, ":1: not valid YAML: nested more than 50 deep"),
+        (b"- " * 50_000, "nested "),
+        (b"[" * 51, ":1: not valid YAML: nested more than 50 deep"),
+        (b"a: [" + b"1," * 8_000 + b"]", ":1: not valid YAML: more than 8,000 keys and values: make several"),
     ],
 )
 def test_what_is_no_recipe_at_all_is_refused(tmp_path: Path, content: bytes, wanted: str) -> None:
@@ -495,7 +497,7 @@ def test_a_bomb_of_aliases_and_a_bomb_of_grids_are_refused_at_once(tmp_path: Pat
     axis = str(list(range(1, 201)))
     word = f"methods=[{{name: lora, rank: {axis}, alpha: {axis}, dropout: {axis}}}]"
     message = refusal(tmp_path, word)
-    assert message.endswith("the grids have 8000000 points (limit 1000).")
+    assert "the grids have 8000000 points (limit 1000)." in message
     assert time.process_time() - start < 2
 
 
@@ -539,3 +541,30 @@ def test_a_word_for_another_kind_of_search_drops_the_keys_of_the_first_kind(tmp_
     )
     assert read_recipe(recipe, ["search.kind=grid"]).search.kind == "grid"
     assert read_recipe(recipe, ["search.kind=tpe", "search.trials=2"]).search.kind == "tpe"
+
+
+@pytest.mark.parametrize("depth", [48, 50, 200])
+def test_a_recipe_is_nested_to_50_and_no_deeper(tmp_path: Path, depth: int) -> None:
+    """Within the limit the value itself is refused, beyond it the nesting."""
+    message = refused_text(tmp_path, "storage: " + "[" * depth + "]" * depth)
+    assert ("nested more than 50 deep" in message) == (depth >= 50)
+
+
+def test_only_the_head_of_a_large_file_is_read(tmp_path: Path) -> None:
+    """A gigabyte of a sparse file would not fit into the memory that a test may take."""
+    import tracemalloc
+
+    with (tmp_path / "recipe.yaml").open("wb") as file:
+        file.truncate(2**30)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="1073741824 bytes are no recipe"):
+        read_recipe(tmp_path / "recipe.yaml")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_product_of_axes_beyond_100000_runs_is_refused_with_its_factors(tmp_path: Path) -> None:
+    axis = str(list(range(1000)))
+    message = refusal(tmp_path, f"seeds={{init: {axis}, data: {axis}}}")
+    assert "x 1,000,000 seeds are " in message
+    assert "more than 100,000: make several sweeps of them." in message

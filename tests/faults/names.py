@@ -1,0 +1,118 @@
+"""Hostile names: paths that lead out, shells' signs, signs that hide, reserved words, floods; by a seeded generator."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+PARTS = (
+    "..",
+    "../..",
+    "/",
+    "//",
+    "\\",
+    "..\\",
+    "%2e%2e%2f",
+    "%00",
+    "\0",
+    "\n",
+    "\r",
+    "\t",
+    "\x1b[31m",
+    "\x7f",
+    "\u202e",
+    "\u200b",
+    "\ufeff",
+    "\u2028",
+    "\ud800",
+    "$(touch canary)",
+    "`touch canary`",
+    ";touch canary;",
+    "|touch canary",
+    "&& touch canary",
+    ">canary",
+    "<",
+    "*",
+    "?",
+    "~",
+    "~root",
+    "$HOME",
+    "${HOME}",
+    "{{x}}",
+    "%(x)s",
+    "-rf",
+    "--help",
+    ".",
+    "...",
+    ".hidden",
+    " ",
+    "'",
+    '"',
+    "#",
+    "!",
+    "=",
+    ",",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    "@",
+    "&",
+    "con",
+    "NUL",
+    "lpt1.txt",
+    "x" * 65,
+    "x" * 300,
+    "x" * 5000,
+    "é",
+    "é",
+    "\uff21\uff22",
+    "İ",
+    "ß",
+    "日本",
+    "😀",
+    "A",
+    "Upper",
+    "null",
+    "true",
+    "1e5",
+    "0x10",
+    "file://x",
+    "s3://b/x",
+    "http://h/x",
+    "sqlite:///x.db",
+    "<script>alert(1)</script>",
+    "' OR 1=1 --",
+    "aux",
+    "_",
+    "-",
+    "a.b",
+    "a/b",
+    "a\\b",
+    "a b",
+)
+WHOLE = (
+    "/etc/passwd",
+    "/tmp/canary",
+    "../canary",
+    "../../canary",
+    "a/../../canary",
+    "./../canary",
+    "..",
+    ".",
+    "",
+    "runs",
+    ".cache",
+)
+
+
+def names(count: int, seed: int = 0) -> Iterator[str]:
+    """Yield ``count`` different names, nearly all of them hostile; the same for the same seed."""
+    draw, seen = random.Random(seed), set()
+    queue = [*WHOLE, *PARTS]
+    while len(seen) < count:
+        name = queue.pop(0) if queue else "".join(draw.choice((*PARTS, "a", "b1")) for _ in range(draw.randrange(1, 4)))
+        if name not in seen:
+            seen.add(name)
+            yield name
