@@ -109,7 +109,7 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
     start.
     """
     before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
-    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # short, for sockets # nosec B108
+    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # short, for sockets
     leave_other_clusters()
     session.token = close_doors()
     import ray  # only now: Ray reads on import how to authenticate

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from orchestrator.control import RunEnd
 from orchestrator.errors import DamagedRunError
 from orchestrator.say import Say
-from orchestrator.store.ends import ENDS
+from orchestrator.store.ends import ENDS, is_mark, refresh
 from orchestrator.store.manifest import read_sealed
 from orchestrator.store.sweep_folder import SweepFolder
 
@@ -53,6 +53,7 @@ def settled(
 def _visible(end: RunEnd, folder: SweepFolder) -> bool:
     """Return whether the folder of the run shows this end, with the seal that its trainer reported."""
     run = folder.run(end.key)
+    refresh(run.path, is_mark)
     if run.ended() != end.status:
         return False
     try:

@@ -15,6 +15,7 @@ from orchestrator.errors import FencedError
 from orchestrator.files import sha256_of, sync_file, sync_folder, write_json
 from orchestrator.store.ends import (
     BEGUN,
+    CHECKPOINTS,
     COMMITTED,
     DIVERGED,
     STOPPED,
@@ -61,19 +62,26 @@ class Attempt:
         return seal
 
     def diverge(self, row: Mapping[str, Any]) -> str:
-        """End the run as diverged: without an adapter, and no driver trains it again. FencedError as in `commit`."""
+        """End the run as diverged: without an adapter, and no driver trains it again. FencedError as in `commit`.
+
+        The checkpoints go, because they lead to the same end.
+        """
         self._check_not_fenced()
         self._put_log()
-        return self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
+        seal = self._end(DIVERGED, {"attempt": self.number, "row": dict(row)})
+        self._remove_checkpoints()
+        return seal
 
     def stop(self, row: Mapping[str, Any], rule: str) -> str:
         """End the run as stopped by ``rule``: the run has no adapter, and a sweep with the same rule trains it no more.
 
-        FencedError as in `commit`.
+        FencedError as in `commit`. The checkpoints go, because a sweep with another rule judges the run at other steps.
         """
         self._check_not_fenced()
         self._put_log()
-        return self._end(STOPPED, {"attempt": self.number, "row": dict(row), "rule": rule})
+        seal = self._end(STOPPED, {"attempt": self.number, "row": dict(row), "rule": rule})
+        self._remove_checkpoints()
+        return seal
 
     def _durable_artefacts(self) -> dict[str, str]:
         """Make every artefact durable, in an object store too; return the sha256 of each file by its name."""
@@ -86,6 +94,12 @@ class Attempt:
                 digests[str(file.relative_to(self.path))] = sha256_of(file)
         sync_folder(self.path / "adapter")
         return digests
+
+    def _remove_checkpoints(self) -> None:
+        for number in range(1, self.number + 1):
+            checkpoints = attempt_folder(self.run, number) / CHECKPOINTS
+            objects.remove(checkpoints)
+            shutil.rmtree(checkpoints, ignore_errors=True)
 
     def _put_log(self) -> None:
         log = self.path / "metrics.jsonl"

@@ -20,13 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from orchestrator import objects
 from orchestrator.errors import DamagedCheckpointError
 from orchestrator.files import make_folder, write_bytes, write_json
-from orchestrator.store.ends import attempt_folder, newest_attempt
+from orchestrator.store.ends import CHECKPOINTS, attempt_folder, newest_attempt
 from orchestrator.store.manifest import seal_of, sealed
 
 _log = logging.getLogger(__name__)
-FOLDER, TENSORS, LOG, MANIFEST = "checkpoints", "lane.safetensors", "metrics.jsonl", "CHECKPOINT.json"
+TENSORS, LOG, MANIFEST = "lane.safetensors", "metrics.jsonl", "CHECKPOINT.json"
 FORMAT = 1
 KEPT = 2  # the newest checkpoints of a run that are kept: if one is damaged, the other is used
 ADAPTER, FIRST, SECOND = "adapter/", "first/", "second/"  # the beginnings of the names of tensors
@@ -119,7 +120,7 @@ def write_checkpoint(attempt: Path, checkpoint: Checkpoint) -> None:
 
     Afterwards the run has its two newest checkpoints: older ones of this attempt and of earlier attempts are removed.
     """
-    place = attempt / FOLDER / f"{checkpoint.step:08d}"
+    place = attempt / CHECKPOINTS / f"{checkpoint.step:08d}"
     make_folder(place)
     tensors = {
         begin + name: tensor.contiguous()
@@ -142,16 +143,18 @@ def write_checkpoint(attempt: Path, checkpoint: Checkpoint) -> None:
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     write_json(place / MANIFEST, sealed(manifest))
+    objects.put(place)
     number = int(attempt.name.removeprefix("attempt-"))
     for old in list(stored_checkpoints(attempt.parent, up_to=number))[KEPT:]:
         (old.path / MANIFEST).unlink(missing_ok=True)  # first, so that what is left after a kill is no checkpoint
+        objects.remove(old.path)
         shutil.rmtree(old.path, ignore_errors=True)
 
 
 def stored_checkpoints(run: Path, up_to: int | None = None) -> Iterator[StoredCheckpoint]:
     """Yield the checkpoints in the folder of a run, the newest step first, of all attempts or those ``up_to`` one."""
     attempts = range(1, (newest_attempt(run) if up_to is None else up_to) + 1)
-    places = [place for number in attempts for place in (attempt_folder(run, number) / FOLDER).glob("*")]
+    places = [place for number in attempts for place in (attempt_folder(run, number) / CHECKPOINTS).glob("*")]
     whole = [StoredCheckpoint(place) for place in places if place.name.isdigit() and (place / MANIFEST).exists()]
     yield from sorted(whole, key=lambda stored: (stored.step, int(stored.path.parts[-3][8:])), reverse=True)
 

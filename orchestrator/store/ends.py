@@ -10,6 +10,8 @@ from orchestrator import objects
 COMMITTED, DIVERGED, STOPPED = "COMMITTED.json", "DIVERGED.json", "STOPPED.json"
 ENDS = {"committed": COMMITTED, "diverged": DIVERGED, "stopped": STOPPED}
 """By the word for an end of a run: the file whose existence is that end."""
+CHECKPOINTS = "checkpoints"
+"""The folder with the checkpoints of an attempt."""
 BEGUN = "begun.json"
 """The object in an attempt's folder whose creation opens the attempt in an object store."""
 

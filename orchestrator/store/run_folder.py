@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import objects
+from orchestrator.control import RunEnd
 from orchestrator.errors import DamagedRunError, FencedError
 from orchestrator.files import make_folder, read_json, read_lines, sha256_of, sync_folder, write_json
 from orchestrator.plan.runs import FORMAT
@@ -65,6 +66,13 @@ class RunFolder:
     def row(self) -> dict[str, Any]:
         """Return the row of a run that has ended; DamagedRunError if the row cannot be read."""
         return dict(read_sealed(self.path / ENDS[self.ended() or "diverged"])["row"])
+
+    def end(self) -> RunEnd:
+        """Return the end of a run that has ended, as its trainer reports it; DamagedRunError if it cannot be read."""
+        status = self.ended() or "diverged"
+        manifest = read_sealed(self.path / ENDS[status])
+        seal = str(manifest.get("seal", ""))
+        return RunEnd(self.path.name, status, int(manifest.get("attempt", 0)), seal, manifest["row"])
 
     def stopped_by(self) -> str | None:
         """Return the rule that stopped the run; None if the run was not stopped, or if its end cannot be read."""

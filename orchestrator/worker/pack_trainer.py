@@ -35,7 +35,7 @@ from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
 from orchestrator.worker.made_by import made_by
-from orchestrator.worker.resume import Opened, checkpoints_of, open_runs
+from orchestrator.worker.resume import Opened, checkpoints_of, open_runs, report_ends
 from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.saver import PackSaver
 from orchestrator.worker.usage import Usage
@@ -79,6 +79,7 @@ class PackTrainer:
     def _train(self, job: PackJob, device: torch.device, control: Control, usage: Usage) -> None:
         opened = open_runs(job)
         _log.info("pack %s: %s", job.pack.name, _begins(job, opened))
+        report_ends(job, opened, control)
         if not any(run.living for run in opened):
             return
         with (

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import FencedError
+from orchestrator.control import Control
+from orchestrator.data.batches import count_steps
+from orchestrator.data.prepared import load_prepared
+from orchestrator.errors import DamagedRunError, FencedError
+from orchestrator.search.rungs import Rung
 from orchestrator.store.attempt import Attempt
 from orchestrator.store.checkpoint import KEPT, Checkpoint, sound_checkpoints
 from orchestrator.store.sweep_folder import SweepFolder
@@ -49,7 +54,8 @@ def open_runs(job: PackJob) -> list[Opened]:
 
     def chosen() -> dict[str, Checkpoint | None]:
         living = [key for key, attempt in zip(keys, attempts, strict=True) if attempt]
-        return go_on_from({key: sound_checkpoints(folder.run(key).path, key) for key in living})
+        sound = {key: sound_checkpoints(folder.run(key).path, key) for key in living}
+        return go_on_from(_unjudged_after(sound, job, folder) if job.contest else sound)
 
     begins = from_rank_0(chosen)
     return [Opened(key in begins, begins.get(key), attempt) for key, attempt in zip(keys, attempts, strict=True)]
@@ -73,6 +79,32 @@ def go_on_from(sound: Mapping[str, Mapping[int, Checkpoint]]) -> dict[str, Check
         return next((checkpoint for checkpoint in newest_first if complete(checkpoint)), fallback)
 
     return {key: choose(own) for key, own in sound.items()}
+
+
+def _unjudged_after(
+    sound: Mapping[str, Mapping[int, Checkpoint]], job: PackJob, folder: SweepFolder
+) -> dict[str, dict[int, Checkpoint]]:
+    """Leave out checkpoints after a rung without a verdict: the run was trained under another search, and is judged."""
+    contest, left = job.contest, dict[str, dict[int, Checkpoint]]()
+    runs = {run.key: run.spec for run in job.pack.runs}
+    totals = {task: len(load_prepared(Path(file))["train"]) for task, file in job.data.items()}
+    for key, own in sound.items():
+        optim = runs[key].optim
+        total = count_steps(totals[runs[key].task.name], optim.global_batch, optim.epochs)
+        rungs = contest.halving.steps(total) if contest else ()
+        rule = contest.halving.rule if contest else ""
+        open_rungs = [step for step in rungs if Rung(folder.run(key).path, step).verdict(rule) is None]
+        left[key] = {step: state for step, state in own.items() if step <= min(open_rungs, default=total)}
+    return left
+
+
+def report_ends(job: PackJob, opened: Sequence[Opened], control: Control) -> None:
+    """Report, on rank 0, the runs of the pack that had ended: an earlier trainer may have died before its report."""
+    for run, begun in zip(job.pack.runs, opened, strict=True):
+        if own_rank() == 0 and not begun.living:
+            folder = SweepFolder(Path(job.folder)).run(run.key)
+            with suppress(DamagedRunError):  # the driver finds it, and says so
+                control.ended(folder.end())
 
 
 def checkpoints_of(opened: Sequence[Opened]) -> dict[int, Checkpoint]:

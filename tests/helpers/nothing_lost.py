@@ -46,7 +46,7 @@ def runs_of(sweep: Path) -> list[Path]:
 
 
 def sha256_of_adapter(run: RunFolder) -> str:
-    (adapter,) = {file.resolve() for file in run.path.rglob("adapter/*.safetensors")}
+    (adapter,) = run.artefact("adapter").glob("*.safetensors")
     return hashlib.sha256(adapter.read_bytes()).hexdigest()
 
 
@@ -78,7 +78,7 @@ def _steps(run: RunFolder) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "time"} for row in run.metrics()]
 
 
-MEASURED = ("resumed", "mlflow_run_id")
+MEASURED = ("mlflow_run_id",)
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

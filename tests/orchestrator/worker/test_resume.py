@@ -18,6 +18,7 @@ from orchestrator.errors import StoppedError
 from orchestrator.plan.packs import Pack
 from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.read import read_recipe
+from orchestrator.search.halving import Contest, Halving
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.worker import saver
 from orchestrator.worker.jobs import PackJob
@@ -95,10 +96,9 @@ def results(job: PackJob) -> dict[str, tuple[bytes, list[dict[str, Any]], dict[s
     for run in job.pack.runs:
         folder = RunFolder(Path(job.folder) / "runs" / run.key)
         steps = [{name: value for name, value in row.items() if name != "time"} for row in folder.metrics()]
-        row = {name: value for name, value in unmeasured(folder.row()).items() if name != "resumed"}
         folder.verify()
-        (adapter,) = folder.path.rglob("adapter/*.safetensors")
-        ends[run.key] = adapter.read_bytes(), steps, row
+        (adapter,) = folder.artefact("adapter").glob("*.safetensors")
+        ends[run.key] = adapter.read_bytes(), steps, unmeasured(folder.row())
     return ends
 
 
@@ -157,3 +157,14 @@ def test_a_run_says_what_made_it_in_row_and_manifest_and_each_end_is_reported(jo
 
 def key_of(end: RunEnd) -> str:
     return end.key
+
+
+def test_a_run_is_judged_at_a_rung_that_it_had_passed_under_another_search(job: PackJob) -> None:
+    with pytest.raises(StoppedError):
+        PackTrainer()(job, CPU, Watched(2, stops=True))
+    keys = tuple(run.key for run in job.pack.runs)
+    judged = replace(job, contest=Contest(Halving(2, 2), dict.fromkeys(keys, keys)))
+    PackTrainer()(judged, CPU)
+    ends = [RunFolder(Path(job.folder) / "runs" / key) for key in keys]
+    assert {end.ended() for end in ends} == {"committed", "stopped"}
+    assert [end.row()["resumed"] for end in ends] == [[]] * 6  # the only checkpoint was after the rung

@@ -54,8 +54,8 @@ def in_folder(job: PackJob, name: str, stage: int) -> PackJob:
 
 
 def adapters(job: PackJob, runs: Sequence[PlannedRun]) -> list[dict[str, torch.Tensor]]:
-    folders = [RunFolder(Path(job.folder) / "runs" / run.key).path for run in runs]
-    return [load_file(next(folder.rglob("adapter/*.safetensors"))) for folder in folders]
+    folders = [RunFolder(Path(job.folder) / "runs" / run.key).artefact("adapter") for run in runs]
+    return [load_file(next(folder.glob("*.safetensors"))) for folder in folders]
 
 
 def resumed(job: PackJob) -> list[list[int]]:
