@@ -107,7 +107,7 @@ class PackInTraining:
         """Begin the logs of the runs of the job, as `open_runs` has opened them."""
         self.job, self.engine, self.control = job, engine, control
         runs = job.pack.runs
-        self._folder, self._optim = SweepFolder(Path(job.folder)), runs[0].spec.optim
+        self._folder, self._optim = SweepFolder(Path(job.folder)), job.optim
         self._splits = {task: load_prepared(Path(job.data[task])) for task in {run.spec.task.name for run in runs}}
         plans = [self._plan(run) for run in runs]
         keys = [run.key for run in runs]

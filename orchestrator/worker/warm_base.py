@@ -93,7 +93,7 @@ def _flat(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
 
 
 def _engine(model: nn.Module, job: PackJob, device: torch.device) -> Engine:
-    runs, optim = job.pack.runs, job.pack.runs[0].spec.optim
+    runs, optim = job.pack.runs, job.optim
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     if job.engine.kind == "plain":
