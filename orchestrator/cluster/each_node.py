@@ -34,7 +34,7 @@ def on_each(nodes: Mapping[str, str], function: Callable[[Path], Any], argument:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(max_calls=1)(_call).options(num_cpus=0, max_retries=0)
+    task = ray.remote(max_calls=1, num_cpus=0, max_retries=0)(_call)
     answers = {
         task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
             function, argument
