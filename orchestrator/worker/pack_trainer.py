@@ -35,7 +35,7 @@ from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
 from orchestrator.worker.made_by import made_by
-from orchestrator.worker.resume import Opened, checkpoints_of, open_runs, report_ends
+from orchestrator.worker.resume import Opened, checkpoints_of, open_runs, report_ends, without_tensors
 from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.saver import PackSaver
 from orchestrator.worker.usage import Usage
@@ -85,7 +85,7 @@ class PackTrainer:
         with (
             deterministic(job.engine.deterministic),
             self._base.with_lanes(job, device, checkpoints_of(opened)) as engine,
-            closing(PackInTraining(job, engine, opened, usage, control)) as pack,
+            closing(PackInTraining(job, engine, without_tensors(opened), usage, control)) as pack,
         ):
             pack.train()
 

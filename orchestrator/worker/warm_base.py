@@ -45,6 +45,7 @@ class WarmBase:
         model = self._without_lanes(job)
         take(model, job.shortcuts, device)
         engine = _engine_with_lanes(model, job, device, checkpoints)
+        del checkpoints  # its tensors are in the engine now
         try:
             yield engine
         finally:
