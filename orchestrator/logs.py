@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from orchestrator import objects
 from orchestrator.addresses import without_secrets
 
 ROOT = "orchestrator"  # the logger of this project; other libraries keep their own
@@ -61,6 +62,7 @@ def kept(file: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # it writes what is left, on a disk that may be full
             handler.close()
+            objects.put(file)
 
 
 @contextmanager

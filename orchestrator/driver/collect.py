@@ -38,11 +38,11 @@ def collect(
     committed = [row["run_key"] for row in rows if row["status"] == "committed"]
     predictions = {key: publish_predictions(folder.run(key), folder.predictions(key)) for key in committed}
     for run in ready.runs:
-        if run.key in errors:
+        if folder.run(run.key).ended():  # perhaps after its trainer was given up
+            folder.run(run.key).error.unlink(missing_ok=True)
+        elif run.key in errors:
             write_bytes(folder.run(run.key).error, errors[run.key].encode())
             tracker.fail(run, errors[run.key])
-        elif folder.run(run.key).ended():
-            folder.run(run.key).error.unlink(missing_ok=True)
     write_lines(folder.results, rows)
     summary: dict[str, Any] = {**summary_of(rows, predictions)}
     write_json(folder.summary, summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_json, write_json
 from orchestrator.machine.code import commit
 from orchestrator.machine.device import device_of
-from orchestrator.plan.packs import Pack, named, pack_runs, packs_again
+from orchestrator.plan.packs import Pack, are_packs, named, pack_runs, packs_again
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.plan.widths import assumed_width, measures_widths
 from orchestrator.recipe.sections import ClusterSpec
@@ -26,6 +27,7 @@ from orchestrator.worker.jobs import PackJob, ProbeJob
 from orchestrator.worker.pack_trainer import PackTrainer
 from orchestrator.worker.probe import probe_widths
 
+_log = logging.getLogger(__name__)
 Widths = dict[str, int]
 """Task -> how many runs of the task a pack holds at most."""
 
@@ -154,6 +156,9 @@ def _packs_again(
 ) -> list[list[PlannedRun]]:
     recorded = read_json(folder.packs)
     if not isinstance(recorded, dict) or recorded.get("setting") != setting:
+        return []
+    if not are_packs(recorded.get("packs")):
+        _log.warning("%s is not what was written; new packs are formed.", folder.packs)
         return []
     ended = {run.key: run for run in ready.runs if folder.run(run.key).ended()}
     return packs_again(recorded["packs"], missing, ended)

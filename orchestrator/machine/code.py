@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("d2lora", "orchestrator")
+GIT_SECONDS = 20.0
 COMMIT = "D2LORA_COMMIT"
 """The environment variable with the commit of an upload, because `ray job submit` leaves the folder ``.git`` out."""
 
@@ -35,10 +36,21 @@ def commit(folder: Path, environment: Mapping[str, str] = os.environ) -> str | N
 
     None where neither says it.
     """
-    git = ["git", "-C", str(folder)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
+        if not folder.resolve().is_relative_to(_git(folder, "rev-parse", "--show-toplevel")) or _ignored(folder):
+            return environment.get(COMMIT)
+        head, changed = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
+    except (OSError, subprocess.SubprocessError):
         return environment.get(COMMIT)
-    return head + (" with changes" if changed.strip() else "")
+    return head + (" with changes" if changed else "")
+
+
+def _git(folder: Path, *words: str) -> str:
+    git = ["git", "-C", str(folder), *words]
+    return subprocess.run(git, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()
+
+
+def _ignored(folder: Path) -> bool:
+    """Return whether a repository ignores the folder, as it ignores an environment with installed packages."""
+    git = ["git", "-C", str(folder), "check-ignore", "-q", "."]
+    return subprocess.run(git, capture_output=True, check=False, timeout=GIT_SECONDS).returncode == 0

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator.plan.runs import PlannedRun
 
@@ -91,21 +91,31 @@ def _shares(items: Sequence[T], count: int) -> list[list[T]]:
     return [list(items[begin:end]) for begin, end in zip([0, *ends], ends, strict=False)]
 
 
+def are_packs(recorded: Any) -> bool:
+    """Return whether ``recorded``, the content of a file, is a list of packs of run keys, each key once."""
+    if not isinstance(recorded, list) or not all(isinstance(pack, list) and pack for pack in recorded):
+        return False
+    keys = [key for pack in recorded for key in pack]
+    return all(isinstance(key, str) for key in keys) and len(set(keys)) == len(keys)
+
+
 def packs_again(
     recorded: Sequence[Sequence[str]], missing: Sequence[PlannedRun], ended: Mapping[str, PlannedRun]
 ) -> list[list[PlannedRun]]:
     """Return the packs of an earlier start that go on as they were; ``recorded`` are the run keys of each.
 
-    Such a pack has a run to train, and its other runs have ended: their lanes stay empty, so that the numbers of the
-    lanes that train are those of an undisturbed sweep to the last bit. ``missing`` are the runs to train, ``ended`` the
-    runs that have ended, by key.
+    Such a pack has a run to train, its runs have the same targets, and its other runs have ended: their lanes stay
+    empty, so that the numbers of the lanes that train are those of an undisturbed sweep to the last bit. ``missing``
+    are the runs to train, ``ended`` the runs that have ended, by key.
     """
     there = {run.key: run for run in missing}
     known = {**ended, **there}
     return [
         [known[key] for key in keys]
         for keys in recorded
-        if any(key in there for key in keys) and all(key in known for key in keys)
+        if any(key in there for key in keys)
+        and all(key in known for key in keys)
+        and len({known[key].spec.method.targets for key in keys}) == 1
     ]
 
 

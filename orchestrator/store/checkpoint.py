@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from orchestrator import objects
-from orchestrator.errors import DamagedCheckpointError
+from orchestrator.errors import DamagedCheckpointError, RunError
 from orchestrator.files import make_folder, write_bytes, write_json
 from orchestrator.store.ends import CHECKPOINTS, attempt_folder, newest_attempt
 from orchestrator.store.manifest import seal_of, sealed
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 TENSORS, LOG, MANIFEST = "lane.safetensors", "metrics.jsonl", "CHECKPOINT.json"
 FORMAT = 1
 KEPT = 2  # the newest checkpoints of a run that are kept: if one is damaged, the other is used
-AGAIN_SECONDS = 0.1  # before a checkpoint that seems damaged is read again
+AGAIN_SECONDS = (0.1, 1.0)  # the pauses before a checkpoint that cannot be read is read again
 ADAPTER, FIRST, SECOND = "adapter/", "first/", "second/"  # the beginnings of the names of tensors
 
 
@@ -43,7 +43,8 @@ class Checkpoint:
     ``together`` are the keys of all runs that were saved at the same time, this run among them. ``adapter`` and both
     moments of AdamW (``first``, ``second``) have the same names and shapes; ``updates`` is how often AdamW has updated
     the lane. ``log`` is the content of metrics.jsonl, ``seconds`` and ``cpu_seconds`` are the times that the steps
-    took, without work that was lost, and ``resumed`` are the steps from which earlier attempts went on.
+    took, without work that was lost, and ``resumed`` are the steps from which earlier attempts went on. ``leaving`` are
+    the keys of the runs that diverged in this very step, ``makers`` what made the steps so far (`worker.made_by`).
     """
 
     run_key: str
@@ -58,6 +59,8 @@ class Checkpoint:
     cpu_seconds: float = 0.0
     peak_megabytes: float = 0.0
     resumed: tuple[int, ...] = ()
+    leaving: tuple[str, ...] = ()
+    makers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def figures(self) -> Checkpoint:
@@ -74,11 +77,13 @@ class Checkpoint:
 class StoredCheckpoint:
     """A checkpoint on disk that has its manifest; whether its files are whole is not known before `verified`.
 
-    ``together`` are the runs that were saved at the same time; known after `verified`.
+    ``together`` are the runs that were saved at the same time, ``leaving`` those that diverged in the same step; both
+    are known after `verified`.
     """
 
     path: Path
     together: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -93,7 +98,7 @@ class StoredCheckpoint:
         manifest = self._manifest(run_key)
         for name, digest in manifest["files"].items():
             self._bytes(name, digest)
-        return StoredCheckpoint(self.path, tuple(manifest["together"]))
+        return StoredCheckpoint(self.path, tuple(manifest["together"]), tuple(manifest["leaving"]))
 
     def read(self, run_key: str) -> Checkpoint:
         """Return the content; DamagedCheckpointError if anything is not what was written."""
@@ -110,13 +115,14 @@ class StoredCheckpoint:
         numbers = {name: manifest[name] for name in ("step", "updates", "seconds", "cpu_seconds", "peak_megabytes")}
         return Checkpoint(
             run_key, together=tuple(manifest["together"]), adapter=parts[ADAPTER], first=parts[FIRST],
-            second=parts[SECOND], log=files[LOG], resumed=tuple(manifest["resumed"]), **numbers,
+            second=parts[SECOND], log=files[LOG], resumed=tuple(manifest["resumed"]),
+            leaving=tuple(manifest["leaving"]), makers=tuple(manifest["makers"]), **numbers,
         )  # fmt: skip
 
     def _manifest(self, run_key: str) -> dict[str, Any]:
         try:
             manifest = json.loads((self.path / MANIFEST).read_bytes())
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             raise self._damaged(f"{MANIFEST} cannot be read ({error})") from error
         if not isinstance(manifest, dict) or manifest.get("seal") != seal_of(manifest):
             raise self._damaged(f"{MANIFEST} does not fit its seal")
@@ -128,8 +134,8 @@ class StoredCheckpoint:
         """Return the content of a file, after comparing these very bytes with their sha256."""
         try:
             content = (self.path / name).read_bytes()
-        except OSError as error:
-            raise self._damaged(f"{name} cannot be read ({error})") from error
+        except FileNotFoundError as error:
+            raise self._damaged(f"{name} is missing") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise self._damaged(f"{name} is not what was written")
         return content
@@ -143,6 +149,7 @@ def write_checkpoint(attempt: Path, checkpoint: Checkpoint) -> None:
 
     Afterwards the run has its two newest checkpoints: older ones of this attempt and of earlier attempts are removed.
     """
+    attempt.stat()  # FileNotFoundError: another trainer has committed the run, and has removed this attempt
     place = attempt / CHECKPOINTS / f"{checkpoint.step:08d}"
     make_folder(place)
     tensors = {
@@ -163,15 +170,24 @@ def write_checkpoint(attempt: Path, checkpoint: Checkpoint) -> None:
         "peak_megabytes": checkpoint.peak_megabytes,
         "resumed": list(checkpoint.resumed),
         "together": list(checkpoint.together),
+        "leaving": list(checkpoint.leaving),
+        "makers": [dict(maker) for maker in checkpoint.makers],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     write_json(place / MANIFEST, sealed(manifest))
-    objects.put(place)
+    for name in (*files, MANIFEST):
+        objects.put(place / name)
     number = int(attempt.name.removeprefix("attempt-"))
     for old in list(stored_checkpoints(attempt.parent, up_to=number))[KEPT:]:
-        (old.path / MANIFEST).unlink(missing_ok=True)  # first, so that what is left after a kill is no checkpoint
-        objects.remove(old.path)
-        shutil.rmtree(old.path, ignore_errors=True)
+        remove_checkpoint(old.path)
+
+
+def remove_checkpoint(place: Path) -> None:
+    """Remove a checkpoint, its manifest first, so that what is left after a kill is no checkpoint."""
+    (place / MANIFEST).unlink(missing_ok=True)
+    objects.remove(place / MANIFEST)
+    objects.remove(place)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def stored_checkpoints(run: Path, up_to: int | None = None) -> Iterator[StoredCheckpoint]:
@@ -185,8 +201,9 @@ def stored_checkpoints(run: Path, up_to: int | None = None) -> Iterator[StoredCh
 def sound_checkpoints(run: Path, run_key: str) -> dict[int, StoredCheckpoint]:
     """Return the checkpoints of a run that are what was written, by step, the newest first.
 
-    A damaged one is read again, because a file system may fail for a moment; then it is logged and set aside under the
-    name ``<step>.damaged``, so that it counts no more among the checkpoints that are kept.
+    A damaged one is read again, from the object store if there is one; then it is logged and set aside under the name
+    ``<step>.damaged``, so that it counts no more among the checkpoints that are kept. RunError if a file cannot be read
+    for another reason: a file system that fails has damaged nothing.
     """
     sound: dict[int, StoredCheckpoint] = {}
     for stored in stored_checkpoints(run):
@@ -196,14 +213,25 @@ def sound_checkpoints(run: Path, run_key: str) -> dict[int, StoredCheckpoint]:
             sound[stored.step] = _verified_at_last(stored, run_key)
         except DamagedCheckpointError as error:
             _log.warning("%s An earlier checkpoint is used, or the run begins anew.", error)
+            objects.remove(stored.path)
             with suppress(OSError):
                 stored.path.rename(stored.path.with_name(f"{stored.path.name}.damaged"))
     return sound
 
 
 def _verified_at_last(stored: StoredCheckpoint, run_key: str) -> StoredCheckpoint:
+    for pause in AGAIN_SECONDS:
+        try:
+            return stored.verified(run_key)
+        except (DamagedCheckpointError, OSError) as error:
+            _log.info("The checkpoint %s is read again: %s", stored.path, error)
+            time.sleep(pause)
+            objects.forget(stored.path)
+            objects.fetch(stored.path)
     try:
         return stored.verified(run_key)
-    except DamagedCheckpointError:
-        time.sleep(AGAIN_SECONDS)
-        return stored.verified(run_key)
+    except OSError as error:
+        raise RunError(
+            f"The checkpoint {stored.path} cannot be read ({error.strerror or error}). Mend the storage and give the "
+            "same command, or delete that folder: the run then goes on from an earlier checkpoint."
+        ) from error

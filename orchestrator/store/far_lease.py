@@ -7,6 +7,7 @@ driver can; the number is the fencing token. Ages are measured by the store's cl
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import signal
 import threading
@@ -18,6 +19,8 @@ from typing import Any
 from orchestrator import objects
 from orchestrator.errors import HeldError
 
+_log = logging.getLogger(__name__)
+
 TERM_SECONDS, RENEWALS = 120.0, 6
 """How long a lease lasts without a renewal, and how often it is renewed in that time."""
 TRIES = 5
@@ -27,23 +30,40 @@ TRIES = 5
 def hold_far(folder: Path, name: str) -> Iterator[None]:
     """Within: this process, called ``name``, is the only driver of the sweep in ``folder``.
 
-    HeldError names the holder; it is also raised when the lease is lost meanwhile.
+    HeldError names the holder; it is also raised when the lease is lost meanwhile. A lost lease interrupts the main
+    thread, also in a process that was started to ignore Ctrl-C, as shells start what they put into the background.
     """
     lease = _Lease(folder / ".lease", name)
     lease.take()
     renewing = threading.Thread(target=lease.keep, name="lease", daemon=True)
-    renewing.start()
     try:
-        yield
+        with _interruptible():
+            renewing.start()
+            yield
     except KeyboardInterrupt:  # from `keep`, or from a person
-        if lease.lost:
-            raise HeldError(f"{folder}: {lease.lost} The same command goes on later.") from None
-        raise
+        if not lease.lost:
+            raise
     finally:
         lease.done.set()
         renewing.join()
         with suppress(OSError), objects.patience(10.0):
             lease.release()
+    if lease.lost:  # another driver works on the sweep, whatever this one has done since
+        raise HeldError(f"{folder}: {lease.lost} The same command goes on later.")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within: SIGINT raises KeyboardInterrupt, if it was ignored before; only the main thread can set that."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not (ignored and threading.current_thread() is threading.main_thread()):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Lease:
@@ -83,7 +103,8 @@ class _Lease:
                         self._write(released=False)
                         continue
                     self.lost = f"the lease was taken by {self._read(newest)['holder']}."
-            except OSError:  # a store that fails gives the lease to nobody else either
+            except Exception as error:  # of any kind: a store that fails gives the lease to nobody else either
+                _log.warning("The lease could not be renewed: %r", error)
                 continue
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             return

@@ -40,7 +40,9 @@ def try_storage(storage: Path, nonce: str) -> None:
             file.write_text("old")
             draft.replace(file)
         with _must(storage, "create a hard link, by which each run ends once"):
-            os.link(file, link)
+            (place / "attempt").mkdir()
+            (place / "attempt" / "end").write_text(nonce)
+            os.link(place / "attempt" / "end", link)  # from a folder to the one above it, as a commit does
         _expect(storage, "create a hard link only where no file is", lambda: _refuses(lambda: os.link(file, link)))
         _expect(storage, "make a folder only where none is", lambda: _refuses(place.mkdir))
         with _must(storage, "lock a file (flock), so that a sweep has one driver"), file.open("a") as one:

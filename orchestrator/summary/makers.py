@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.summary.schema import ResultRow
@@ -14,13 +14,25 @@ UNKNOWN = "not recorded"
 
 def mixed_makers(rows: Sequence[ResultRow]) -> list[str]:
     """Return a sentence per kind of maker that differs between committed runs: code, torch, device; else none."""
-    makers: list[Mapping[str, Any]] = [row.get("made_by") or {} for row in rows if row["status"] == "committed"]
+    committed = [row for row in rows if row["status"] == "committed"]
+    makers = [[*(row.get("made_before") or []), row.get("made_by") or {}] for row in committed]
     kinds = {
-        "versions of the code": [_code(maker) for maker in makers],
-        "versions of torch": [maker.get("versions", {}).get("torch", UNKNOWN) for maker in makers],
-        "kinds of device": [maker.get("device", UNKNOWN) for maker in makers],
+        "versions of the code": [_then(_code(maker) for maker in each) for each in makers],
+        "versions of torch": [
+            _then(maker.get("versions", {}).get("torch", UNKNOWN) for maker in each) for each in makers
+        ],
+        "kinds of device": [_then(maker.get("device", UNKNOWN) for maker in each) for each in makers],
     }
     return [_sentence(kind, Counter(values)) for kind, values in kinds.items() if len(set(values)) > 1]
+
+
+def _torch(maker: Mapping[str, Any]) -> str:
+    return str(maker.get("versions", {}).get("torch", UNKNOWN))
+
+
+def _then(values: Iterable[str]) -> str:
+    """Return the makers of one run in their order, each once: ``H100 then H200``."""
+    return " then ".join(dict.fromkeys(values))
 
 
 def _code(maker: Mapping[str, Any]) -> str:

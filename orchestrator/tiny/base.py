@@ -37,6 +37,7 @@ def ensure_tiny_base(cache_dir: Path, progress: Progress | None = None, settings
     place = cache_dir / f"tiny-{content_hash(settings)}"
     saved = cache_dir / f"{place.name}.saved"
     if is_complete(place):
+        saved.unlink(missing_ok=True)  # of a process that was killed while another made the base
         return place
     cache_dir.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()

@@ -35,6 +35,7 @@ class Patience:
     grace: float = 5.0
     pause: float = 1.0
     longest: float = 60.0
+    total: float = 600.0
     tries: int = 3
     insisting: float = 10.0
 
@@ -145,8 +146,11 @@ class PatientTracker:
             self._owed[what] = call
 
     def _wait(self, turn: int, quiet: float) -> None:
-        if not self._courier.wait(turn, quiet):
-            self._fall_behind(f"the tracker has not answered for {quiet:g} s.", None)
+        begin = time.monotonic()
+        if not self._courier.wait(turn, quiet, self.patience.total):
+            slow = time.monotonic() - begin >= self.patience.total
+            reason = f"needs more than {self.patience.total:g} s" if slow else f"has not answered for {quiet:g} s"
+            self._fall_behind(f"the tracker {reason}.", None)
 
     def _refuse(self) -> None:
         if isinstance(self._error, InputError):

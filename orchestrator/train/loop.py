@@ -36,9 +36,9 @@ def train_lanes(  # noqa: PLR0913 - three callbacks of one training
     not stepped again, and its neighbours go on unchanged. After that ``on_rung`` gets the number of steps done and the
     lanes for which this number is a rung, and returns the lanes that stop there. The last step of a lane is no rung.
 
-    ``saving`` saves lanes when it wishes, and saves the lanes that stay where others may leave, so that a resumed pack
-    has the same lanes in each of its steps. Lanes are saved between a step and what follows the step (ends, rungs). So
-    where lanes go on after a step, the ends and rungs of that step come first.
+    ``saving`` saves lanes when it wishes, and wherever lanes leave or may leave, so that a resumed pack has the same
+    lanes in each of its steps. Lanes are saved between a step and what follows the step (ends, rungs). So where lanes
+    go on after a step, the ends and rungs of that step come first; a lane that has finished is then only scored.
     """
     living = lanes_of(plans, optim)
     size = PassSize(tokens, optim.micro_batch, engine)
@@ -50,21 +50,14 @@ def train_lanes(  # noqa: PLR0913 - three callbacks of one training
         diverged = [index for index, record in records.items() if record.diverged]
         for index in diverged:
             del living[index]
-        if saving:
-            _save(living, bool(diverged), wish, saving)
+        finished = any(lane.done == lane.plan.steps for lane in living.values())
+        if saving and living and (wish or diverged or finished or _at_rung(living)):
+            saving.save(list(living), diverged)
+        if saving and wish is Wish.STOP:
+            if diverged:
+                on_end([], diverged)
+            saving.stop()
         _leave(living, diverged, on_end, on_rung)
-
-
-def _save(living: Mapping[int, Lane], left: bool, wish: Wish, saving: Saving) -> None:
-    """Save all lanes if the ranks wish so; else, if a lane has left or may leave now, the lanes that stay."""
-    staying = [index for index, lane in living.items() if lane.done < lane.plan.steps]
-    may_leave = left or len(staying) < len(living) or bool(_at_rung(living))
-    if wish:
-        saving.save(list(living))
-    elif may_leave and staying:
-        saving.save(staying)
-    if wish is Wish.STOP:
-        saving.stop()
 
 
 def _leave(living: dict[int, Lane], diverged: list[int], on_end: OnEnd, on_rung: OnRung | None) -> None:

@@ -24,8 +24,8 @@ class Saving(Protocol):
     def wish(self) -> Wish:
         """Return the wish of this rank: a save is wished by rank 0 alone, a stop by any rank."""
 
-    def save(self, lanes: Sequence[int]) -> None:
-        """Save these lanes as they are after their latest step."""
+    def save(self, lanes: Sequence[int], diverged: Sequence[int]) -> None:
+        """Save these lanes as they are after their latest step, in which the lanes ``diverged`` have left the pack."""
 
     def stop(self) -> NoReturn:
         """Raise the error that ends a trainer which was told to stop."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import d2lora
 from orchestrator import objects
@@ -39,7 +40,7 @@ from orchestrator.worker.resume import Opened, checkpoints_of, open_runs, report
 from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.saver import PackSaver
 from orchestrator.worker.usage import Usage
-from orchestrator.worker.warm_base import WarmBase
+from orchestrator.worker.warm_base import WarmBase, base_lane
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class PackTrainer:
             self._base.with_lanes(job, device, checkpoints_of(opened)) as engine,
             closing(PackInTraining(job, engine, without_tensors(opened), usage, control)) as pack,
         ):
+            pack.score_base(self._base.untrained)
             pack.train()
 
 
@@ -127,7 +129,6 @@ class PackInTraining:
 
     def train(self) -> None:
         """Train every lane to its end."""
-        self._score_base()
         self._clock = time.monotonic()
         train_lanes(
             self.engine,
@@ -156,11 +157,11 @@ class PackInTraining:
 
     def leave(self, finished: Sequence[int], diverged: Sequence[int]) -> None:
         """End the runs of diverged lanes; score and commit the runs of lanes that have finished their last step."""
-        self._saver.wait()  # a lane leaves only after the lanes that stay are saved where it leaves
-        for lane in diverged:
-            self._diverge(self.runs[lane], lane)
         validation, test = self._scores(finished, "validation"), self._scores(finished, "test")
         diagnoses = self._diagnose(finished)
+        self._saver.wait()  # a lane leaves only after all lanes are saved where it leaves
+        for lane in diverged:
+            self._diverge(self.runs[lane], lane)
         for lane in finished:
             if self.runs[lane].writes:
                 self.runs[lane].commit(self._adapter(lane), validation[lane], test[lane], diagnoses.get(lane))
@@ -182,20 +183,35 @@ class PackInTraining:
         spec = run.spec
         return LanePlan.of(spec.task.name, self._splits[spec.task.name]["train"], spec.data_seed, spec.lr, self._optim)
 
-    def _score_base(self) -> None:
+    def score_base(self, untrained: Mapping[int, Mapping[str, Tensor]]) -> None:
         """Score the untrained base on the tasks that the pack names in ``base_tasks``.
 
-        Before its first step a lane computes the same as the base, so any lane of the task can score the base.
+        Before its first step a lane computes the same as the base. A lane that has made steps gets the adapter of
+        ``untrained`` for the time.
         """
         runs = self.job.pack.runs
         for task in from_rank_0(self._unscored_tasks):
-            lane = next(index for index, run in enumerate(runs) if run.spec.task.name == task)
-            scored = self._scores([lane], "test")[lane]
+            lane = base_lane(self.job, task)
+            with self._untrained(lane, untrained.get(lane)):
+                scored = self._scores([lane], "test")[lane]
             if self.engine.rank == 0:
                 dtype = runs[0].spec.model.dtype
                 place = self._folder.base_scores(self.job.data[task], self.job.base_fingerprint, dtype)
                 figures = {"accuracy": accuracy(scored), "accuracy_norm": accuracy_norm(scored), "items": len(scored)}
                 write_json(place, figures)
+
+    @contextmanager
+    def _untrained(self, lane: int, state: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """Within: the lane has the adapter ``state``; None leaves the lane as it is."""
+        if state is None:
+            yield
+            return
+        trained = d2lora.adapter_state(self.engine.model, lane)
+        d2lora.load_adapter_state(self.engine.model, state, lane)
+        try:
+            yield
+        finally:
+            d2lora.load_adapter_state(self.engine.model, trained, lane)
 
     def _unscored_tasks(self) -> list[str]:
         """Return the tasks that this pack has still to score the base on: an earlier attempt may have done so."""

@@ -6,20 +6,29 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from orchestrator.control import Control
 from orchestrator.data.batches import count_steps
 from orchestrator.data.prepared import load_prepared
-from orchestrator.errors import DamagedRunError, FencedError
+from orchestrator.errors import DamagedCheckpointError, DamagedRunError, FencedError
 from orchestrator.search.rungs import Rung
 from orchestrator.store.attempt import Attempt
-from orchestrator.store.checkpoint import KEPT, Checkpoint, StoredCheckpoint, sound_checkpoints
+from orchestrator.store.checkpoint import (
+    KEPT,
+    Checkpoint,
+    StoredCheckpoint,
+    remove_checkpoint,
+    sound_checkpoints,
+    stored_checkpoints,
+)
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.group import from_rank_0, own_rank
 from orchestrator.worker.jobs import PackJob
 
 _log = logging.getLogger(__name__)
+TRIES = 3  # choices of checkpoints, while another trainer removes some
 
 
 @dataclass(frozen=True)
@@ -57,34 +66,52 @@ def open_runs(job: PackJob) -> list[Opened]:
     keys = [run.key for run in job.pack.runs]
     attempts = [_begin(folder, job, number) for number in range(len(keys))] if own_rank() == 0 else [None] * len(keys)
 
-    def chosen() -> dict[str, StoredCheckpoint | None]:
-        living = [key for key, attempt in zip(keys, attempts, strict=True) if attempt]
-        sound = {key: sound_checkpoints(folder.run(key).path, key) for key in living}
-        return go_on_from(_unjudged_after(sound, job, folder) if job.contest else sound)
-
-    begins = from_rank_0(chosen)
+    living = [key for key, attempt in zip(keys, attempts, strict=True) if attempt]
+    contents = _chosen(living, job, folder) if own_rank() == 0 else {}
+    begun = from_rank_0(lambda: list(contents))
     return [
-        Opened(key in begins, _read_on_rank_0(begins.get(key), key), attempt)
+        # one run after another, to need little memory
+        Opened(key in begun, from_rank_0(partial(contents.get, key)) if key in begun else None, attempt)
         for key, attempt in zip(keys, attempts, strict=True)
     ]
 
 
-def _read_on_rank_0(stored: StoredCheckpoint | None, key: str) -> Checkpoint | None:
-    """Return the content of a checkpoint on every rank; one run after another, to need little memory."""
-    return from_rank_0(lambda: stored.read(key)) if stored else None
+def _chosen(living: Sequence[str], job: PackJob, folder: SweepFolder) -> dict[str, Checkpoint | None]:
+    """Return the content of the checkpoint from which each living run goes on; None: from the first step.
+
+    A trainer that was given up may still write and remove checkpoints; where a chosen one is gone, choose again. Newer
+    ones than the chosen are removed: the steps after it are trained again, in this pack.
+    """
+    for tries_left in reversed(range(TRIES)):
+        sound = {key: sound_checkpoints(folder.run(key).path, key) for key in living}
+        chosen = go_on_from(_unjudged_after(sound, job, folder) if job.contest else sound)
+        try:
+            contents = {key: stored.read(key) if stored else None for key, stored in chosen.items()}
+        except (DamagedCheckpointError, OSError):
+            if not tries_left:
+                raise
+            continue
+        for key, stored in chosen.items():
+            for newer in stored_checkpoints(folder.run(key).path):
+                if stored is None or newer.step > stored.step:
+                    remove_checkpoint(newer.path)
+        return contents
+    return {}
 
 
 def go_on_from(sound: Mapping[str, Mapping[int, StoredCheckpoint]]) -> dict[str, StoredCheckpoint | None]:
     """Choose the checkpoint of each run of a pack, from its sound checkpoints by step; None begins with the first step.
 
     A checkpoint is complete if every run of this pack that was saved together with it has a sound checkpoint at the
-    same step: a kill may come between two runs. Each run goes on from its newest complete checkpoint, so that the pack
-    has the lanes that it had in each step. A run without a complete checkpoint began a moment ago, unless it has all
-    checkpoints that are kept: then a neighbour's are damaged, and the run goes on from its newest, without it.
+    same step, and if no run of this pack was about to leave then: a kill may come between two runs. Each run goes on
+    from its newest complete checkpoint, so that the pack has the lanes that it had in each step. A run without a
+    complete checkpoint began a moment ago, unless it has all checkpoints that are kept: then a neighbour's are damaged,
+    and the run goes on from its newest, without it.
     """
 
     def complete(checkpoint: StoredCheckpoint) -> bool:
-        return all(checkpoint.step in sound[key] for key in checkpoint.together if key in sound)
+        together = all(checkpoint.step in sound[key] for key in checkpoint.together if key in sound)
+        return together and not any(key in sound for key in checkpoint.leaving)
 
     def choose(own: Mapping[int, StoredCheckpoint]) -> StoredCheckpoint | None:
         newest_first = [own[step] for step in sorted(own, reverse=True)]
@@ -97,7 +124,7 @@ def go_on_from(sound: Mapping[str, Mapping[int, StoredCheckpoint]]) -> dict[str,
 def _unjudged_after(
     sound: Mapping[str, Mapping[int, StoredCheckpoint]], job: PackJob, folder: SweepFolder
 ) -> dict[str, dict[int, StoredCheckpoint]]:
-    """Leave out checkpoints after a rung without a verdict: the run was trained under another search, and is judged."""
+    """Leave out checkpoints after a rung without a verdict, or where the run was beaten, under this search."""
     contest, left = job.contest, dict[str, dict[int, StoredCheckpoint]]()
     runs = {run.key: run.spec for run in job.pack.runs}
     totals = {task: len(load_prepared(Path(file))["train"]) for task, file in job.data.items()}
@@ -106,7 +133,8 @@ def _unjudged_after(
         total = count_steps(totals[runs[key].task.name], optim.global_batch, optim.epochs)
         rungs = contest.halving.steps(total) if contest else ()
         rule = contest.halving.rule if contest else ""
-        open_rungs = [step for step in rungs if Rung(folder.run(key).path, step).verdict(rule) is None]
+        verdicts = {step: Rung(folder.run(key).path, step).verdict(rule) for step in rungs}
+        open_rungs = [step for step, verdict in verdicts.items() if verdict is None or not verdict.goes_on]
         left[key] = {step: state for step, state in own.items() if step <= min(open_rungs, default=total)}
     return left
 

@@ -53,6 +53,8 @@ class RunInTraining:
     ) -> None:
         """Begin the log of the opened attempt; ``total`` is the run's number of optimizer steps."""
         self._made_by = dict(made_by) | {"attempt": opened.attempt.number if opened.attempt else None}
+        if opened.checkpoint and opened.checkpoint.makers:  # if no step is left, the last maker's micro batch stands
+            self._made_by["micro_batch"] = opened.checkpoint.makers[-1].get("micro_batch")
         self.run, self.total, self.attempt = run, total, opened.attempt
         self._usage, self._control, self._before = usage, control, opened.checkpoint
         rows = self._before.rows if self._before else []
@@ -90,8 +92,13 @@ class RunInTraining:
             self._steps.write(line)
             self._steps.flush()
 
-    def checkpoint(self, adapter: Mapping[str, Tensor], moments: Moments, together: tuple[str, ...]) -> Checkpoint:
-        """Return this run as it is after its latest step; ``together`` are the keys of all runs that are saved now."""
+    def checkpoint(
+        self, adapter: Mapping[str, Tensor], moments: Moments, together: tuple[str, ...], leaving: tuple[str, ...]
+    ) -> Checkpoint:
+        """Return this run as it is after its latest step.
+
+        ``together`` are the keys of all runs that are saved now, ``leaving`` of those that diverged in this step.
+        """
         usage = self._trainer()
         return Checkpoint(
             run_key=self.run.key,
@@ -106,6 +113,8 @@ class RunInTraining:
             cpu_seconds=usage["cpu_seconds"],
             peak_megabytes=usage["peak_memory_megabytes"],
             resumed=tuple(self._resumed()),
+            leaving=leaving,
+            makers=(*self._made_before(), self._made_by),
         )
 
     def commit(
@@ -168,6 +177,10 @@ class RunInTraining:
         """Return the steps from which attempts at this run have gone on, this attempt included."""
         return [*self._before.resumed, self._before.step] if self._before else []
 
+    def _made_before(self) -> list[Mapping[str, Any]]:
+        """Return what made the steps before this attempt, the oldest first."""
+        return list(self._before.makers) if self._before else []
+
     def _trainer(self) -> dict[str, float]:
         """Return what the trainer has used so far: processor time without work that was lost, and peak memory."""
         usage = self._usage.until_now()
@@ -195,6 +208,7 @@ class RunInTraining:
             "trainer": self._trainer(),
             "resumed": self._resumed(),
             "made_by": self._made_by,
+            "made_before": self._made_before(),
         }
 
 

@@ -39,7 +39,8 @@ class PackSaver:
         self._engine, self._runs, self._control, self._seconds, self._clock = engine, runs, control, seconds, clock
         self._begin = self._last = clock()
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._writing: Future[None] | None = None
+        self._writing: Future[list[str]] | None = None
+        self._unsaved: list[str] = []
 
     def wish(self) -> Wish:
         """Wish to stop if the trainer is told to; on rank 0 wish to save if it is time and the last save is written."""
@@ -49,7 +50,7 @@ class PackSaver:
         busy = self._writing is not None and not self._writing.done()
         return Wish.SAVE if self._seconds and self._engine.rank == 0 and due and not busy else Wish.NOTHING
 
-    def save(self, lanes: Sequence[int]) -> None:
+    def save(self, lanes: Sequence[int], diverged: Sequence[int]) -> None:
         """Copy these lanes, and begin to write them as soon as the previous save is written."""
         if not self._seconds:
             return
@@ -57,11 +58,12 @@ class PackSaver:
         self._last = self._clock()
         written = [lane for lane in lanes if self._runs[lane].attempt]
         together = tuple(self._runs[lane].run.key for lane in lanes)
+        leaving = tuple(self._runs[lane].run.key for lane in diverged)
         copies = []
         for lane in written:
             attempt, adapter = self._runs[lane].attempt, d2lora.adapter_state(self._engine.model, lane)
             if attempt:
-                copies.append((attempt, self._runs[lane].checkpoint(adapter, moments[lane], together)))
+                copies.append((attempt, self._runs[lane].checkpoint(adapter, moments[lane], together, leaving)))
         self.wait()
         if copies:
             self._writing = self._thread.submit(_write, copies)
@@ -70,13 +72,16 @@ class PackSaver:
         """Wait on every rank until the lanes are on disk, as a rank that ends may end the others; then StoppedError."""
         self.wait()
         self._engine.gather(None)
-        raise StoppedError("The trainer was told to stop, and has saved its runs." if self._seconds else
-                           "The trainer was told to stop; engine.checkpoint_seconds=0 saves no runs.")  # fmt: skip
+        if not self._seconds:
+            raise StoppedError("The trainer was told to stop; engine.checkpoint_seconds=0 saves no runs.")
+        if self._unsaved:
+            raise StoppedError(f"The trainer was told to stop, and not all is saved: {'; '.join(self._unsaved)}.")
+        raise StoppedError("The trainer was told to stop, and has saved its runs.")
 
     def wait(self) -> None:
         """Wait until the last save is on disk, or has failed."""
         if self._writing:
-            self._writing.result()
+            self._unsaved = self._writing.result()
             self._writing = None
 
     def close(self) -> None:
@@ -84,10 +89,13 @@ class PackSaver:
         self._thread.shutdown()
 
 
-def _write(copies: Sequence[tuple[Attempt, Checkpoint]]) -> None:
-    """Write the checkpoints. A disk that fails costs checkpoints, not the training."""
+def _write(copies: Sequence[tuple[Attempt, Checkpoint]]) -> list[str]:
+    """Write the checkpoints; return why some were not. A disk that fails costs checkpoints, not the training."""
+    unsaved = []
     for attempt, checkpoint in copies:
         try:
             write_checkpoint(attempt.path, checkpoint)
         except OSError as error:
-            _log.warning("No checkpoint of run %s at step %d: %s", checkpoint.run_key, checkpoint.step, error)
+            unsaved.append(f"no checkpoint of run {checkpoint.run_key} at step {checkpoint.step}: {error}")
+            _log.warning("%s", unsaved[-1])
+    return unsaved

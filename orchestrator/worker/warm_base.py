@@ -27,6 +27,8 @@ class WarmBase:
     def __init__(self) -> None:
         self._key: tuple[str, str, EngineSpec] | None = None
         self._model: nn.Module | None = None
+        self.untrained: dict[int, dict[str, Tensor]] = {}
+        """Of lanes that go on from a checkpoint and score the base: their adapters before the first step."""
 
     def __reduce__(self) -> tuple[type[WarmBase], tuple[()]]:
         """Pickle this object without its base: each process loads a base of its own."""
@@ -44,13 +46,38 @@ class WarmBase:
         """
         model = self._without_lanes(job)
         take(model, job.shortcuts, device)
-        engine = _engine_with_lanes(model, job, device, checkpoints)
+        engine = self._engine_with_lanes(model, job, device, checkpoints)
         del checkpoints  # its tensors are in the engine now
         try:
             yield engine
         finally:
+            self.untrained = {}
             engine.close()
             d2lora.detach(model)
+
+    def _engine_with_lanes(
+        self, model: nn.Module, job: PackJob, device: torch.device, checkpoints: Mapping[int, Checkpoint]
+    ) -> Engine:
+        """Attach one lane per run to ``model``, build the engine that the recipe names, and restore the checkpoints.
+
+        Adapters are restored before the engine is built, because an engine may move and scatter them.
+        """
+        runs = job.pack.runs
+        d2lora.attach_lanes(model, [lane_of_run(run) for run in runs], targets_of(runs[0].spec.method.targets))
+        scoring = {base_lane(job, task) for task in job.pack.base_tasks}
+        self.untrained = {lane: d2lora.adapter_state(model, lane) for lane in scoring if lane in checkpoints}
+        for lane, checkpoint in checkpoints.items():
+            d2lora.load_adapter_state(model, checkpoint.adapter, lane)
+        orders = {lane: list(d2lora.adapter_parameters(model, lane)) for lane in checkpoints}
+        engine = _engine(model, job, device)
+        if checkpoints:
+            engine.set_moments(
+                {
+                    lane: Moments(checkpoint.updates, _flat(checkpoint.first, names), _flat(checkpoint.second, names))
+                    for (lane, checkpoint), names in zip(checkpoints.items(), orders.values(), strict=True)
+                }
+            )
+        return engine
 
     def _without_lanes(self, job: PackJob) -> nn.Module:
         """Return the base of this job, without lanes: the kept base if it fits the job, else a base loaded now."""
@@ -65,27 +92,9 @@ class WarmBase:
         return d2lora.detach(self._model).eval()
 
 
-def _engine_with_lanes(
-    model: nn.Module, job: PackJob, device: torch.device, checkpoints: Mapping[int, Checkpoint]
-) -> Engine:
-    """Attach one lane per run to ``model``, build the engine that the recipe names, and restore the checkpoints.
-
-    Adapters are restored before the engine is built, because an engine may move and scatter them.
-    """
-    runs = job.pack.runs
-    d2lora.attach_lanes(model, [lane_of_run(run) for run in runs], targets_of(runs[0].spec.method.targets))
-    for lane, checkpoint in checkpoints.items():
-        d2lora.load_adapter_state(model, checkpoint.adapter, lane)
-    orders = {lane: list(d2lora.adapter_parameters(model, lane)) for lane in checkpoints}
-    engine = _engine(model, job, device)
-    if checkpoints:
-        engine.set_moments(
-            {
-                lane: Moments(checkpoint.updates, _flat(checkpoint.first, names), _flat(checkpoint.second, names))
-                for (lane, checkpoint), names in zip(checkpoints.items(), orders.values(), strict=True)
-            }
-        )
-    return engine
+def base_lane(job: PackJob, task: str) -> int:
+    """Return the lane that scores the untrained base on a task: before its first step it computes the same."""
+    return next(lane for lane, run in enumerate(job.pack.runs) if run.spec.task.name == task)
 
 
 def _flat(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:

@@ -63,7 +63,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def unmeasured(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of results without times, memory, maker and pauses: the part that is the same however it is made."""
-    measured = ("train_seconds", "trainer", "made_by", "resumed")
+    measured = ("train_seconds", "trainer", "made_by", "made_before", "resumed")
     kept = {name: value for name, value in row.items() if name not in measured}
     diagnostics = kept.get("diagnostics") or {}
     return kept | {"diagnostics": {name: value for name, value in diagnostics.items() if name != "seconds"} or None}

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from orchestrator.errors import DamagedCheckpointError
+from orchestrator.errors import DamagedCheckpointError, RunError
 from orchestrator.store.checkpoint import (
     LOG,
     MANIFEST,
@@ -29,7 +29,7 @@ from orchestrator.worker.resume import go_on_from
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.store.checkpoint.AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("orchestrator.store.checkpoint.AGAIN_SECONDS", (0.0,))
 
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -44,6 +44,7 @@ def checkpoint(step: int, key: str = KEY, together: tuple[str, ...] = (KEY,)) ->
 
 def written(run: Path, *steps: int, attempt: int = 1) -> list[Path]:
     """Write checkpoints at these steps; return the folders of those that are left, the newest first."""
+    (run / f"attempt-{attempt}").mkdir(parents=True, exist_ok=True)
     for step in steps:
         write_checkpoint(run / f"attempt-{attempt}", checkpoint(step))
     return [stored.path for stored in stored_checkpoints(run)]
@@ -134,8 +135,10 @@ def test_a_folder_without_a_manifest_is_no_checkpoint(tmp_path: Path) -> None:
     assert [stored.step for stored in stored_checkpoints(tmp_path)] == [3]
 
 
-def sound(*steps: int, together: tuple[str, ...]) -> dict[int, StoredCheckpoint]:
-    return {step: StoredCheckpoint(Path(f"{step:08d}"), together) for step in steps}
+def sound(*steps: int, together: tuple[str, ...], leaving: tuple[str, ...] = ()) -> dict[int, StoredCheckpoint]:
+    return {
+        step: StoredCheckpoint(Path(f"{step:08d}"), together, leaving if step == steps[-1] else ()) for step in steps
+    }
 
 
 BOTH = (KEY, OTHER)
@@ -168,3 +171,36 @@ def test_a_seal_that_fits_other_content_does_not_help(tmp_path: Path) -> None:
     manifest = json.loads((newest / MANIFEST).read_text())
     (newest / MANIFEST).write_text(json.dumps(manifest | {"step": 6, "updates": 7}))
     assert list(sound_checkpoints(tmp_path, KEY)) == [3]
+
+
+def test_runs_do_not_go_on_from_a_step_in_which_a_neighbour_was_about_to_leave() -> None:
+    """It had diverged, and the kill came before its end was written: it has to diverge beside them again."""
+    stayed = sound(4, 6, together=BOTH, leaving=(OTHER,))
+    diverged = sound(2, 4, together=BOTH)
+    begins = go_on_from({KEY: stayed, OTHER: diverged})
+    assert [begun and begun.step for begun in begins.values()] == [4, 4]
+    assert [begun and begun.step for begun in go_on_from({KEY: stayed}).values()] == [6]  # it has ended
+
+
+def test_a_file_system_that_fails_damages_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, _ = written(tmp_path, 3, 6)
+    read, failures = Path.read_bytes, [5]
+
+    def failing(path: Path) -> bytes:
+        if path.name == TENSORS and failures[0]:
+            failures[0] -= 1
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(RunError, match=r"Mend the storage and give the same command"):
+        sound_checkpoints(tmp_path, KEY)
+    failures[0] = 1  # for a moment
+    assert list(sound_checkpoints(tmp_path, KEY)) == [6, 3]
+    assert newest.exists()
+
+
+def test_a_trainer_that_was_given_up_writes_nothing_into_a_run_that_has_ended(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_checkpoint(tmp_path / "attempt-1", checkpoint(3))
+    assert list(tmp_path.iterdir()) == []

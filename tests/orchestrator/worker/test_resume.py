@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,9 +20,10 @@ from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.read import read_recipe
 from orchestrator.search.halving import Contest, Halving
 from orchestrator.store.run_folder import RunFolder
-from orchestrator.worker import saver
+from orchestrator.worker import pack_trainer, saver
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.pack_trainer import PackTrainer
+from orchestrator.worker.run_in_training import RunInTraining
 from tests.helpers.sweeps import unmeasured
 
 CPU = torch.device("cpu")
@@ -120,6 +121,62 @@ def broken_off(job: PackJob, *steps: int, stops: bool = False) -> int:
     control = Watched()
     PackTrainer()(job, CPU, control)
     return total + control.steps
+
+
+@pytest.fixture
+def strike() -> Callable[[pytest.MonkeyPatch, str, int], None]:
+    """Return a function that lets the trainer die at the n-th of its saves, scorings, ends, or next to one of them."""
+
+    def arm(patch: pytest.MonkeyPatch, moment: str, number: int) -> None:
+        calls = count(1)
+
+        def struck(call: Callable[..., Any], after: bool) -> Callable[..., Any]:
+            def counted(*args: Any, **words: Any) -> Any:
+                last = next(calls) == number
+                if last and not after:
+                    raise KilledError
+                outcome = call(*args, **words)
+                if last:
+                    raise KilledError
+                return outcome
+
+            return counted
+
+        place, name, after = {
+            "before a save": (saver.PackSaver, "save", False),
+            "after a save": (saver.PackSaver, "wait", True),
+            "in a scoring": (pack_trainer, "score_items", False),
+            "before an end": (RunInTraining, "commit", False),
+            "after an end": (RunInTraining, "_report", True),
+        }[moment]
+        patch.setattr(place, name, struck(getattr(place, name), after))
+
+    return arm
+
+
+MOMENTS = [
+    ("before a save", 3), ("after a save", 4), ("in a scoring", 1), ("in a scoring", 3), ("before an end", 2),
+    ("after an end", 1), ("after an end", 2), ("after an end", 4), ("after an end", 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("moment", "number"), MOMENTS)
+def test_a_pack_that_dies_around_a_save_a_scoring_or_an_end_ends_as_if_it_had_not(
+    job: PackJob,
+    tmp_path: Path,
+    often: None,
+    strike: Callable[[pytest.MonkeyPatch, str, int], None],
+    moment: str,
+    number: int,
+) -> None:
+    PackTrainer()(job, CPU)
+    other = at(job, tmp_path / "other")
+    with pytest.MonkeyPatch.context() as patch:
+        strike(patch, moment, number)
+        with pytest.raises(KilledError):
+            PackTrainer()(other, CPU)
+    PackTrainer()(other, CPU)
+    assert results(other) == results(job)
 
 
 @pytest.mark.parametrize(("step", "stops"), [(3, False), (4, False), (5, False), (4, True)])
