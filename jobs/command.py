@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from jobs.utf8 import begin_again_if_ascii, check_words
 from orchestrator.addresses import without_secrets
 from orchestrator.errors import HeldError, InputError, RunError
+from orchestrator.logs import streamed
 from orchestrator.recipe.read import read_recipe
-from orchestrator.say import complain, terminal, unfailing
+from orchestrator.say import complain, standard_output, terminal, unfailing
 
 INTERRUPTED, TERMINATED = 130, 143  # as a shell reports a process that SIGINT or SIGTERM has ended
 Main = Callable[..., int]
@@ -50,6 +55,21 @@ def run_job(
     return code
 
 
+def add_log_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--log``, which `logged_as` reads."""
+    parser.add_argument("--log", choices=("text", "json"), default="text", help="what is printed: text, or JSON lines")
+
+
+@contextmanager
+def logged_as(kind: str, console: Console) -> Iterator[Console]:
+    """Within: the console to print on; with the kind "json" nothing is printed but the log, as JSON lines on stdout."""
+    if kind == "text":
+        yield console
+        return
+    with open(os.devnull, "w") as nowhere, streamed(standard_output()):
+        yield terminal(nowhere)
+
+
 def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:
     check_words(words)
     recipe, values = options.pop("recipe"), options.pop("values")
@@ -69,7 +89,7 @@ def _exit_code(call: Callable[[], int], sigterm: _Sigterm) -> int:
         return 1
     except KeyboardInterrupt:
         word, code = ("Terminated", TERMINATED) if sigterm.arrived else ("Interrupted", INTERRUPTED)
-        complain(f"{word}. Committed runs are kept; the same command goes on.")
+        complain(f"{word}. Runs are kept as far as they were saved; the same command goes on.")
         return code
 
 

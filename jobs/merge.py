@@ -9,16 +9,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # import from this
 
 from rich.console import Console
 
-from jobs.command import run_job
+from jobs.command import add_log_option, logged_as, run_job
 from orchestrator.recipe.spec import SweepSpec
 
 
-def main(spec: SweepSpec, command: str, console: Console) -> int:
+def main(spec: SweepSpec, command: str, console: Console, *, log: str = "text") -> int:
     """Run the sweep without its training."""
     from orchestrator.sweep import run_sweep
 
-    return run_sweep(spec, command, console, train=False)
+    with logged_as(log, console) as printed:
+        return run_sweep(spec, command, printed, train=False)
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("merge", str(__doc__), main))
+    sys.exit(run_job("merge", str(__doc__), main, add_options=add_log_option))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from orchestrator.addresses import without_secrets
 
@@ -54,6 +55,23 @@ def kept(file: Path) -> Iterator[None]:
         _log.warning("No log is kept in %s: %s", file, error)
         yield
         return
+    try:
+        with _handled(handler):
+            yield
+    finally:
+        with suppress(OSError):  # it writes what is left, on a disk that may be full
+            handler.close()
+
+
+@contextmanager
+def streamed(stream: TextIO) -> Iterator[None]:
+    """Within: this project's log, from INFO on, goes to ``stream`` as JSON lines, for programs that read it."""
+    with _handled(logging.StreamHandler(stream)):
+        yield
+
+
+@contextmanager
+def _handled(handler: logging.Handler) -> Iterator[None]:
     handler.setFormatter(JsonLines())
     handler.setLevel(logging.INFO)
     logger = logging.getLogger(ROOT)
@@ -65,8 +83,6 @@ def kept(file: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-        with suppress(OSError):  # it writes what is left, on a disk that may be full
-            handler.close()
 
 
 def log_of_pack(folder: Path, pack: str, rank: int) -> Path:

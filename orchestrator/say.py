@@ -61,19 +61,20 @@ def terminal(file: TextIO | None = None, width: int | None = None) -> Console:
     return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
 
 
+def standard_output() -> TextIO:
+    """Return the stream of what a job prints, for a log that takes the place of lines."""
+    return sys.stdout
+
+
 def say(console: Console, line: str) -> None:
-    """Print a line unchanged and unwrapped, however long it is, and flush it."""
+    """Log a line, and print it unchanged and unwrapped, however long it is, and flush it."""
+    _log.info("%s", line)
     console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def lines_to(console: Console) -> Say:
-    """Return a function that prints a line on ``console``, and logs it, without the secrets of addresses."""
-
-    def print_and_log(line: str) -> None:
-        _log.info("%s", without_secrets(line))
-        say(console, without_secrets(line))
-
-    return print_and_log
+    """Return a function that prints and logs a line without the secrets of addresses."""
+    return lambda line: say(console, without_secrets(line))
 
 
 def complain(message: object) -> None:

@@ -202,7 +202,7 @@ def test_a_signal_stops_the_sweep_which_says_so_and_leaves_no_process(
     driver.send_signal(sent)
     told, _ = driver.communicate(timeout=90)
     assert driver.returncode == code
-    assert f"{word}. Committed runs are kept; the same command goes on." in told
+    assert f"{word}. Runs are kept as far as they were saved; the same command goes on." in told
     assert 0 < len(committed(folder)) < 4 * RUNS
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:

@@ -116,6 +116,8 @@ def test_the_pack_of_a_node_that_is_gone_goes_on_elsewhere_at_once_and_spends_no
     assert again.node != first.node
     assert 0 < again.step < LONG
     assert last.pack == "fine-2"  # the lost pack went before it
+    assert out["tried"][0] == "2 nodes"  # each tried the storage
+    assert "does not see the driver's folder" in out["tried"][1]
 
 
 @pytest.mark.rare

@@ -57,5 +57,11 @@ class Cluster(Protocol):
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
         """Run ``function(argument)`` with the resources of one worker, and return its result."""
 
+    def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
+        """Run ``function(argument)`` once on each node where trainers may run, this one left out; return the results.
+
+        InputError if a node does not answer within a limit, or as ``function`` raises it.
+        """
+
     def close(self) -> None:
         """End the processes that this driver has started; a cluster that it only joined goes on."""

@@ -60,6 +60,10 @@ class LocalCluster:
         """Call the function in this process."""
         return function(argument)
 
+    def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:  # noqa: ARG002
+        """Return nothing: there is no other node."""
+        return []
+
     def close(self) -> None:
         """Do nothing: nothing was started."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
 from orchestrator.cluster.dialogue import Dialogue
+from orchestrator.cluster.each_node import on_each, other_nodes
 from orchestrator.cluster.hub.hub import HEAD
 from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
@@ -98,6 +99,10 @@ class RayCluster:
         options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker, "max_retries": 0}
         once = ray.remote(max_calls=1)(_call)  # its process ends with the task, so its memory is free for trainers
         return ray.get(once.options(**options).remote(function, argument))
+
+    def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
+        """Run the function once on each node with processors, but for this node; InputError after NODE_SECONDS."""
+        return [] if self._session.started_here else on_each(other_nodes(_nodes()), function, argument)
 
     def close(self) -> None:
         """Disconnect; end the cluster if it was started for this sweep."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator import objects
@@ -112,8 +113,11 @@ def train_in_packs(
     missing: Sequence[PlannedRun],
     widths: PackWidths,
     attempt: int,
+    micro_batches: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Train these runs as packs; return run key -> error of the run's pack, for the packs that failed.
+
+    ``micro_batches`` has the rows per micro batch of runs that need fewer than the recipe says; they are trained alone.
 
     In the first attempt the packs of an earlier start go on as they were, if workers and trainers are the same; the
     other runs form new packs. If the scores of the untrained base on a task are not on disk, the first pack of the task
@@ -139,7 +143,8 @@ def train_in_packs(
     if ready.spec.cluster.kind == "ray":  # its workers may be on other nodes
         for file in (ready.base.path, *map(Path, ready.data_files.values())):
             objects.share(file)
-    failures = cluster.run_packs(pack_jobs(ready, folder, packs), PackTrainer())  # the base is freed with this object
+    jobs = pack_jobs(ready, folder, packs, micro_batches)
+    failures = cluster.run_packs(jobs, PackTrainer())  # the base is freed with this object
     folder.fetch()
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 
@@ -160,7 +165,9 @@ def _setting(spec: ClusterSpec, cluster: Cluster) -> dict[str, Any]:
     return chosen | {"concurrent": cluster.concurrent}
 
 
-def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> list[PackJob]:
+def pack_jobs(
+    ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack], micro_batches: Mapping[str, int]
+) -> list[PackJob]:
     """Return one job per pack."""
     made_from = commit(Path(__file__).parent)
     judged = contest(ready.spec.search, ready.runs)
@@ -175,6 +182,7 @@ def pack_jobs(ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack]) -> 
             contest=judged and judged.only(pack.runs),
             shortcuts=ready.shortcuts,
             commit=made_from,
+            micro_batch=min((micro_batches[run.key] for run in pack.runs if run.key in micro_batches), default=None),
         )
         for pack in packs
     ]

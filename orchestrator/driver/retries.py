@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 
 from orchestrator.machine.memory import is_about_memory
 from orchestrator.plan.runs import PlannedRun
+from orchestrator.train.pass_size import next_smaller
 
 
 @dataclass
 class Retries:
     """The tries of the runs of one round; each run has ``retries`` of them beside its first.
 
-    A run whose pack had no memory left is trained again in half as large a pack, which spends no retry: the pack was
-    at fault, not the run. Any other failure spends one, and the run is then trained alone, so that a run that fails
-    takes no other run with it.
+    A run whose pack had no memory left is trained again in half as large a pack, and alone in half as large micro
+    batches, of the same global batch. That spends no retry: the size was at fault, not the run. Any other failure
+    spends one, and the run is then trained alone, so that a run that fails takes no other run with it.
+
+    ``micro_batches`` has the rows per micro batch, by run key, of the runs that need fewer than the recipe says.
     """
 
     retries: int
     spent: dict[str, int] = field(default_factory=dict)
+    micro_batches: dict[str, int] = field(default_factory=dict)
 
     def next_widths(
         self, missing: Sequence[PlannedRun], errors: Mapping[str, str], beside: Mapping[str, int]
@@ -32,8 +36,12 @@ class Retries:
         widths: dict[str, int] = {}
         for run in missing:
             width = 1
-            if is_about_memory(errors.get(run.key, "")) and beside.get(run.key, 1) > 1:
+            rows = self.micro_batches.get(run.key, run.spec.optim.micro_batch)
+            full = is_about_memory(errors.get(run.key, ""))
+            if full and beside.get(run.key, 1) > 1:
                 width = beside[run.key] // 2
+            elif full and rows > 1:
+                self.micro_batches[run.key] = next_smaller(rows)
             else:
                 self.spent[run.key] = self.spent.get(run.key, 0) + 1
             if self.spent.get(run.key, 0) <= self.retries:

@@ -29,8 +29,8 @@ from orchestrator.wording import count
 
 NO_RESULT = "The trainer ended without a result."
 FULL_MEMORY = (
-    "memory was full: these runs are now trained in packs half as large, or alone; engine.gradient_checkpointing=true "
-    "or a smaller cluster.pack leave more room"
+    "memory was full: these runs are now trained in packs half as large, or alone in micro batches half as large; "
+    "engine.gradient_checkpointing=true or a smaller cluster.pack leave more room"
 )
 
 
@@ -121,7 +121,7 @@ def _train_round(
             services.tracker.connect()  # a wrong address ends the sweep here, before the widths are measured
         missing = list(runs)
         for attempt in count_from(1):
-            errors = train_in_packs(ready, folder, cluster, missing, widths, attempt)
+            errors = train_in_packs(ready, folder, cluster, missing, widths, attempt, retries.micro_batches)
             ends |= settled([run.key for run in missing], cluster.news.ends, folder, say)
             missing = [run for run in missing if run.key not in ends]
             failed = {run.key: errors.get(run.key, failed.get(run.key, NO_RESULT)) for run in missing}

@@ -17,6 +17,7 @@ from orchestrator.say import Say
 from orchestrator.store.identity import Identity, identity_of
 from orchestrator.store.rows import FINAL
 from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.store.trial import StorageTrial
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.sqlite_address import absolute
@@ -35,7 +36,7 @@ class Services:
     def __init__(self, spec: SweepSpec, folder: SweepFolder, command: str, say: Say) -> None:
         self._spec, self._folder, self._command, self._say = spec, folder, command, say
         self.tracker: PatientTracker
-        self._opening: Opening[Cluster] = Opening(lambda: open_cluster(spec, folder.ray, say))
+        self._opening: Opening[Cluster] = Opening(self._open)
 
     def check(self) -> None:
         """Refuse a cluster or a tracker that cannot be used, before data and base are prepared: InputError.
@@ -66,6 +67,19 @@ class Services:
     def cluster(self) -> Cluster:
         """The cluster, opened on first use; a sweep with nothing to do opens none. InputError as `open_cluster`."""
         return self._opening.result()
+
+    def _open(self) -> Cluster:
+        """Open the cluster, and try the storage from its other nodes; InputError closes the cluster again."""
+        cluster = open_cluster(self._spec, self._folder.ray, self._say)
+        storage = self._folder.path.parent
+        try:
+            with StorageTrial(storage) as trial:
+                for answer in cluster.on_other_nodes(trial.from_worker, storage):
+                    trial.check(answer)
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
 
     def __enter__(self) -> Self:
         tracker = make_tracker(self._spec, self._command, identity_of(self._folder))

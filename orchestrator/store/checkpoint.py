@@ -11,8 +11,10 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 TENSORS, LOG, MANIFEST = "lane.safetensors", "metrics.jsonl", "CHECKPOINT.json"
 FORMAT = 1
 KEPT = 2  # the newest checkpoints of a run that are kept: if one is damaged, the other is used
+AGAIN_SECONDS = 0.1  # before a checkpoint that seems damaged is read again
 ADAPTER, FIRST, SECOND = "adapter/", "first/", "second/"  # the beginnings of the names of tensors
 
 
@@ -57,6 +60,11 @@ class Checkpoint:
     resumed: tuple[int, ...] = ()
 
     @property
+    def figures(self) -> Checkpoint:
+        """This checkpoint without its tensors, which need much memory."""
+        return replace(self, adapter={}, first={}, second={})
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """The logged steps."""
         return [json.loads(line) for line in self.log.splitlines()]
@@ -64,16 +72,31 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint on disk that has its manifest; whether its files are whole is not known before `read`."""
+    """A checkpoint on disk that has its manifest; whether its files are whole is not known before `verified`.
+
+    ``together`` are the runs that were saved at the same time; known after `verified`.
+    """
 
     path: Path
-    step: int = field(init=False)
+    together: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "step", int(self.path.name))
+    @property
+    def step(self) -> int:
+        """The number of steps that the run had done."""
+        return int(self.path.name)
+
+    def verified(self, run_key: str) -> StoredCheckpoint:
+        """Return this checkpoint of the run, with ``together``; DamagedCheckpointError unless it is what was written.
+
+        The files are hashed one after another, so that not all checkpoints of a pack are in memory at once.
+        """
+        manifest = self._manifest(run_key)
+        for name, digest in manifest["files"].items():
+            self._bytes(name, digest)
+        return StoredCheckpoint(self.path, tuple(manifest["together"]))
 
     def read(self, run_key: str) -> Checkpoint:
-        """Return the checkpoint of the run; DamagedCheckpointError if anything in it is not what was written."""
+        """Return the content; DamagedCheckpointError if anything is not what was written."""
         manifest = self._manifest(run_key)
         files = {name: self._bytes(name, digest) for name, digest in manifest["files"].items()}
         try:
@@ -159,13 +182,28 @@ def stored_checkpoints(run: Path, up_to: int | None = None) -> Iterator[StoredCh
     yield from sorted(whole, key=lambda stored: (stored.step, int(stored.path.parts[-3][8:])), reverse=True)
 
 
-def sound_checkpoints(run: Path, run_key: str) -> dict[int, Checkpoint]:
-    """Return the checkpoints of a run that are what was written, by step, the newest first; a damaged one is logged."""
-    sound: dict[int, Checkpoint] = {}
+def sound_checkpoints(run: Path, run_key: str) -> dict[int, StoredCheckpoint]:
+    """Return the checkpoints of a run that are what was written, by step, the newest first.
+
+    A damaged one is read again, because a file system may fail for a moment; then it is logged and set aside under the
+    name ``<step>.damaged``, so that it counts no more among the checkpoints that are kept.
+    """
+    sound: dict[int, StoredCheckpoint] = {}
     for stored in stored_checkpoints(run):
-        if stored.step not in sound:
-            try:
-                sound[stored.step] = stored.read(run_key)
-            except DamagedCheckpointError as error:
-                _log.warning("%s An earlier checkpoint is used, or the run begins anew.", error)
+        if stored.step in sound:
+            continue
+        try:
+            sound[stored.step] = _verified_at_last(stored, run_key)
+        except DamagedCheckpointError as error:
+            _log.warning("%s An earlier checkpoint is used, or the run begins anew.", error)
+            with suppress(OSError):
+                stored.path.rename(stored.path.with_name(f"{stored.path.name}.damaged"))
     return sound
+
+
+def _verified_at_last(stored: StoredCheckpoint, run_key: str) -> StoredCheckpoint:
+    try:
+        return stored.verified(run_key)
+    except DamagedCheckpointError:
+        time.sleep(AGAIN_SECONDS)
+        return stored.verified(run_key)

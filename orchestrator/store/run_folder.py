@@ -2,8 +2,8 @@
 
 Attempt n works in ``attempt-<n>/``. A run has ended when one of three files exists. ``COMMITTED.json``: the run has a
 result; the file is created last, by one hard link, and names the attempt's folder and the sha256 of every file there.
-``DIVERGED.json``: the loss stopped being
-finite, as it would again with the same seed. ``STOPPED.json``: the run was beaten at a rung; the file names the rule.
+``DIVERGED.json``: the loss stopped being finite, as it would again with the same seed. ``STOPPED.json``: the run was
+beaten at a rung; the file names the rule.
 
 What happens after Ctrl-C, a kill or a crash, when the same command is given again:
 
@@ -14,7 +14,8 @@ What happens after Ctrl-C, a kill or a crash, when the same command is given aga
 4. The second driver asks the search for the next round (`driver.rounds`). A run that has ended is never trained again,
    unless another search's rule had stopped the run.
 5. A trainer begins attempt n + 1 (`RunFolder.begin`), which fences off attempt n: if the trainer of attempt n still
-   lives, its commit raises FencedError, and the other runs of its pack go on.
+   lives, its commit raises FencedError, and the other runs of its pack go on. The new attempt goes on from the newest
+   checkpoint of all attempts (`worker.resume`), in the pack of before (`plan.packs.packs_again`).
 6. At a rung a run keeps the score and the verdict that it has there already (`search.rungs`), so the decision stands.
 7. The tracker asks once which steps of each run it has, and sends the rest (`tracking.patient`).
 """

@@ -23,7 +23,8 @@ class LaneStep:
 
     ``loss`` is the mean, in nats, over the answer tokens of the lane's global batch. ``grad_norm`` is the norm before
     clipping. ``tokens`` counts the lane's tokens, padding excluded. ``utilisation`` is the share of tokens among all
-    positions, padding included, that this rank computed for the whole pack in this step.
+    positions, padding included, that this rank computed for the whole pack in this step. ``micro_batch`` is how many
+    rows of the lane a pass held at most: fewer than the recipe says if memory was full.
     """
 
     step: int
@@ -32,6 +33,7 @@ class LaneStep:
     grad_norm: float
     tokens: int
     utilisation: float
+    micro_batch: int = 0
 
     @property
     def diverged(self) -> bool:

@@ -115,6 +115,7 @@ def _step(
             grad_norm=norms[index],
             tokens=batch.tokens,
             utilisation=summed.utilisation,
+            micro_batch=size.micro_batch,
         )
         for index, batch in batches.items()
     }

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.model.shortcuts import NONE, Shortcuts
 from orchestrator.plan.packs import Pack
 from orchestrator.plan.runs import PlannedRun
-from orchestrator.recipe.sections import EngineSpec
+from orchestrator.recipe.sections import EngineSpec, OptimSpec
 from orchestrator.search.halving import Contest
 
 
@@ -20,7 +20,8 @@ class PackJob:
     """Train the runs of ``pack`` and write them below ``folder``, the sweep's folder.
 
     ``data`` is the prepared file of each task. ``contest`` is the rule by which runs are stopped at rungs; None stops
-    no run. ``commit`` is the git commit of the driver's code, if the driver knows it.
+    no run. ``commit`` is the git commit of the driver's code, if the driver knows it. ``micro_batch``
+    are the rows per micro batch, where memory was full with those of the recipe.
     """
 
     folder: str
@@ -32,6 +33,13 @@ class PackJob:
     contest: Contest | None = None
     shortcuts: Shortcuts = NONE
     commit: str | None = None
+    micro_batch: int | None = None
+
+    @property
+    def optim(self) -> OptimSpec:
+        """The optimizer settings of all runs of the pack."""
+        optim = self.pack.runs[0].spec.optim
+        return optim if self.micro_batch is None else optim.model_copy(update={"micro_batch": self.micro_batch})
 
 
 @dataclass(frozen=True)

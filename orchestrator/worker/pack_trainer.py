@@ -35,7 +35,7 @@ from orchestrator.worker.diagnostics import Diagnoses, Diagnosis
 from orchestrator.worker.jobs import PackJob
 from orchestrator.worker.judging import Judge
 from orchestrator.worker.made_by import made_by
-from orchestrator.worker.resume import Opened, checkpoints_of, open_runs, report_ends
+from orchestrator.worker.resume import Opened, checkpoints_of, open_runs, report_ends, without_tensors
 from orchestrator.worker.run_in_training import RunInTraining
 from orchestrator.worker.saver import PackSaver
 from orchestrator.worker.usage import Usage
@@ -85,7 +85,7 @@ class PackTrainer:
         with (
             deterministic(job.engine.deterministic),
             self._base.with_lanes(job, device, checkpoints_of(opened)) as engine,
-            closing(PackInTraining(job, engine, opened, usage, control)) as pack,
+            closing(PackInTraining(job, engine, without_tensors(opened), usage, control)) as pack,
         ):
             pack.train()
 
@@ -107,7 +107,7 @@ class PackInTraining:
         """Begin the logs of the runs of the job, as `open_runs` has opened them."""
         self.job, self.engine, self.control = job, engine, control
         runs = job.pack.runs
-        self._folder, self._optim = SweepFolder(Path(job.folder)), runs[0].spec.optim
+        self._folder, self._optim = SweepFolder(Path(job.folder)), job.optim
         self._splits = {task: load_prepared(Path(job.data[task])) for task in {run.spec.task.name for run in runs}}
         plans = [self._plan(run) for run in runs]
         keys = [run.key for run in runs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.control import Control
@@ -14,7 +14,7 @@ from orchestrator.data.prepared import load_prepared
 from orchestrator.errors import DamagedRunError, FencedError
 from orchestrator.search.rungs import Rung
 from orchestrator.store.attempt import Attempt
-from orchestrator.store.checkpoint import KEPT, Checkpoint, sound_checkpoints
+from orchestrator.store.checkpoint import KEPT, Checkpoint, StoredCheckpoint, sound_checkpoints
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.group import from_rank_0, own_rank
 from orchestrator.worker.jobs import PackJob
@@ -36,6 +36,11 @@ class Opened:
     attempt: Attempt | None = None
 
     @property
+    def figures(self) -> Opened:
+        """This run without the tensors of its checkpoint, once they are in the model."""
+        return replace(self, checkpoint=self.checkpoint and self.checkpoint.figures)
+
+    @property
     def done(self) -> int | None:
         """The number of steps that the run has done; None for a run that has ended."""
         if not self.living:
@@ -52,16 +57,24 @@ def open_runs(job: PackJob) -> list[Opened]:
     keys = [run.key for run in job.pack.runs]
     attempts = [_begin(folder, job, number) for number in range(len(keys))] if own_rank() == 0 else [None] * len(keys)
 
-    def chosen() -> dict[str, Checkpoint | None]:
+    def chosen() -> dict[str, StoredCheckpoint | None]:
         living = [key for key, attempt in zip(keys, attempts, strict=True) if attempt]
         sound = {key: sound_checkpoints(folder.run(key).path, key) for key in living}
         return go_on_from(_unjudged_after(sound, job, folder) if job.contest else sound)
 
     begins = from_rank_0(chosen)
-    return [Opened(key in begins, begins.get(key), attempt) for key, attempt in zip(keys, attempts, strict=True)]
+    return [
+        Opened(key in begins, _read_on_rank_0(begins.get(key), key), attempt)
+        for key, attempt in zip(keys, attempts, strict=True)
+    ]
 
 
-def go_on_from(sound: Mapping[str, Mapping[int, Checkpoint]]) -> dict[str, Checkpoint | None]:
+def _read_on_rank_0(stored: StoredCheckpoint | None, key: str) -> Checkpoint | None:
+    """Return the content of a checkpoint on every rank; one run after another, to need little memory."""
+    return from_rank_0(lambda: stored.read(key)) if stored else None
+
+
+def go_on_from(sound: Mapping[str, Mapping[int, StoredCheckpoint]]) -> dict[str, StoredCheckpoint | None]:
     """Choose the checkpoint of each run of a pack, from its sound checkpoints by step; None begins with the first step.
 
     A checkpoint is complete if every run of this pack that was saved together with it has a sound checkpoint at the
@@ -70,10 +83,10 @@ def go_on_from(sound: Mapping[str, Mapping[int, Checkpoint]]) -> dict[str, Check
     checkpoints that are kept: then a neighbour's are damaged, and the run goes on from its newest, without it.
     """
 
-    def complete(checkpoint: Checkpoint) -> bool:
+    def complete(checkpoint: StoredCheckpoint) -> bool:
         return all(checkpoint.step in sound[key] for key in checkpoint.together if key in sound)
 
-    def choose(own: Mapping[int, Checkpoint]) -> Checkpoint | None:
+    def choose(own: Mapping[int, StoredCheckpoint]) -> StoredCheckpoint | None:
         newest_first = [own[step] for step in sorted(own, reverse=True)]
         fallback = newest_first[0] if len(newest_first) >= KEPT else None
         return next((checkpoint for checkpoint in newest_first if complete(checkpoint)), fallback)
@@ -82,10 +95,10 @@ def go_on_from(sound: Mapping[str, Mapping[int, Checkpoint]]) -> dict[str, Check
 
 
 def _unjudged_after(
-    sound: Mapping[str, Mapping[int, Checkpoint]], job: PackJob, folder: SweepFolder
-) -> dict[str, dict[int, Checkpoint]]:
+    sound: Mapping[str, Mapping[int, StoredCheckpoint]], job: PackJob, folder: SweepFolder
+) -> dict[str, dict[int, StoredCheckpoint]]:
     """Leave out checkpoints after a rung without a verdict: the run was trained under another search, and is judged."""
-    contest, left = job.contest, dict[str, dict[int, Checkpoint]]()
+    contest, left = job.contest, dict[str, dict[int, StoredCheckpoint]]()
     runs = {run.key: run.spec for run in job.pack.runs}
     totals = {task: len(load_prepared(Path(file))["train"]) for task, file in job.data.items()}
     for key, own in sound.items():
@@ -105,6 +118,12 @@ def report_ends(job: PackJob, opened: Sequence[Opened], control: Control) -> Non
             folder = SweepFolder(Path(job.folder)).run(run.key)
             with suppress(DamagedRunError):  # the driver finds it, and says so
                 control.ended(folder.end())
+
+
+def without_tensors(opened: list[Opened]) -> list[Opened]:
+    """Drop the tensors of the checkpoints, in place, because they are in the model now; return the list."""
+    opened[:] = [run.figures for run in opened]
+    return opened
 
 
 def checkpoints_of(opened: Sequence[Opened]) -> dict[int, Checkpoint]:

@@ -73,6 +73,7 @@ class RunInTraining:
     def log(self, step: LaneStep, seconds: float) -> None:
         """Add one optimizer step to the log; ``seconds`` is the run's share of the time that the pack's step took."""
         self.losses.append(step.loss)
+        self._made_by["micro_batch"] = step.micro_batch
         self._tokens += step.tokens
         self._seconds += seconds
         if self._steps:

@@ -67,8 +67,9 @@ class PackSaver:
             self._writing = self._thread.submit(_write, copies)
 
     def stop(self) -> NoReturn:
-        """Wait until the lanes are on disk; then StoppedError."""
+        """Wait on every rank until the lanes are on disk, as a rank that ends may end the others; then StoppedError."""
         self.wait()
+        self._engine.gather(None)
         raise StoppedError("The trainer was told to stop, and has saved its runs." if self._seconds else
                            "The trainer was told to stop; engine.checkpoint_seconds=0 saves no runs.")  # fmt: skip
 

@@ -45,6 +45,7 @@ class WarmBase:
         model = self._without_lanes(job)
         take(model, job.shortcuts, device)
         engine = _engine_with_lanes(model, job, device, checkpoints)
+        del checkpoints  # its tensors are in the engine now
         try:
             yield engine
         finally:
@@ -93,7 +94,7 @@ def _flat(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
 
 
 def _engine(model: nn.Module, job: PackJob, device: torch.device) -> Engine:
-    runs, optim = job.pack.runs, job.pack.runs[0].spec.optim
+    runs, optim = job.pack.runs, job.optim
     if job.engine.gradient_checkpointing:
         enable_checkpointing(model)
     if job.engine.kind == "plain":

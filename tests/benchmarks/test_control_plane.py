@@ -5,6 +5,7 @@ import torch
 
 from benchmarks import control_plane
 from benchmarks.control_arms import no_op_sweep
+from orchestrator.control import Unsupervised
 from orchestrator.recipe.read import read_recipe
 from orchestrator.store.run_folder import RunFolder
 
@@ -45,7 +46,7 @@ def test_a_run_that_does_nothing_commits_once_and_has_its_steps(tmp_path: Path):
     assert [len(job.pack.runs) for job in no_op_sweep.jobs_of(spec, runs, tmp_path, 2)] == [2, 2, 1, 1]
     jobs = no_op_sweep.jobs_of(spec, runs, tmp_path / "sweep", 1)
     assert [len(job.pack.runs) for job in jobs] == [1] * 6
-    no_op_sweep.do_nothing(jobs[0], torch.device("cpu"))
+    no_op_sweep.do_nothing(jobs[0], torch.device("cpu"), Unsupervised())
     folder = RunFolder(tmp_path / "sweep" / "runs" / runs[0].key)
     folder.verify()
     assert len(folder.metrics()) == no_op_sweep.STEPS

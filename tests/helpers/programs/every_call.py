@@ -84,7 +84,7 @@ def violations(run: Path, said: list[str]) -> list[str]:
     wrong = []
     folder, sound = RunFolder(run), sound_checkpoints(run, KEY) if run.exists() else {}
     for step, checkpoint in sound.items():
-        if not torch.equal(checkpoint.adapter["layer1.up"], state(step).adapter["layer1.up"]):
+        if not torch.equal(checkpoint.read(KEY).adapter["layer1.up"], state(step).adapter["layer1.up"]):
             wrong.append(f"the checkpoint of step {step} holds another state")
     saved = [int(word.split()[1]) for word in said if word.startswith("saved")]
     if "committed" in said:

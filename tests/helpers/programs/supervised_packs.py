@@ -26,9 +26,10 @@ import torch
 
 from orchestrator.cluster.ray_tune import RayCluster
 from orchestrator.control import Control
-from orchestrator.errors import StoppedError
+from orchestrator.errors import InputError, StoppedError
 from orchestrator.plan.packs import Pack
 from orchestrator.recipe.sections import ClusterSpec, EngineSpec
+from orchestrator.store.trial import FromWorker, StorageTrial
 from orchestrator.worker.jobs import PackJob
 
 STEPS = {"long": 40}
@@ -123,6 +124,19 @@ def two_nodes() -> Any:
     return cluster
 
 
+def try_nodes(cluster: RayCluster, storage: Path) -> list[str]:
+    """Try a folder from the other nodes, and one that they cannot know; return how each trial ended."""
+    with StorageTrial(storage) as trial:
+        answers = cluster.on_other_nodes(trial.from_worker, storage)
+        for answer in answers:
+            trial.check(answer)
+    try:
+        cluster.on_other_nodes(FromWorker("0" * 16), storage)
+    except InputError as error:
+        return [f"{len(answers)} nodes", str(error)]
+    return [f"{len(answers)} nodes"]
+
+
 def interrupt(number: int, frame: Any) -> None:
     """Do what `jobs.command` does at SIGTERM."""
     raise KeyboardInterrupt
@@ -142,11 +156,12 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
     cluster = RayCluster(spec, folder / "ray", say=say)
     if what != "nothing":
         threading.Thread(target=happen, args=(what, folder, nodes), daemon=True).start()
+    tried = try_nodes(cluster, folder / "storage") if nodes else []
     began = time.monotonic()
     try:
         failures = cluster.run_packs(jobs, Stepper())
     finally:
-        out = {"said": said, "steps": cluster.news.steps, "seconds": time.monotonic() - began}
+        out = {"said": said, "steps": cluster.news.steps, "seconds": time.monotonic() - began, "tried": tried}
         (folder / "said.json").write_text(json.dumps(out))
         cluster.close()
         if nodes:

@@ -28,7 +28,8 @@ def test_a_pack_without_memory_is_halved_until_its_runs_are_alone_and_only_then_
             break
         widths.append(width["tiny_recall"])
         beside = {run.key: width["tiny_recall"] for run in runs}
-    assert widths == [4, 2, 1, 1]
+    assert widths == [4, 2, 1, *[1] * 4]  # three times in smaller micro batches, then the retry
+    assert retries.micro_batches == {run.key: 1 for run in runs}
 
 
 def test_the_width_of_a_task_is_the_narrowest_that_its_runs_need(tmp_path: Path) -> None:

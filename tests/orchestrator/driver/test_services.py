@@ -20,10 +20,15 @@ from tests.helpers.ready import ready_sweep
 
 
 class Cluster:
-    """A cluster that says when it is closed."""
+    """A cluster that says when it is closed; ``answers`` are those of its nodes to a trial of the storage."""
+
+    answers: tuple[str, ...] = ()
 
     def __init__(self, events: list[str]) -> None:
         self.events = events
+
+    def on_other_nodes(self, function: Any, argument: Path) -> list[str]:
+        return list(self.answers)
 
     def close(self) -> None:
         self.events.append("close")
@@ -59,6 +64,18 @@ def test_a_local_cluster_is_opened_before_all_else_and_ray_on_first_use(
         both.check()
         assert both.cluster is both.cluster
     assert events == order
+
+
+def test_a_cluster_whose_nodes_see_another_folder_is_refused_and_closed(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "answers", ("node-1-abcd",))
+    with (
+        services_of(tmp_path, "ray", []) as both,
+        pytest.raises(InputError, match=r"Mount one storage at this path on every node"),
+    ):
+        assert both.cluster
+    assert events == ["open", "close"]
 
 
 def test_a_sweep_that_needs_no_cluster_opens_none(tmp_path: Path, events: list[str]) -> None:

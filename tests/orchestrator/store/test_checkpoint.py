@@ -19,11 +19,18 @@ from orchestrator.store.checkpoint import (
     MANIFEST,
     TENSORS,
     Checkpoint,
+    StoredCheckpoint,
     sound_checkpoints,
     stored_checkpoints,
     write_checkpoint,
 )
 from orchestrator.worker.resume import go_on_from
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.store.checkpoint.AGAIN_SECONDS", 0.0)
+
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -46,7 +53,7 @@ def test_a_checkpoint_comes_back_as_it_was_and_the_two_newest_are_kept(tmp_path:
     written(tmp_path, 3, 6, 9)
     sound = sound_checkpoints(tmp_path, KEY)
     assert list(sound) == [9, 6]
-    again, before = sound[9], checkpoint(9)
+    again, before = sound[9].read(KEY), checkpoint(9)
     for part in ("adapter", "first", "second"):
         assert torch.equal(getattr(again, part)["layer.up"], getattr(before, part)["layer.up"])
     assert (again.log, again.seconds, again.cpu_seconds, again.resumed) == (before.log, 1.5, 2.5, (1,))
@@ -94,6 +101,7 @@ def test_every_corruption_is_detected_and_the_checkpoint_before_is_used(tmp_path
             except SafetensorError:
                 pass
         assert list(sound_checkpoints(tmp_path / "run", KEY)) == [3], seed
+        newest.with_name("00000006.damaged").rename(newest)  # where it is set aside
         (newest / file).write_bytes(whole)
     assert file != TENSORS or plain > 50  # so the corruptions are none that safetensors would have found
     assert list(sound_checkpoints(tmp_path / "run", KEY)) == [6, 3]
@@ -126,8 +134,8 @@ def test_a_folder_without_a_manifest_is_no_checkpoint(tmp_path: Path) -> None:
     assert [stored.step for stored in stored_checkpoints(tmp_path)] == [3]
 
 
-def sound(*steps: int, key: str, together: tuple[str, ...]) -> dict[int, Checkpoint]:
-    return {step: checkpoint(step, key, together) for step in steps}
+def sound(*steps: int, together: tuple[str, ...]) -> dict[int, StoredCheckpoint]:
+    return {step: StoredCheckpoint(Path(f"{step:08d}"), together) for step in steps}
 
 
 BOTH = (KEY, OTHER)
@@ -146,14 +154,12 @@ BOTH = (KEY, OTHER)
 def test_runs_that_were_saved_together_go_on_from_the_same_step(
     own: tuple[int, ...], others: tuple[int, ...], chosen: tuple[int | None, ...]
 ) -> None:
-    begins = go_on_from({KEY: sound(*own, key=KEY, together=BOTH), OTHER: sound(*others, key=OTHER, together=BOTH)})
+    begins = go_on_from({KEY: sound(*own, together=BOTH), OTHER: sound(*others, together=BOTH)})
     assert tuple(begun and begun.step for begun in begins.values()) == chosen
 
 
 def test_runs_of_different_packs_go_on_each_from_its_own_step(tmp_path: Path) -> None:
-    begins = go_on_from(
-        {KEY: sound(30, key=KEY, together=(KEY, "x")), OTHER: sound(70, key=OTHER, together=(OTHER, "y"))}
-    )
+    begins = go_on_from({KEY: sound(30, together=(KEY, "x")), OTHER: sound(70, together=(OTHER, "y"))})
     assert [begun and begun.step for begun in begins.values()] == [30, 70]
 
 

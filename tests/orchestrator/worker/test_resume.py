@@ -145,13 +145,13 @@ def test_a_pack_that_is_broken_off_again_and_again_does_each_step_once_if_it_is_
 
 def test_a_run_says_what_made_it_in_row_and_manifest_and_each_end_is_reported(job: PackJob) -> None:
     control = Watched()
-    PackTrainer()(replace(job, commit="0123456789 with changes"), CPU, control)
+    PackTrainer()(replace(job, commit="0123456789 with changes", micro_batch=2), CPU, control)
     for run, end in zip(sorted(job.pack.runs, key=lambda run: run.key), sorted(control.ends, key=key_of), strict=True):
         row = RunFolder(Path(job.folder) / "runs" / run.key).row()
         maker = row["made_by"]
         assert (maker["commit"], maker["engine"], maker["world"]) == ("0123456789 with changes", "plain", 1)
         assert (maker["pack"], maker["attempt"], maker["versions"]["torch"]) == ("p", 1, torch.__version__)
-        assert len(maker["code"]) == 12
+        assert (len(maker["code"]), maker["micro_batch"]) == (12, 2)
         assert (end.key, end.status, end.attempt, end.row["run_key"]) == (run.key, "committed", 1, run.key)
 
 
