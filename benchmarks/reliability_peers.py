@@ -1,6 +1,6 @@
 """What faults do to the usual tools: kills to plain Ray Tune, and damage to plain files of tensors.
 
-    python -m benchmarks.reliability_peers [EXPERIMENTS]     # two Markdown tables; about eight minutes
+    python -m benchmarks.reliability_peers [EXPERIMENTS]     # three Markdown tables; ten to fifteen minutes
 
 Ray Tune: the driver of each experiment (`reliability_arms/tune_job.py`) is killed by SIGKILL, in turn at a drawn
 instant and 1.5 s after a trial has ended, and started again with `Tuner.restore`. Then its state files are damaged.
@@ -11,6 +11,7 @@ import io
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,42 +64,43 @@ def of_files() -> list[str]:
     return lines
 
 
-def of_tune(experiments: int, folder: Path) -> list[str]:
-    """Return the tables of killed experiments and of damaged state."""
+def of_kills(experiments: int, folder: Path) -> list[str]:
+    """Return the table of killed experiments, which are left below ``folder``."""
     card = Card()
     for seed in range(experiments):
         place = folder / f"tune-{seed}"
         place.mkdir()
         kill_until_done(place, KILLS, seed, card)
-        _say(f"experiment {seed + 1} of {experiments}: {card}")
-    lines = [
+    return [
         "| kills | trained again after their end | steps done twice | lost | orphans | worst recovery, s |",
         "|---|---|---|---|---|---|",
         f"| {card.kills} | {card.again} of {card.ended} | {card.repeated} | {card.lost} | {card.orphans} "
         f"| {max(card.recoveries, default=0):.1f} |",
-        "",
-        "| state of an ended experiment | damage | `Tuner.restore` |",
-        "|---|---|---|",
     ]
+
+
+def of_state(place: Path) -> Iterator[str]:
+    """Yield the lines of the table of damaged state; ``place`` has an experiment that has ended."""
+    yield "| state of an ended experiment | damage | `Tuner.restore` |"
+    yield "|---|---|---|"
     for file in FILES:
         for damage in STATE_DAMAGES:
             for seed in range(FLIPS if "flipped" in damage else 1):
-                lines.append(f"| {file} | {damage} | {damaged(folder / 'tune-0', file, damage, seed)} |")
-                _say(lines[-1])
-    return lines
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress of a command
+                yield f"| {file} | {damage} | {damaged(place, file, damage, seed)} |"
 
 
 def main(experiments: int) -> None:
-    """Measure and print."""
-    lines = [*describe(), f"safetensors {version('safetensors')}, {time.strftime('%Y-%m-%d')}, seed {SEED}", ""]
-    lines += of_files()
+    """Measure, and print each table as soon as it is there."""
+    _show([*describe(), f"safetensors {version('safetensors')}, {time.strftime('%Y-%m-%d')}, seed {SEED}", ""])
+    _show([*of_files(), ""])
     with tempfile.TemporaryDirectory() as folder:
-        lines += ["", *of_tune(experiments, Path(folder))]
-    print("\n".join(lines))  # noqa: T201 - the table is the output of this command
+        _show([*of_kills(experiments, Path(folder)), ""])
+        _show(of_state(Path(folder) / "tune-0"))
+
+
+def _show(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)  # noqa: T201 - the tables are the output of this command
 
 
 if __name__ == "__main__":

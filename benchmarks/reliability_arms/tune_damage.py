@@ -56,7 +56,9 @@ def damaged(place: Path, file: str, damage: str, seed: int) -> Outcome:
         with started(place) as job:
             code = job.process.wait(START_SECONDS)
         known = json.loads((place / OUTCOME).read_text()) if code == 0 else {"steps": [], "configs": []}
-        whole = sum(step == STEPS and config for step, config in zip(known["steps"], known["configs"], strict=True))
+        whole = sum(
+            step == STEPS and bool(config) for step, config in zip(known["steps"], known["configs"], strict=True)
+        )
         configs = tuple(json.dumps(config) for config in known["configs"])
         return Outcome(code, len(configs), whole, _steps(place) - before, configs)
     finally:
