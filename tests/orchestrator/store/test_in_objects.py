@@ -196,7 +196,7 @@ def every_request(monkeypatch: pytest.MonkeyPatch, instead: Callable[[int, Calla
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("answered", [False, pytest.param(True, marks=pytest.mark.rare)])
 def test_a_kill_at_any_request_leaves_a_whole_commit_or_none_and_the_next_machine_succeeds(
     store: Any,  # noqa: F811
     answered: bool,
@@ -314,6 +314,7 @@ WORDS = ("tasks=[tiny_recall]", f"storage=s3://{BUCKET}/all", "tracking.uri=none
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_sweep_lands_in_the_store_and_another_machine_takes_it_up(recipe: Path, store: Any) -> None:  # noqa: F811
     code, output, folder = run(recipe, *WORDS)
     assert code == 0, output

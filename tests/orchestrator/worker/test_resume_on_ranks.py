@@ -62,7 +62,9 @@ def resumed(job: PackJob) -> list[list[int]]:
     return [RunFolder(Path(job.folder) / "runs" / run.key).row()["resumed"] for run in job.pack.runs]
 
 
-@pytest.mark.parametrize("end", [pytest.param("dies 3", marks=pytest.mark.rare), "stops 3"])
+@pytest.mark.parametrize(
+    "end", [pytest.param("dies 3", marks=pytest.mark.rare), pytest.param("stops 3", marks=pytest.mark.rare)]
+)
 def test_two_ranks_go_on_to_the_same_bits(job: PackJob, end: str) -> None:
     on_two_ranks(job, "never")
     other = in_folder(job, "other", stage=2)

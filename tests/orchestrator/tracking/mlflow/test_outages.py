@@ -83,6 +83,7 @@ for _ in range(500):
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_database_that_others_read_and_one_holds_for_ten_seconds_loses_nothing_and_nothing_is_said(
     place: Path,
     capfd: pytest.CaptureFixture[str],
