@@ -15,7 +15,7 @@ from orchestrator.cluster.hub.hub import HEAD
 from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
-from orchestrator.cluster.ray_session import keep_own_sigterm, open_session
+from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
 from orchestrator.cluster.trainers.ray_actor import SingleTrainers
 from orchestrator.cluster.trainers.ray_train import Trainers
@@ -63,7 +63,6 @@ class RayCluster:
         """
         if not jobs:
             return {}
-        keep_own_sigterm()
         self.news.begin(sizes_of(jobs))
         name = f"hub-{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
