@@ -114,6 +114,14 @@ class Assignments:
         pack = trainer.turns[-1] if trainer.turns else None
         return pack if pack is not None and pack not in self._ended and not trainer.gone else None
 
+    def started(self, name: str) -> bool:
+        """Return whether the trainer has ever got an answer: a pack, or that none is left."""
+        return bool(self._trainer(name).turns)
+
+    def asking(self, name: str) -> frozenset[int]:
+        """Return the ranks that have asked for their next pack, and wait for the other ranks to ask."""
+        return frozenset(self._trainer(name).asking)
+
     def stop(self, name: str) -> None:
         """Let the trainer get no further pack."""
         self._trainer(name).stopping = True
@@ -153,7 +161,7 @@ class Assignments:
             times = (
                 ""
                 if sort == "raised" or self.closed
-                else f"({sort} {self._times(pack)} times without a new step in between)"
+                else f"({sort} {self._times(pack, sort)} times without a new step in between)"
             )
             self._ended.setdefault(pack, "\n".join(filter(None, (reason, times))))
         self._decide_turns()
@@ -207,8 +215,9 @@ class Assignments:
         patience.stops += sort == "stopped"
         return patience.losses < LOSSES and patience.stops < STOPS
 
-    def _times(self, pack: str) -> int:
-        return self._patience[pack].losses + self._patience[pack].stops
+    def _times(self, pack: str, sort: Sort) -> int:
+        patience = self._patience[pack]
+        return patience.stops if sort == "stopped" else patience.losses
 
 
 def _sort(trainer: _Trainer, end: End) -> Sort:
