@@ -19,11 +19,15 @@ STOPS = 10  # as LOSSES, for trainers that were told to stop
 
 @dataclass(frozen=True)
 class End:
-    """How a trainer ended, as the code that ran it sees it: ``failures`` are the errors of its ranks, by rank."""
+    """How a trainer ended, as the code that ran it sees it.
+
+    ``failures`` are the errors of its ranks, by rank. ``node_gone`` is whether a node has died or was taken away.
+    """
 
     error: str = ""
     failures: Mapping[int, str] = field(default_factory=dict)
     sort: Sort = "well"
+    node_gone: bool = False
 
 
 @dataclass(frozen=True)

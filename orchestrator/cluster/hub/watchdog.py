@@ -11,7 +11,7 @@ from typing import Literal
 SILENT = 30.0  # seconds without a beat after which a rank that has made steps counts as hung
 TIMES = 20  # a step may take so many times the median of its trainer's earlier steps
 MOVING = 10  # and so many times longer while a rank still moves, as it does while it scores or merges
-STARTING = 10  # before its first pack a trainer has so many times the floor: it imports, starts CUDA, connects its ranks
+STARTING = 10  # before its first pack a trainer has so many times the floor: it imports and connects its ranks
 RECENT = 50  # so many steps are in the median
 
 
