@@ -208,3 +208,24 @@ def test_a_signal_stops_the_sweep_which_says_so_and_leaves_no_process(
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+@pytest.mark.rare
+def test_sigterm_to_a_sweep_on_a_cluster_that_it_has_joined_has_the_same_sentence_and_code(
+    recipe: Path, tmp_path: Path
+) -> None:
+    """As `ray job stop`: `ray.init` sets a handler of SIGTERM of its own, which would exit with code 15."""
+    from ray.cluster_utils import Cluster
+
+    folder = tmp_path / "sweeps" / "small"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        words = ("tasks=[tiny_recall]", "seeds=[0,1,2,3,4,5,6,7]", "cluster.pack=1", "champions=false")
+        driver = start(recipe, *words, "tracking.uri=none", "engine.kind=plain", RAY_ADDRESS=cluster.address)
+        wait_for(driver, folder, runs=1)
+        driver.send_signal(signal.SIGTERM)
+        told, _ = driver.communicate(timeout=90)
+    finally:
+        cluster.shutdown()
+    assert driver.returncode == 143, told[-5000:]
+    assert "Terminated. Runs are kept as far as they were saved; the same command goes on." in told

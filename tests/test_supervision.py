@@ -143,6 +143,7 @@ def test_sigterm_to_the_driver_lets_all_trainers_save_and_the_same_command_goes_
         time.sleep(0.1)
     driver.send_signal(signal.SIGTERM)
     driver.communicate(timeout=60)
+    assert driver.returncode == -signal.SIGINT  # the driver's KeyboardInterrupt, which Python turns into this
     said = json.loads((tmp_path / "said.json").read_text())["said"]
     assert said == ["stopping: the trainers save their runs (within 25 s)"]
     step = int(saved.read_text())

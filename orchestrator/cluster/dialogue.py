@@ -16,6 +16,8 @@ from orchestrator.cluster.signals import GRACE_SECONDS
 
 ASK_SECONDS = 0.5
 HUB_SECONDS = 60.0  # after so long without an answer the hub counts as dead
+FIRST_SECONDS = 180.0  # for the hub's first answer: its process starts, and may install a runtime environment before
+WORD_SECONDS = 10.0  # after so long without the first answer the user is told
 JOB_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"  # how long `ray job stop` waits between SIGTERM and SIGKILL: 3 s by default
 
 
@@ -31,10 +33,11 @@ class Dialogue:
     def follow(self, stopping: Callable[[], bool]) -> Failures:
         """Listen until all packs have ended, or until ``stopping`` says so; return the errors of those that failed.
 
-        If the hub dies, or does not answer for HUB_SECONDS, the packs that have not ended fail with that reason, and
-        the trainers end, because Ray ends the actors of a process that is gone.
+        If the hub dies, or does not answer for HUB_SECONDS (FIRST_SECONDS the first time), the packs that have not
+        ended fail with that reason, and the trainers end, because Ray ends the actors of a process that is gone.
         """
         try:
+            self._await_first_answer(stopping)
             while not stopping() and not self._listen(ASK_SECONDS, HUB_SECONDS):
                 pass
         except Exception as error:  # of any kind that Ray raises
@@ -68,11 +71,34 @@ class Dialogue:
         end_actors([self._hub])
         remove_groups(self._groups)
 
+    def _await_first_answer(self, stopping: Callable[[], bool]) -> None:
+        """Return when the hub has answered for the first time, or when the job is told to stop."""
+        import ray
+
+        answer, began, told = self._hub.news.remote(self._cursor, 0.0), time.monotonic(), False
+        while not ray.wait([answer], timeout=ASK_SECONDS)[0]:
+            waited = time.monotonic() - began
+            if stopping():
+                return
+            if waited > FIRST_SECONDS:
+                raise TimeoutError(f"it has not answered within {FIRST_SECONDS:.0f} s of its start")
+            if waited > WORD_SECONDS and not told:
+                told = True
+                self._say(
+                    f"the hub, which hands packs to trainers, has not begun after {waited:.0f} s; "
+                    f"it is waited for up to {FIRST_SECONDS:.0f} s"
+                )
+        self._take_in(ray.get(answer))
+
     def _listen(self, wait: float, limit: float) -> bool:
         """Take in what is new; return whether all packs have ended."""
         import ray
 
         chunk: Chunk = ray.get(self._hub.news.remote(self._cursor, wait), timeout=limit + wait)
+        self._take_in(chunk)
+        return chunk.finished
+
+    def _take_in(self, chunk: Chunk) -> None:
         self._cursor += len(chunk.events)
         self._groups = chunk.groups
         self._news.begun = self._news.begun or chunk.begun
@@ -84,7 +110,6 @@ class Dialogue:
                 self._ended[event.pack] = event.error
             else:
                 self._news.ended(event)
-        return chunk.finished
 
 
 def grace(variables: Mapping[str, str]) -> float:

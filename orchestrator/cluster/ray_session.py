@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from orchestrator.cluster.address import check_address, named_address
 from orchestrator.cluster.local_doors import DOORS, close_doors, forget_earlier_doors
+from orchestrator.cluster.signals import own_handlers
 from orchestrator.errors import InputError
 
 WORKER_ENV = {
@@ -78,13 +77,14 @@ def open_session(threads: int, variables: Mapping[str, str] | None = None, dashb
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
     Each worker computes with ``threads`` threads and begins with ``variables`` in its environment. ``dashboard`` is
-    whether a local cluster has a dashboard, which only Ray Train needs (see `_start`). InputError if no Ray answers at
-    the address.
+    whether a local cluster has a dashboard, which only Ray Train needs (see `_start`). The handlers of SIGINT and
+    SIGTERM stay as they are. InputError if no Ray answers at the address.
     """
     configure_ray()
     address = named_address()
     extra = dict(variables or {})
-    return _join(address, threads, extra) if address else _start(threads, extra, dashboard)
+    with own_handlers():
+        return _join(address, threads, extra) if address else _start(threads, extra, dashboard)
 
 
 def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
@@ -131,16 +131,6 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
         raise
     os.environ["RAY_ADDRESS"] = started.address_info["gcs_address"]
     return session
-
-
-def keep_own_sigterm() -> None:
-    """Put this process's handler of SIGTERM back; Ray has put a handler in its place that aborts the process.
-
-    Does nothing outside of the main thread, where Python sets no handlers.
-    """
-    own = signal.getsignal(signal.SIGTERM)
-    if own is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, own)
 
 
 def configure_ray() -> None:

@@ -14,8 +14,9 @@ from orchestrator.cluster.each_node import on_each, other_nodes
 from orchestrator.cluster.hub.hub import HEAD
 from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
+from orchestrator.cluster.one_task import run_once
 from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
-from orchestrator.cluster.ray_session import keep_own_sigterm, open_session
+from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
 from orchestrator.cluster.trainers.ray_actor import SingleTrainers
 from orchestrator.cluster.trainers.ray_train import Trainers
@@ -63,7 +64,6 @@ class RayCluster:
         """
         if not jobs:
             return {}
-        keep_own_sigterm()
         self.news.begin(sizes_of(jobs))
         name = f"hub-{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
@@ -87,18 +87,15 @@ class RayCluster:
         return failures
 
     def call(self, function: Callable[[Path], Any], argument: Path) -> Any:
-        """Run ``function(argument)`` with the resources of one worker, and return its result.
+        """Run ``function(argument)`` with the resources of one worker, and return its result (`run_once`).
 
         On a local cluster without GPUs the function runs in this process. A Ray task would have no more resources, and
         its new process would first load all libraries, which takes about 15 seconds.
         """
         if self._session.started_here and not self.spec.gpus_per_worker:
             return _call_here(function, argument, self.spec.cpus_per_worker)
-        import ray
-
-        options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker, "max_retries": 0}
-        once = ray.remote(max_calls=1)(_call)  # its process ends with the task, so its memory is free for trainers
-        return ray.get(once.options(**options).remote(function, argument))
+        options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker}
+        return run_once(function, argument, options, self._say)
 
     def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
         """Run the function once on each node with processors, but for this node; InputError after NODE_SECONDS."""
@@ -132,10 +129,6 @@ def _nodes() -> list[dict[str, Any]]:
 
     nodes: list[dict[str, Any]] = ray.nodes()
     return nodes
-
-
-def _call(function: Callable[[Path], Any], argument: Path) -> Any:
-    return function(argument)
 
 
 def _call_here(function: Callable[[Path], Any], argument: Path, threads: int) -> Any:

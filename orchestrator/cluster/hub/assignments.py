@@ -19,11 +19,15 @@ STOPS = 10  # as LOSSES, for trainers that were told to stop
 
 @dataclass(frozen=True)
 class End:
-    """How a trainer ended, as the code that ran it sees it: ``failures`` are the errors of its ranks, by rank."""
+    """How a trainer ended, as the code that ran it sees it.
+
+    ``failures`` are the errors of its ranks, by rank. ``node_gone`` is whether a node has died or was taken away.
+    """
 
     error: str = ""
     failures: Mapping[int, str] = field(default_factory=dict)
     sort: Sort = "well"
+    node_gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,14 @@ class Assignments:
         pack = trainer.turns[-1] if trainer.turns else None
         return pack if pack is not None and pack not in self._ended and not trainer.gone else None
 
+    def started(self, name: str) -> bool:
+        """Return whether the trainer has ever got an answer: a pack, or that none is left."""
+        return bool(self._trainer(name).turns)
+
+    def asking(self, name: str) -> frozenset[int]:
+        """Return the ranks that have asked for their next pack, and wait for the other ranks to ask."""
+        return frozenset(self._trainer(name).asking)
+
     def stop(self, name: str) -> None:
         """Let the trainer get no further pack."""
         self._trainer(name).stopping = True
@@ -153,7 +165,7 @@ class Assignments:
             times = (
                 ""
                 if sort == "raised" or self.closed
-                else f"({sort} {self._times(pack)} times without a new step in between)"
+                else f"({sort} {self._times(pack, sort)} times without a new step in between)"
             )
             self._ended.setdefault(pack, "\n".join(filter(None, (reason, times))))
         self._decide_turns()
@@ -207,8 +219,9 @@ class Assignments:
         patience.stops += sort == "stopped"
         return patience.losses < LOSSES and patience.stops < STOPS
 
-    def _times(self, pack: str) -> int:
-        return self._patience[pack].losses + self._patience[pack].stops
+    def _times(self, pack: str, sort: Sort) -> int:
+        patience = self._patience[pack]
+        return patience.stops if sort == "stopped" else patience.losses
 
 
 def _sort(trainer: _Trainer, end: End) -> Sort:

@@ -21,9 +21,7 @@ from orchestrator.control import RunEnd
 # worker of a full machine. They reserve a small part of the head node instead, which is never preemptible.
 HEAD = {"node:__internal_head__": 0.0001}
 STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
-PLACEMENTS = (
-    15  # as STARTS, for trainers that got no room within a minute each; more, because a lost node may come back
-)
+PLACEMENTS = 15  # as STARTS, for trainers that got no room on a node in time; more, because a lost node may come back
 LONGEST = 300  # characters of a line for the user; the row of a failed run has the whole text
 STOPPED = "stopped: the same command goes on from the newest checkpoints"
 
@@ -58,15 +56,16 @@ class Hub:
         self._fresh: dict[str, int] = {}
         self._begun, self._told = False, set[str]()
         self._reported: set[str] = set()
+        self._advanced: dict[str, str] = {}  # by trainer, the last pack of which it has made a new step
 
     async def run(self, slots: int) -> None:
         """Keep ``slots`` trainers at work until no pack is left; remaining packs fail if no trainer can be started."""
-        error = "The hub has ended."
+        error, threads = "The hub has ended.", ThreadPoolExecutor(slots)
         try:
-            with ThreadPoolExecutor(slots) as threads:
-                errors = await asyncio.gather(*(self._keep(slot, threads) for slot in range(slots)))
+            errors = await asyncio.gather(*(self._keep(slot, threads) for slot in range(slots)))
             error = next(filter(None, errors), error)
         finally:
+            threads.shutdown(wait=False)  # a wait here would keep the whole hub from answering
             async with self.changed:
                 self.assignments.give_up(error)
                 self._note_ended_packs()
@@ -106,8 +105,11 @@ class Hub:
         self._fresh |= beat.steps
         pack = self.assignments.held(trainer)
         if pack is not None and beat.steps:
+            before = self.assignments.steps(pack)
             self.assignments.progress(pack, sum(self._steps.get(key, 0) for key in self.keys.get(pack) or beat.steps))
-            self.breaker.went_well()
+            if self.assignments.steps(pack) > before:
+                self._advanced[trainer] = pack
+                self.breaker.stepped(pack)
         self.on_beat(trainer, rank, beat)
         if beat.told and not self.assignments.stopping(trainer):
             self.say(f"{trainer} was told to end ({self.where(trainer, rank)}): its runs are saved")
@@ -154,7 +156,7 @@ class Hub:
         vain = unplaced = 0
         for start in count():
             name = f"slot{slot}-{start}"  # a new name, because Train would resume a finished run
-            end = await asyncio.get_running_loop().run_in_executor(threads, self.fit, name)
+            end = await self._end_of(name, threads)
             left = await self._left(name, end, threads)
             if not self.assignments.open:
                 break
@@ -163,6 +165,13 @@ class Hub:
             if vain == STARTS or unplaced == PLACEMENTS:
                 return f"No trainer could be started, {vain + unplaced} times in a row: {end.error}"
         return ""
+
+    async def _end_of(self, name: str, threads: ThreadPoolExecutor) -> End:
+        """Run a trainer to its end. An error outside of its ranks, as of Ray at the start, makes it a lost trainer."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, self.fit, name)
+        except Exception as error:  # of any kind: the other slots go on
+            return End(f"the trainer could not be run: {type(error).__name__}: {error}", sort="lost")
 
     async def _left(self, name: str, end: End, threads: ThreadPoolExecutor) -> Left:
         """Note that a trainer has ended: its pack fails or is put back, and its room is free again."""
@@ -173,6 +182,7 @@ class Hub:
             left = self.assignments.leave(name, end, self.verdicts.pop(name, ""))
             self.on_leave(name)
             self._tell(left, end)
+            self._count_loss(left, end, self._advanced.pop(name, None))
             self._note_ended_packs()
             self.changed.notify_all()
         return left
@@ -187,11 +197,21 @@ class Hub:
             self.say(f"{left.pack} is put back ({left.sort}): {line}")
         elif left.sort == "raised" and not self.assignments.closed:
             self._tell_once(f"{left.pack} failed: {line}", line)
-            if why := self.breaker.failed(left.reason, self.assignments.steps(left.pack)):
-                self.assignments.close(why)
-                self.say(f"the packs that are left are {why}")
+            self._close(self.breaker.failed(left.reason, self.assignments.steps(left.pack)))
         elif not self.assignments.closed:
             self.say(f"{left.pack} failed: {line}")
+
+    def _count_loss(self, left: Left, end: End, advanced: str | None) -> None:
+        """Count a lost trainer towards the breaker, unless its pack has made a new step or a node is gone."""
+        lost = left.pack is not None and left.sort == "lost" and not self.assignments.closed
+        if lost and left.pack is not None and left.pack != advanced and not end.node_gone:
+            self._close(self.breaker.lost(left.pack, left.reason))
+
+    def _close(self, why: str | None) -> None:
+        """Give out no more packs, if there is a reason, and say the reason."""
+        if why is not None:
+            self.assignments.close(why)
+            self.say(f"the packs that are left are {why}")
 
     def _tell_once(self, text: str, line: str | None = None) -> None:
         """Say a failure the first time that it occurs."""

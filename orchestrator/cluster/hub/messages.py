@@ -25,8 +25,9 @@ class Beat:
     """What a rank tells the hub about once a second.
 
     ``steps`` are the steps done by run key, as far as they are new. ``still`` is for how many seconds the rank's
-    training thread has been at the same place of the same function. ``told`` is whether the process was told to stop
-    (SIGTERM). ``stack`` has the stacks of all threads, if the hub has asked for them.
+    training thread has had the same stack; 0 before its first pack. ``told`` is whether the process was told to stop
+    (SIGTERM). ``stack`` is the stack of the training thread, if the hub has asked for it; the stacks of all threads
+    before the first pack.
     """
 
     steps: Mapping[str, int] = field(default_factory=dict)
@@ -37,7 +38,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Reply:
-    """The hub's answer to a beat: whether the rank shall stop, and whether its next beat shall have its stacks."""
+    """The hub's answer to a beat: whether the rank shall stop, and whether its next beat shall have its stack."""
 
     stop: bool = False
     stack: bool = False

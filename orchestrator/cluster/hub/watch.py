@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from orchestrator.cluster.hub.assignments import End
 from orchestrator.cluster.hub.hub import Hub, now
 from orchestrator.cluster.hub.messages import Beat, Place
 from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, stack_of
-from orchestrator.cluster.hub.watchdog import Hang, Watchdog
+from orchestrator.cluster.hub.watchdog import Hang, Phase, Watchdog
 
 LOOK_SECONDS = 1.0
 STACK_SECONDS = 5.0  # how long ranks have to send their stacks before their trainer is ended
+KILL_SECONDS = 30.0  # after so long a trainer that was killed and has not left is killed again
+DRAIN_SECONDS = 30.0  # how long Ray may take to say which nodes it is about to lose
 NO_STACK = "not to be had: the process does not answer, and there is no py-spy that may read it"
 SLOW = 5.0  # a look that is so late shows that the hub itself was not running
 
@@ -40,6 +44,15 @@ class HubActor(Hub):
             watching.cancel()
 
 
+@dataclass
+class _Kill:
+    """A trainer that was killed: when last, how often, and the call in a thread that kills it."""
+
+    at: float
+    times: int
+    call: asyncio.Future[None]
+
+
 class Watch:
     """Looks at the trainers of a hub every LOOK_SECONDS; ``floor`` is ``cluster.hang_seconds``."""
 
@@ -47,35 +60,61 @@ class Watch:
         self.hub, self.dog = hub, Watchdog(floor)
         self._packs: dict[str, str | None] = {}
         self._stacks: dict[str, dict[int, str]] = {}
-        self._draining: set[str] = set()
+        self._kills: dict[str, _Kill] = {}
+        self._told: set[str] = set()
+        self._asker = ThreadPoolExecutor(1, "draining")  # of its own: a question that is never answered keeps it
+        self._question: tuple[float, asyncio.Future[set[str]]] | None = None
         hub.on_beat, hub.on_leave = self._heard, self._gone
 
     async def look_on(self) -> None:
         """Look until the task is cancelled. An error of one look is said once, and the next look comes all the same."""
-        last, told = now(), set[str]()
+        last = now()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if (late := now() - last - LOOK_SECONDS) > SLOW:
                 self.dog.forgive(late)
             last = now()
-            try:
-                await self._look()
-            except Exception as error:  # of any kind: a watch that ended would leave hung trainers for ever
-                if repr(error) not in told:
-                    told.add(repr(error))
-                    self.hub.say(f"the watch over trainers met an error and goes on: {error!r}")
+            for look in (self._look_for_hangs, self._look_for_draining):
+                try:
+                    await look()
+                except Exception as error:  # of any kind: a watch that ended would leave hung trainers for ever
+                    self._say_once(f"the watch over trainers met an error and goes on: {error!r}")
 
-    async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        await self._leave_draining(await asyncio.wait_for(loop.run_in_executor(None, draining_nodes), 30))
+    async def _look_for_hangs(self) -> None:
         for name in list(self.hub.places):
             pack = self.hub.assignments.held(name)
             if pack != self._packs.get(name):
                 self._packs[name] = pack
                 self.dog.took(name, now())
-            hang = self.dog.hang_of(name, now(), pack is not None)
-            if hang is not None and name not in self.hub.verdicts:
+            if name in self._kills:
+                self._kill_again(name)
+            elif hang := self.dog.hang_of(name, now(), self._phase(name), self.hub.assignments.asking(name)):
                 await self._end(name, hang)
+
+    def _phase(self, name: str) -> Phase:
+        if not self.hub.assignments.started(name):
+            return "starting"
+        return "done" if self.hub.assignments.held(name) is None else "working"
+
+    async def _look_for_draining(self) -> None:
+        """Take the answer to the last question, and ask anew; never wait, because hangs are looked for meanwhile."""
+        if self._question is None:
+            self._question = now(), asyncio.get_running_loop().run_in_executor(self._asker, draining_nodes)
+            return
+        asked, answer = self._question
+        if answer.done():
+            self._question = None
+            await self._leave_draining(answer.result())
+        elif now() - asked > DRAIN_SECONDS:
+            self._say_once(
+                f"Ray has not said within {DRAIN_SECONDS:.0f} s which nodes it is about to take away; until it does, "
+                "such a node is noticed when it is gone"
+            )
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self.hub.say(line)
 
     async def _leave_draining(self, nodes: set[str]) -> None:
         """Stop the trainers on these nodes, so that they save their runs; their packs are put back."""
@@ -101,7 +140,20 @@ class Watch:
         verdict = f"{name}, {self.hub.where(name, hang.rank)}, {hang.why}; the trainer was ended"
         self.hub.verdicts[name] = f"{stack or NO_STACK}\n{verdict}"
         self.hub.say(f"{verdict}. Its stack was:\n{stack or NO_STACK}", whole=True)
-        await in_thread(None, _kill, list(places.values()), None if hang.answers else place)
+        self._kills[name] = _Kill(now(), 1, in_thread(None, _kill, places.values(), [] if hang.answers else [place]))
+
+    def _kill_again(self, name: str) -> None:
+        """Kill all processes of a trainer that was killed and has not left; the second time is said."""
+        kill, places = self._kills[name], list(self.hub.places[name].values())
+        if now() - kill.at < KILL_SECONDS or not kill.call.done():
+            return
+        kill.at, kill.times = now(), kill.times + 1
+        if kill.times == 2:
+            self.hub.say(
+                f"{name} has not ended within {KILL_SECONDS:.0f} s of its kill; its processes are killed again, every "
+                f"{KILL_SECONDS:.0f} s until it has ended ({self.hub.where(name, min(self.hub.places[name]))})"
+            )
+        kill.call = asyncio.get_running_loop().run_in_executor(None, _kill, places, places)
 
     def _heard(self, name: str, rank: int, beat: Beat) -> None:
         self.dog.heard(name, rank, now(), beat.still)
@@ -113,10 +165,11 @@ class Watch:
     def _gone(self, name: str) -> None:
         self.dog.gone(name)
         self._packs.pop(name, None)
+        self._kills.pop(name, None)
 
 
-def _kill(places: Iterable[Place], silent: Place | None) -> None:
-    """End the processes of ranks: by Ray's own request, and the one that does not answer by SIGKILL too."""
+def _kill(places: Iterable[Place], by_signal: Iterable[Place]) -> None:
+    """End the processes of ranks: by Ray's own request, and those that do not answer it by SIGKILL too."""
     end_actors(place.actor for place in places)
-    if silent is not None:
-        end_process(silent.node, silent.pid)
+    for place in by_signal:
+        end_process(place.node, place.pid)

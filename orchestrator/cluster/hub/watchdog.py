@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Literal
 
 SILENT = 30.0  # seconds without a beat after which a rank that has made steps counts as hung
 TIMES = 20  # a step may take so many times the median of its trainer's earlier steps
 MOVING = 10  # and so many times longer while a rank still moves, as it does while it scores or merges
+STARTING = 10  # before its first pack a trainer has so many times the floor: it imports and connects its ranks
 RECENT = 50  # so many steps are in the median
+
+
+Phase = Literal["starting", "working", "done"]
+"""What a trainer is at: it has taken no pack yet, it has a pack, or it gets no further pack."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,10 @@ class Watchdog:
     place of the code than at the last beat. Loading, scoring, diagnosing and merging make no steps, but move from batch
     to batch, so they may take MOVING times as long. A rank that waits in a collective, in a call of CUDA or for a
     file does not move.
+
+    A trainer hangs before its start if it has taken no pack STARTING x ``floor`` seconds after its first beat.
+
+    The rank at fault is never a rank that asks for the next pack, because such a rank waits for the other ranks.
     """
 
     def __init__(self, floor: float) -> None:
@@ -88,8 +98,8 @@ class Watchdog:
             for rank in trainer.ranks.values():
                 rank.heard, rank.moved = rank.heard + seconds, rank.moved + seconds
 
-    def hang_of(self, name: str, now: float, working: bool) -> Hang | None:
-        """Return why the trainer hangs, or None; ``working`` is whether the trainer has a pack."""
+    def hang_of(self, name: str, now: float, phase: Phase, asking: Collection[int] = ()) -> Hang | None:
+        """Return why the trainer hangs, or None; ``asking`` are the ranks that wait for their next pack."""
         trainer = self._trainers.get(name)
         if trainer is None:
             return None
@@ -98,10 +108,20 @@ class Watchdog:
         quiet = now - trainer.ranks[silent].heard
         if quiet > silence:
             return Hang(silent, f"has not answered for {quiet:.0f} s", answers=False)
+        why = {"starting": self._late_start, "working": self._no_step, "done": lambda *_: None}[phase](trainer, now)
+        if why is None:
+            return None
+        at_fault = [rank for rank in trainer.ranks if rank not in asking] or list(trainer.ranks)
+        return Hang(min(at_fault, key=lambda rank: trainer.ranks[rank].moved), why, answers=True)
+
+    def _late_start(self, trainer: _Trainer, now: float) -> str | None:
+        limit, waited = STARTING * self.floor, now - trainer.since
+        return f"has taken no pack for {waited:.0f} s (the limit is {limit:.0f} s)" if waited > limit else None
+
+    def _no_step(self, trainer: _Trainer, now: float) -> str | None:
         limit = max(self.floor, TIMES * median(trainer.seconds)) if trainer.seconds else self.floor
         waited = now - trainer.since
         still = now - max(rank.moved for rank in trainer.ranks.values())
-        if not working or waited <= limit or (still <= limit and waited <= MOVING * limit):
+        if waited <= limit or (still <= limit and waited <= MOVING * limit):
             return None
-        stuck = min(trainer.ranks, key=lambda rank: trainer.ranks[rank].moved)
-        return Hang(stuck, f"has made no optimizer step for {waited:.0f} s (the limit is {limit:.0f} s)", answers=True)
+        return f"has made no optimizer step for {waited:.0f} s (the limit is {limit:.0f} s)"

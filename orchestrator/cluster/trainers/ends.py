@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from orchestrator.cluster.hub.assignments import End, Sort
@@ -9,6 +10,8 @@ from orchestrator.machine.memory import FULL, is_about_memory
 
 _KILLED_FOR_MEMORY = ("low on memory", "memory pressure", "out of memory", "OutOfMemory")
 _GONE = ("RayActorError", "WorkerHealthCheckFailedError", "NodeDiedError", "OwnerDiedError", "PreemptionError")
+_NODE_GONE = ("NodeDiedError", "PreemptionError")
+_NODE_DIED = re.compile(r"\bnode (has died|died|was terminated|is dead)", re.IGNORECASE)
 _RAISED = ("RayTaskError", "UserExceptionWithTraceback")
 
 
@@ -24,7 +27,8 @@ def end_of(error: Exception, failures: Mapping[int, Exception]) -> End:
     if any(_gone(cause) and _about_memory(str(cause)) for cause in causes.values()):
         told = f"{text}\n{FULL}: Ray's memory monitor has killed a worker of this trainer"
         return End(told, {rank: f"{one}\n{FULL}" for rank, one in texts.items()}, "raised")
-    return End(text, texts, _sort(error, causes))
+    node_gone = any(_is(one, *_NODE_GONE) or _NODE_DIED.search(str(one)) for one in (error, *causes.values()))
+    return End(text, texts, _sort(error, causes), node_gone)
 
 
 def _sort(error: Exception, causes: Mapping[int, Exception]) -> Sort:

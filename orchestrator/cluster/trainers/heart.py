@@ -103,7 +103,8 @@ class Heart:
             if ends:
                 self._call("note_ends", ends)
                 with self._lock:
-                    self._ends = self._ends[len(ends) :]
+                    told_now = {id(end) for end in ends}  # by identity: another thread may beat meanwhile
+                    self._ends = [end for end in self._ends if id(end) not in told_now]
                     if not self._ends:
                         self._acknowledged.set()
             stack = stacks(self._thread) if self._stack_wanted else ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.hub.assignments import End
+from orchestrator.cluster.hub.nodes import end_actors
 from orchestrator.cluster.trainers.ends import end_of
 from orchestrator.cluster.trainers.heart import begin_heart
 from orchestrator.cluster.trainers.turns import train_packs
@@ -50,7 +51,7 @@ class SingleTrainers:
         except Exception as error:  # of any type: the hub decides which packs fail
             return end_of(error, {0: error})
         finally:
-            ray.kill(actor)
+            end_actors([actor])
         return End()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle  # for what the driver itself has pickled, and Ray has brought # nosec B403
+import re
 import traceback
 from typing import Any
 
@@ -11,7 +12,12 @@ from orchestrator.errors import StoppedError
 
 TELL_SECONDS = 60.0  # how long the hub may take to note an error
 
-_NEIGHBOUR = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connect timeout", "ProcessGroup")
+_NEIGHBOUR = re.compile(  # the words of gloo's connections, and the files of gloo that are about connections
+    r"Connection closed by peer|Connection reset by peer|Broken pipe|Connect timeout|ProcessGroup|No route to host"
+    r"|Connection timed out|Timed out waiting \d+ms for|Application timeout caused pair closure|Read error \["
+    r"|/gloo/transport/\w+/(pair|buffer|unbound_buffer)\.cc"
+)
+_OUT_OF_STEP = "enforce fail at"  # gloo's words for two ranks that send and expect different sizes
 
 
 def train_packs(hub: Any, trainer: str, rank: int, train: bytes, device: Any) -> None:
@@ -53,5 +59,5 @@ def sort_of(error: BaseException) -> Sort:
         return "stopped"
     names = {kind.__name__ for kind in type(error).__mro__}
     lost = names & {"DistBackendError", "DistNetworkError"}
-    gloo = isinstance(error, RuntimeError) and any(words in str(error) for words in _NEIGHBOUR)
+    gloo = isinstance(error, RuntimeError) and _NEIGHBOUR.search(str(error)) and _OUT_OF_STEP not in str(error)
     return "lost" if lost or gloo else "raised"

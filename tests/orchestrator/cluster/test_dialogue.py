@@ -1,11 +1,18 @@
-"""How long a stop waits for trainers to save their runs."""
+"""How long the driver waits for its hub's first answer, and a stop for trainers to save their runs."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from orchestrator.cluster.dialogue import grace
+from orchestrator.cluster import dialogue
+from orchestrator.cluster.dialogue import FIRST_SECONDS, Dialogue, grace
+from orchestrator.cluster.hub.messages import Chunk, Line, PackEnd
+from orchestrator.cluster.news import News
 from orchestrator.cluster.signals import GRACE_SECONDS
+from tests.helpers.fake_ray import FakeRay, Waits
 
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 
@@ -23,3 +30,41 @@ JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 )
 def test_a_stop_waits_as_long_as_whoever_stops_the_job_waits(variables: dict[str, str], seconds: float) -> None:
     assert grace(variables) == seconds
+
+
+def talk(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[Dialogue, list[str], News]:
+    """Return a dialogue with a hub that gives these answers, on a clock that goes on 5 s per look."""
+    fake, said, news, clock = FakeRay(monkeypatch, answers), list[str](), News(), iter(range(0, 10_000, 5))
+    monkeypatch.setattr(dialogue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(dialogue, "end_actors", lambda _: None)
+    monkeypatch.setattr(dialogue, "remove_groups", lambda _: None)
+    hub = SimpleNamespace(news=SimpleNamespace(remote=fake.method))
+    return Dialogue(hub, ["p"], news, said.append), said, news
+
+
+FIRST = Chunk({"key": 1}, (Line("a line"),), True, False)
+LAST = Chunk({}, (PackEnd("p", ""),), True, True)
+
+
+def test_a_hub_that_begins_slowly_is_waited_for_with_one_word_and_nothing_of_its_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talking, said, news = talk(monkeypatch, Waits(30), FIRST, LAST)
+    assert talking.follow(lambda: False) == {}
+    assert said == [
+        "the hub, which hands packs to trainers, has not begun after 15 s; it is waited for up to 180 s",
+        "a line",
+    ]
+    assert news.steps == {"key": 1}
+
+
+def test_a_hub_that_never_answers_fails_its_packs_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    talking, _, _ = talk(monkeypatch, Waits(1000), FIRST)
+    (error,) = talking.follow(lambda: False).values()
+    assert f"has not answered within {FIRST_SECONDS:.0f} s" in error
+
+
+def test_a_stop_is_heard_while_the_hub_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    talking, said, _ = talk(monkeypatch, Waits(1000), FIRST)
+    assert talking.follow(lambda: True) == {}
+    assert said == []

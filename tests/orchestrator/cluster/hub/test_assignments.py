@@ -158,3 +158,13 @@ def test_at_the_end_every_pack_has_ended() -> None:
     next_of(one, "t")
     one.give_up("The hub has ended.")
     assert [one.error(pack) for pack in "ab"] == ["The hub has ended."] * 2
+
+
+def test_losses_and_stops_are_counted_apart_in_the_words_too() -> None:
+    one = assignments("a")
+    for time in range(4):
+        next_of(one, f"t{time}")
+        if time == 0:
+            one.report("t0", 0, "StoppedError", "stopped")
+        one.leave(f"t{time}", End("gone", {} if time else {0: "x"}, "lost"))
+    assert one.error("a").endswith("(lost 3 times without a new step in between)")

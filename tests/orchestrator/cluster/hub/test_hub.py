@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from orchestrator.cluster.hub.assignments import End, Sort
@@ -191,6 +194,98 @@ def test_sixty_packs_that_fail_alike_start_three_trainers_and_the_reason_is_said
     assert errors["p59"].endswith("failed alike before their first step: FileNotFoundError: /data is not there")
     assert len(stage.lines()) == 2
     assert stage.lines()[0] == "p00 failed: FileNotFoundError: /data is not there"
+
+
+def crashing(stage: Stage, end: End, working: Callable[[int], bool] = lambda time: False) -> Callable[[str], End]:
+    """Return a ``fit`` whose trainers take a pack and crash; ``working`` says which of them make a new step before."""
+    times = count(1)
+
+    def fit(name: str) -> End:
+        stage.started.append(name)
+        stage.call(stage.hub.hello(name, 0, Place("node", "host", 7, None)))
+        pack = stage.call(stage.hub.take(name, 0))
+        time = next(times)
+        if pack is not None and working(time):
+            stage.call(stage.hub.beat(name, 0, Beat({pack.decode(): time})))
+        return end
+
+    return fit
+
+
+CRASH = End("SIGSEGV", {0: "SIGSEGV"}, "lost")
+
+
+def test_sixty_packs_that_crash_their_trainers_start_seven_trainers_and_the_reason_is_said() -> None:
+    stage = Stage(names(60), lambda pack, rank: None)
+    stage.hub.fit = crashing(stage, CRASH)
+    errors = stage.run(slots=1)
+    assert len(stage.started) == 7
+    assert sum(error.startswith(NOT_TRIED) for error in errors.values()) == 58
+    assert stage.lines()[-1].startswith(f"the packs that are left are {NOT_TRIED} 7 trainers in a row")
+
+
+def test_nodes_that_go_do_not_end_the_trying() -> None:
+    stage = Stage(names(8), lambda pack, rank: None)
+    stage.hub.fit = crashing(stage, replace(CRASH, node_gone=True))
+    assert not [error for error in stage.run(slots=3).values() if error.startswith(NOT_TRIED)]
+    assert len(stage.started) >= 8 * 3
+
+
+def test_crashes_after_new_steps_do_not_end_the_trying() -> None:
+    stage = Stage(names(8), lambda pack, rank: None)
+    stage.hub.fit = crashing(stage, CRASH, lambda time: time < 30)
+    stage.run(slots=3)
+    assert len(stage.started) > 30
+
+
+def test_steps_of_another_trainer_do_not_hide_that_all_else_fails_alike() -> None:
+    over = threading.Event()
+
+    def train(pack: str, rank: int) -> None:
+        if pack != "p00":
+            stage.call(stage.hub.beat("slot0-0", 0, Beat({"p00": next(steps)})))  # the long pack works on
+            raise FileNotFoundError("/data is not there")
+        stage.call(stage.hub.hello("slot0-0", 0, Place("node", "host", 7, None)))
+        ready.set()
+        over.wait(20)
+
+    stage, ready, steps = Stage(names(60), train), threading.Event(), count(1)
+    whole = stage.fit
+
+    def fit(name: str) -> End:
+        if name.startswith("slot1"):
+            ready.wait(20)
+            if name == "slot1-3" or not stage.hub.assignments.open:
+                over.set()
+        return whole(name)
+
+    stage.hub.fit = fit
+    threading.Timer(5, over.set).start()
+    errors = stage.run(slots=2)
+    assert errors["p00"] == ""
+    assert len(stage.started) == 4
+    assert sum(error.startswith(NOT_TRIED) for error in errors.values()) == 56
+
+
+def test_a_trainer_that_cannot_be_run_at_all_leaves_the_others_at_work() -> None:
+    stage = Stage(names(4), lambda pack, rank: None)
+    whole = stage.fit
+
+    def fit(name: str) -> End:
+        if name.startswith("slot0"):
+            raise ValueError("Ray refuses the options")
+        return whole(name)
+
+    stage.hub.fit = fit
+    assert set(stage.run(slots=2).values()) == {""}
+    stage = Stage(names(2), lambda pack, rank: None)
+
+    def never(name: str) -> End:
+        raise ValueError("Ray refuses the options")
+
+    stage.hub.fit = never
+    (error,) = set(stage.run(slots=1).values())
+    assert error.endswith("the trainer could not be run: ValueError: Ray refuses the options")
 
 
 def test_a_stop_ends_trainers_between_packs_and_fails_what_waits() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.cluster.hub.watchdog import MOVING, SILENT, TIMES, Hang, Watchdog
+from orchestrator.cluster.hub.watchdog import MOVING, SILENT, STARTING, TIMES, Hang, Watchdog
 
 FLOOR = 60.0
 
@@ -29,7 +29,7 @@ def trainer(
             if now % step == 0:
                 done += 1
                 dog.stepped("t", {"a": done, "b": done}, now)
-        if hang := dog.hang_of("t", now, working=True):
+        if hang := dog.hang_of("t", now, "working"):
             return dog, hang, now
     return dog, None, now
 
@@ -79,15 +79,39 @@ def test_slow_steps_lengthen_the_limit() -> None:
         now += 1
         for rank in range(2):
             dog.heard("t", rank, now, now - last)
-        hang = dog.hang_of("t", now, working=True)
+        hang = dog.hang_of("t", now, "working")
     assert now - last == TIMES * slow + 1
 
 
-def test_a_trainer_without_a_pack_makes_no_steps_and_is_not_blamed_for_it() -> None:
+def test_a_trainer_that_gets_no_further_pack_makes_no_steps_and_is_not_blamed_for_it() -> None:
     dog = Watchdog(FLOOR)
     for now in range(1000):
         dog.heard("t", 0, now, now)
-        assert dog.hang_of("t", now, working=False) is None
+        assert dog.hang_of("t", now, "done") is None
+
+
+def test_a_trainer_that_beats_and_never_takes_a_pack_is_found_and_the_rank_named_that_does_not_ask() -> None:
+    """As one whose rank 1 hangs while it imports: rank 0 waits for it, and moves no more than it."""
+    dog, now, hang = Watchdog(FLOOR), 0.0, None
+    while hang is None and now < 10_000:
+        now += 1
+        for rank in (0, 1):
+            dog.heard("t", rank, now)
+        hang = dog.hang_of("t", now, "starting", {0})
+    assert now == 1 + STARTING * FLOOR + 1
+    assert hang == Hang(1, f"has taken no pack for {now - 1:.0f} s (the limit is {STARTING * FLOOR:.0f} s)", True)
+
+
+def test_a_rank_that_waits_for_the_others_between_packs_is_not_the_rank_at_fault() -> None:
+    dog = Watchdog(FLOOR)
+    for rank in (0, 1):
+        dog.heard("t", rank, 0.0)
+    dog.took("t", 0.0)
+    dog.heard("t", 0, 100.0, 99.0)  # has asked, and waits longer than rank 1 hangs
+    dog.heard("t", 1, 100.0, 61.0)
+    hang = dog.hang_of("t", 100.0, "working", {0})
+    assert hang is not None
+    assert hang.rank == 1
 
 
 def test_a_new_pack_has_its_time_from_its_beginning() -> None:
@@ -95,17 +119,17 @@ def test_a_new_pack_has_its_time_from_its_beginning() -> None:
     dog.heard("t", 0, 0.0)
     dog.took("t", 1000.0)
     dog.heard("t", 0, 1030.0, 1030.0)
-    assert dog.hang_of("t", 1030.0, working=True) is None
+    assert dog.hang_of("t", 1030.0, "working") is None
 
 
 def test_a_hub_that_was_not_running_itself_blames_nobody_for_that_time() -> None:
     dog, hang, now = trainer(100, step=1)
     assert hang is None
     dog.forgive(500)
-    assert dog.hang_of("t", now + 501, working=True) is None
+    assert dog.hang_of("t", now + 501, "working") is None
 
 
 def test_a_trainer_that_has_ended_or_never_came_does_not_hang() -> None:
     dog, _, now = trainer(10, step=1)
     dog.gone("t")
-    assert dog.hang_of("t", now + 1000, working=True) is None
+    assert dog.hang_of("t", now + 1000, "working") is None

@@ -56,3 +56,16 @@ def test_a_worker_that_ray_s_memory_monitor_has_killed_is_about_memory_and_is_no
     assert end.sort == "raised"
     assert is_about_memory(end.error)
     assert is_about_memory(end.failures[0])
+
+
+@pytest.mark.parametrize(
+    ("raised", "gone"),
+    [
+        (error("NodeDiedError"), True),
+        (error("PreemptionError"), True),
+        (error("ActorDiedError", "The actor died because its node has died. Node Id: 7f", RayActorError), True),
+        (DIED, False),
+    ],
+)
+def test_the_loss_of_a_node_is_told_from_a_crash(raised: Exception, gone: bool) -> None:
+    assert end_of(raised, {0: raised}).node_gone is gone

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,10 +126,35 @@ def test_the_stack_of_the_training_thread_is_sent_when_the_hub_asks() -> None:
     assert "a_function_that_hangs" in hub.beats()[1].stack
 
 
-def test_a_thread_that_waits_is_still_and_one_that_computes_is_not() -> None:
-    hub, over = FakeHub(), threading.Event()
+def test_an_end_that_comes_while_two_threads_beat_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heart's own thread and the training thread both beat; the second beat is answered first."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)  # nobody waits for an answer here
+    hub, later = FakeHub(), RunEnd("later", "committed", 1, "seal", {})
     heart = Heart(hub, "t", 0)
-    ready = threading.Event()
+    note = heart.ended
+
+    class Slow:
+        nested = False
+
+        def __call__(self, method: str, *words: Any) -> Any:
+            answer = hub(method, *words)
+            if method == "note_ends" and not self.nested:
+                self.nested = True
+                heart.beat()
+                note(later)
+            return answer
+
+    heart._call = Slow()
+    note(END)
+    heart.beat()
+    heart.beat()
+    assert [end for told in hub.told if told[0] == "note_ends" for end in told[1]] == [END, END, later]
+
+
+def test_a_thread_that_waits_is_still_and_one_that_computes_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, over, ready = FakeHub(), threading.Event(), threading.Event()
+    heart, clock = Heart(hub, "t", 0), iter(range(1000, 2000, 10))
+    monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
 
     def waiting() -> None:
         heart.train_here()
@@ -138,11 +164,10 @@ def test_a_thread_that_waits_is_still_and_one_that_computes_is_not() -> None:
     thread = threading.Thread(target=waiting)
     thread.start()
     assert ready.wait(5)
-    time.sleep(0.05)
+    while not hub.beats() or hub.beats()[-1].still == 0:  # until the thread waits
+        heart.beat()
     heart.beat()
-    time.sleep(0.2)
-    heart.beat()
-    assert hub.beats()[-1].still >= 0.2
+    assert hub.beats()[-1].still == 20  # two beats of 10 s each
     over.set()
     thread.join()
     heart.train_here()  # this thread, which goes on
@@ -150,7 +175,7 @@ def test_a_thread_that_waits_is_still_and_one_that_computes_is_not() -> None:
     total = sum(range(1000))
     heart.beat()
     assert total
-    assert hub.beats()[-1].still < 0.1
+    assert hub.beats()[-1].still == 0
 
 
 @pytest.fixture
@@ -185,5 +210,17 @@ def test_an_error_of_a_rank_is_its_own_unless_it_was_stopped_or_lost_a_neighbour
     assert sort_of(StoppedError("told to stop")) == "stopped"
     assert sort_of(torch.distributed.DistBackendError("NCCL")) == "lost"
     assert sort_of(RuntimeError("[gloo/tcp/pair.cc:553] Connection closed by peer [10.0.0.2]:52361")) == "lost"
+    pair = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534]"
+    for words in (
+        f"{pair} words of a later gloo",
+        "[pair.cc:1] recv: No route to host",
+        "connect: Connection timed out",
+        "[unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation to complete",
+        "Application timeout caused pair closure",
+        "Read error [10.0.0.2]:52361: No such device",
+    ):
+        assert sort_of(RuntimeError(words)) == "lost", words
+    assert sort_of(RuntimeError(f"[enforce fail at {pair[1:-1]}] op.preamble.length <= op.nbytes. 8 vs 4")) == "raised"
+    assert sort_of(RuntimeError("[/gloo/transport/tcp/device.cc:83] Unable to find an address for: lo9")) == "raised"
     assert sort_of(RuntimeError("shapes do not fit")) == "raised"
     assert sort_of(ConnectionResetError("Connection reset by peer")) == "raised"  # of a file server, say
