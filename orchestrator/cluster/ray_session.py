@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.cluster.address import check_address, named_address
 from orchestrator.cluster.local_doors import DOORS, close_doors, forget_earlier_doors
 from orchestrator.cluster.signals import own_handlers
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, RunError
 
 WORKER_ENV = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -126,6 +126,12 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
             log_to_driver=False,
             **init_arguments(threads, extra),
         )
+    except Exception as error:  # of any kind: Ray's own start has limits that a busy machine can exceed
+        session.close()
+        raise RunError(
+            f"The local Ray did not start ({error}). Is this machine very busy? The same command tries again; "
+            "cluster.kind=local needs no Ray."
+        ) from error
     except BaseException:
         session.close()
         raise
