@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scorecard import Scorecard
-
-CARD = Scorecard()
+from tests.faults.scorecard import CARD, Scorecard
 
 
 @pytest.fixture
