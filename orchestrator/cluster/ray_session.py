@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from typing import Any
 
 from orchestrator.cluster.address import check_address, named_address
 from orchestrator.cluster.local_doors import DOORS, close_doors, forget_earlier_doors
+from orchestrator.cluster.temporary import make_temporary, remove_abandoned, remove_temporary
 from orchestrator.errors import InputError
 
 WORKER_ENV = {
@@ -36,6 +35,8 @@ OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this 
     "RAY_RUNTIME_ENV_HOOK",
 )
 PROXIES = ("no_proxy", "NO_PROXY")
+PREFIX = "ray-"  # of the folder of a local Ray
+PLACE = "/tmp"  # noqa: S108 - short, because the path of a socket has at most 107 characters
 SET_HERE = (*OTHER_CLUSTERS, *PROXIES, *DOORS)  # restored when the local Ray ends
 
 
@@ -63,9 +64,9 @@ class Session:
         ray.shutdown()
         if self.temp:
             self.restore_environment()
-            shutil.rmtree(self.temp, ignore_errors=True)
+            remove_temporary(Path(self.temp))
         if self.token:
-            shutil.rmtree(self.token, ignore_errors=True)
+            remove_temporary(self.token)
 
     def restore_environment(self) -> None:
         """Restore the user's environment."""
@@ -109,7 +110,8 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
     start.
     """
     before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
-    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # short, for sockets
+    remove_abandoned(PREFIX, PLACE)
+    session = Session(str(make_temporary(PREFIX, PLACE)), before)
     leave_other_clusters()
     session.token = close_doors()
     import ray  # only now: Ray reads on import how to authenticate
