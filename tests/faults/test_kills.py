@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from tests.faults.scorecard import Scorecard
 from tests.helpers.kills import Score, kill_driver, spread
-from tests.helpers.nothing_lost import resumed
+from tests.helpers.nothing_lost import assert_nothing_lost, resumed
+from tests.helpers.places import ROOT
 from tests.helpers.twins import Twins
 
 pytestmark = pytest.mark.slow
@@ -40,3 +47,21 @@ def test_a_search_whose_driver_is_killed_decides_as_it_would_have(twins: Twins, 
     rates = "optim.lr=[1.0e-4, 1.0e-3, 5.0e-3]"
     words = (*LONG, rates, "seeds=[0, 1, 2]", "optim.epochs=60", SEARCHES[search])
     compare(twins, *words, times=5, seed=1)
+
+
+@pytest.mark.rare
+@pytest.mark.timeout(1800)
+def test_a_hundred_kills_at_any_instant_of_small_sweeps_lose_nothing(
+    recipe: Path, tmp_path: Path, scorecard: Scorecard
+) -> None:
+    """Also while data is prepared, runs are committed, champions are merged and the report is written."""
+    words = ("tracking.uri=none", "tasks=[tiny_recall]", "seeds=[0]", "cluster.pack=1")
+    words += ("engine.checkpoint_seconds=0.5", "optim.epochs=6")
+    program = [sys.executable, "-m", "tests.helpers.programs.forked_sweeps", str(tmp_path), str(recipe), "100", "5"]
+    done = subprocess.run([*program, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    scorecard.kills += outcome["kills"]
+    scorecard.seeds.add(5)
+    for number in range(outcome["sweeps"]):
+        assert_nothing_lost(tmp_path / str(number) / "sweeps" / "small", tmp_path / "golden" / "sweeps" / "small")
