@@ -20,7 +20,7 @@ class Twins:
     def __init__(self, place: Path, base: Path, scorecard: Scorecard) -> None:
         self.scorecard, self.recipes = scorecard, dict[str, Path]()
         for name in ("golden", "disturbed"):
-            (place / name).mkdir()
+            (place / name).mkdir(parents=True)
             self.recipes[name] = place / name / "small.yaml"
             self.recipes[name].write_text(RECIPE.format(base=base, place=place / name))
         self.golden, self.disturbed = (path.parent / "sweeps" / "small" for path in self.recipes.values())
