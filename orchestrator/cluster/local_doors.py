@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from pathlib import Path
+
+from orchestrator.cluster.temporary import make_temporary, remove_abandoned
 
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """With the value 0 Ray takes this machine for its only node, as it does on macOS, and listens on 127.0.0.1."""
+PREFIX = "d2lora-token-"
 DOORS = (MODE, TOKEN, TOKEN_FILE, LOOPBACK)
 """The variables that `close_doors` sets or removes."""
 
@@ -17,7 +19,7 @@ DOORS = (MODE, TOKEN, TOKEN_FILE, LOOPBACK)
 def close_doors() -> Path | None:
     """Let the Ray that this process starts next listen on loopback and demand a token; Ray reads both on import.
 
-    Return the folder of the token, which the caller deletes; None if the user has a token of his own, which is then
+    Return the folder of the token, which the caller removes; None if the user has a token of his own, which is then
     used. A user who has switched tokens off for another cluster gets a token here all the same.
 
     The folder is not within Ray's own temporary folder, because Ray lets every user of the machine write there: another
@@ -26,7 +28,8 @@ def close_doors() -> Path | None:
     os.environ[LOOPBACK] = "0"
     if _has_own_token():
         return None
-    folder = Path(tempfile.mkdtemp(prefix="d2lora-token-"))  # mode 0700
+    remove_abandoned(PREFIX)
+    folder = make_temporary(PREFIX)  # mode 0700
     file = folder / "auth_token"
     file.touch(mode=0o600)
     file.write_text(secrets.token_hex(32))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from orchestrator.cluster.address import check_address, named_address
 from orchestrator.cluster.local_doors import DOORS, close_doors, forget_earlier_doors
 from orchestrator.cluster.signals import own_handlers
+from orchestrator.cluster.temporary import make_temporary, remove_abandoned, remove_temporary
 from orchestrator.errors import InputError, RunError
 
 WORKER_ENV = {
@@ -35,6 +34,8 @@ OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this 
     "RAY_RUNTIME_ENV_HOOK",
 )
 PROXIES = ("no_proxy", "NO_PROXY")
+PREFIX = "ray-"  # of the folder of a local Ray
+PLACE = "/tmp"  # noqa: S108 - short, because the path of a socket has at most 107 characters
 SET_HERE = (*OTHER_CLUSTERS, *PROXIES, *DOORS)  # restored when the local Ray ends
 
 
@@ -59,12 +60,14 @@ class Session:
         """Disconnect, and end the cluster if this driver has started it."""
         import ray
 
-        ray.shutdown()
-        if self.temp:
-            self.restore_environment()
-            shutil.rmtree(self.temp, ignore_errors=True)
-        if self.token:
-            shutil.rmtree(self.token, ignore_errors=True)
+        try:
+            ray.shutdown()
+        finally:
+            if self.temp:
+                self.restore_environment()
+                remove_temporary(Path(self.temp))
+            if self.token:
+                remove_temporary(self.token)
 
     def restore_environment(self) -> None:
         """Restore the user's environment."""
@@ -109,7 +112,8 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
     start.
     """
     before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
-    session = Session(tempfile.mkdtemp(prefix="ray-", dir="/tmp"), before)  # short, for sockets
+    remove_abandoned(PREFIX, PLACE)
+    session = Session(str(make_temporary(PREFIX, PLACE)), before)
     leave_other_clusters()
     session.token = close_doors()
     import ray  # only now: Ray reads on import how to authenticate

@@ -15,6 +15,9 @@ from orchestrator.files import read_json
 FOLDER = "folder"
 """The key of a manifest with the name of the attempt's folder in which the artefacts lie."""
 
+UNSEALED = {"attempt", "row", "files", "rule"}
+"""The keys of a manifest that was written before manifests had a seal."""
+
 
 def canonical(value: Any) -> Any:
     """Return ``value`` as JSON gives it back (tuples as lists); NaN is refused with ValueError."""
@@ -35,10 +38,17 @@ def seal_of(manifest: Mapping[str, Any]) -> str:
 def read_sealed(path: Path) -> dict[str, Any]:
     """Return the manifest in ``path``; DamagedRunError if it cannot be read, has no row, or does not fit its seal."""
     manifest = read_json(path)
-    whole = isinstance(manifest, dict) and isinstance(manifest.get("row"), dict)
-    if not whole or manifest.get("seal", seal_of(manifest)) != seal_of(manifest):
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("row"), dict) or not _fits_seal(manifest):
         raise DamagedRunError(f"{path} is not what was written. Delete {path.parent} to train the run again.")
     return dict(manifest)
+
+
+def _fits_seal(manifest: Mapping[str, Any]) -> bool:
+    """Return whether a manifest fits its seal; one without a seal has to have the keys of version 0.1 and no other.
+
+    Otherwise one flipped bit in the word ``seal`` would unseal a manifest.
+    """
+    return manifest["seal"] == seal_of(manifest) if "seal" in manifest else manifest.keys() <= UNSEALED
 
 
 def artefact_folder(run: Path, manifest: Any) -> Path:

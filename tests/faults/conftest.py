@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scorecard import Scorecard
-
-CARD = Scorecard()
+from tests.faults.scorecard import CARD, Scorecard
+from tests.helpers.twins import Twins
 
 
 @pytest.fixture
 def scorecard() -> Scorecard:
     """The counts to which a fault test adds."""
     return CARD
+
+
+@pytest.fixture
+def twins(tmp_path: Path, small_base: Path, scorecard: Scorecard) -> Twins:
+    """A sweep undisturbed, and the same sweep to be disturbed."""
+    return Twins(tmp_path, small_base, scorecard)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -25,6 +25,7 @@ from orchestrator.store.checkpoint import (
     write_checkpoint,
 )
 from orchestrator.worker.resume import go_on_from
+from tests.helpers.damage import damage
 
 
 @pytest.fixture(autouse=True)
@@ -69,32 +70,13 @@ def test_a_later_attempt_takes_the_place_of_an_earlier_ones_and_an_earlier_one_t
     assert [path.name for path in left] == ["00000015", "00000012", "00000009"]
 
 
-def damage(place: Path, file: str, random_: random.Random) -> None:
-    """Change the file in one of the ways in which disks and copies change files."""
-    path = place / file
-    content = bytearray(path.read_bytes())
-    at = random_.randrange(len(content))
-    match random_.choice(["flip", "cut", "zeros", "longer"]):
-        case "flip":
-            content[at] ^= 1 << random_.randrange(8)
-        case "cut":
-            del content[at:]
-        case "zeros":
-            content[at:] = bytes(len(content) - at)
-        case "longer":
-            content += random_.randbytes(3)
-    if bytes(content) == path.read_bytes():  # zeros where zeros were
-        content[at] ^= 1
-    path.write_bytes(bytes(content))
-
-
 @pytest.mark.parametrize("file", [TENSORS, LOG, MANIFEST])
 def test_every_corruption_is_detected_and_the_checkpoint_before_is_used(tmp_path: Path, file: str) -> None:
     (newest, _) = written(tmp_path / "run", 3, 6)
     whole = (newest / file).read_bytes()
     plain = 0
     for seed in range(200):
-        damage(newest, file, random.Random(f"{file} {seed}"))
+        damage(newest / file, random.Random(f"{file} {seed}"))
         if file == TENSORS:
             try:
                 load((newest / file).read_bytes())

@@ -126,6 +126,14 @@ def test_a_commit_of_version_0_1_has_its_artefacts_beside_the_manifest(tmp_path:
     assert (run.path / "adapter" / "adapter.safetensors").read_bytes() == b"second" * 50
 
 
+def test_a_manifest_whose_seal_has_another_name_is_damaged(tmp_path: Path) -> None:
+    run = committed(tmp_path)
+    manifest = run.path / COMMITTED
+    manifest.write_bytes(manifest.read_bytes().replace(b'"seal"', b'"seam"'))
+    with pytest.raises(DamagedRunError, match=r"COMMITTED\.json is not what was written"):
+        run.verify()
+
+
 def old_commit(place: Path) -> RunFolder:
     """Write a run's folder as version 0.1 left it."""
     work(Attempt(place, 1), "old")

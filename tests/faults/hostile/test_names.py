@@ -18,9 +18,10 @@ from orchestrator.recipe.sections import ModelSpec
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.links import refuse_links_out
 from orchestrator.store.sweep_folder import SweepFolder
-from tests.faults.names import names
-from tests.faults.recipes import GOOD, dumped
-from tests.faults.verdict import end_of_job, together, tree
+from tests.faults.hostile.names import names
+from tests.faults.hostile.recipes import GOOD, dumped
+from tests.faults.hostile.verdict import end_of_job, together, tree
+from tests.faults.scorecard import CARD
 
 KEYS = ("sweep", "task", "label", "experiment")
 
@@ -67,6 +68,7 @@ def test_200_hostile_names_make_nothing_outside_the_storage(
         outcome = end_of_job(makes_folders, [str(file)])
         wrong = ["slow"] * outcome.slow if outcome.code == 0 else outcome.faults(r"recipe\.yaml:\d+")
         results.append((repr(name)[:60], wrong, outcome.told))
+    CARD.hostile(results)
     assert not together(results), together(results)
     outside = {name for name in tree(tmp_path) if not name.startswith(f"{work}/sweeps")}
     assert outside == {str(file), str(work.parent), str(work)}

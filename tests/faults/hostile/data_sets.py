@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.canary import Canary
+from tests.faults.hostile.canary import Canary
 
 Row = dict[str, Any]
 Make = Callable[[Path], None]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.faults.recipes import GOOD, VALUES, Tree, dumped, places, put
-from tests.faults.test_recipes import judged, reads
-from tests.faults.verdict import end_of_job
+from tests.faults.hostile.recipes import GOOD, VALUES, Tree, dumped, places, put
+from tests.faults.hostile.test_recipes import judged, reads
+from tests.faults.hostile.verdict import end_of_job
+from tests.faults.scorecard import CARD
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from(VALUES)
@@ -71,6 +72,7 @@ def check(folder: Path, content: bytes, words: list[str]) -> None:
     outcome = end_of_job(reads, [str(file), *words])
     place = r"argument |is not key=value" if words else ""
     faults = judged(file, outcome) if not words or outcome.code != 2 else outcome.faults(f"{place}|recipe.yaml")
+    CARD.hostile([("made by hypothesis", faults, outcome.told)])
     assert not faults, (faults, outcome.told)
 
 

@@ -11,7 +11,7 @@ import jobs.sweep
 from orchestrator.base.source import resolve_base
 from orchestrator.files import read_json
 from orchestrator.recipe.sections import ModelSpec
-from tests.faults.verdict import end_of_job
+from tests.faults.hostile.verdict import end_of_job
 
 OLD, NEW = "a" * 40, "b" * 40
 

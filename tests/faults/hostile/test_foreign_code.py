@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.canary import Canary
-from tests.faults.test_data_sets import prepares
-from tests.faults.verdict import end_of_job
+from tests.faults.hostile.canary import Canary
+from tests.faults.hostile.test_data_sets import prepares
+from tests.faults.hostile.verdict import end_of_job
 
 CODE = "from pathlib import Path\nPath({canary!r}).touch()\nclass X: pass\n"
 MAP = {"AutoConfig": "foreign.X", "AutoModelForCausalLM": "foreign.X", "AutoTokenizer": ["foreign.X", "foreign.X"]}

@@ -14,8 +14,9 @@ from torch import nn
 import d2lora
 from orchestrator.errors import RunError
 from orchestrator.store.adapters import load_adapter
-from tests.faults.adapters import CANARY, Adapter, adapters
-from tests.faults.verdict import REMEDY, together
+from tests.faults.hostile.adapters import CANARY, Adapter, adapters
+from tests.faults.hostile.verdict import REMEDY, together
+from tests.faults.scorecard import CARD
 
 SECONDS = 1.0
 SPARE = 20_000_000  # bytes that parsing may take beside twice the file
@@ -55,7 +56,7 @@ def faults(adapter: Adapter, folder: Path) -> tuple[list[str], str]:
     except ValueError as error:
         told = str(error)
     except Exception as error:
-        wrong.append(f"{type(error).__name__}: {error}")
+        wrong.append(f"a traceback: {type(error).__name__}: {error}")
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -82,6 +83,7 @@ def corpus(count: int, seed: int, folder: Path) -> str:
             with pytest.raises(RunError):  # the store reads our format with the same checks
                 load_adapter(place, "b")
     assert not Path(CANARY).exists()
+    CARD.hostile(results)
     return together(results)
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from orchestrator.driver.prepare import make_ready
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.sweep_folder import SweepFolder
-from tests.faults.data_sets import GOOD, DataSet, content, data_sets
-from tests.faults.verdict import Outcome, end_of_job, together, tree
+from tests.faults.hostile.data_sets import GOOD, DataSet, content, data_sets
+from tests.faults.hostile.verdict import Outcome, end_of_job, together, tree
+from tests.faults.scorecard import CARD
 
 ACCEPTED = 0
 
@@ -44,6 +45,7 @@ def corpus(count: int, seed: int, recipe: Path, folder: Path) -> tuple[str, Coun
         codes[outcome.code] += 1
         results.append((case.name, faults, outcome.told))
     assert not Path("touched-by-rows").exists()
+    CARD.hostile(results)
     return together(results), codes
 
 

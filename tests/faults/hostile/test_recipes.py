@@ -11,8 +11,9 @@ from rich.console import Console
 
 from orchestrator.plan.runs import expand
 from orchestrator.recipe.spec import SweepSpec
-from tests.faults.recipes import GOOD, dumped, recipes
-from tests.faults.verdict import Outcome, end_of_job, together, tree
+from tests.faults.hostile.recipes import GOOD, dumped, recipes
+from tests.faults.hostile.verdict import Outcome, end_of_job, together, tree
+from tests.faults.scorecard import CARD
 
 ACCEPTED = 0
 
@@ -40,6 +41,7 @@ def corpus(count: int, seed: int, folder: Path) -> tuple[str, Counter[int]]:
         codes[outcome.code] += 1
         results.append((name, judged(file, outcome), outcome.told))
     assert tree(folder, Path.cwd() / "tests" / "faults") - before <= {str(file)}
+    CARD.hostile(results)
     return together(results), codes
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.canary import Canary
+from tests.faults.hostile.canary import Canary
 
 Change = Callable[[Path], None]
 CANARY = "touched-by-adapter"

@@ -1,0 +1,109 @@
+"""Real sweeps on Ray whose ranks stop, whose head dies, and whose files of Tune are damaged end as undisturbed ones."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.helpers.damage import damage
+from tests.helpers.kills import Instant, Job, after_seconds, at_steps, kill_driver, processes
+from tests.helpers.nothing_lost import resumed
+from tests.helpers.strikes import SINGLE, WORKER, TrainerStrikes
+from tests.helpers.twins import Twins
+
+pytestmark = [pytest.mark.ray, pytest.mark.rare, pytest.mark.timeout(900)]
+
+LONG = ("tasks=[tiny_recall]", "seeds=[0]", "cluster.kind=ray", "champions=false", "tracking.uri=none")
+ONE = (*LONG, "engine.checkpoint_seconds=2", "cluster.max_concurrent=1", "optim.epochs=60")
+ZERO = (*LONG, "engine.checkpoint_seconds=2", "cluster.workers=2", "engine.kind=zero", "engine.stage=2")
+
+
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        pytest.param(ONE, SINGLE, id="single"),
+        pytest.param((*ZERO, "optim.epochs=40"), WORKER, id="zero-2 on two workers"),
+    ],
+)
+def test_a_rank_that_stops_is_found_within_a_minute_and_its_runs_finish(
+    twins: Twins, words: tuple[str, ...], title: str
+) -> None:
+    """K12: SIGSTOP; the process neither answers nor ends. The minute is from the signal to the pack's return."""
+    steps = twins.undisturbed(*words)
+    stops = TrainerStrikes(twins.disturbed, title, steps, 1, seed=12, sent=signal.SIGSTOP)
+    seconds: list[float] = []
+
+    def stop(job: Job, mark: str) -> str:
+        told = stops(job, mark)
+        begin = time.monotonic()
+        while job.poll() is None and any(one.status() == psutil.STATUS_STOPPED for one in alive(mark, title)):
+            time.sleep(0.1)
+        seconds.append(time.monotonic() - begin)
+        return told
+
+    score = twins.compare((*words, "cluster.hang_seconds=15"), iter([after_seconds(0)]), stop, seed=12)
+    assert stops.strikes == [1]
+    assert seconds[0] < 60
+    assert score.codes == [0]
+    assert "has not answered for" in score.output
+    assert all(len(steps) == 1 for steps in resumed(twins.disturbed).values())
+
+
+def alive(mark: str, title: str) -> Iterator[psutil.Process]:
+    """Yield the marked processes with this title that can still be asked."""
+    for process in processes(mark, title):
+        with suppress(psutil.NoSuchProcess):
+            process.status()
+            yield process
+
+
+def test_a_head_that_is_killed_ends_the_job_and_the_same_command_goes_on(twins: Twins) -> None:
+    """K7: gcs_server and raylet are killed; the job ends by itself, not with success, and leaves no process."""
+    steps = twins.undisturbed(*ONE)
+
+    def kill_head(job: Job, mark: str) -> str:
+        heads = [*processes(mark, "gcs_server"), *processes(mark, "raylet/raylet ")]
+        for process in heads:
+            process.kill()
+        twins.scorecard.kills += len(heads)
+        return f"{len(heads)} killed"
+
+    score = twins.compare(ONE, iter([at_steps(twins.disturbed, steps // 2)]), kill_head, seed=7, limit=600)
+    assert score.disturbed == ["2 killed"]
+    assert len(score.codes) == 2
+    assert score.codes[0] not in (0, 2)
+    assert all(resumed(twins.disturbed).values())
+
+
+def test_damaged_files_of_tune_have_no_effect(twins: Twins) -> None:
+    """K14: between two starts every file of Tune and Train is flipped, cut, filled with zeros or deleted."""
+    steps = twins.undisturbed(*ONE)
+    spoiled: list[Path] = []
+
+    def instants() -> Iterator[Instant]:
+        yield at_steps(twins.disturbed, steps // 3)
+        spoiled.extend(spoil(twins.disturbed / ".ray", random.Random(14)))
+        yield at_steps(twins.disturbed, 2 * steps // 3)
+
+    score = twins.compare(ONE, instants(), kill_driver, seed=14)
+    twins.scorecard.kills += len(score.disturbed)
+    assert len(score.codes) == 3
+    assert len(spoiled) > 3
+
+
+def spoil(folder: Path, drawn: random.Random) -> list[Path]:
+    """Damage or delete each file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    for file in files:
+        if drawn.random() < 0.3:
+            file.unlink()
+        else:
+            damage(file, drawn)
+    return files
