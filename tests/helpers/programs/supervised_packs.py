@@ -147,7 +147,8 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
     signal.signal(signal.SIGTERM, interrupt)
 
     def say(line: str) -> None:
-        said.append(line)
+        if "has not begun after" not in line:  # said only on a slow machine, and tested without Ray
+            said.append(line)
         sys.stdout.write(f"{line}\n")
 
     nodes = two_nodes() if what in ("lose", "drain") else None

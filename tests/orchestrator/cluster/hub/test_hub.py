@@ -234,7 +234,7 @@ def test_nodes_that_go_do_not_end_the_trying() -> None:
 def test_crashes_after_new_steps_do_not_end_the_trying() -> None:
     stage = Stage(names(8), lambda pack, rank: None)
     stage.hub.fit = crashing(stage, CRASH, lambda time: time < 30)
-    stage.run(slots=3)
+    stage.run(slots=7)
     assert len(stage.started) > 30
 
 
