@@ -15,7 +15,6 @@ from benchmarks.control_arms.no_op_sweep import row_of
 from orchestrator.cluster.cluster import Failures, Train
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.control import Control, RunEnd
-from orchestrator.driver import ends
 from orchestrator.driver.ends import VISIBLE_SECONDS, settled
 from orchestrator.files import write_lines
 from orchestrator.recipe.read import read_recipe
@@ -36,7 +35,6 @@ class Stale:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now, self.asked = 0.0, dict[Path, float]()
         patch.setattr(run_folder, "end_of", self.end_of)
-        patch.setattr(ends.time, "sleep", self.sleep)
         patch.setattr(settled, "__defaults__", (self.sleep,))
 
     def sleep(self, seconds: float) -> None:
