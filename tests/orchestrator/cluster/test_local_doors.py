@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.cluster.local_doors import DOORS, LOOPBACK, MODE, TOKEN, TOKEN_FILE, close_doors
 from orchestrator.cluster.ray_session import SET_HERE, init_arguments
+from orchestrator.cluster.temporary import remove_temporary
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,7 @@ def test_a_local_ray_gets_a_new_token_that_only_its_owner_reads(
             LOOPBACK: "0",
         }
         tokens.add(file.read_text())
+        remove_temporary(folder)
     assert len(tokens) == 2
 
 
