@@ -35,7 +35,7 @@ OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this 
 )
 PROXIES = ("no_proxy", "NO_PROXY")
 PREFIX = "ray-"  # of the folder of a local Ray
-PLACE = "/tmp"  # noqa: S108 - short, because the path of a socket has at most 107 characters
+PLACE = "/tmp"  # noqa: S108 - short: a socket has at most 107 characters; made by mkdtemp # nosec B108
 SET_HERE = (*OTHER_CLUSTERS, *PROXIES, *DOORS)  # restored when the local Ray ends
 
 
