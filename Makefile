@@ -32,7 +32,7 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit -q -r -c pyproject.toml d2lora orchestrator jobs
+	$(BIN)/python -m bandit -q -r -c pyproject.toml d2lora orchestrator jobs
 	@$(BIN)/python .ci/audit.py
 
 format: .venv/.installed
