@@ -114,7 +114,7 @@ class RunInTraining:
             peak_megabytes=usage["peak_memory_megabytes"],
             resumed=tuple(self._resumed()),
             leaving=leaving,
-            makers=(*self._made_before(), self._made_by),
+            makers=(*self._made_before(), dict(self._made_by)),
         )
 
     def commit(
