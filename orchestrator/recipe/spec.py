@@ -22,7 +22,7 @@ from orchestrator.recipe.sections import (
 )
 from orchestrator.recipe.seeds import SeedAxes, Seeds, distinct, drawn
 
-MAX_RUNS = 100_000  # planned in two seconds; more are a slip in an axis of seeds
+MAX_RUNS = 200_000  # planned in some seconds; more are a slip in an axis of seeds
 
 
 class SweepSpec(Frozen):

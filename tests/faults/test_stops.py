@@ -62,8 +62,10 @@ def test_a_signal_saves_the_runs_and_the_same_command_goes_on_from_there(
         recipes[name] = tmp_path / name / "small.yaml"
         recipes[name].write_text(RECIPE.format(base=small_base, place=tmp_path / name))
     golden, stopped = (recipes[name].parent / "sweeps" / "small" for name in ("golden", "stopped"))
-    until_done(job_words(recipes["golden"], *LONG, *words), iter(()), sends(sent))
-    score = until_done(job_words(recipes["stopped"], *LONG, NO_PAUSE, *words), instants(stopped), sends(sent))
+    until_done(job_words(recipes["golden"], *LONG, *words), iter(()), sends(sent), sweep=golden)
+    score = until_done(
+        job_words(recipes["stopped"], *LONG, NO_PAUSE, *words), instants(stopped), sends(sent), sweep=stopped
+    )
     assert score.codes == [code, code, 0], score
     assert_nothing_lost(stopped, golden)
     steps = list(resumed(stopped).values())
