@@ -563,8 +563,8 @@ def test_only_the_head_of_a_large_file_is_read(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-def test_a_product_of_axes_beyond_100000_runs_is_refused_with_its_factors(tmp_path: Path) -> None:
+def test_a_product_of_axes_beyond_200000_runs_is_refused_with_its_factors(tmp_path: Path) -> None:
     axis = str(list(range(1000)))
     message = refusal(tmp_path, f"seeds={{init: {axis}, data: {axis}}}")
     assert "x 1,000,000 seeds are " in message
-    assert "more than 100,000: make several sweeps of them." in message
+    assert "more than 200,000: make several sweeps of them." in message
