@@ -17,7 +17,7 @@ from tests.helpers.twins import Twins
 
 pytestmark = pytest.mark.slow
 
-LONG = ("tasks=[tiny_recall]", "seeds=[0]", "engine.checkpoint_seconds=2", "optim.epochs=200")
+LONG = ("tasks=[tiny_recall]", "seeds=[0]", "engine.checkpoint_seconds=2", "optim.epochs=80")
 
 
 def compare(twins: Twins, *words: str, times: int, seed: int) -> Score:
@@ -30,7 +30,7 @@ def compare(twins: Twins, *words: str, times: int, seed: int) -> Score:
 
 
 def test_a_local_sweep_whose_driver_is_killed_ends_as_if_it_had_not_been(twins: Twins) -> None:
-    compare(twins, *LONG, times=3, seed=0)
+    compare(twins, *LONG, times=2, seed=0)
     assert any(resumed(twins.disturbed).values())
 
 
