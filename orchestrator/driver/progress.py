@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from orchestrator.cluster.news import News
+from orchestrator.driver.repeating import repeating
 from orchestrator.say import lines_to, say
 
 POLL_SECONDS = 1.0
@@ -89,27 +89,14 @@ def show_progress(watched: Watched, console: Console) -> Iterator[None]:
 
     An error of one look is said once, and the next look comes all the same.
     """
-    stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(watched, console, stop), name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(5.0)  # a terminal that takes no output must not hold the sweep
-
-
-def _watch(watched: Watched, console: Console, stop: threading.Event) -> None:
     bar = Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True)
-    lines, told = _Lines(watched, console, bar), False
+    lines = _Lines(watched, console, bar)
     with bar if console.is_terminal else nullcontext():
-        while not stop.wait(POLL_SECONDS):
-            try:
-                lines.show(time.monotonic())
-            except Exception as error:  # of any kind: whoever waits for days wants to see the next count
-                if not told:
-                    lines_to(console)(f"showing progress met an error and goes on: {error!r}")
-                told = True
+        try:
+            with repeating("progress", lines.show, POLL_SECONDS, "showing progress", lines_to(console)) as thread:
+                yield
+        finally:
+            thread.join(5.0)  # a terminal that takes no output must not hold the sweep
 
 
 class _Lines:
@@ -120,8 +107,9 @@ class _Lines:
         self._task: TaskID = bar.add_task("starting trainers", total=max(1, watched.planned_steps))
         self._start, self._first_step, self._last_line, self._printed = time.monotonic(), 0.0, 0.0, ""
 
-    def show(self, now: float) -> None:
+    def show(self) -> None:
         """Show the state of this moment."""
+        now = time.monotonic()
         state = self._watched.count()
         self._first_step = self._first_step or (now if state.steps else 0.0)
         text = state.text(now - self._first_step) if state.steps else self._watched.before_steps(now - self._start)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from orchestrator.driver.repeating import repeating
 from orchestrator.say import Say
 
 SYNC_SECONDS = 15.0  # the pause between syncs of the tracker; a sync takes 25 ms of processor time per run in training
@@ -18,25 +18,9 @@ def syncing(sync: Callable[[], None], say: Say) -> Iterator[None]:
 
     An interrupted sweep does not wait. An error of ``sync`` is said once, and the next call is made all the same.
     """
-    over = threading.Event()
-    thread = threading.Thread(target=_sync_on, args=(sync, say, over), name="tracker", daemon=True)
-    thread.start()
-    try:
+    with repeating("tracker", sync, SYNC_SECONDS, "tracking", say) as thread:
         yield
-    finally:
-        over.set()
     thread.join(1.0)
     if thread.is_alive():
         say(f"waiting for the tracker (at most {LAST_SECONDS:.0f} s)")
         thread.join(LAST_SECONDS)
-
-
-def _sync_on(sync: Callable[[], None], say: Say, over: threading.Event) -> None:
-    told = False
-    while not over.wait(SYNC_SECONDS):
-        try:
-            sync()
-        except Exception as error:  # of any kind: what was not sent is sent at the end of the sweep
-            if not told:
-                say(f"tracking met an error and goes on: {error!r}")
-            told = True

@@ -159,9 +159,9 @@ import sys
 
 import jobs.sweep
 from jobs.command import run_job
-from orchestrator.driver import rounds
+from orchestrator.driver import syncing
 
-rounds.SYNC_SECONDS = 1.0
+syncing.SYNC_SECONDS = 1.0
 sys.exit(run_job("sweep", "test", jobs.sweep.main))
 """
 
