@@ -14,7 +14,7 @@ from orchestrator import objects
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_json, write_json
-from orchestrator.machine.code import commit
+from orchestrator.machine.code import own_commit
 from orchestrator.machine.device import device_of
 from orchestrator.plan.packs import Pack, are_packs, named, pack_runs, packs_again
 from orchestrator.plan.runs import PlannedRun
@@ -137,7 +137,7 @@ def train_in_packs(
         work=ready.work,
         attempt=attempt,
         field_of=kept_together(ready.spec.search),
-    ) if rest else []  # fmt: skip
+    )
     unscored = [task for task in ready.data if not ready.base_scores(folder, task).exists()]
     packs = named([*again, *(pack.runs for pack in new)], unscored, attempt)
     keys = [[run.key for run in pack.runs] for pack in packs]
@@ -174,7 +174,6 @@ def pack_jobs(
     ready: ReadySweep, folder: SweepFolder, packs: Sequence[Pack], micro_batches: Mapping[str, int]
 ) -> list[PackJob]:
     """Return one job per pack."""
-    made_from = commit(Path(__file__).parent)
     judged = contest(ready.spec.search, ready.runs)
     return [
         PackJob(
@@ -186,7 +185,7 @@ def pack_jobs(
             pack=pack,
             contest=judged and judged.only(pack.runs),
             shortcuts=ready.shortcuts,
-            commit=made_from,
+            commit=own_commit(),
             micro_batch=min((micro_batches[run.key] for run in pack.runs if run.key in micro_batches), default=None),
         )
         for pack in packs

@@ -5,14 +5,13 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from orchestrator.addresses import without_secrets
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.errors import InputError
 from orchestrator.files import read_json, write_json
-from orchestrator.machine.code import commit
+from orchestrator.machine.code import own_commit
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.sweep_folder import SweepFolder
 
@@ -58,7 +57,7 @@ def provenance(ready: ReadySweep, command: str) -> dict[str, Any]:
         "recipe": _recipe(spec),
         "engine": spec.trained_by.model_dump() | {"dtype": spec.dtype, "gpu": bool(spec.cluster.gpus_per_worker)},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "commit": commit(Path(__file__).parent),
+        "commit": own_commit(),
         "base": ready.base.fingerprint,
         "base_commit": ready.base.commit,
         "data": {task: {"fingerprint": data.fingerprint, **asdict(data.report)} for task, data in ready.data.items()},

@@ -45,6 +45,12 @@ def commit(folder: Path, environment: Mapping[str, str] = os.environ) -> str | N
     return head + (" with changes" if changed else "")
 
 
+@cache
+def own_commit() -> str | None:
+    """Return the commit of this project's own checkout, asked once per process: its code was read when it began."""
+    return commit(Path(__file__).parent)
+
+
 def _git(folder: Path, *words: str) -> str:
     git = ["git", "-C", str(folder), *words]
     return subprocess.run(git, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()

@@ -31,7 +31,7 @@ from orchestrator.store.manifest import seal_of, sealed
 _log = logging.getLogger(__name__)
 TENSORS, LOG, MANIFEST = "lane.safetensors", "metrics.jsonl", "CHECKPOINT.json"
 FORMAT = 1
-KEPT = 2  # the newest checkpoints of a run that are kept: if one is damaged, the other is used
+KEPT = 2  # how many checkpoints of a run are kept, the newest: if the newest is damaged, the older is used
 AGAIN_SECONDS = (0.1, 1.0)  # the pauses before a checkpoint that cannot be read is read again
 ADAPTER, FIRST, SECOND = "adapter/", "first/", "second/"  # the beginnings of the names of tensors
 

@@ -23,7 +23,7 @@ class Identity:
 
 
 def identity_of(folder: SweepFolder) -> Identity:
-    """Return the identity of a sweep's folder, made if it has none; InputError if the file does not hold one.
+    """Return the identity of a sweep's folder, a new one if the folder has none; InputError if its file holds no word.
 
     Call it before anything else is written into a new folder, because a folder with content is taken to be of an
     earlier version.

@@ -132,10 +132,6 @@ class RunFolder:
         """Return the path of an artefact of the committed attempt (`attempt.ARTEFACTS`); nothing is checked."""
         return artefact_folder(self.path, read_json(self.path / COMMITTED)) / name
 
-    def attempted(self) -> bool:
-        """Return whether the folder of an attempt is there."""
-        return newest_attempt(self.path) > 0
-
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logged steps of the committed attempt; if the run is not committed, of the newest attempt."""
         if (self.path / COMMITTED).exists():

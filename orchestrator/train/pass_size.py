@@ -108,7 +108,7 @@ class PassSize:
 
 
 def next_smaller(micro_batch: int) -> int:
-    """Return the largest divisor of ``micro_batch`` that is at most half of it; the global batch stays the same.
+    """Return the largest divisor of ``micro_batch`` up to half of ``micro_batch``; the global batch stays the same.
 
     >>> [next_smaller(rows) for rows in (8, 6, 2)]
     [4, 3, 1]

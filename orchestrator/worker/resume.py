@@ -82,21 +82,21 @@ def _chosen(living: Sequence[str], job: PackJob, folder: SweepFolder) -> dict[st
     A trainer that was given up may still write and remove checkpoints; where a chosen one is gone, choose again. Newer
     ones than the chosen are removed: the steps after it are trained again, in this pack.
     """
-    for tries_left in reversed(range(TRIES)):
-        sound = {key: sound_checkpoints(folder.run(key).path, key) for key in living}
-        chosen = go_on_from(_unjudged_after(sound, job, folder) if job.contest else sound)
-        try:
-            contents = {key: stored.read(key) if stored else None for key, stored in chosen.items()}
-        except (DamagedCheckpointError, OSError):
-            if not tries_left:
-                raise
-            continue
-        for key, stored in chosen.items():
-            for newer in stored_checkpoints(folder.run(key).path):
-                if stored is None or newer.step > stored.step:
-                    remove_checkpoint(newer.path)
-        return contents
-    return {}
+    for _ in range(TRIES - 1):
+        with suppress(DamagedCheckpointError, OSError):
+            return _chosen_now(living, job, folder)
+    return _chosen_now(living, job, folder)
+
+
+def _chosen_now(living: Sequence[str], job: PackJob, folder: SweepFolder) -> dict[str, Checkpoint | None]:
+    sound = {key: sound_checkpoints(folder.run(key).path, key) for key in living}
+    chosen = go_on_from(_unjudged_after(sound, job, folder) if job.contest else sound)
+    contents = {key: stored.read(key) if stored else None for key, stored in chosen.items()}
+    for key, stored in chosen.items():
+        for newer in stored_checkpoints(folder.run(key).path):
+            if stored is None or newer.step > stored.step:
+                remove_checkpoint(newer.path)
+    return contents
 
 
 def go_on_from(sound: Mapping[str, Mapping[int, StoredCheckpoint]]) -> dict[str, StoredCheckpoint | None]:

@@ -178,7 +178,7 @@ class RunInTraining:
         return [*self._before.resumed, self._before.step] if self._before else []
 
     def _made_before(self) -> list[Mapping[str, Any]]:
-        """Return what made the steps before this attempt, the oldest first."""
+        """Return the makers (code, device, pack) of the steps before this attempt, the oldest maker first."""
         return list(self._before.makers) if self._before else []
 
     def _trainer(self) -> dict[str, float]:

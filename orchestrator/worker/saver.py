@@ -56,13 +56,12 @@ class PackSaver:
             return
         moments = self._engine.moments(lanes)
         self._last = self._clock()
-        written = [lane for lane in lanes if self._runs[lane].attempt]
         together = tuple(self._runs[lane].run.key for lane in lanes)
         leaving = tuple(self._runs[lane].run.key for lane in diverged)
         copies = []
-        for lane in written:
-            attempt, adapter = self._runs[lane].attempt, d2lora.adapter_state(self._engine.model, lane)
-            if attempt:
+        for lane in lanes:
+            if attempt := self._runs[lane].attempt:
+                adapter = d2lora.adapter_state(self._engine.model, lane)
                 copies.append((attempt, self._runs[lane].checkpoint(adapter, moments[lane], together, leaving)))
         self.wait()
         if copies:

@@ -66,7 +66,7 @@ def group_of(run: PlannedRun) -> Group:
 
 
 def place_of(tags: Mapping[str, str]) -> Place | None:
-    """Return what a listed run stands for; None for a run that is not of this project."""
+    """Return the run, group or sweep that a listed MLflow run shows; None for an MLflow run of another program."""
     match tags.get("kind"):
         case "sweep":
             return WHOLE_SWEEP

@@ -51,17 +51,17 @@ def content(written: bytes) -> Make:
 
 
 def changed(number: int = 11, **changes: Any) -> Make:
-    """Return what writes good rows of which one has other values."""
+    """Return a function that writes good rows, and one row with other values."""
     return content(lines([row(n, **(changes if n == number else {})) for n in range(40)]))
 
 
 def without(column: str, number: int = 11) -> Make:
-    """Return what writes good rows of which one lacks a column."""
+    """Return a function that writes good rows, and one row that lacks a column."""
     return content(lines([{k: v for k, v in one.items() if n != number or k != column} for n, one in enumerate(ROWS)]))
 
 
 def with_line(line: bytes, number: int = 11) -> Make:
-    """Return what writes good rows with one strange line among them."""
+    """Return a function that writes good rows with one strange line among these rows."""
     good = GOOD.splitlines(keepends=True)
     return content(b"".join([*good[:number], line + b"\n", *good[number:]]))
 
