@@ -12,9 +12,14 @@ export TOKENIZERS_PARALLELISM := false
 quickstart: .venv/.installed
 	$(BIN)/python jobs/sweep.py recipes/quickstart.yaml
 
+# Tests of one process run side by side, JOBS at a time; a test that starts Ray has the machine to itself.
+JOBS ?= 2
+SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
+
 test: .venv/.installed lint
-	$(BIN)/python -m pytest -m "not ray and not slow and not soak" --durations=5
-	$(BIN)/python -m pytest -m "(ray or slow) and not rare and not soak" --durations=10
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not ray and not slow and not soak" --durations=5
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow and not ray and not rare and not soak" --durations=10
+	$(BIN)/python -m pytest -m "ray and not rare and not soak" --durations=10
 
 # What is slow and about what seldom changes; most of it strikes real sweeps. The scorecard is shown, and kept in fault-results/.
 faults: .venv/.installed
@@ -25,7 +30,7 @@ soak: .venv/.installed
 	FAULT_RESULTS=fault-results $(BIN)/python -m pytest -m soak -s --timeout=0
 
 test-fast: .venv/.installed
-	$(BIN)/python -m pytest -m "not ray and not slow and not soak" --durations=5
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not ray and not slow and not soak" --durations=5
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

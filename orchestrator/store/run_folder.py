@@ -139,16 +139,6 @@ class RunFolder:
         number = newest_attempt(self.path)
         return read_lines(attempt_folder(self.path, number) / "metrics.jsonl") if number else []
 
-    def logged(self) -> int:
-        """Return how many steps the newest attempt has logged, by counting lines; 0 if the newest attempt has ended."""
-        newest = attempt_folder(self.path, newest_attempt(self.path))
-        if any((newest / name).exists() for name in ENDS.values()):
-            return 0
-        try:
-            return (newest / "metrics.jsonl").read_bytes().count(b"\n")
-        except OSError:  # no step yet, or another trainer has removed this attempt meanwhile
-            return 0
-
     def _aside(self, name: str, number: int) -> Path:
         return self.path / f"{name}.damaged-{number}"
 

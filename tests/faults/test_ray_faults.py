@@ -12,9 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestrator.store.run_folder import RunFolder
+from tests.faults.scorecard import Scorecard
 from tests.helpers.damage import damage
-from tests.helpers.kills import Instant, Job, after_seconds, at_steps, kill_driver, processes
-from tests.helpers.nothing_lost import resumed
+from tests.helpers.kills import Instant, Job, after_seconds, at_steps, job_words, kill_driver, processes, until_done
+from tests.helpers.nothing_lost import resumed, runs_of
 from tests.helpers.strikes import SINGLE, WORKER, TrainerStrikes
 from tests.helpers.twins import Twins
 
@@ -80,6 +82,22 @@ def test_a_head_that_is_killed_ends_the_job_and_the_same_command_goes_on(twins: 
     assert len(score.codes) == 2
     assert score.codes[0] not in (0, 2)
     assert all(resumed(twins.disturbed).values())
+
+
+def test_a_trainer_that_gets_no_more_memory_ends_and_its_runs_finish(recipe: Path, scorecard: Scorecard) -> None:
+    """K16: from a drawn step on the kernel gives one trainer no more memory; its pack goes on narrower, or elsewhere."""
+    sweep = recipe.parent / "sweeps" / "small"
+
+    def starve(job: Job, mark: str) -> str:
+        (trainer,) = processes(mark, SINGLE)
+        trainer.rlimit(psutil.RLIMIT_AS, (1, 1))
+        return "starved"
+
+    score = until_done(job_words(recipe, *ONE), iter([at_steps(sweep, 20)]), starve, sweep=sweep, starts=1)
+    rows = [RunFolder(path).row() for path in runs_of(sweep)]
+    assert score.disturbed == ["starved"]
+    assert [row["status"] for row in rows] == ["committed"] * len(rows)
+    assert "memory" in score.output or "went on" in score.output, score.output
 
 
 def test_damaged_files_of_tune_have_no_effect(twins: Twins) -> None:

@@ -184,6 +184,7 @@ def test_an_opening_that_failed_is_tried_again_by_the_next_use(begun: bool) -> N
         with pytest.raises(InputError):
             opening.result()
     assert opening.result() == 7
+    opening.close(lambda _: None)
 
 
 @pytest.mark.parametrize(("last", "opened"), [("dropped", []), ("failed", ["open", "close"])])

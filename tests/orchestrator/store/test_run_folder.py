@@ -424,7 +424,7 @@ def test_a_discarded_commit_is_trained_again(tmp_path: Path) -> None:
     (run.path / "metrics.jsonl").write_bytes(b"")
     for number in (1, 2):
         run.discard()
-        assert (run.ended(), run.logged()) == (None, 0)
+        assert run.ended() is None
         evidence = [path.name for path in run.path.glob("*.damaged-*")]
         assert sorted(evidence) == [f"{COMMITTED}.damaged-{one}" for one in range(1, number + 1)]
         committed(tmp_path, "second").verify()
@@ -448,7 +448,6 @@ def test_a_run_that_was_stopped_has_ended_by_its_rule_until_the_stop_is_taken_ba
     attempt = run.begin({})
     assert run.stopped_by() is None
     write_lines(attempt.path / "metrics.jsonl", [{"step": 0}])
-    assert run.logged() == 1
     attempt.stop({**ROW, "status": "stopped"}, "a rule")
     assert (run.ended(), run.row()["status"], run.stopped_by()) == ("stopped", "stopped", "a rule")
     with pytest.raises(RunError, match="is stopped"):
@@ -456,7 +455,7 @@ def test_a_run_that_was_stopped_has_ended_by_its_rule_until_the_stop_is_taken_ba
     with pytest.raises(FencedError, match="is stopped"):
         attempt.commit(ROW)
     run.reopen()
-    assert (run.ended(), run.stopped_by(), run.logged()) == (None, None, 0)  # what is to be trained has done nothing
+    assert (run.ended(), run.stopped_by()) == (None, None)
     second = run.begin({})
     with pytest.raises(FencedError, match="attempt 2 has begun"):
         attempt.stop(ROW, "a rule")
@@ -480,7 +479,7 @@ def test_a_stop_that_cannot_be_read_is_a_damaged_end(tmp_path: Path) -> None:
 
 def test_a_run_that_nobody_has_tried_is_nothing(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    assert (run.ended(), run.metrics(), run.attempted()) == (None, [], False)
+    assert (run.ended(), run.metrics()) == (None, [])
     with pytest.raises(DamagedRunError):
         run.row()
 
@@ -489,7 +488,7 @@ def test_the_metrics_of_a_run_at_work_are_those_of_its_newest_attempt(tmp_path: 
     run = RunFolder(tmp_path / "run")
     for number in range(11):  # 10 is newer than 9, though not in the alphabet
         write_lines(run.begin({}).path / "metrics.jsonl", [{"step": number}])
-    assert (run.metrics(), run.attempted()) == ([{"step": 10}], True)
+    assert run.metrics() == [{"step": 10}]
 
 
 def test_what_is_compared_has_made_the_journey_through_json() -> None:
