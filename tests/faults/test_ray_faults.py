@@ -85,7 +85,7 @@ def test_a_head_that_is_killed_ends_the_job_and_the_same_command_goes_on(twins: 
 
 
 def test_a_trainer_that_gets_no_more_memory_ends_and_its_runs_finish(recipe: Path, scorecard: Scorecard) -> None:
-    """K16: from a drawn step on the kernel gives one trainer no more memory; its pack goes on narrower, or elsewhere."""
+    """K16: from a step on the kernel gives one trainer no more memory; its pack goes on narrower or elsewhere."""
     sweep = recipe.parent / "sweeps" / "small"
 
     def starve(job: Job, mark: str) -> str:
