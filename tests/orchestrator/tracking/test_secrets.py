@@ -43,6 +43,7 @@ def test_a_sweep_on_a_server_that_is_down_leaves_the_password_nowhere(
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_sweep_on_a_server_that_answers_leaves_the_password_nowhere(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,7 +224,7 @@ def test_the_second_path_looks_at_the_longest_rows_and_at_rows_from_everywhere()
 def test_a_broken_champion_costs_the_others_nothing_and_is_told(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def mixed_up(folder: Path, base: str) -> AdapterFile:
         right = load_adapter(folder, base)
-        task = read_json(folder.parent / "run.json")["task"]["name"]
+        task = read_json(folder.resolve().parents[1] / "run.json")["task"]["name"]
         doubled = {name: 2 * tensor for name, tensor in right.state.items()}
         return AdapterFile(doubled, right.description) if task == "tiny_recall" else right
 

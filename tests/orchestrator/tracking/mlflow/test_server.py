@@ -12,6 +12,7 @@ from tests.helpers.tracked_checks import check_sweep
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_second_driver_adds_nothing_to_a_finished_sweep_on_a_server_over_postgresql(tmp_path: Path) -> None:
     with postgresql() as database, mlflow_server(database, tmp_path) as address:
         check_sweep(mlflow.MlflowClient(address), tmp_path / "sweep", address, tmp_path)
