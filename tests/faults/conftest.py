@@ -23,6 +23,13 @@ def twins(tmp_path: Path, small_base: Path, scorecard: Scorecard) -> Twins:
     return Twins(tmp_path, small_base, scorecard)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests of this folder as fault tests, which `make faults` runs beside the rare tests."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("slow"):
+            item.add_marker("fault")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write and show the scorecard at the end of `make faults`."""
     if place := os.environ.get("FAULT_RESULTS"):
