@@ -10,8 +10,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+from tests.helpers.places import ROOT
 
 TOOLS = ("ip", "unshare", "sshd", "ssh", "ssh-keygen", "rsync")
 NUMBERS = (1, 2, 3)
@@ -23,6 +26,10 @@ def missing() -> str | None:
     """Return why this machine cannot have hosts; None if it can."""
     if os.geteuid():
         return "needs root for network namespaces"
+    if any(Path.home() in Path(place).parents for place in (ROOT, sys.base_prefix)):
+        return (
+            "needs the checkout and Python outside of the home folder: each host has a home of its own"
+        )
     lacking = [tool for tool in TOOLS if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if lacking:
         return f"needs {', '.join(lacking)}: apt-get install iproute2 openssh-server rsync"
@@ -72,11 +79,11 @@ class Hosts:
         config.write_text(
             f"Port 22\nListenAddress {self.address(number)}\nHostKey {self.folder}/hostkey\n"
             f"AuthorizedKeysFile {self.key}.pub\nPidFile none\nStrictModes no\nPermitRootLogin yes\n"
-            f"PasswordAuthentication no\nUsePAM no\nSetEnv HOME={home}\n"
+            "PasswordAuthentication no\nUsePAM no\n"
         )
         script = (
             f"mount --bind '{own}' /tmp/ray && mount -t tmpfs -o size=2g tmpfs /dev/shm && "
-            f"hostname h{number} && exec $(command -v sshd) -D -f '{config}'"
+            f"mount --bind '{home}' '{Path.home()}' && hostname h{number} && exec $(command -v sshd) -D -f '{config}'"
         )
         own_world = ("--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
         with (self.folder / f"sshd{number}.log").open("ab") as log:
