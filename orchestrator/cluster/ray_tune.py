@@ -15,11 +15,10 @@ from orchestrator.cluster.hub.hub import HEAD
 from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
 from orchestrator.cluster.one_task import run_once
-from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
+from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of
 from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
-from orchestrator.cluster.trainers.ray_actor import SingleTrainers
-from orchestrator.cluster.trainers.ray_train import Trainers
+from orchestrator.cluster.trainers.ranks import Trainers
 from orchestrator.cluster.trials import Trials
 from orchestrator.errors import InputError
 from orchestrator.recipe.sections import ClusterSpec
@@ -44,7 +43,7 @@ class RayCluster:
         """
         self.spec, self.storage, self._say = spec, storage, say
         self.news = News()
-        self._session = open_session(spec.cpus_per_worker, variables, dashboard=spec.workers > 1)
+        self._session = open_session(spec.cpus_per_worker, variables)
         try:
             self._nodes = resources_of(_nodes())
             self.concurrent = concurrent_trainers(self._nodes, spec)
@@ -65,7 +64,7 @@ class RayCluster:
         if not jobs:
             return {}
         self.news.begin(sizes_of(jobs))
-        name = f"hub-{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
+        name = f"hub-{time.time_ns():x}"  # a new name, because Tune would resume an earlier experiment
         slots = min(self.concurrent, len(jobs))
         hub = self._hub(name, jobs, train, slots)
         dialogue = Dialogue(hub, [job.pack.name for job in jobs], self.news, self._say)
@@ -82,7 +81,7 @@ class RayCluster:
                 dialogue.end()
                 raise
         trials.join(TRIAL_SECONDS)
-        if not failures:  # then the files of Tune and Train are never read again
+        if not failures:  # then the files of Tune are never read again
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures
 
@@ -110,18 +109,12 @@ class RayCluster:
         import ray
         from ray import cloudpickle
 
-        trainers = self._trainers(name, cloudpickle.dumps(train))
+        trainers = Trainers(name, cloudpickle.dumps(train), self.spec)
         packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
         keys = {job.pack.name: [run.key for run in job.pack.runs] for job in jobs}
         waiting = slots * (self.spec.workers + 3)  # calls that may wait at once: ranks that ask, trials, and a few more
         actor = ray.remote(HubActor).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=2 * waiting + 100)
         return actor.remote(packs, keys, self.spec.workers, trainers.fit, float(self.spec.hang_seconds))
-
-    def _trainers(self, hub: str, train: bytes) -> SingleTrainers | Trainers:
-        """Return the object that runs trainers: Ray Train if a trainer has several workers, else one actor (ADR 28)."""
-        if self.spec.workers == 1:
-            return SingleTrainers(hub, train, self.spec)
-        return Trainers(hub, train, self.spec, str(self.storage), strategy(self._nodes, self.spec))
 
 
 def _nodes() -> list[dict[str, Any]]:
