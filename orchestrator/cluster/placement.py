@@ -62,6 +62,15 @@ def room_of(nodes: Sequence[Resources]) -> str:
     return f"{total['CPU']:g} CPUs and {total['GPU']:g} GPUs"
 
 
+def cluster_words(nodes: Sequence[Mapping[str, Any]], free: Resources) -> str:
+    """Return in words what the nodes have together and what is ``free``; ``nodes`` is the answer of ``ray.nodes()``."""
+    alive = [node for node in resources_of(nodes) if node.get("CPU")]
+    if not alive:
+        return "no node with CPUs"
+    nodes_words = f"{len(alive)} node{'s' * (len(alive) > 1)} with {room_of(alive)}"
+    return f"{nodes_words}, of which {room_of([free])} are free"
+
+
 def placement_remark(nodes: Sequence[Resources], spec: ClusterSpec) -> str | None:
     """Return a remark if the workers of a trainer may lie on several nodes; None if they share a node."""
     if spec.workers == 1 or strategy(nodes, spec) == "STRICT_PACK":

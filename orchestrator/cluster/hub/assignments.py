@@ -76,18 +76,38 @@ class Assignments:
     of a lost trainer is known.
     """
 
-    def __init__(self, order: Sequence[str], ranks: int) -> None:
-        self._left, self._ranks = list(order), ranks
+    def __init__(self, order: Sequence[str], ranks: int, more_to_come: bool = False) -> None:
+        """``more_to_come`` is whether a trainer that finds no pack waits for packs that are added later."""
+        self._left, self._ranks, self._more_to_come = list(order), ranks, more_to_come
         self._ended: dict[str, str] = {}
+        self._fresh: list[str] = []
         self._trainers: dict[str, _Trainer] = {}
         self._patience = {pack: _Patience() for pack in order}
         self._steps = dict.fromkeys(order, 0)
         self._closed: str | None = None
 
+    def add(self, packs: Sequence[str]) -> None:
+        """Take more packs, each with a new name; trainers that wait for packs get these at once."""
+        self._closed = None
+        self._left += packs
+        self._patience |= {pack: _Patience() for pack in packs}
+        self._steps |= dict.fromkeys(packs, 0)
+        self._decide_turns()
+
     @property
     def open(self) -> bool:
         """Whether there are packs that wait for a trainer."""
-        return bool(self._left) and self._closed is None
+        return self.waiting > 0
+
+    @property
+    def waiting(self) -> int:
+        """How many packs wait for a trainer."""
+        return len(self._left) if self._closed is None else 0
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every pack has ended."""
+        return len(self._ended) == len(self._patience)
 
     @property
     def closed(self) -> bool:
@@ -126,9 +146,20 @@ class Assignments:
         """Return the ranks that have asked for their next pack, and wait for the other ranks to ask."""
         return frozenset(self._trainer(name).asking)
 
+    def idle(self, name: str) -> bool:
+        """Return whether all ranks of the trainer wait for a pack, and no pack is left."""
+        trainer = self._trainers.get(name)
+        return trainer is not None and not trainer.gone and len(trainer.asking) == self._ranks
+
     def stop(self, name: str) -> None:
-        """Let the trainer get no further pack."""
+        """Let the trainer get no further pack; a trainer that waits for a pack ends now."""
         self._trainer(name).stopping = True
+        self._decide_turns()
+
+    def expect_no_more(self) -> None:
+        """Let every trainer that finds no pack end."""
+        self._more_to_come = False
+        self._decide_turns()
 
     def stopping(self, name: str) -> bool:
         """Return whether the trainer was told to stop."""
@@ -167,7 +198,7 @@ class Assignments:
                 if sort == "raised" or self.closed
                 else f"({sort} {self._times(pack, sort)} times without a new step in between)"
             )
-            self._ended.setdefault(pack, "\n".join(filter(None, (reason, times))))
+            self._end(pack, "\n".join(filter(None, (reason, times))))
         self._decide_turns()
         return Left(worked, sort, reason, pack, put_back)
 
@@ -176,7 +207,7 @@ class Assignments:
         if self._closed is None:
             self._closed = error
         for pack in self._left:
-            self._ended.setdefault(pack, self._closed)
+            self._end(pack, self._closed)
         self._left.clear()
         self._decide_turns()
 
@@ -184,7 +215,12 @@ class Assignments:
         """Fail every pack that has not ended: no trainer is at work any more."""
         self.close(error)
         for pack in self._patience:
-            self._ended.setdefault(pack, error)
+            self._end(pack, error)
+
+    def newly_ended(self) -> list[str]:
+        """Return the packs that have ended since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def ended(self, pack: str) -> bool:
         """Return whether the pack has ended."""
@@ -197,15 +233,24 @@ class Assignments:
     def _trainer(self, name: str) -> _Trainer:
         return self._trainers.setdefault(name, _Trainer())
 
+    def _end(self, pack: str, error: str) -> None:
+        """Note the end of a pack, unless it has ended before."""
+        if pack not in self._ended:
+            self._ended[pack] = error
+            self._fresh.append(pack)
+
     def _decide_turns(self) -> None:
-        """Decide the next turn of every trainer whose ranks all ask."""
+        """Decide the next turn of every trainer whose ranks all ask; a trainer may have to wait for more packs."""
         for name, trainer in self._trainers.items():
             if trainer.gone or len(trainer.asking) < self._ranks:
                 continue
             done = self.held(name)
             if done is not None:
-                self._ended.setdefault(done, "")
-            trainer.turns.append(self._left.pop(0) if self.open and not trainer.stopping else None)
+                self._end(done, "")
+            leaves = trainer.stopping or self.closed
+            if not (self.open or leaves) and self._more_to_come:
+                continue
+            trainer.turns.append(None if leaves or not self.open else self._left.pop(0))
             trainer.asking.clear()
 
     def _may_come_back(self, pack: str, sort: Sort) -> bool:

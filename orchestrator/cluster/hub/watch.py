@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from orchestrator.cluster.hub.assignments import End
-from orchestrator.cluster.hub.hub import Hub, now
+from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Place
-from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, stack_of
+from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, room_now, stack_of
+from orchestrator.cluster.hub.slots import Fit, now
 from orchestrator.cluster.hub.watchdog import Hang, Phase, Watchdog
+from orchestrator.recipe.sections import ClusterSpec
 
 LOOK_SECONDS = 1.0
 STACK_SECONDS = 5.0  # how long ranks have to send their stacks before their trainer is ended
@@ -24,22 +25,15 @@ SLOW = 5.0  # a look that is so late shows that the hub itself was not running
 class HubActor(Hub):
     """The hub as an actor, with its watch."""
 
-    def __init__(
-        self,
-        packs: Mapping[str, bytes],
-        keys: Mapping[str, Sequence[str]],
-        ranks: int,
-        fit: Callable[[str], End],
-        floor: float,
-    ) -> None:
-        super().__init__(packs, ranks, fit, keys)
-        self._watch = Watch(self, floor)
+    def __init__(self, spec: ClusterSpec, fit: Fit) -> None:
+        super().__init__(spec, fit, room_now)
+        self._watch = Watch(self, float(spec.hang_seconds))
 
-    async def run(self, slots: int) -> None:
+    async def run(self) -> None:
         """As `Hub.run`, watched."""
         watching = asyncio.create_task(self._watch.look_on())
         try:
-            await super().run(slots)
+            await super().run()
         finally:
             watching.cancel()
 
@@ -92,7 +86,7 @@ class Watch:
                 await self._end(name, hang)
 
     def _phase(self, name: str) -> Phase:
-        if not self.hub.assignments.started(name):
+        if not (self.hub.assignments.started(name) or self.hub.assignments.idle(name)):
             return "starting"
         return "done" if self.hub.assignments.held(name) is None else "working"
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.hub.assignments import End
 from orchestrator.cluster.hub.nodes import end_actors, remove_groups
-from orchestrator.cluster.placement import bundle_of, resources_of, strategy
+from orchestrator.cluster.hub.room import RoomRequest
+from orchestrator.cluster.placement import Strategy, bundle_of, resources_of, strategy
 from orchestrator.cluster.trainers.ends import end_of
 from orchestrator.cluster.trainers.rank import Rank, variables_of
 
 if TYPE_CHECKING:
     from orchestrator.recipe.sections import ClusterSpec
 
-PLACE_SECONDS = 120.0  # for room on the nodes; a trainer that gets none counts as unplaced
 START_SECONDS = 300.0  # for the processes of a trainer to start, which may install a runtime environment before
 OTHERS_SECONDS = 5.0  # after the first rank that failed: ranks that lose their neighbour fail too, and say why
 LOOK_SECONDS = 1
+STRATEGY_LOOKS = 15  # after so many looks without room: the nodes may be others now
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,20 @@ class Trainers:
     train: bytes
     cluster: ClusterSpec
 
-    def fit(self, name: str) -> End:
-        """Run the trainer ``name`` until the hub has no pack left for it or one of its ranks fails; restart no rank."""
-        import ray
-        from ray.util.placement_group import placement_group
+    def fit(self, name: str, request: RoomRequest) -> End:
+        """Run the trainer ``name`` until the hub has no pack left for it or one of its ranks fails; restart no rank.
 
-        group = placement_group(
-            [bundle_of(self.cluster)] * self.cluster.workers, strategy(resources_of(ray.nodes()), self.cluster)
-        )
+        The wait for room lasts as long as the request is wanted; the hub has the limit.
+        """
+        try:
+            group = self._group(request)
+        except Exception as error:  # of any type, as a name of a resource that Ray refuses
+            return end_of(error, {})
+        if group is None:
+            return End(sort="unplaced")
+        request.has_room = True
         actors: list[Any] = []
         try:
-            if not _has_room(group):
-                return End(f"no node had room for {bundle_of(self.cluster)} in {PLACE_SECONDS:.0f} s", sort="unplaced")
             actors = self._start(name, group)
             return self._train(actors)
         except Exception as error:  # of any type: the hub decides which packs fail
@@ -53,6 +57,36 @@ class Trainers:
         finally:
             end_actors(actors)
             remove_groups([group])
+
+    def _group(self, request: RoomRequest) -> Any:
+        """Return a placement group with room for all ranks; None if the trainer is not wanted any more."""
+        import ray
+        from ray.util.placement_group import placement_group
+
+        while request.wanted:
+            how = strategy(resources_of(ray.nodes()), self.cluster)
+            group = placement_group([bundle_of(self.cluster)] * self.cluster.workers, how)
+            try:
+                if self._has_room(group, how, request):
+                    return group
+            except BaseException:
+                remove_groups([group])
+                raise
+            remove_groups([group])
+        return None
+
+    def _has_room(self, group: Any, how: Strategy, request: RoomRequest) -> bool:
+        """Wait for room while the trainer is wanted and ``how`` suits the nodes that are there."""
+        import ray
+
+        for look in count(1):
+            if group.wait(LOOK_SECONDS):
+                return True
+            if not request.wanted:
+                return False
+            if look % STRATEGY_LOOKS == 0 and strategy(resources_of(ray.nodes()), self.cluster) != how:
+                return False
+        raise AssertionError("count has no end")
 
     def _start(self, name: str, group: Any) -> list[Any]:
         """Start the actors, one in each bundle of the group."""
@@ -120,12 +154,3 @@ def errors_of(calls: Sequence[Any], limit: float | None = None) -> dict[int, Exc
 
 def _end(failures: Mapping[int, Exception]) -> End:
     return end_of(next(iter(failures.values())), failures)
-
-
-def _has_room(group: Any) -> bool:
-    """Wait until the group has room on nodes; return whether it has."""
-    deadline = time.monotonic() + PLACE_SECONDS
-    while not group.wait(LOOK_SECONDS):
-        if time.monotonic() > deadline:
-            return False
-    return True

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from orchestrator.cluster.placement import (
     bundle_of,
+    cluster_words,
     concurrent_trainers,
     placement_remark,
     resources_of,
@@ -89,6 +90,16 @@ def test_a_cluster_without_room_is_refused_with_its_numbers() -> None:
         concurrent_trainers([SMALL], spec(workers=2, gpus_per_worker=1))
     with pytest.raises(InputError, match="0 CPUs"):
         concurrent_trainers([], spec())
+
+
+def test_what_the_cluster_has_is_told_in_words() -> None:
+    nodes = [
+        {"Alive": True, "Resources": SMALL},
+        {"Alive": True, "Resources": {}},
+        {"Alive": False, "Resources": LARGE},
+    ]
+    assert cluster_words(nodes, {"CPU": 3.0}) == "1 node with 4 CPUs and 1 GPUs, of which 3 CPUs and 0 GPUs are free"
+    assert cluster_words(nodes[1:], {}) == "no node with CPUs"
 
 
 def test_dead_nodes_do_not_count() -> None:

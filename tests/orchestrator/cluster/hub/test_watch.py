@@ -15,6 +15,7 @@ from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Line, Place
 from orchestrator.cluster.hub.watch import DRAIN_SECONDS, KILL_SECONDS, Watch
 from orchestrator.cluster.hub.watchdog import STARTING
+from orchestrator.recipe.sections import ClusterSpec
 
 FLOOR = 10.0
 
@@ -36,7 +37,8 @@ class Stage:
         """Watch for so many seconds, in which both ranks beat; return the lines that were said."""
 
         async def main() -> list[str]:
-            hub = Hub({"p": b""}, 2, lambda name: End())
+            hub = Hub(ClusterSpec(workers=2), lambda name, request: End())
+            await hub.add({"p": b""}, {})
             looking = asyncio.create_task(Watch(hub, FLOOR).look_on())
             for rank in range(2):
                 await hub.hello("t", rank, Place("node", "host", 70 + rank, rank))
