@@ -28,6 +28,6 @@ def wait_for_first_node(spec: ClusterSpec, say: Callable[[str], None]) -> None:
                 case "say":
                     say(wait.word(room_now()))
                 case "give up":
-                    raise InputError(wait.reason(room_now()))
+                    raise InputError(f"cluster: {wait.reason(room_now())}")
     finally:
         remove_groups([group])

@@ -22,6 +22,7 @@ from orchestrator.cluster.placement import (
 )
 from orchestrator.cluster.ray_session import open_session
 from orchestrator.cluster.sweep_hub import SweepHub
+from orchestrator.recipe.frozen import with_values
 from orchestrator.recipe.sections import ClusterSpec
 
 
@@ -88,7 +89,7 @@ class RayCluster:
         pickled = cloudpickle.dumps(train)
         if self._hub is None or not self._hub.alive or self._hub.train != pickled:
             self._end_hub()
-            self._hub = SweepHub(self.spec, pickled, self.storage, self.news, self._say)
+            self._hub = SweepHub(self._limited(), pickled, self.storage, self.news, self._say)
         failures = self._hub.run_packs(jobs)
         if not failures:  # then the files of Tune are never read again
             shutil.rmtree(self.storage, ignore_errors=True)
@@ -120,6 +121,12 @@ class RayCluster:
         """End the trainers and disconnect; end the cluster if it was started for this sweep."""
         self._end_hub()
         self._session.close()
+
+    def _limited(self) -> ClusterSpec:
+        """Return the recipe's section; on a local Ray, to which no node ever comes, with the number of its trainers."""
+        if not self._session.started_here:
+            return self.spec
+        return with_values(self.spec, {"max_concurrent": self.concurrent})
 
     def _end_hub(self) -> None:
         if self._hub is not None:

@@ -70,7 +70,7 @@ class SweepHub:
         trials.join(TRIAL_SECONDS)
         self._trained = self._trained or self._news.begun
         if self._dialogue.no_room and not self._trained:
-            raise InputError(self._dialogue.no_room)
+            raise InputError(f"cluster: {self._dialogue.no_room}")
         return {names[name].pack.name: error for name, error in failures.items()}
 
     def release(self) -> None:

@@ -53,7 +53,7 @@ class RoomWait:
     def reason(self, cluster: str) -> str:
         """Return why the wait was given up, and what helps."""
         return (
-            f"cluster: no trainer ({words_of(self._spec)}) had room within {self._limit / 60:.3g} min; the cluster "
+            f"no trainer ({words_of(self._spec)}) had room within {self._limit / 60:.3g} min; the cluster "
             f"has: {cluster}. `ray status` says which nodes are there and which are asked for. Ask for less "
             "(cluster.workers, cpus_per_worker, gpus_per_worker), start nodes, or wait longer (cluster.wait_seconds); "
             "then the same command goes on."

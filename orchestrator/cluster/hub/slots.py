@@ -13,6 +13,7 @@ from itertools import count
 from typing import Protocol
 
 from orchestrator.cluster.hub.assignments import Assignments, End, Left
+from orchestrator.cluster.hub.breaker import NOT_TRIED
 from orchestrator.cluster.hub.room import RoomRequest, RoomWait
 
 STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
@@ -164,11 +165,15 @@ class Slots:
                 self._hub.changed.notify_all()
 
     def _watch_room(self) -> None:
+        if self._telling is not None and not self._telling.done():
+            return
         waits = self._hub.assignments.open and bool(self._running)
-        waits = waits and not any(request.has_room for request in self.requests.values())
-        told = self._wait.look(waits, now())
-        if told and (self._telling is None or self._telling.done()):
+        told = self._wait.look(waits and not self._has_room(), now())
+        if told:
             self._telling = asyncio.get_running_loop().create_task(self._tell(told == "give up"))
+
+    def _has_room(self) -> bool:
+        return any(request.has_room for request in self.requests.values())
 
     async def _tell(self, over: bool) -> None:
         """Say what is waited for, or give up; the question what the cluster has is asked in a thread."""
@@ -179,10 +184,10 @@ class Slots:
             cluster = f"unknown ({error!r})"
         if not over:
             self._hub.say(self._wait.word(cluster), whole=True)
-        elif not any(request.has_room for request in self.requests.values()):
+        elif not self._has_room():
             async with self._hub.changed:
                 self._hub.no_room = self._wait.reason(cluster)
-                self._hub.give_up(self._hub.no_room)
+                self._hub.give_up(f"{NOT_TRIED} {self._hub.no_room}")
 
 
 def now() -> float:
