@@ -140,8 +140,8 @@ def test_a_job_that_begins_before_any_node_is_up_waits_with_a_word_and_then_trai
     out = outcome(tmp_path, "fine-0", "fine-1", what="late")
     assert out["failures"] == {}
     assert out["said"][0] == (
-        "waiting for room for a trainer (1 workers of 1 CPUs and 0 GPUs); the cluster has now: no node with CPUs; it is "
-        "waited for up to 15 min"
+        "waiting for room for a trainer (1 workers of 1 CPUs and 0 GPUs); the cluster has now: no node with CPUs; it "
+        "is waited for up to 15 min"
     )
 
 
