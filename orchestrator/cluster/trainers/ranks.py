@@ -95,12 +95,11 @@ class Trainers:
 
         bundle = bundle_of(self.cluster)
         options = {"num_cpus": bundle.pop("CPU"), "num_gpus": bundle.pop("GPU", 0), "resources": bundle}
-        rank_class = ray.remote(Rank).options(max_restarts=0, max_task_retries=0, **options)
+        rank_class = ray.remote(max_restarts=0, max_task_retries=0, **options)(Rank)
+        places = [PlacementGroupSchedulingStrategy(group, index) for index in range(self.cluster.workers)]
         return [
-            rank_class.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote(
-                self.hub, name, index
-            )
-            for index in range(self.cluster.workers)
+            rank_class.options(scheduling_strategy=place).remote(self.hub, name, rank)
+            for rank, place in enumerate(places)
         ]
 
     def _train(self, actors: Sequence[Any]) -> End:
