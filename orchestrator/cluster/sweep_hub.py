@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.cluster.cluster import Failures, Job
 from orchestrator.cluster.dialogue import HUB_SECONDS, Dialogue
 from orchestrator.cluster.hub.hub import HEAD
+from orchestrator.cluster.hub.neighbours import PREFIX
 from orchestrator.cluster.hub.watch import HubActor
 from orchestrator.cluster.news import News
 from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
@@ -18,7 +19,6 @@ from orchestrator.cluster.trials import Trials
 from orchestrator.errors import InputError
 from orchestrator.recipe.sections import ClusterSpec
 
-PREFIX = "hub-"  # of the names of hubs
 TRIAL_SECONDS = 30.0  # for Tune to end its trials after all packs have ended
 RELEASE_SECONDS = 30.0  # for trainers without a pack to end
 CALLS = 100_000  # calls that may wait in a hub at once: ranks that ask, and trials

@@ -12,6 +12,7 @@ from orchestrator.cluster.hub.assignments import Assignments, End, Left, Sort
 from orchestrator.cluster.hub.breaker import Breaker, last_line
 from orchestrator.cluster.hub.messages import Beat, Chunk, Event, Line, PackEnd, Place, Reply
 from orchestrator.cluster.hub.room import RoomWait
+from orchestrator.cluster.hub.sharing import Standing, standing_of
 from orchestrator.cluster.hub.slots import Fit, Slots
 from orchestrator.control import RunEnd
 from orchestrator.recipe.sections import ClusterSpec
@@ -102,6 +103,10 @@ class Hub:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait_for(lambda: not self.slots.requests), seconds)
         return not self.slots.requests
+
+    def own_standing(self) -> Standing:
+        """Return what this sweep holds of the cluster, and whether it waits for more."""
+        return standing_of(self.spec, len(self.slots.trainers), self.slots.patient)
 
     def give_up(self, error: str) -> None:
         """Fail all packs that have not ended; the caller holds the lock of ``changed``."""

@@ -14,10 +14,14 @@ NEXT_WORD = 60.0  # and between two later words
 
 @dataclass
 class RoomRequest:
-    """The hub writes whether the trainer is still ``wanted``, the trainer's thread whether the trainer ``has_room``."""
+    """The hub writes whether the trainer is still ``wanted``, the trainer's thread whether the trainer ``has_room``.
+
+    ``since`` is when the hub has made the request, in seconds of its clock.
+    """
 
     wanted: bool = True
     has_room: bool = False
+    since: float = 0.0
 
 
 class RoomWait:

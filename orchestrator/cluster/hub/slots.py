@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from typing import Protocol
 from orchestrator.cluster.hub.assignments import Assignments, End, Left
 from orchestrator.cluster.hub.breaker import NOT_TRIED
 from orchestrator.cluster.hub.room import RoomRequest, RoomWait
+from orchestrator.cluster.hub.sharing import PATIENT_SECONDS
 
 STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
 ASKING = 8  # so many trainers wait for room at a time, if the recipe gives no number of trainers
 IDLE_SECONDS = 60.0  # so long a trainer without a pack waits for the packs of the next round
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 30.0  # for Ray to say what the cluster has
+YIELD_SECONDS = 15.0  # so long no trainer is asked for after one has left for another sweep, which takes its room
 MOST_THREADS = 4096
 
 Fit = Callable[[str, RoomRequest], End]
@@ -62,6 +65,8 @@ class Slots:
         self._starts: Counter[int] = Counter()
         self._given_up: dict[int, str] = {}
         self._idle: dict[str, float] = {}
+        self._share: int | None = None
+        self._yielded, self._told = -math.inf, False
         self._telling: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(MOST_THREADS, "trainer")
 
@@ -84,6 +89,28 @@ class Slots:
         """Try again the slots that were given up: there are new packs."""
         self._given_up.clear()
 
+    @property
+    def trainers(self) -> list[str]:
+        """The trainers that have room and stay."""
+        leaving = self._hub.assignments.leaving
+        return [name for name, request in self.requests.items() if request.has_room and not leaving(name)]
+
+    @property
+    def patient(self) -> bool:
+        """Whether a trainer has waited for room for some time."""
+        waiting = [one for one in self.requests.values() if one.wanted and not one.has_room]
+        return any(now() - one.since >= PATIENT_SECONDS for one in waiting)
+
+    def share(self, trainers: int | None) -> None:
+        """Keep so many trainers at most from the end of their packs on, for the sake of other sweeps; None: all."""
+        if trainers is not None and trainers < len(self.trainers) and not self._told:
+            self._told = True
+            self._hub.say(
+                f"another sweep waits for room on this cluster: this sweep goes on with {trainers} of its "
+                f"{len(self.trainers)} trainers, as soon as packs end"
+            )
+        self._share = trainers
+
     def _look(self) -> None:
         for slot, task in list(self._running.items()):
             if task.done():
@@ -91,6 +118,7 @@ class Slots:
                 if error := task.exception():
                     _log.error("slot %d has ended with an error", slot, exc_info=error)
                     self._given_up[slot] = f"The hub met an error: {error!r}"
+        self._make_room_for_others()
         self._take_back_requests()
         self._open_slots()
         self._let_idle_leave()
@@ -110,6 +138,8 @@ class Slots:
     def _take_back_requests(self) -> None:
         coming = self._coming()
         surplus = len(coming) - self._hub.assignments.waiting
+        if self._share is not None:
+            surplus = max(surplus, len(self._running) - self._share)
         for name in reversed(coming):
             if surplus > 0 and not self.requests[name].has_room:
                 self.requests[name].wanted = False
@@ -122,7 +152,15 @@ class Slots:
             task.add_done_callback(lambda _: asyncio.ensure_future(self._wake()))
             self._running[slot] = task
 
+    def _make_room_for_others(self) -> None:
+        self._hub.assignments.surplus = 0
+        if self._share is not None and (surplus := len(self.trainers) - self._share) > 0:
+            self._hub.assignments.surplus = surplus
+            self._yielded = now()
+
     def _may_ask(self) -> bool:
+        if self._share is not None and (len(self._running) >= self._share or now() - self._yielded < YIELD_SECONDS):
+            return False
         if self._limit is not None:
             return len(self._running) < self._limit
         return sum(request.wanted and not request.has_room for request in self.requests.values()) < ASKING
@@ -131,7 +169,7 @@ class Slots:
         """Return the name of a new trainer, and note that it asks for room."""
         name = f"slot{slot}-{self._starts[slot]}"
         self._starts[slot] += 1
-        self.requests[name] = RoomRequest()
+        self.requests[name] = RoomRequest(since=now())
         return name
 
     async def _keep(self, slot: int, name: str) -> None:
@@ -141,8 +179,8 @@ class Slots:
             end = await self._end_of(name)
             wanted = self.requests.pop(name).wanted
             left = await self._hub.leave(name, end)
-            if not wanted or not self._hub.assignments.open:
-                return
+            if not wanted or not self._hub.assignments.open or (left.worked and self._share is not None):
+                return  # a new slot may begin (`_open_slots`)
             vain = 0 if left.worked else vain + 1
             if vain == STARTS:
                 self._given_up[slot] = f"No trainer could be started, {vain} times in a row: {end.error}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from orchestrator.cluster.hub.assignments import End, Sort
-from orchestrator.machine.memory import FULL, is_about_memory
+from orchestrator.machine.full_memory import FULL, is_about_memory
 
 _KILLED_FOR_MEMORY = ("low on memory", "memory pressure", "out of memory", "OutOfMemory")
 _GONE = ("RayActorError", "NodeDiedError", "OwnerDiedError")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster.hub.assignments import STOPS, Assignments, End, Left, Sort
+from orchestrator.cluster.hub.assignments import Assignments, End, Left, Sort
+from orchestrator.cluster.hub.patience import STOPS
 
 
 def assignments(*packs: str, ranks: int = 1) -> Assignments:

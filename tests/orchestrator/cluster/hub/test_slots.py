@@ -13,7 +13,7 @@ from orchestrator.cluster.hub import slots as module
 from orchestrator.cluster.hub.assignments import End
 from orchestrator.cluster.hub.breaker import closed_by_breaker
 from orchestrator.cluster.hub.room import FIRST_WORD, NEXT_WORD, RoomRequest
-from orchestrator.cluster.hub.slots import ASKING, IDLE_SECONDS
+from orchestrator.cluster.hub.slots import ASKING, IDLE_SECONDS, YIELD_SECONDS
 from tests.orchestrator.cluster.hub.test_hub import Stage, names
 
 SECOND = 0.01  # of a test: what the hub does in a second of its clock
@@ -224,3 +224,60 @@ def test_a_stop_ends_the_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert all(error.startswith("stopped") for error in stage.act(play).values())
     assert stage.asking == set()
+
+
+def test_two_sweeps_share_the_room_and_the_one_that_came_first_gives_half_of_it_up_at_the_end_of_packs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Rooms(monkeypatch, 4)
+    begun: dict[str, threading.Event] = {pack: threading.Event() for pack in names(12)}
+    stage.train = lambda pack, rank: begun[pack].wait(20) and None
+
+    async def play() -> dict[str, str]:
+        training = asyncio.create_task(stage.round(names(12)))
+        await until(lambda: len(stage.done) == 4)
+        stage.hub.slots.share(2)  # as the watch tells it
+        await stage.pass_(3)
+        assert len(stage.hub.slots.trainers) == 4  # nobody leaves in the middle of a pack
+        assert stage.asking == set()  # and nobody asks for the room that others wait for
+        for pack in names(8):
+            begun[pack].set()
+        await until(lambda: stage.free == 2)
+        stage.free -= 2  # the other sweep takes it
+        await stage.pass_(3)
+        assert len(stage.hub.slots.trainers) == 2
+        stage.hub.slots.share(None)
+        stage.free += 2
+        await until(lambda: len(stage.hub.slots.trainers) == 4)
+        for pack in begun.values():
+            pack.set()
+        return await training
+
+    assert set(stage.act(play, 4).values()) == {""}
+    (line,) = stage.lines()
+    assert line.endswith("this sweep goes on with 2 of its 4 trainers, as soon as packs end")
+    assert len(stage.done) == 12
+    assert all(len(who) == 1 for who in stage.done.values())
+
+
+def test_a_sweep_that_gave_its_only_trainer_up_asks_again_a_little_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Rooms(monkeypatch, 1)
+    over = threading.Event()
+    stage.train = lambda pack, rank: over.wait(20) and None
+
+    async def play() -> dict[str, str]:
+        training = asyncio.create_task(stage.round(names(2)))
+        await until(lambda: len(stage.done) == 1)
+        stage.hub.slots.share(0)
+        await stage.pass_(2)
+        over.set()
+        await until(lambda: stage.free == 1)
+        stage.hub.slots.share(1)
+        await stage.pass_(YIELD_SECONDS - 5)
+        assert stage.asking == set()
+        assert stage.free == 1
+        await stage.pass_(10)
+        return await training
+
+    assert set(stage.act(play, 1).values()) == {""}
+    assert stage.started == ["slot0-0", "slot0-1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.cluster.trainers.ends import end_of
-from orchestrator.machine.memory import is_about_memory
+from orchestrator.machine.full_memory import is_about_memory
 
 
 def error(name: str, text: str = "text", base: type[Exception] = Exception) -> Exception:
