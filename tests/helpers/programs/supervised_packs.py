@@ -83,7 +83,7 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
         return
     if what == "late":
         time.sleep(13)
-        cluster.add_node(num_cpus=1)
+        add_node(cluster)
         return
     while not list(folder.glob("*.steps")) or not (folder / "starts.txt").exists():
         time.sleep(0.1)
@@ -96,7 +96,7 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
         cluster.remove_node(raylet, allow_graceful=False)
     elif what == "grows":
         (folder / "came.txt").write_text(str(time.time()))
-        cluster.add_node(num_cpus=1)
+        add_node(cluster)
     elif what == "drain":
         told = (
             "--reason",
@@ -107,6 +107,12 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
         )
         words = ("drain-node", "--address", cluster.address, "--node-id", node, *told, "30")
         subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words], check=True)
+
+
+def add_node(cluster: Any) -> None:
+    """Add a node, and never return: on Linux the processes of a node die with the thread that has started them."""
+    cluster.add_node(num_cpus=1)
+    threading.Event().wait()
 
 
 def kill_processes(word: str, wanted: int) -> None:
