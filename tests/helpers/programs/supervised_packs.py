@@ -34,6 +34,7 @@ from orchestrator.store.trial import FromWorker, StorageTrial
 from orchestrator.worker.jobs import PackJob
 
 NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1}
+ADDED: list[subprocess.Popen[bytes]] = []
 MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto"}
 STEPS = {"long": 40}
 STEP_SECONDS = 0.25
@@ -110,9 +111,9 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
 
 
 def add_node(cluster: Any) -> None:
-    """Add a node, and never return: on Linux the processes of a node die with the thread that has started them."""
-    cluster.add_node(num_cpus=1)
-    threading.Event().wait()
+    """Add a node in a process of its own: within this process only the main thread can start one."""
+    words = ("start", "--address", cluster.address, "--num-cpus=1", "--block", "--disable-usage-stats")
+    ADDED.append(subprocess.Popen([sys.executable, "-m", "ray.scripts.scripts", *words]))
 
 
 def kill_processes(word: str, wanted: int) -> None:
@@ -182,6 +183,9 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
         out = {"said": said, "steps": cluster.news.steps, "seconds": time.monotonic() - began, "tried": tried}
         (folder / "said.json").write_text(json.dumps(out))
         cluster.close()
+        for added in ADDED:
+            added.terminate()
+            added.wait(60)
         if nodes:
             nodes.shutdown()
     (folder / "out.json").write_text(json.dumps({"failures": failures, **out}))
