@@ -55,9 +55,10 @@ def rows_of(page: str, heading: str) -> dict[str, str]:
 def test_the_page_of_recipes_has_every_key_of_a_section_with_its_default(section: str) -> None:
     rows = rows_of((ROOT / "docs" / "recipe.md").read_text(), f"`{section}`")
     fields = SECTIONS[section].model_fields
+    defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
     assert {key: yaml.safe_load(shown.strip("`")) for key, shown in rows.items()} == {
-        key: yaml.safe_load(str(field.default)) if isinstance(field.default, float) else field.default
-        for key, field in fields.items()
+        key: yaml.safe_load(str(default)) if isinstance(default, float) else default
+        for key, default in defaults.items()
     }
 
 

@@ -22,18 +22,22 @@ LONG = 40  # steps of a pack whose name begins with "long"
 
 @dataclass(frozen=True)
 class Start:
-    """One rank that began a pack: at which step, in which process, on which node."""
+    """One rank that began a pack: at which step, in which process, on which node, when."""
 
     pack: str
     rank: int
     step: int
     process: int
     node: str
+    at: float
 
 
 def starts(folder: Path) -> list[Start]:
     lines = [line.split() for line in (folder / "starts.txt").read_text().splitlines()]
-    return [Start(pack, int(rank), int(step), int(process), node) for pack, rank, step, process, node in lines]
+    return [
+        Start(pack, int(rank), int(step), int(process), node, float(at))
+        for pack, rank, step, process, node, at in lines
+    ]
 
 
 def begin(folder: Path, *packs: str, workers: int = 1, hang: float = 60, what: str = "nothing") -> Any:
@@ -129,6 +133,27 @@ def test_ray_s_notice_that_a_node_goes_lets_its_pack_be_saved_first(tmp_path: Pa
     first, _, again, _ = starts(tmp_path)
     assert f"StoppedError: {again.pack} is saved at step {again.step}" in out["said"][1]
     assert again.node != first.node
+
+
+@pytest.mark.rare
+def test_a_job_that_begins_before_any_node_is_up_waits_with_a_word_and_then_trains(tmp_path: Path) -> None:
+    out = outcome(tmp_path, "fine-0", "fine-1", what="late")
+    assert out["failures"] == {}
+    assert out["said"][0] == (
+        "waiting for room for a trainer (1 workers of 1 CPUs and 0 GPUs); the cluster has now: no node with CPUs; it "
+        "is waited for up to 15 min"
+    )
+
+
+@pytest.mark.rare
+def test_a_node_that_comes_in_the_middle_is_used_within_a_minute(tmp_path: Path) -> None:
+    out = outcome(tmp_path, *(f"long-{number}" for number in range(6)), what="grows")
+    assert out["failures"] == {}
+    assert out["said"] == []
+    first = starts(tmp_path)[0]
+    there = [start.at for start in starts(tmp_path) if start.node != first.node]
+    assert there
+    assert min(there) - float((tmp_path / "came.txt").read_text()) < 60
 
 
 @pytest.mark.rare

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.cluster.news import News
 from orchestrator.control import Control
 from orchestrator.plan.packs import Pack
+
+if TYPE_CHECKING:
+    import torch  # not at run time: the hub and Tune's trials would load it too
 
 
 class Job(Protocol):
@@ -26,7 +27,7 @@ def sizes_of(jobs: Sequence[Job]) -> dict[str, int]:
     return {run.key: len(job.pack.runs) for job in jobs for run in job.pack.runs}
 
 
-Train = Callable[[Any, torch.device, Control], None]
+Train = Callable[[Any, "torch.device", Control], None]
 """The function that a worker calls with each job, the worker's device and its `Control`. Ray pickles the function."""
 
 Failures = dict[str, str]

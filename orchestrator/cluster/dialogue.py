@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.cluster.cluster import Failures
 from orchestrator.cluster.hub.breaker import last_line
 from orchestrator.cluster.hub.messages import Chunk, Line, PackEnd
-from orchestrator.cluster.hub.nodes import end_actors, remove_groups
+from orchestrator.cluster.hub.nodes import end_actors
 from orchestrator.cluster.news import News
 from orchestrator.cluster.signals import GRACE_SECONDS
 
@@ -22,20 +22,26 @@ JOB_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"  # how long `ray job stop` waits between S
 
 
 class Dialogue:
-    """Follows one hub: what it tells goes to ``news`` and ``say``, and the failures are returned."""
+    """Follows one hub, round after round: what the hub tells goes to ``news`` and ``say``.
 
-    def __init__(self, hub: Any, packs: Sequence[str], news: News, say: Callable[[str], None]) -> None:
-        self._hub, self._packs, self._news, self._say = hub, packs, news, say
+    ``alive`` is whether the hub has answered so far, ``no_room`` why the packs of the last round have failed if not a
+    single trainer had room.
+    """
+
+    def __init__(self, hub: Any, news: News, say: Callable[[str], None]) -> None:
+        self._hub, self._news, self._say = hub, news, say
         self._cursor = 0
+        self._packs: Sequence[str] = ()
         self._ended: Failures = {}
-        self._groups: tuple[Any, ...] = ()
+        self.alive, self.no_room = True, ""
 
-    def follow(self, stopping: Callable[[], bool]) -> Failures:
-        """Listen until all packs have ended, or until ``stopping`` says so; return the errors of those that failed.
+    def follow(self, packs: Sequence[str], stopping: Callable[[], bool]) -> Failures:
+        """Listen until these packs have ended, or until ``stopping`` says so; return the errors of those that failed.
 
         If the hub dies, or does not answer for HUB_SECONDS (FIRST_SECONDS the first time), the packs that have not
         ended fail with that reason, and the trainers end, because Ray ends the actors of a process that is gone.
         """
+        self._packs, self._ended, self.no_room = packs, {}, ""
         try:
             self._await_first_answer(stopping)
             while not stopping() and not self._listen(ASK_SECONDS, HUB_SECONDS):
@@ -44,7 +50,7 @@ class Dialogue:
             why = f"The hub, which hands packs to trainers, is gone: {last_line(str(error) or repr(error))}"
             self._say(f"{why} Its trainers are ended.")
             self.end()
-            self._ended |= {pack: why for pack in self._packs if pack not in self._ended}
+            self._ended |= {pack: why for pack in packs if pack not in self._ended}
         return {pack: error for pack, error in self._ended.items() if error}
 
     def stop(self) -> None:
@@ -67,9 +73,9 @@ class Dialogue:
         self.end()
 
     def end(self) -> None:
-        """End the hub, and with it all trainers, at once."""
+        """End the hub, and with it all trainers, at once; Ray removes the groups that the hub has asked for."""
+        self.alive = False
         end_actors([self._hub])
-        remove_groups(self._groups)
 
     def _await_first_answer(self, stopping: Callable[[], bool]) -> None:
         """Return when the hub has answered for the first time, or when the job is told to stop."""
@@ -96,11 +102,11 @@ class Dialogue:
 
         chunk: Chunk = ray.get(self._hub.news.remote(self._cursor, wait), timeout=limit + wait)
         self._take_in(chunk)
-        return chunk.finished
+        return all(pack in self._ended for pack in self._packs)
 
     def _take_in(self, chunk: Chunk) -> None:
         self._cursor += len(chunk.events)
-        self._groups = chunk.groups
+        self.no_room = chunk.no_room
         self._news.begun = self._news.begun or chunk.begun
         self._news.progress(chunk.steps)
         for event in chunk.events:

@@ -25,7 +25,7 @@ class LocalCluster:
 
     concurrent = 1
 
-    def __init__(self, gpus_per_worker: int = 0) -> None:
+    def __init__(self, gpus_per_worker: float = 0) -> None:
         """Raise InputError if the recipe asks for a GPU that is not there."""
         self.device = device_of(gpus_per_worker)
         self.news = News()

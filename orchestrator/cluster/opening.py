@@ -17,7 +17,7 @@ from orchestrator.recipe.spec import SweepSpec
 def open_cluster(spec: SweepSpec, storage: Path, say: Callable[[str], None]) -> Cluster:
     """Return the cluster of the recipe: this process (``kind: local``), or a Ray cluster that is joined or started.
 
-    ``storage`` is the folder for the files of Ray Tune and Ray Train. InputError if the cluster lacks the resources
+    ``storage`` is the folder for the files of Ray Tune. InputError if the cluster lacks the resources
     that the recipe asks for.
     """
     gpus = spec.cluster.gpus_per_worker

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,6 @@ WORKER_ENV = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_OFFLINE": "1",  # data and models are fetched by the driver, before any trial
     "PYTHONWARNINGS": "ignore::FutureWarning",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # the hub watches nodes itself: one process less per trainer
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon Train sees that a trainer has ended
 }
 OTHER_CLUSTERS = (  # variables of the user that would lead a local Ray of this driver to another cluster
     "RAY_ADDRESS",
@@ -76,18 +73,17 @@ class Session:
         os.environ.update(self.before)
 
 
-def open_session(threads: int, variables: Mapping[str, str] | None = None, dashboard: bool = True) -> Session:
+def open_session(threads: int, variables: Mapping[str, str] | None = None) -> Session:
     """Connect to ``RAY_ADDRESS`` (which ``ray job submit`` sets), or start a local cluster that ends with this driver.
 
-    Each worker computes with ``threads`` threads and begins with ``variables`` in its environment. ``dashboard`` is
-    whether a local cluster has a dashboard, which only Ray Train needs (see `_start`). The handlers of SIGINT and
-    SIGTERM stay as they are. InputError if no Ray answers at the address.
+    Each worker computes with ``threads`` threads and begins with ``variables`` in its environment. The handlers of
+    SIGINT and SIGTERM stay as they are. InputError if no Ray answers at the address.
     """
     configure_ray()
     address = named_address()
     extra = dict(variables or {})
     with own_handlers():
-        return _join(address, threads, extra) if address else _start(threads, extra, dashboard)
+        return _join(address, threads, extra) if address else _start(threads, extra)
 
 
 def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
@@ -104,13 +100,8 @@ def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
     return Session(None)
 
 
-def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
-    """Start a cluster in a folder of its own.
-
-    Ray Train needs the dashboard, because Ray Train frees the workers of a trial that ended early through it; without
-    the dashboard the next trials would wait for ever. Other clusters go without: the dashboard takes six seconds per
-    start.
-    """
+def _start(threads: int, extra: Mapping[str, str]) -> Session:
+    """Start a cluster in a folder of its own, without a dashboard: it would take six seconds per start."""
     before = {name: os.environ[name] for name in SET_HERE if name in os.environ}
     remove_abandoned(PREFIX, PLACE)
     session = Session(str(make_temporary(PREFIX, PLACE)), before)
@@ -123,9 +114,7 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
     try:
         started = ray.init(
             address="local",
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            dashboard_port=_free_port(),
+            include_dashboard=False,
             _temp_dir=session.temp,
             log_to_driver=False,
             **init_arguments(threads, extra),
@@ -145,7 +134,6 @@ def _start(threads: int, extra: Mapping[str, str], dashboard: bool) -> Session:
 
 def configure_ray() -> None:
     """Set the variables that Ray reads when it is imported, unless the user has set them."""
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Tune would swallow Ctrl-C, and the sweep would go on
@@ -179,9 +167,3 @@ def leave_other_clusters() -> None:
         os.environ.pop(name, None)
     for name in PROXIES:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.cluster import Failures, Job, Train, sizes_of
-from orchestrator.cluster.dialogue import Dialogue
 from orchestrator.cluster.each_node import on_each, other_nodes
-from orchestrator.cluster.hub.hub import HEAD
-from orchestrator.cluster.hub.watch import HubActor
+from orchestrator.cluster.first_node import wait_for_first_node
 from orchestrator.cluster.news import News
 from orchestrator.cluster.one_task import run_once
-from orchestrator.cluster.placement import concurrent_trainers, placement_remark, resources_of, strategy
+from orchestrator.cluster.placement import (
+    Resources,
+    bundle_of,
+    concurrent_trainers,
+    fitting_trainers,
+    placement_remark,
+    resources_of,
+)
 from orchestrator.cluster.ray_session import open_session
-from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
-from orchestrator.cluster.trainers.ray_actor import SingleTrainers
-from orchestrator.cluster.trainers.ray_train import Trainers
-from orchestrator.cluster.trials import Trials
-from orchestrator.errors import InputError
+from orchestrator.cluster.sweep_hub import SweepHub
+from orchestrator.recipe.frozen import with_values
 from orchestrator.recipe.sections import ClusterSpec
-
-TRIAL_SECONDS = 30.0  # for Tune to end its trials after all packs have ended
 
 
 class RayCluster:
-    """A Ray cluster that was joined or started. ``concurrent`` is the number of trainers that run at the same time."""
+    """A Ray cluster that was joined or started, and the hub of the sweep that trains on it."""
 
     def __init__(
         self,
@@ -39,18 +38,37 @@ class RayCluster:
     ) -> None:
         """Join or start the cluster; every worker begins with ``variables`` in its environment.
 
-        ``say`` gets a line when a pack fails or is put back. InputError if no Ray answers, or if not a single trainer
-        fits.
+        ``say`` gets a line when a pack fails or is put back, and while room is waited for. InputError if no Ray
+        answers, if a single trainer would not even fit into the local Ray, or if no node with room comes to a joined
+        cluster within ``spec.wait_seconds``.
         """
         self.spec, self.storage, self._say = spec, storage, say
         self.news = News()
-        self._session = open_session(spec.cpus_per_worker, variables, dashboard=spec.workers > 1)
+        self._hub: SweepHub | None = None
+        self._session = open_session(spec.cpus_per_worker, variables)
         try:
-            self._nodes = resources_of(_nodes())
-            self.concurrent = concurrent_trainers(self._nodes, spec)
-        except InputError:
+            if self._session.started_here:
+                concurrent_trainers(self._nodes, spec)
+            elif not fitting_trainers(self._nodes, spec):
+                wait_for_first_node(spec, say)
+        except BaseException:
             self._session.close()
             raise
+
+    @property
+    def concurrent(self) -> int:
+        """How many trainers run at the same time, as the cluster is now; nodes that come later may let more run.
+
+        On a cluster that was joined, a number in the recipe counts as it is: nodes come when they are asked for.
+        """
+        if self._session.started_here:
+            return concurrent_trainers(self._nodes, self.spec)
+        most = self.spec.max_concurrent
+        return max(1, fitting_trainers(self._nodes, self.spec)) if most == "auto" else most
+
+    @property
+    def _nodes(self) -> list[Resources]:
+        return resources_of(_nodes())
 
     @property
     def remark(self) -> str | None:
@@ -58,31 +76,22 @@ class RayCluster:
         return placement_remark(self._nodes, self.spec)
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
-        """Train the packs on trainers that stay up from the first pack to the last (ADR 5, ADR 31).
+        """Train the packs on trainers that stay up from the first pack of a sweep to the last (ADR 5, ADR 31, ADR 36).
 
-        KeyboardInterrupt (Ctrl-C, SIGTERM) lets the trainers save their runs first; a second one ends them at once.
+        The trainers keep the first ``train`` for all later calls with an equal one; another one gets a new hub.
+        KeyboardInterrupt and InputError as `SweepHub.run_packs` raises them.
         """
+        from ray import cloudpickle
+
         if not jobs:
             return {}
         self.news.begin(sizes_of(jobs))
-        name = f"hub-{time.time_ns():x}"  # a new name, because Tune and Train would resume an earlier experiment
-        slots = min(self.concurrent, len(jobs))
-        hub = self._hub(name, jobs, train, slots)
-        dialogue = Dialogue(hub, [job.pack.name for job in jobs], self.news, self._say)
-        hub.run.remote(slots)
-        trials = Trials(name, jobs, slots, self.storage, self._say)
-        with stopped_by_signals(2 * GRACE_SECONDS) as signals:  # `Dialogue.stop` has its own limit
-            try:
-                failures = dialogue.follow(lambda: signals.came)
-                if signals.came:
-                    trials.leave()
-                    dialogue.stop()
-            except BaseException:  # a second signal
-                trials.leave()
-                dialogue.end()
-                raise
-        trials.join(TRIAL_SECONDS)
-        if not failures:  # then the files of Tune and Train are never read again
+        pickled = cloudpickle.dumps(train)
+        if self._hub is None or not self._hub.alive or self._hub.train != pickled:
+            self._end_hub()
+            self._hub = SweepHub(self._limited(), pickled, self.storage, self.news, self._say)
+        failures = self._hub.run_packs(jobs)
+        if not failures:  # then the files of Tune are never read again
             shutil.rmtree(self.storage, ignore_errors=True)
         return failures
 
@@ -92,9 +101,16 @@ class RayCluster:
         On a local cluster without GPUs the function runs in this process. A Ray task would have no more resources, and
         its new process would first load all libraries, which takes about 15 seconds.
         """
-        if self._session.started_here and not self.spec.gpus_per_worker:
+        here = self._session.started_here and not self.spec.gpus_per_worker
+        if self._hub is not None and (here or not self._has_free_worker()):
+            self._hub.release()
+        if here:
             return _call_here(function, argument, self.spec.cpus_per_worker)
-        options = {"num_cpus": self.spec.cpus_per_worker, "num_gpus": self.spec.gpus_per_worker}
+        options = {
+            "num_cpus": self.spec.cpus_per_worker,
+            "num_gpus": self.spec.gpus_per_worker,
+            "resources": self.spec.resources_per_worker,
+        }
         return run_once(function, argument, options, self._say)
 
     def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
@@ -102,26 +118,27 @@ class RayCluster:
         return [] if self._session.started_here else on_each(other_nodes(_nodes()), function, argument)
 
     def close(self) -> None:
-        """Disconnect; end the cluster if it was started for this sweep."""
+        """End the trainers and disconnect; end the cluster if it was started for this sweep."""
+        self._end_hub()
         self._session.close()
 
-    def _hub(self, name: str, jobs: Sequence[Job], train: Train, slots: int) -> Any:
-        """Start the hub and return its handle; Ray ends the hub when its last handle is gone."""
+    def _limited(self) -> ClusterSpec:
+        """Return the recipe's section; on a local Ray, to which no node ever comes, with the number of its trainers."""
+        if not self._session.started_here:
+            return self.spec
+        return with_values(self.spec, {"max_concurrent": self.concurrent})
+
+    def _end_hub(self) -> None:
+        if self._hub is not None:
+            self._hub.close()
+            self._hub = None
+
+    def _has_free_worker(self) -> bool:
+        """Return whether one worker has room beside all that is there."""
         import ray
-        from ray import cloudpickle
 
-        trainers = self._trainers(name, cloudpickle.dumps(train))
-        packs = {job.pack.name: cloudpickle.dumps(job) for job in jobs}
-        keys = {job.pack.name: [run.key for run in job.pack.runs] for job in jobs}
-        waiting = slots * (self.spec.workers + 3)  # calls that may wait at once: ranks that ask, trials, and a few more
-        actor = ray.remote(HubActor).options(name=name, num_cpus=0, resources=HEAD, max_concurrency=2 * waiting + 100)
-        return actor.remote(packs, keys, self.spec.workers, trainers.fit, float(self.spec.hang_seconds))
-
-    def _trainers(self, hub: str, train: bytes) -> SingleTrainers | Trainers:
-        """Return the object that runs trainers: Ray Train if a trainer has several workers, else one actor (ADR 28)."""
-        if self.spec.workers == 1:
-            return SingleTrainers(hub, train, self.spec)
-        return Trainers(hub, train, self.spec, str(self.storage), strategy(self._nodes, self.spec))
+        free: dict[str, float] = ray.available_resources()
+        return all(free.get(kind, 0) >= amount for kind, amount in bundle_of(self.spec).items())
 
 
 def _nodes() -> list[dict[str, Any]]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.cluster import Job
 from orchestrator.cluster.hub.hub import HEAD
 
+AT_ONCE = 2  # trials at a time; each is a process of 100 MB on the head, however many trainers there are
+
 
 class Trials:
     """One Tune trial per pack of a hub. A trial that dies, or Tune itself, changes only what Tune shows."""
 
-    def __init__(self, hub: str, jobs: Sequence[Job], slots: int, storage: Path, say: Callable[[str], None]) -> None:
-        """Begin the trials; at a time there is one more than trainers."""
+    def __init__(
+        self, hub: str, round_: int, jobs: Mapping[str, Job], storage: Path, say: Callable[[str], None]
+    ) -> None:
+        """Begin the trials of a round; ``jobs`` are by the name that the hub gives the pack."""
         self._say, self._over = say, False
-        packs = [{"name": job.pack.name, "runs": len(job.pack.runs)} for job in jobs]
-        arguments = (hub, packs, slots, storage)
+        packs = [{"name": name, "runs": len(job.pack.runs)} for name, job in jobs.items()]
+        arguments = (hub, f"{hub.replace('hub', 'tune', 1)}-{round_}", packs, storage)
         self._thread = threading.Thread(target=self._run, args=arguments, name="tune", daemon=True)
         self._thread.start()
 
@@ -34,9 +38,9 @@ class Trials:
         if self._thread.is_alive():
             self._say(f"Ray Tune has not ended its trials after {seconds:.0f} s; all packs have ended, the job goes on")
 
-    def _run(self, hub: str, packs: Sequence[dict[str, Any]], slots: int, storage: Path) -> None:
+    def _run(self, hub: str, name: str, packs: Sequence[dict[str, Any]], storage: Path) -> None:
         try:
-            _fit(hub, packs, slots, storage)
+            _fit(hub, name, packs, storage)
         except BaseException as error:  # of any kind: training needs no trial
             if not self._over:
                 self._say(f"Ray Tune shows the packs no longer ({error!r}); training goes on")
@@ -56,7 +60,7 @@ def trial(config: dict[str, Any]) -> None:
     tune.report({"pack": pack["name"], "runs": pack["runs"], "failed": bool(error), "error": error})
 
 
-def _fit(hub: str, packs: Sequence[dict[str, Any]], slots: int, storage: Path) -> None:
+def _fit(hub: str, name: str, packs: Sequence[dict[str, Any]], storage: Path) -> None:
     from ray import tune
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it logs a traceback per trial that dies
@@ -64,12 +68,12 @@ def _fit(hub: str, packs: Sequence[dict[str, Any]], slots: int, storage: Path) -
         tune.with_resources(trial, tune.PlacementGroupFactory([{"CPU": 0.0} | HEAD])),
         param_space={"hub": hub, "pack": tune.grid_search(list(packs))},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=slots + 1,
+            max_concurrent_trials=AT_ONCE,
             reuse_actors=True,
             trial_dirname_creator=_dirname,
             trial_name_creator=_dirname,
         ),
-        run_config=tune.RunConfig(name=hub.replace("hub", "tune", 1), storage_path=str(storage), verbose=0),
+        run_config=tune.RunConfig(name=name, storage_path=str(storage), verbose=0),
     ).fit()
 
 

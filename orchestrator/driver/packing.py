@@ -146,7 +146,7 @@ def train_in_packs(
         for file in (ready.base.path, *map(Path, ready.data_files.values())):
             objects.share(file)
     jobs = pack_jobs(ready, folder, packs, micro_batches)
-    failures = cluster.run_packs(jobs, PackTrainer())  # the base is freed with this object
+    failures = cluster.run_packs(jobs, PackTrainer())  # in this process the base is freed with this object
     folder.fetch()
     return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.machine.memory import is_about_memory
+from orchestrator.machine.full_memory import is_about_memory
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.train.pass_size import next_smaller
 

@@ -16,7 +16,7 @@ from orchestrator.driver.retries import Retries
 from orchestrator.driver.services import Services
 from orchestrator.driver.syncing import syncing
 from orchestrator.driver.validation_scores import ValidationScores
-from orchestrator.machine.memory import is_about_memory
+from orchestrator.machine.full_memory import is_about_memory
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.say import Say, lines_to
 from orchestrator.search.halving import stopping_rule

@@ -7,7 +7,7 @@ import torch
 from orchestrator.errors import InputError
 
 
-def describe_device(gpus_per_worker: int, dtype: str, there: bool) -> str:
+def describe_device(gpus_per_worker: float, dtype: str, there: bool) -> str:
     """Return in one line on which device and in which type this process trains.
 
     ``there`` is whether the machine has a GPU. If the GPU is left idle, the line says so, and which setting uses it.
@@ -20,7 +20,7 @@ def describe_device(gpus_per_worker: int, dtype: str, there: bool) -> str:
     return line
 
 
-def device_of(gpus_per_worker: int) -> torch.device:
+def device_of(gpus_per_worker: float) -> torch.device:
     """Return the GPU of this worker if the recipe gives each worker one, else the CPU.
 
     InputError if torch sees no GPU where the recipe asks for one.

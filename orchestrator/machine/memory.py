@@ -18,7 +18,6 @@ LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.cur
 # (glibc allows no more) are allocated from the kept memory.
 TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 2**25)
 
-FULL = "memory is full"  # the words for it in our own errors
 MARGIN = 0.05  # the share of a GPU's memory left for gaps between blocks and for workspaces of cuBLAS and NCCL
 
 
@@ -52,11 +51,6 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # from torch, on a CPU
-
-
-def is_about_memory(text: str) -> bool:
-    """Return whether the text of an error, perhaps of another process, says that memory was full."""
-    return any(words in text for words in ("OutOfMemoryError", "can't allocate memory", FULL))
 
 
 def reset_peak(device: torch.device) -> None:

@@ -75,7 +75,7 @@ class SweepFolder:
 
     @property
     def ray(self) -> Path:
-        """The files that Ray Tune and Ray Train write; nothing of this project reads them."""
+        """The files that Ray Tune writes; nothing of this project reads them."""
         return self.path / ".ray"
 
     @property

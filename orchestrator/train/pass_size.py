@@ -10,6 +10,7 @@ import torch
 
 from orchestrator.errors import RunError
 from orchestrator.machine import memory
+from orchestrator.machine.full_memory import FULL
 from orchestrator.model.loading import hidden_size
 from orchestrator.train.accumulate import PassTooLargeError, StepLosses
 from orchestrator.train.engine.engine import Engine
@@ -88,7 +89,7 @@ class PassSize:
         before = min(self.most, lanes * of_one_lane)  # no pass can have had more
         if self._engine.world > 1 or self._engine.scatters:
             raise RunError(
-                f"The {memory.FULL} in passes of {before} tokens on one of several ranks: try engine.pass_tokens="
+                f"The {FULL} in passes of {before} tokens on one of several ranks: try engine.pass_tokens="
                 f"{before // 2}, engine.gradient_checkpointing=true or a smaller optim.micro_batch. ({reason})"
             )
         if before > of_one_lane:
@@ -98,12 +99,12 @@ class PassSize:
             self.most = self.micro_batch * longest
         else:
             raise RunError(
-                f"The {memory.FULL} in a pass of {of_one_lane} tokens of one run: try "
+                f"The {FULL} in a pass of {of_one_lane} tokens of one run: try "
                 f"engine.gradient_checkpointing=true, a shorter data.max_length or a smaller cluster.pack. ({reason})"
             )
         _log.warning(
             "The %s in passes of %d tokens; passes have %d from now on. engine.pass_tokens=%d begins with this number, "
-            "and engine.gradient_checkpointing=true needs less memory.", memory.FULL, before, self.most, self.most,
+            "and engine.gradient_checkpointing=true needs less memory.", FULL, before, self.most, self.most,
         )  # fmt: skip
 
 

@@ -75,4 +75,4 @@ class ChampionJob:
     data: str
     dtype: str
     share: bool = False
-    gpus: int = 0
+    gpus: float = 0

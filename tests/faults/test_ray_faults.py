@@ -17,7 +17,7 @@ from tests.faults.scorecard import Scorecard
 from tests.helpers.damage import damage
 from tests.helpers.kills import Instant, Job, after_seconds, at_steps, job_words, kill_driver, processes, until_done
 from tests.helpers.nothing_lost import resumed, runs_of
-from tests.helpers.strikes import SINGLE, WORKER, TrainerStrikes
+from tests.helpers.strikes import RANK, TrainerStrikes
 from tests.helpers.twins import Twins
 
 pytestmark = [pytest.mark.ray, pytest.mark.rare, pytest.mark.timeout(900)]
@@ -28,24 +28,19 @@ ZERO = (*LONG, "engine.checkpoint_seconds=2", "cluster.workers=2", "engine.kind=
 
 
 @pytest.mark.parametrize(
-    ("words", "title"),
-    [
-        pytest.param(ONE, SINGLE, id="single"),
-        pytest.param((*ZERO, "optim.epochs=40"), WORKER, id="zero-2 on two workers"),
-    ],
+    "words",
+    [pytest.param(ONE, id="single"), pytest.param((*ZERO, "optim.epochs=40"), id="zero-2 on two workers")],
 )
-def test_a_rank_that_stops_is_found_within_a_minute_and_its_runs_finish(
-    twins: Twins, words: tuple[str, ...], title: str
-) -> None:
+def test_a_rank_that_stops_is_found_within_a_minute_and_its_runs_finish(twins: Twins, words: tuple[str, ...]) -> None:
     """K12: SIGSTOP; the process neither answers nor ends. The minute is from the signal to the pack's return."""
     steps = twins.undisturbed(*words)
-    stops = TrainerStrikes(twins.disturbed, title, steps, 1, seed=12, sent=signal.SIGSTOP)
+    stops = TrainerStrikes(twins.disturbed, RANK, steps, 1, seed=12, sent=signal.SIGSTOP)
     seconds: list[float] = []
 
     def stop(job: Job, mark: str) -> str:
         told = stops(job, mark)
         begin = time.monotonic()
-        while job.poll() is None and any(one.status() == psutil.STATUS_STOPPED for one in alive(mark, title)):
+        while job.poll() is None and any(one.status() == psutil.STATUS_STOPPED for one in alive(mark, RANK)):
             time.sleep(0.1)
         seconds.append(time.monotonic() - begin)
         return told
@@ -89,7 +84,7 @@ def test_a_trainer_that_gets_no_more_memory_ends_and_its_runs_finish(recipe: Pat
     sweep = recipe.parent / "sweeps" / "small"
 
     def starve(job: Job, mark: str) -> str:
-        (trainer,) = processes(mark, SINGLE)
+        (trainer,) = processes(mark, RANK)
         trainer.rlimit(psutil.RLIMIT_AS, (1, 1))
         return "starved"
 

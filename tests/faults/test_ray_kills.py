@@ -12,7 +12,7 @@ from orchestrator.cluster.temporary import remove_abandoned
 from tests.faults.scorecard import Scorecard
 from tests.helpers.kills import Instant, Job, after_seconds, kill_driver, spread
 from tests.helpers.nothing_lost import resumed
-from tests.helpers.strikes import SINGLE, WORKER, TrainerStrikes
+from tests.helpers.strikes import RANK, TrainerStrikes
 from tests.helpers.tracked_once import assert_tracked_once
 from tests.helpers.twins import Twins
 
@@ -26,18 +26,13 @@ UNTRACKED = "tracking.uri=none"
 
 
 @pytest.mark.parametrize(
-    ("words", "title", "epochs", "times"),
-    [
-        pytest.param(ONE, SINGLE, 150, 12, id="single"),
-        pytest.param(ZERO, WORKER, 100, 6, id="zero-2 on two workers"),
-    ],
+    ("words", "epochs", "times"),
+    [pytest.param(ONE, 150, 12, id="single"), pytest.param(ZERO, 100, 6, id="zero-2 on two workers")],
 )
-def test_trainers_that_are_killed_lose_nothing(
-    twins: Twins, words: tuple[str, ...], title: str, epochs: int, times: int
-) -> None:
+def test_trainers_that_are_killed_lose_nothing(twins: Twins, words: tuple[str, ...], epochs: int, times: int) -> None:
     words = (*words, f"optim.epochs={epochs}")
     steps = twins.undisturbed(*words, UNTRACKED)
-    strikes = TrainerStrikes(twins.disturbed, title, steps, times, seed=4)
+    strikes = TrainerStrikes(twins.disturbed, RANK, steps, times, seed=4)
     twins.compare(words, iter([after_seconds(0)]), strikes, seed=4)
     twins.scorecard.kills += sum(strikes.strikes)
     twins.scorecard.recoveries += strikes.recoveries

@@ -20,7 +20,7 @@ import pytest
 
 from tests.faults.scorecard import Scorecard
 from tests.helpers.kills import Instant, Job, after_seconds, kill_driver, processes
-from tests.helpers.strikes import SINGLE
+from tests.helpers.strikes import RANK
 from tests.helpers.twins import Twins
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray]
@@ -41,12 +41,12 @@ def send(number: signal.Signals, title: str) -> Callable[[Job, str], None]:
 
 
 FAULTS: dict[str, Callable[[Job, str], object]] = {
-    "K4 trainer killed": send(signal.SIGKILL, SINGLE),
+    "K4 trainer killed": send(signal.SIGKILL, RANK),
     "K5 driver killed": kill_driver,
     "K7 head killed": send(signal.SIGKILL, "gcs_server"),
-    "K11 trainer terminated": send(signal.SIGTERM, SINGLE),
+    "K11 trainer terminated": send(signal.SIGTERM, RANK),
     "K11 driver terminated": lambda job, mark: job.terminate(),
-    "K12 trainer stopped": send(signal.SIGSTOP, SINGLE),
+    "K12 trainer stopped": send(signal.SIGSTOP, RANK),
 }
 
 

@@ -13,8 +13,8 @@ import psutil
 
 from tests.helpers.kills import Job, processes, steps_done
 
-SINGLE, WORKER = "ray::Trainer", "ray::RayTrainWorker"
-"""Titles of the processes that train: of a trainer of one worker, and of one with several."""
+RANK = "ray::Rank"
+"""The title of the processes that train."""
 
 
 class TrainerStrikes:

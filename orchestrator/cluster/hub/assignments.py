@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.cluster.hub.patience import Patience
+
 Sort = Literal["well", "raised", "lost", "stopped", "unplaced"]
 """How a trainer ended, or why a rank raised.
 
 raised: a rank raised an error of its own. lost: a process or a node went away, or a rank lost its neighbour. stopped:
 the trainer was told to stop and has saved its runs. unplaced: the trainer never got room on a node.
 """
-
-LOSSES = 3  # a pack fails after so many losses in a row between which none of its runs made a new step
-STOPS = 10  # as LOSSES, for trainers that were told to stop
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,6 @@ class _Trainer:
     stopping: bool = False
 
 
-@dataclass
-class _Patience:
-    """How often a pack was put back since its runs last made a new step; ``steps`` is the most that they had made."""
-
-    steps: int = 0
-    losses: int = 0
-    stops: int = 0
-
-
 class Assignments:
     """Packs in the order in which trainers take them. Each pack is taken by one trainer at a time, and ends once.
 
@@ -76,18 +66,39 @@ class Assignments:
     of a lost trainer is known.
     """
 
-    def __init__(self, order: Sequence[str], ranks: int) -> None:
-        self._left, self._ranks = list(order), ranks
+    def __init__(self, order: Sequence[str], ranks: int, more_to_come: bool = False) -> None:
+        """``more_to_come`` is whether a trainer that finds no pack waits for packs that are added later."""
+        self._left, self._ranks, self._more_to_come = list(order), ranks, more_to_come
         self._ended: dict[str, str] = {}
+        self._fresh: list[str] = []
         self._trainers: dict[str, _Trainer] = {}
-        self._patience = {pack: _Patience() for pack in order}
+        self._patience = {pack: Patience() for pack in order}
         self._steps = dict.fromkeys(order, 0)
         self._closed: str | None = None
+        self.surplus = 0  # so many trainers end when they next ask, although packs wait
+
+    def add(self, packs: Sequence[str]) -> None:
+        """Take more packs, each with a new name; trainers that wait for packs get these at once."""
+        self._closed = None
+        self._left += packs
+        self._patience |= {pack: Patience() for pack in packs}
+        self._steps |= dict.fromkeys(packs, 0)
+        self._decide_turns()
 
     @property
     def open(self) -> bool:
         """Whether there are packs that wait for a trainer."""
-        return bool(self._left) and self._closed is None
+        return self.waiting > 0
+
+    @property
+    def waiting(self) -> int:
+        """How many packs wait for a trainer."""
+        return len(self._left) if self._closed is None else 0
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every pack has ended."""
+        return len(self._ended) == len(self._patience)
 
     @property
     def closed(self) -> bool:
@@ -126,9 +137,25 @@ class Assignments:
         """Return the ranks that have asked for their next pack, and wait for the other ranks to ask."""
         return frozenset(self._trainer(name).asking)
 
+    def idle(self, name: str) -> bool:
+        """Return whether all ranks of the trainer wait for a pack, and no pack is left."""
+        trainer = self._trainers.get(name)
+        return trainer is not None and not trainer.gone and len(trainer.asking) == self._ranks
+
+    def leaving(self, name: str) -> bool:
+        """Return whether the trainer gets no further pack."""
+        turns = self._trainer(name).turns
+        return bool(turns) and turns[-1] is None
+
     def stop(self, name: str) -> None:
-        """Let the trainer get no further pack."""
+        """Let the trainer get no further pack; a trainer that waits for a pack ends now."""
         self._trainer(name).stopping = True
+        self._decide_turns()
+
+    def expect_no_more(self) -> None:
+        """Let every trainer that finds no pack end."""
+        self._more_to_come = False
+        self._decide_turns()
 
     def stopping(self, name: str) -> bool:
         """Return whether the trainer was told to stop."""
@@ -150,7 +177,7 @@ class Assignments:
         """Note that the trainer has ended, and say what becomes of the pack that it had taken and not done.
 
         The pack fails if a rank raised an error of its own. If the trainer was lost or told to stop, the pack is put
-        back before all other packs, until its `_Patience` is over. ``verdict`` is why the hub ended the trainer itself,
+        back before all other packs, until its `Patience` is over. ``verdict`` is why the hub ended the trainer itself,
         which makes the trainer a lost one.
         """
         trainer, pack = self._trainer(name), self.held(name)
@@ -162,12 +189,9 @@ class Assignments:
         if pack is not None and put_back:
             self._left.insert(0, pack)
         elif pack is not None:
-            times = (
-                ""
-                if sort == "raised" or self.closed
-                else f"({sort} {self._times(pack, sort)} times without a new step in between)"
-            )
-            self._ended.setdefault(pack, "\n".join(filter(None, (reason, times))))
+            counted = sort != "raised" and not self.closed
+            times = self._patience[pack].words(sort == "stopped") if counted else ""
+            self._end(pack, "\n".join(filter(None, (reason, times))))
         self._decide_turns()
         return Left(worked, sort, reason, pack, put_back)
 
@@ -176,7 +200,7 @@ class Assignments:
         if self._closed is None:
             self._closed = error
         for pack in self._left:
-            self._ended.setdefault(pack, self._closed)
+            self._end(pack, self._closed)
         self._left.clear()
         self._decide_turns()
 
@@ -184,7 +208,12 @@ class Assignments:
         """Fail every pack that has not ended: no trainer is at work any more."""
         self.close(error)
         for pack in self._patience:
-            self._ended.setdefault(pack, error)
+            self._end(pack, error)
+
+    def newly_ended(self) -> list[str]:
+        """Return the packs that have ended since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def ended(self, pack: str) -> bool:
         """Return whether the pack has ended."""
@@ -197,31 +226,33 @@ class Assignments:
     def _trainer(self, name: str) -> _Trainer:
         return self._trainers.setdefault(name, _Trainer())
 
+    def _end(self, pack: str, error: str) -> None:
+        """Note the end of a pack, unless it has ended before."""
+        if pack not in self._ended:
+            self._ended[pack] = error
+            self._fresh.append(pack)
+
     def _decide_turns(self) -> None:
-        """Decide the next turn of every trainer whose ranks all ask."""
+        """Decide the next turn of every trainer whose ranks all ask; a trainer may have to wait for more packs."""
         for name, trainer in self._trainers.items():
             if trainer.gone or len(trainer.asking) < self._ranks:
                 continue
             done = self.held(name)
             if done is not None:
-                self._ended.setdefault(done, "")
-            trainer.turns.append(self._left.pop(0) if self.open and not trainer.stopping else None)
+                self._end(done, "")
+            surplus = self.surplus > 0 and self.open
+            self.surplus -= surplus
+            leaves = trainer.stopping or self.closed or surplus
+            if not (self.open or leaves) and self._more_to_come:
+                continue
+            trainer.turns.append(None if leaves or not self.open else self._left.pop(0))
             trainer.asking.clear()
 
     def _may_come_back(self, pack: str, sort: Sort) -> bool:
         """Count one more return of the pack, and return whether it may be trained again."""
         if sort == "raised" or self.closed:
             return False
-        patience = self._patience[pack]
-        if self._steps[pack] > patience.steps:
-            patience.steps, patience.losses, patience.stops = self._steps[pack], 0, 0
-        patience.losses += sort != "stopped"
-        patience.stops += sort == "stopped"
-        return patience.losses < LOSSES and patience.stops < STOPS
-
-    def _times(self, pack: str, sort: Sort) -> int:
-        patience = self._patience[pack]
-        return patience.stops if sort == "stopped" else patience.losses
+        return self._patience[pack].may_come_back(sort == "stopped", self._steps[pack])
 
 
 def _sort(trainer: _Trainer, end: End) -> Sort:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestrator.machine.memory import is_about_memory
+from orchestrator.machine.full_memory import is_about_memory
 
 LIKE = 3  # after so many packs in a row that failed alike, the others are not tried
 CRASHES = 6  # as LIKE, after so many lost trainers in a row, with at least LIKE different packs

@@ -3,74 +3,121 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from textwrap import shorten
 
 from orchestrator.cluster.hub.assignments import Assignments, End, Left, Sort
 from orchestrator.cluster.hub.breaker import Breaker, last_line
 from orchestrator.cluster.hub.messages import Beat, Chunk, Event, Line, PackEnd, Place, Reply
-from orchestrator.cluster.hub.nodes import remove_groups
+from orchestrator.cluster.hub.room import RoomWait
+from orchestrator.cluster.hub.sharing import Standing, standing_of
+from orchestrator.cluster.hub.slots import Fit, Slots
 from orchestrator.control import RunEnd
+from orchestrator.recipe.sections import ClusterSpec
 
 # The hub and Tune's trials only wait. They reserve no CPU, because even 0.01 CPU would leave no room for the last
 # worker of a full machine. They reserve a small part of the head node instead, which is never preemptible.
 HEAD = {"node:__internal_head__": 0.0001}
-STARTS = 3  # after so many trainers in a row that ended without taking a pack, a slot is given up
-PLACEMENTS = 15  # as STARTS, for trainers that got no room on a node in time; more, because a lost node may come back
 LONGEST = 300  # characters of a line for the user; the row of a failed run has the whole text
 STOPPED = "stopped: the same command goes on from the newest checkpoints"
 
 
 @dataclass
 class Hub:
-    """Packs by name, in the order in which trainers take them, and the trainers that are at work.
+    """The packs of a sweep, round after round, and the trainers that are at work or wait for the next round.
 
-    Packs stay pickled here, because only trainers import the modules that a pack needs. ``fit(name)`` runs one trainer
-    to its end. The call blocks, so the hub calls ``fit`` in one thread per slot; a slot is room for one trainer.
-    ``on_beat`` hears every beat, and ``on_leave`` every trainer that has ended: the watch (`hub.watch`) sets both.
+    Packs stay pickled here, because only trainers import the modules that a pack needs. ``fit(name, request)`` runs one
+    trainer to its end. The call blocks, so `Slots` calls ``fit`` in threads. ``look_at_cluster`` returns in words what
+    the cluster has now. ``on_beat`` hears every beat, and ``on_leave`` every trainer that has ended: the watch
+    (`hub.watch`) sets both.
     """
 
-    packs: Mapping[str, bytes]
-    ranks: int
-    fit: Callable[[str], End]
-    keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    spec: ClusterSpec
+    fit: Fit
+    look_at_cluster: Callable[[], str] = lambda: "nothing"
     on_beat: Callable[[str, int, Beat], None] = lambda *_: None
     on_leave: Callable[[str], None] = lambda _: None
+    packs: dict[str, bytes] = field(default_factory=dict)
+    keys: dict[str, Sequence[str]] = field(default_factory=dict)
     assignments: Assignments = field(init=False)
     changed: asyncio.Condition = field(init=False)
+    slots: Slots = field(init=False)
     places: dict[str, dict[int, Place]] = field(default_factory=dict)
     verdicts: dict[str, str] = field(default_factory=dict)
     wanted_stacks: set[str] = field(default_factory=set)
     breaker: Breaker = field(default_factory=Breaker)
     events: list[Event] = field(default_factory=list)
-    finished: bool = False
+    no_room: str = ""
+    closing: bool = False
 
     def __post_init__(self) -> None:
-        self.assignments, self.changed = Assignments(list(self.packs), self.ranks), asyncio.Condition()
+        self.assignments = Assignments([], self.spec.workers, more_to_come=True)
+        self.changed = asyncio.Condition()
+        limit = None if self.spec.max_concurrent == "auto" else self.spec.max_concurrent
+        self.slots = Slots(self, self.fit, limit, RoomWait(self.spec), self.look_at_cluster)
         self._steps: dict[str, int] = {}
         self._fresh: dict[str, int] = {}
         self._begun, self._told = False, set[str]()
-        self._reported: set[str] = set()
         self._advanced: dict[str, str] = {}  # by trainer, the last pack of which it has made a new step
 
-    async def run(self, slots: int) -> None:
-        """Keep ``slots`` trainers at work until no pack is left; remaining packs fail if no trainer can be started."""
-        error, threads = "The hub has ended.", ThreadPoolExecutor(slots)
+    async def run(self) -> None:
+        """Keep trainers at work until `close`; then packs that have not ended fail."""
         try:
-            errors = await asyncio.gather(*(self._keep(slot, threads) for slot in range(slots)))
-            error = next(filter(None, errors), error)
+            await self.slots.keep()
         finally:
-            threads.shutdown(wait=False)  # a wait here would keep the whole hub from answering
             async with self.changed:
-                self.assignments.give_up(error)
-                self._note_ended_packs()
-                self.finished = True
-                self.changed.notify_all()
+                self.give_up("The hub has ended.")
+
+    async def add(self, packs: Mapping[str, bytes], keys: Mapping[str, Sequence[str]]) -> None:
+        """Take the packs of a round, in the order in which trainers take them; no pack of an earlier round is left.
+
+        ``packs`` are pickled jobs by the pack's name, which is new; ``keys`` the run keys of each pack. Whatever has
+        failed in an earlier round is tried anew.
+        """
+        async with self.changed:
+            self.packs |= packs
+            self.keys |= keys
+            for key in (key for own in keys.values() for key in own):
+                self._steps.pop(key, None)
+            self.breaker, self._begun, self._told, self.no_room = Breaker(), False, set(), ""
+            self.slots.renew()
+            self.assignments.add(list(packs))
+            self.changed.notify_all()
+
+    async def close(self) -> None:
+        """Let trainers that find no pack end, and then the hub."""
+        async with self.changed:
+            self.closing = True
+            self.assignments.expect_no_more()
+            self.changed.notify_all()
+
+    async def release(self, seconds: float) -> bool:
+        """Let all trainers without a pack end, so that their room is free; return whether none is left."""
+        async with self.changed:
+            for trainer in list(self.slots.requests):
+                if self.assignments.held(trainer) is None:
+                    self.assignments.stop(trainer)
+            self.changed.notify_all()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.changed.wait_for(lambda: not self.slots.requests), seconds)
+        return not self.slots.requests
+
+    def own_standing(self) -> Standing:
+        """Return what this sweep holds of the cluster, and whether it waits for more."""
+        return standing_of(self.spec, len(self.slots.trainers), self.slots.patient)
+
+    def give_up(self, error: str) -> None:
+        """Fail all packs that have not ended; the caller holds the lock of ``changed``."""
+        self.assignments.give_up(error)
+        self._note_ended_packs()
+        self.changed.notify_all()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every pack has ended."""
+        return self.assignments.all_ended
 
     async def wait(self, pack: str) -> str:
         """Wait for the end of a pack and return its error; empty if it ended well. Tune's trials call it."""
@@ -139,8 +186,7 @@ class Hub:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait_for(lambda: self.finished), seconds)
         fresh, self._fresh = self._fresh, {}
-        groups = tuple(place.group for ranks in self.places.values() for place in ranks.values() if place.group)
-        return Chunk(fresh, tuple(self.events[cursor:]), self._begun, self.finished, groups)
+        return Chunk(fresh, tuple(self.events[cursor:]), self._begun, self.finished, self.no_room)
 
     def say(self, line: str, whole: bool = False) -> None:
         """Let the driver print a line; texts of Ray may be long, so a line is shortened unless ``whole``."""
@@ -151,34 +197,10 @@ class Hub:
         place = self.places.get(trainer, {}).get(rank)
         return f"rank {rank} on {place.host}, process {place.pid}" if place else f"rank {rank}"
 
-    async def _keep(self, slot: int, threads: ThreadPoolExecutor) -> str:
-        """Start trainer after trainer in one slot while packs are left; return why the slot was given up, or ""."""
-        vain = unplaced = 0
-        for start in count():
-            name = f"slot{slot}-{start}"  # a new name, because Train would resume a finished run
-            end = await self._end_of(name, threads)
-            left = await self._left(name, end, threads)
-            if not self.assignments.open:
-                break
-            vain = 0 if left.worked else vain + (left.sort != "unplaced")
-            unplaced = 0 if left.worked else unplaced + (left.sort == "unplaced")
-            if vain == STARTS or unplaced == PLACEMENTS:
-                return f"No trainer could be started, {vain + unplaced} times in a row: {end.error}"
-        return ""
-
-    async def _end_of(self, name: str, threads: ThreadPoolExecutor) -> End:
-        """Run a trainer to its end. An error outside of its ranks, as of Ray at the start, makes it a lost trainer."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, self.fit, name)
-        except Exception as error:  # of any kind: the other slots go on
-            return End(f"the trainer could not be run: {type(error).__name__}: {error}", sort="lost")
-
-    async def _left(self, name: str, end: End, threads: ThreadPoolExecutor) -> Left:
-        """Note that a trainer has ended: its pack fails or is put back, and its room is free again."""
-        groups = [place.group for place in self.places.pop(name, {}).values() if place.group]
-        if groups:  # whatever Ray's own cleaner does
-            await asyncio.get_running_loop().run_in_executor(threads, remove_groups, groups)
+    async def leave(self, name: str, end: End) -> Left:
+        """Note that a trainer has ended: its pack fails or is put back."""
         async with self.changed:
+            self.places.pop(name, None)
             left = self.assignments.leave(name, end, self.verdicts.pop(name, ""))
             self.on_leave(name)
             self._tell(left, end)
@@ -220,14 +242,8 @@ class Hub:
             self.say(text)
 
     def _note_ended_packs(self) -> None:
-        for pack in self.packs:
-            if pack not in self._reported and self.assignments.ended(pack):
-                self._reported.add(pack)
-                self.events.append(PackEnd(pack, self.assignments.error(pack)))
-                if not self.assignments.error(pack):
-                    self.breaker.went_well()
-
-
-def now() -> float:
-    """Return the hub's clock, in seconds."""
-    return time.monotonic()
+        for pack in self.assignments.newly_ended():
+            self.packs[pack] = b""  # nobody asks for its content any more
+            self.events.append(PackEnd(pack, self.assignments.error(pack)))
+            if not self.assignments.error(pack):
+                self.breaker.went_well()

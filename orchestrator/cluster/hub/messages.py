@@ -11,13 +11,12 @@ from orchestrator.control import RunEnd
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rank works: its node, process and actor, and the placement group that keeps its room (None if none)."""
+    """Where a rank works: its node, process and actor."""
 
     node: str
     host: str
     pid: int
     actor: Any
-    group: Any = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,14 @@ Event = Line | PackEnd | RunEnd
 
 @dataclass(frozen=True)
 class Chunk:
-    """What has happened since the driver last asked. ``begun``: a trainer has taken a pack; ``finished``: all is over.
+    """What has happened since the driver last asked.
 
-    ``groups`` are the placement groups that trainers hold now.
+    ``begun`` is whether a trainer has taken a pack of this round, ``finished`` whether all packs have ended, and
+    ``no_room`` why they ended if not a single trainer had room in time.
     """
 
     steps: Mapping[str, int]
     events: tuple[Event, ...]
     begun: bool
     finished: bool
-    groups: tuple[Any, ...] = ()
+    no_room: str = ""

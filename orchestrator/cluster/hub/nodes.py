@@ -20,6 +20,15 @@ def draining_nodes() -> set[str]:
     return set(ask() or ()) if ask is not None else set()
 
 
+def room_now() -> str:
+    """Return in words what the cluster has now, and how much of it is free."""
+    import ray
+
+    from orchestrator.cluster.placement import cluster_words
+
+    return cluster_words(ray.nodes(), ray.available_resources())
+
+
 def end_actors(actors: Iterable[Any]) -> None:
     """Kill these actors; one that has ended already is left alone."""
     import ray

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from orchestrator.cluster.hub.assignments import End
-from orchestrator.cluster.hub.hub import Hub, now
+from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Place
-from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, stack_of
+from orchestrator.cluster.hub.neighbours import standings_of_others
+from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, room_now, stack_of
+from orchestrator.cluster.hub.sharing import Standing, share_of
+from orchestrator.cluster.hub.slots import Fit, now
 from orchestrator.cluster.hub.watchdog import Hang, Phase, Watchdog
+from orchestrator.recipe.sections import ClusterSpec
 
 LOOK_SECONDS = 1.0
 STACK_SECONDS = 5.0  # how long ranks have to send their stacks before their trainer is ended
 KILL_SECONDS = 30.0  # after so long a trainer that was killed and has not left is killed again
 DRAIN_SECONDS = 30.0  # how long Ray may take to say which nodes it is about to lose
 NO_STACK = "not to be had: the process does not answer, and there is no py-spy that may read it"
+SHARE_SECONDS = 5.0  # between two questions to the hubs of other sweeps
 SLOW = 5.0  # a look that is so late shows that the hub itself was not running
 
 
 class HubActor(Hub):
     """The hub as an actor, with its watch."""
 
-    def __init__(
-        self,
-        packs: Mapping[str, bytes],
-        keys: Mapping[str, Sequence[str]],
-        ranks: int,
-        fit: Callable[[str], End],
-        floor: float,
-    ) -> None:
-        super().__init__(packs, ranks, fit, keys)
-        self._watch = Watch(self, floor)
+    def __init__(self, spec: ClusterSpec, fit: Fit) -> None:
+        super().__init__(spec, fit, room_now)
+        self._watch = Watch(self, float(spec.hang_seconds))
 
-    async def run(self, slots: int) -> None:
+    async def standing(self) -> Standing:
+        """Return what this sweep holds of the cluster; hubs of other sweeps ask."""
+        return self.own_standing()
+
+    async def run(self) -> None:
         """As `Hub.run`, watched."""
         watching = asyncio.create_task(self._watch.look_on())
         try:
-            await super().run(slots)
+            await super().run()
         finally:
             watching.cancel()
 
@@ -64,6 +66,8 @@ class Watch:
         self._told: set[str] = set()
         self._asker = ThreadPoolExecutor(1, "draining")  # of its own: a question that is never answered keeps it
         self._question: tuple[float, asyncio.Future[set[str]]] | None = None
+        self._neighbours: asyncio.Future[list[Standing]] | None = None
+        self._asked, self._alone_since = -math.inf, now()
         hub.on_beat, hub.on_leave = self._heard, self._gone
 
     async def look_on(self) -> None:
@@ -74,7 +78,7 @@ class Watch:
             if (late := now() - last - LOOK_SECONDS) > SLOW:
                 self.dog.forgive(late)
             last = now()
-            for look in (self._look_for_hangs, self._look_for_draining):
+            for look in (self._look_for_hangs, self._look_for_draining, self._look_for_neighbours):
                 try:
                     await look()
                 except Exception as error:  # of any kind: a watch that ended would leave hung trainers for ever
@@ -92,7 +96,7 @@ class Watch:
                 await self._end(name, hang)
 
     def _phase(self, name: str) -> Phase:
-        if not self.hub.assignments.started(name):
+        if not (self.hub.assignments.started(name) or self.hub.assignments.idle(name)):
             return "starting"
         return "done" if self.hub.assignments.held(name) is None else "working"
 
@@ -110,6 +114,21 @@ class Watch:
                 f"Ray has not said within {DRAIN_SECONDS:.0f} s which nodes it is about to take away; until it does, "
                 "such a node is noticed when it is gone"
             )
+
+    async def _look_for_neighbours(self) -> None:
+        """Take in where other sweeps stand, and ask anew after SHARE_SECONDS."""
+        if self._neighbours is None:
+            if now() - self._asked >= SHARE_SECONDS:
+                self._asked = now()
+                self._neighbours = asyncio.get_running_loop().run_in_executor(None, standings_of_others)
+            return
+        if not self._neighbours.done():
+            return
+        answer, self._neighbours = self._neighbours, None
+        others = answer.result()
+        if not any(one.waits and not one.held for one in others):
+            self._alone_since = now()
+        self.hub.slots.share(share_of(self.hub.own_standing(), others, now() - self._alone_since))
 
     def _say_once(self, line: str) -> None:
         if line not in self._told:

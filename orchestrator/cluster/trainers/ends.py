@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 
 from orchestrator.cluster.hub.assignments import End, Sort
-from orchestrator.machine.memory import FULL, is_about_memory
+from orchestrator.machine.full_memory import FULL, is_about_memory
 
 _KILLED_FOR_MEMORY = ("low on memory", "memory pressure", "out of memory", "OutOfMemory")
-_GONE = ("RayActorError", "WorkerHealthCheckFailedError", "NodeDiedError", "OwnerDiedError", "PreemptionError")
-_NODE_GONE = ("NodeDiedError", "PreemptionError")
+_GONE = ("RayActorError", "NodeDiedError", "OwnerDiedError")
+_NODE_GONE = ("NodeDiedError",)
 _NODE_DIED = re.compile(r"\bnode (has died|died|was terminated|is dead)", re.IGNORECASE)
-_RAISED = ("RayTaskError", "UserExceptionWithTraceback")
+_RAISED = ("RayTaskError",)
 
 
 def end_of(error: Exception, failures: Mapping[int, Exception]) -> End:
@@ -21,22 +21,20 @@ def end_of(error: Exception, failures: Mapping[int, Exception]) -> End:
     A process that Ray's memory monitor has killed counts as raised, with the words by which `is_about_memory` knows
     that memory was full: the same pack would be killed again, and a narrower pack may fit.
     """
-    causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failures.items()}
     texts = {rank: str(failure) or repr(failure) for rank, failure in failures.items()}
     text = str(error) or repr(error)
-    if any(_gone(cause) and _about_memory(str(cause)) for cause in causes.values()):
+    if any(_gone(failure) and _about_memory(str(failure)) for failure in failures.values()):
         told = f"{text}\n{FULL}: Ray's memory monitor has killed a worker of this trainer"
         return End(told, {rank: f"{one}\n{FULL}" for rank, one in texts.items()}, "raised")
-    node_gone = any(_is(one, *_NODE_GONE) or _NODE_DIED.search(str(one)) for one in (error, *causes.values()))
-    return End(text, texts, _sort(error, causes), node_gone)
+    node_gone = any(_is(one, *_NODE_GONE) or _NODE_DIED.search(str(one)) for one in (error, *failures.values()))
+    return End(text, texts, _sort(error, failures), node_gone)
 
 
-def _sort(error: Exception, causes: Mapping[int, Exception]) -> Sort:
-    if _is(getattr(error, "controller_failure", None), "WorkerGroupStartupTimeoutError"):
-        return "unplaced"
-    if _gone(error) or any(map(_gone, causes.values())):
+def _sort(error: Exception, failures: Mapping[int, Exception]) -> Sort:
+    errors = (error, *failures.values())
+    if any(map(_gone, errors)):
         return "lost"
-    return "raised" if any(_is(cause, *_RAISED) for cause in (error, *causes.values())) else "lost"
+    return "raised" if any(_is(one, *_RAISED) for one in errors) else "lost"
 
 
 def _about_memory(text: str) -> bool:

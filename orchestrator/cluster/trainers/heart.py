@@ -164,10 +164,9 @@ def begin_heart(hub: str, trainer: str, rank: int) -> None:
         return ray.get(getattr(handle, method).remote(*words), timeout=ANSWER_SECONDS)
 
     context = ray.get_runtime_context()
-    group = ray.util.get_current_placement_group()
     heart = Heart(call, trainer, rank)
     heart.listen_to_sigterm()
-    heart.begin(Place(context.get_node_id(), socket.gethostname(), os.getpid(), context.current_actor, group))
+    heart.begin(Place(context.get_node_id(), socket.gethostname(), os.getpid(), context.current_actor))
     _CURRENT[:] = [heart]
 
 

@@ -92,7 +92,7 @@ def test_without_a_token_the_same_ports_answer_so_the_scan_can_fail(tmp_path: Pa
 
 
 def test_the_ray_of_a_job_listens_on_loopback_alone_whatever_the_environment_says(recipe: Path) -> None:
-    """Of a trainer of two workers torch's rendezvous is left, which binds to all addresses; ADR 32 names it."""
+    """Also torch's rendezvous of the two workers, which rank 0 lets listen on its node's address alone."""
     words = ["cluster.kind=ray", "engine.kind=zero", "cluster.workers=2", "champions=false", "tracking.uri=none"]
     job = subprocess.Popen(
         [sys.executable, str(ROOT / "jobs" / "sweep.py"), str(recipe), *words],
@@ -108,5 +108,4 @@ def test_the_ray_of_a_job_listens_on_loopback_alone_whatever_the_environment_say
         time.sleep(0.2)
     told, _ = job.communicate()
     assert job.returncode == 0, told[-3000:]
-    assert {listener.process.partition(".")[0] for listener in seen} <= {"ray::RayTrainWorker"}
-    assert len({listener.port for listener in seen}) <= 1
+    assert seen == set()

@@ -4,7 +4,8 @@ usage: supervised_packs.py FOLDER WORKERS HANG_SECONDS WHAT PACK...
 
 Packs do what their names say, in steps that are saved on disk as a trainer saves its runs ("fine...", "long...",
 "alike...", "stops...", "sleeps...", "memory..."). WHAT happens to the cluster meanwhile: "nothing", "trials" (Tune's
-trials are killed), "hub" (the hub is killed), "lose" or "drain" (the node of the first pack goes, of two).
+trials are killed), "hub" (the hub is killed), "lose" or "drain" (the node of the first pack goes, of two), "late" (no
+node is there, and one comes), "grows" (a second node comes while the first pack trains).
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from orchestrator.recipe.sections import ClusterSpec, EngineSpec
 from orchestrator.store.trial import FromWorker, StorageTrial
 from orchestrator.worker.jobs import PackJob
 
+NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1}
+ADDED: list[subprocess.Popen[bytes]] = []
+MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto"}
 STEPS = {"long": 40}
 STEP_SECONDS = 0.25
 
 
 class Stepper:
-    """Makes steps, each saved at once, and leaves a trace of each start: pack, rank, first step, process and node."""
+    """Makes steps, each saved at once. A line per start has the pack, rank, first step, process, node and time."""
 
     def __call__(self, job: PackJob, device: torch.device, control: Control) -> None:
         import ray
@@ -46,8 +50,9 @@ class Stepper:
         rank, last = (torch.distributed.get_rank(), torch.distributed.get_world_size() - 1) if group else (0, 0)
         saved = folder / f"{name}-{rank}.steps"
         first = int(saved.read_text()) if saved.exists() else 0
+        node = ray.get_runtime_context().get_node_id()
         with (folder / "starts.txt").open("a") as trace:
-            trace.write(f"{name} {rank} {first} {os.getpid()} {ray.get_runtime_context().get_node_id()}\n")
+            trace.write(f"{name} {rank} {first} {os.getpid()} {node} {time.time()}\n")
         if name.startswith("alike"):
             raise OSError("/data is not there")
         if name.startswith("memory") and first == 0:
@@ -77,6 +82,10 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
     if what == "trials":
         kill_processes("ImplicitFunc", 3)
         return
+    if what == "late":
+        time.sleep(13)
+        add_node(cluster)
+        return
     while not list(folder.glob("*.steps")) or not (folder / "starts.txt").exists():
         time.sleep(0.1)
     time.sleep(1.0)
@@ -86,6 +95,9 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
     elif what == "lose":
         (raylet,) = [one for one in cluster.worker_nodes if one.node_id == node]
         cluster.remove_node(raylet, allow_graceful=False)
+    elif what == "grows":
+        (folder / "came.txt").write_text(str(time.time()))
+        add_node(cluster)
     elif what == "drain":
         told = (
             "--reason",
@@ -96,6 +108,12 @@ def happen(what: str, folder: Path, cluster: Any) -> None:
         )
         words = ("drain-node", "--address", cluster.address, "--node-id", node, *told, "30")
         subprocess.run([sys.executable, "-m", "ray.scripts.scripts", *words], check=True)
+
+
+def add_node(cluster: Any) -> None:
+    """Add a node in a process of its own: within this process only the main thread can start one."""
+    words = ("start", "--address", cluster.address, "--num-cpus=1", "--block", "--disable-usage-stats")
+    ADDED.append(subprocess.Popen([sys.executable, "-m", "ray.scripts.scripts", *words]))
 
 
 def kill_processes(word: str, wanted: int) -> None:
@@ -113,12 +131,12 @@ def kill_processes(word: str, wanted: int) -> None:
     sys.stdout.write(f"killed {killed} of {word}\n")
 
 
-def two_nodes() -> Any:
-    """Start a Ray of a head without CPUs and two raylets of one CPU, and lead RAY_ADDRESS to it."""
+def some_nodes(count: int) -> Any:
+    """Start a Ray of a head without CPUs and so many raylets of one CPU, and lead RAY_ADDRESS to it."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
+    for _ in range(count):
         cluster.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = cluster.address
     return cluster
@@ -151,13 +169,13 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
             said.append(line)
         sys.stdout.write(f"{line}\n")
 
-    nodes = two_nodes() if what in ("lose", "drain") else None
+    nodes = some_nodes(NODES[what]) if what in NODES else None
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
-    spec = ClusterSpec(workers=workers, hang_seconds=hang, max_concurrent=2 if nodes else 1)
-    cluster = RayCluster(spec, folder / "ray", say=say)
+    spec = ClusterSpec(workers=workers, hang_seconds=hang, max_concurrent=MOST.get(what, 1))
     if what != "nothing":
         threading.Thread(target=happen, args=(what, folder, nodes), daemon=True).start()
-    tried = try_nodes(cluster, folder / "storage") if nodes else []
+    cluster = RayCluster(spec, folder / "ray", say=say)
+    tried = try_nodes(cluster, folder / "storage") if what in ("lose", "drain") else []
     began = time.monotonic()
     try:
         failures = cluster.run_packs(jobs, Stepper())
@@ -165,6 +183,9 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
         out = {"said": said, "steps": cluster.news.steps, "seconds": time.monotonic() - began, "tried": tried}
         (folder / "said.json").write_text(json.dumps(out))
         cluster.close()
+        for added in ADDED:
+            added.terminate()
+            added.wait(60)
         if nodes:
             nodes.shutdown()
     (folder / "out.json").write_text(json.dumps({"failures": failures, **out}))

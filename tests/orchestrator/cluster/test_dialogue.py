@@ -37,9 +37,8 @@ def talk(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[Dialogue, list
     fake, said, news, clock = FakeRay(monkeypatch, answers), list[str](), News(), iter(range(0, 10_000, 5))
     monkeypatch.setattr(dialogue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(dialogue, "end_actors", lambda _: None)
-    monkeypatch.setattr(dialogue, "remove_groups", lambda _: None)
     hub = SimpleNamespace(news=SimpleNamespace(remote=fake.method))
-    return Dialogue(hub, ["p"], news, said.append), said, news
+    return Dialogue(hub, news, said.append), said, news
 
 
 FIRST = Chunk({"key": 1}, (Line("a line"),), True, False)
@@ -50,7 +49,7 @@ def test_a_hub_that_begins_slowly_is_waited_for_with_one_word_and_nothing_of_its
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     talking, said, news = talk(monkeypatch, Waits(30), FIRST, LAST)
-    assert talking.follow(lambda: False) == {}
+    assert talking.follow(["p"], lambda: False) == {}
     assert said == [
         "the hub, which hands packs to trainers, has not begun after 15 s; it is waited for up to 180 s",
         "a line",
@@ -60,11 +59,11 @@ def test_a_hub_that_begins_slowly_is_waited_for_with_one_word_and_nothing_of_its
 
 def test_a_hub_that_never_answers_fails_its_packs_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     talking, _, _ = talk(monkeypatch, Waits(1000), FIRST)
-    (error,) = talking.follow(lambda: False).values()
+    (error,) = talking.follow(["p"], lambda: False).values()
     assert f"has not answered within {FIRST_SECONDS:.0f} s" in error
 
 
 def test_a_stop_is_heard_while_the_hub_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     talking, said, _ = talk(monkeypatch, Waits(1000), FIRST)
-    assert talking.follow(lambda: True) == {}
+    assert talking.follow(["p"], lambda: True) == {}
     assert said == []

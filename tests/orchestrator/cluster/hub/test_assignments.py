@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster.hub.assignments import STOPS, Assignments, End, Left, Sort
+from orchestrator.cluster.hub.assignments import Assignments, End, Left, Sort
+from orchestrator.cluster.hub.patience import STOPS
 
 
 def assignments(*packs: str, ranks: int = 1) -> Assignments:
@@ -51,6 +52,32 @@ def test_a_trainer_that_raised_fails_the_pack_in_its_hands_and_no_other() -> Non
     assert not one.ended("c")
     assert one.pack_of_turn("t", one.ask("t", 0)) is None  # a rank that is still there gets no more
     assert next_of(one, "fresh", 2) == "c"
+
+
+def test_a_trainer_that_finds_no_pack_waits_for_more_to_come() -> None:
+    one = Assignments([], 2, more_to_come=True)
+    turns = [one.ask("t", 0), one.ask("t", 1)]
+    assert one.idle("t")
+    assert not one.decided("t", turns[0])
+    one.add(["a"])
+    assert not one.idle("t")
+    assert one.pack_of_turn("t", turns[1]) == "a"
+    turns = [one.ask("t", 0), one.ask("t", 1)]
+    assert one.all_ended
+    assert one.newly_ended() == ["a"]
+    assert one.newly_ended() == []
+    one.stop("t")
+    assert one.pack_of_turn("t", turns[0]) is None
+
+
+def test_packs_that_are_added_after_a_close_are_given_out() -> None:
+    one = Assignments(["a"], 1, more_to_come=True)
+    one.close("not tried")
+    one.add(["b"])
+    assert (one.error("a"), one.waiting, one.all_ended) == ("not tried", 1, False)
+    assert next_of(one, "t") == "b"
+    one.expect_no_more()
+    assert next_of(one, "t") is None
 
 
 def test_the_likely_cause_of_a_failure_stands_last() -> None:

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.cluster.hub.assignments import End, Sort
 from orchestrator.cluster.hub.breaker import NOT_TRIED
-from orchestrator.cluster.hub.hub import PLACEMENTS, STARTS, STOPPED, Hub
+from orchestrator.cluster.hub.hub import STOPPED, Hub
 from orchestrator.cluster.hub.messages import Beat, Line, PackEnd, Place
+from orchestrator.cluster.hub.room import RoomRequest
+from orchestrator.cluster.hub.slots import STARTS, Fit
 from orchestrator.control import RunEnd
+from orchestrator.recipe.sections import ClusterSpec
 
 Train = Callable[[str, int], None]
 
@@ -27,9 +30,12 @@ class Stage:
         self.train, self.ranks = train, ranks
         self.done: dict[str, list[tuple[str, int]]] = {}
         self.started: list[str] = []
-        self.hub = Hub({pack: pack.encode() for pack in packs}, ranks, self.fit)
+        self.packs = packs
+        self.fit: Fit = self.train_all
 
-    def fit(self, name: str) -> End:
+    def train_all(self, name: str, request: RoomRequest) -> End:
+        """Be a trainer whose ranks are threads."""
+        request.has_room = True
         self.started.append(name)
         threads = ThreadPoolExecutor(self.ranks)
         ranks = [threads.submit(self._rank, name, rank) for rank in range(self.ranks)]
@@ -39,14 +45,31 @@ class Stage:
         return End("\n".join(errors.values()), errors, "raised" if errors else "well")
 
     def run(self, slots: int) -> dict[str, str]:
+        """Train one round on so many trainers at most; return the errors of all packs."""
+
         async def main() -> dict[str, str]:
-            self.loop = asyncio.get_running_loop()
-            running = asyncio.create_task(self.hub.run(slots))
-            errors = await asyncio.gather(*(self.hub.wait(pack) for pack in self.hub.packs))
-            await running
-            return dict(zip(self.hub.packs, errors, strict=True))
+            self.begin(slots)
+            errors = await self.round(self.packs)
+            await self.end()
+            return errors
 
         return asyncio.run(asyncio.wait_for(main(), 30))
+
+    def begin(self, slots: int | Literal["auto"], **values: Any) -> None:
+        """Start the hub in the event loop that runs."""
+        self.loop = asyncio.get_running_loop()
+        spec = ClusterSpec(workers=self.ranks, max_concurrent=slots, **values)
+        self.hub = Hub(spec, self.fit, lambda: "little")
+        self.running = asyncio.create_task(self.hub.run())
+
+    async def round(self, packs: list[str]) -> dict[str, str]:
+        """Add packs and wait for their ends; return their errors."""
+        await self.hub.add({pack: pack.encode() for pack in packs}, {})
+        return dict(zip(packs, await asyncio.gather(*map(self.hub.wait, packs)), strict=True))
+
+    async def end(self) -> None:
+        await self.hub.close()
+        await self.running
 
     def lines(self) -> list[str]:
         return [event.text for event in self.hub.events if isinstance(event, Line)]
@@ -113,11 +136,11 @@ def test_trainers_that_never_start_fail_the_packs_with_what_they_said() -> None:
     stage = Stage(names(3), lambda pack, rank: None)
     started: list[str] = []
 
-    def fit(name: str) -> End:
+    def fit(name: str, request: RoomRequest) -> End:
         started.append(name)
         return End("CUDA is gone")
 
-    stage.hub.fit = fit
+    stage.fit = fit
     errors = stage.run(slots=2)
     assert set(errors.values()) == {f"No trainer could be started, {STARTS} times in a row: CUDA is gone"}
     assert len(started) == 2 * STARTS
@@ -126,30 +149,17 @@ def test_trainers_that_never_start_fail_the_packs_with_what_they_said() -> None:
 def test_a_slot_that_cannot_start_leaves_its_packs_to_the_others() -> None:
     stage = Stage(names(6), lambda pack, rank: None)
     whole = stage.fit
-    stage.hub.fit = lambda name: End("no such node") if name.startswith("slot0") else whole(name)
+    stage.fit = lambda name, request: End("no such node") if name.startswith("slot0") else whole(name, request)
     assert set(stage.run(slots=2).values()) == {""}
 
 
-def test_a_trainer_without_a_place_is_waited_for_longer() -> None:
-    stage = Stage(names(2), lambda pack, rank: None)
-    whole, tries = stage.fit, []
-
-    def fit(name: str) -> End:
-        tries.append(name)
-        return End("no room", sort="unplaced") if len(tries) < PLACEMENTS else whole(name)
-
-    stage.hub.fit = fit
-    assert set(stage.run(slots=1).values()) == {""}
-    assert len(tries) == PLACEMENTS
-
-
-def losing(stage: Stage, times: int, steps: Callable[[int], int] = lambda time: 0) -> Callable[[str], End]:
+def losing(stage: Stage, times: int, steps: Callable[[int], int] = lambda time: 0) -> Fit:
     """Return a ``fit`` whose first ``times`` trainers take a pack, make steps, and lose their node."""
     whole, lost = stage.fit, []
 
-    def fit(name: str) -> End:
+    def fit(name: str, request: RoomRequest) -> End:
         if len(lost) == times:
-            return whole(name)
+            return whole(name, request)
         lost.append(name)
         place = Place("node", "host", 7, None)
         stage.call(stage.hub.hello(name, 0, place))
@@ -163,7 +173,7 @@ def losing(stage: Stage, times: int, steps: Callable[[int], int] = lambda time: 
 
 def test_a_lost_pack_is_put_back_at_once_at_the_front_and_spends_no_try() -> None:
     stage = Stage(names(3), lambda pack, rank: None)
-    stage.hub.fit = losing(stage, 2)
+    stage.fit = losing(stage, 2)
     assert set(stage.run(slots=1).values()) == {""}
     assert {pack: len(who) for pack, who in stage.done.items()} == {"p00": 1, "p01": 1, "p02": 1}
     assert next(iter(stage.done)) == "p00"
@@ -172,14 +182,14 @@ def test_a_lost_pack_is_put_back_at_once_at_the_front_and_spends_no_try() -> Non
 
 def test_a_pack_that_is_lost_three_times_without_a_new_step_fails_with_the_reason() -> None:
     stage = Stage(names(2), lambda pack, rank: None)
-    stage.hub.fit = losing(stage, 3, lambda time: 5)  # the first five steps count once
+    stage.fit = losing(stage, 3, lambda time: 5)  # the first five steps count once
     errors = stage.run(slots=1)
     assert errors == {"p00": "its node went away\n(lost 3 times without a new step in between)", "p01": ""}
 
 
 def test_a_pack_that_makes_steps_between_its_losses_is_put_back_every_time() -> None:
     stage = Stage(names(1), lambda pack, rank: None)
-    stage.hub.fit = losing(stage, 9, lambda time: time)
+    stage.fit = losing(stage, 9, lambda time: time)
     assert stage.run(slots=1) == {"p00": ""}
 
 
@@ -196,11 +206,11 @@ def test_sixty_packs_that_fail_alike_start_three_trainers_and_the_reason_is_said
     assert stage.lines()[0] == "p00 failed: FileNotFoundError: /data is not there"
 
 
-def crashing(stage: Stage, end: End, working: Callable[[int], bool] = lambda time: False) -> Callable[[str], End]:
+def crashing(stage: Stage, end: End, working: Callable[[int], bool] = lambda time: False) -> Fit:
     """Return a ``fit`` whose trainers take a pack and crash; ``working`` says which of them make a new step before."""
     times = count(1)
 
-    def fit(name: str) -> End:
+    def fit(name: str, request: RoomRequest) -> End:
         stage.started.append(name)
         stage.call(stage.hub.hello(name, 0, Place("node", "host", 7, None)))
         pack = stage.call(stage.hub.take(name, 0))
@@ -217,7 +227,7 @@ CRASH = End("SIGSEGV", {0: "SIGSEGV"}, "lost")
 
 def test_sixty_packs_that_crash_their_trainers_start_seven_trainers_and_the_reason_is_said() -> None:
     stage = Stage(names(60), lambda pack, rank: None)
-    stage.hub.fit = crashing(stage, CRASH)
+    stage.fit = crashing(stage, CRASH)
     errors = stage.run(slots=1)
     assert len(stage.started) == 7
     assert sum(error.startswith(NOT_TRIED) for error in errors.values()) == 58
@@ -226,14 +236,14 @@ def test_sixty_packs_that_crash_their_trainers_start_seven_trainers_and_the_reas
 
 def test_nodes_that_go_do_not_end_the_trying() -> None:
     stage = Stage(names(8), lambda pack, rank: None)
-    stage.hub.fit = crashing(stage, replace(CRASH, node_gone=True))
+    stage.fit = crashing(stage, replace(CRASH, node_gone=True))
     assert not [error for error in stage.run(slots=3).values() if error.startswith(NOT_TRIED)]
     assert len(stage.started) >= 8 * 3
 
 
 def test_crashes_after_new_steps_do_not_end_the_trying() -> None:
     stage = Stage(names(8), lambda pack, rank: None)
-    stage.hub.fit = crashing(stage, CRASH, lambda time: time < 30)
+    stage.fit = crashing(stage, CRASH, lambda time: time < 30)
     stage.run(slots=7)
     assert len(stage.started) > 30
 
@@ -252,14 +262,14 @@ def test_steps_of_another_trainer_do_not_hide_that_all_else_fails_alike() -> Non
     stage, ready, steps = Stage(names(60), train), threading.Event(), count(1)
     whole = stage.fit
 
-    def fit(name: str) -> End:
+    def fit(name: str, request: RoomRequest) -> End:
         if name.startswith("slot1"):
             ready.wait(20)
             if name == "slot1-3" or not stage.hub.assignments.open:
                 over.set()
-        return whole(name)
+        return whole(name, request)
 
-    stage.hub.fit = fit
+    stage.fit = fit
     threading.Timer(5, over.set).start()
     errors = stage.run(slots=2)
     assert errors["p00"] == ""
@@ -271,19 +281,19 @@ def test_a_trainer_that_cannot_be_run_at_all_leaves_the_others_at_work() -> None
     stage = Stage(names(4), lambda pack, rank: None)
     whole = stage.fit
 
-    def fit(name: str) -> End:
+    def fit(name: str, request: RoomRequest) -> End:
         if name.startswith("slot0"):
             raise ValueError("Ray refuses the options")
-        return whole(name)
+        return whole(name, request)
 
-    stage.hub.fit = fit
+    stage.fit = fit
     assert set(stage.run(slots=2).values()) == {""}
     stage = Stage(names(2), lambda pack, rank: None)
 
-    def never(name: str) -> End:
+    def never(name: str, request: RoomRequest) -> End:
         raise ValueError("Ray refuses the options")
 
-    stage.hub.fit = never
+    stage.fit = never
     (error,) = set(stage.run(slots=1).values())
     assert error.endswith("the trainer could not be run: ValueError: Ray refuses the options")
 
@@ -300,9 +310,9 @@ def test_a_rank_that_was_told_to_end_stops_its_whole_trainer_and_its_pack_goes_o
     stage = Stage(names(2), lambda pack, rank: None, ranks=2)
     whole, answers = stage.fit, list[bool]()
 
-    def fit(name: str) -> End:
+    def fit(name: str, request: RoomRequest) -> End:
         if name != "slot0-0":
-            return whole(name)
+            return whole(name, request)
         for rank in range(2):
             stage.call(stage.hub.hello(name, rank, Place("node", "host", rank, None)))
         for turn in [stage.submit(stage.hub.take(name, rank)) for rank in range(2)]:
@@ -315,7 +325,7 @@ def test_a_rank_that_was_told_to_end_stops_its_whole_trainer_and_its_pack_goes_o
             stage.call(stage.hub.report(name, rank, "StoppedError", sort))
         return End("StoppedError", {0: "StoppedError", 1: "StoppedError"}, "raised")
 
-    stage.hub.fit = fit
+    stage.fit = fit
     assert stage.run(slots=1) == {"p00": "", "p01": ""}
     assert answers == [False, True, True]
     assert stage.lines()[0] == "slot0-0 was told to end (rank 1 on host, process 1): its runs are saved"

@@ -15,6 +15,7 @@ from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Line, Place
 from orchestrator.cluster.hub.watch import DRAIN_SECONDS, KILL_SECONDS, Watch
 from orchestrator.cluster.hub.watchdog import STARTING
+from orchestrator.recipe.sections import ClusterSpec
 
 FLOOR = 10.0
 
@@ -29,6 +30,7 @@ class Stage:
         monkeypatch.setattr(module, "STACK_SECONDS", 0.0)
         monkeypatch.setattr(module, "stack_of", lambda node, pid: "a stack")
         monkeypatch.setattr(module, "draining_nodes", set)
+        monkeypatch.setattr(module, "standings_of_others", list)
         monkeypatch.setattr(module, "end_actors", lambda actors: self.killed.append(list(actors)))
         monkeypatch.setattr(module, "end_process", lambda node, pid: self.signalled.append(pid))
 
@@ -36,7 +38,8 @@ class Stage:
         """Watch for so many seconds, in which both ranks beat; return the lines that were said."""
 
         async def main() -> list[str]:
-            hub = Hub({"p": b""}, 2, lambda name: End())
+            hub = Hub(ClusterSpec(workers=2), lambda name, request: End())
+            await hub.add({"p": b""}, {})
             looking = asyncio.create_task(Watch(hub, FLOOR).look_on())
             for rank in range(2):
                 await hub.hello("t", rank, Place("node", "host", 70 + rank, rank))

@@ -5,15 +5,12 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.cluster.trainers.ends import end_of
-from orchestrator.machine.memory import is_about_memory
+from orchestrator.machine.full_memory import is_about_memory
 
 
-def error(name: str, text: str = "text", base: type[Exception] = Exception, **values: object) -> Exception:
+def error(name: str, text: str = "text", base: type[Exception] = Exception) -> Exception:
     """An error of a class of this name, as Ray has it."""
-    made = type(name, (base,), {})(text)
-    for key, value in values.items():
-        setattr(made, key, value)
-    return made
+    return type(name, (base,), {})(text)
 
 
 class RayActorError(Exception):
@@ -28,11 +25,9 @@ DIED = error("ActorDiedError", "its process has died (OOM killer among other cau
     [
         (DIED, {0: DIED}, "lost"),
         (error("RayTaskError"), {0: error("RayTaskError")}, "raised"),
-        (error("WorkerGroupError"), {1: error("UserExceptionWithTraceback")}, "raised"),
-        (error("WorkerGroupError"), {1: error("WorkerHealthCheckFailedError", health_check_failure=DIED)}, "lost"),
-        (error("PreemptionError"), {}, "lost"),
-        (error("ControllerError", controller_failure=error("WorkerGroupStartupTimeoutError")), {}, "unplaced"),
-        (error("ControllerError", controller_failure=error("Another")), {}, "lost"),
+        (error("RayTaskError"), {1: error("RayTaskError"), 0: DIED}, "lost"),
+        (error("NodeDiedError"), {}, "lost"),
+        (error("GetTimeoutError"), {}, "lost"),
     ],
 )
 def test_a_trainer_is_lost_unless_one_of_its_ranks_raised(
@@ -62,7 +57,6 @@ def test_a_worker_that_ray_s_memory_monitor_has_killed_is_about_memory_and_is_no
     ("raised", "gone"),
     [
         (error("NodeDiedError"), True),
-        (error("PreemptionError"), True),
         (error("ActorDiedError", "The actor died because its node has died. Node Id: 7f", RayActorError), True),
         (DIED, False),
     ],
