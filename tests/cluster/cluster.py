@@ -80,7 +80,7 @@ class UserCluster:
     def wait_for_nodes(self, wanted: int) -> None:
         """Return when so many nodes are alive."""
         deadline, told = time.monotonic() + NODES_SECONDS, ""
-        while len(re.findall(r"^ \d+ node_\w+", told, re.MULTILINE)) < wanted:
+        while sum(map(int, re.findall(r"^ (\d+) local\.cluster\.node$", told, re.MULTILINE))) < wanted:
             assert time.monotonic() < deadline, told
             time.sleep(1)
             told = self.on_head("status")
