@@ -45,7 +45,8 @@ class AtWork:
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that was tried and has no result: the first line of the reason, and the file with all of it."""
+    """A run that was tried and has no result: the first line of the reason (of a traceback the last),
+    and the file with all of it."""
 
     run_key: str
     task: str
@@ -183,7 +184,8 @@ def _failed(folder: SweepFolder, standing: Standing) -> Failed:
         lines = content(file).decode(errors="replace").splitlines()
     except OSError as error:
         lines = [f"its reason cannot be read: {error.strerror or error}"]
-    reason = next((line.strip() for line in lines if line.strip()), "no reason is written")
+    said = [line.strip() for line in lines if line.strip()] or ["no reason is written"]
+    reason = said[-1] if said[0].startswith("Traceback") else said[0]
     return Failed(**_names(standing), reason=reason, file=objects.address_of(file) or str(file))
 
 
