@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from orchestrator.errors import InputError
 from orchestrator.recipe.checks import brief, check_keys, check_word, error_lines
 from orchestrator.recipe.entries import resolve_entries
-from orchestrator.recipe.environment import VARIABLE, address_in
+from orchestrator.recipe.environment import EXPERIMENT, VARIABLE, address_in, experiment_in
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.interpolation import unfilled
 from orchestrator.recipe.located_yaml import Location, Locations, load_yaml, parse_word
@@ -64,11 +64,14 @@ def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
 
 
 def _from_environment(data: dict[str, Any], locations: Locations) -> None:
-    """Take the tracker's address from the environment if the recipe names no address."""
-    address = address_in(os.environ)
-    if address and "uri" not in data.get("tracking", {}):
-        data["tracking"] = {**data.get("tracking", {}), "uri": address}
-        locations.set(("tracking", "uri"), Location(f"environment variable {VARIABLE}"))
+    """Take the tracker's address and experiment from the environment if the recipe names none."""
+    for key, variable, value in (
+        ("uri", VARIABLE, address_in(os.environ)),
+        ("experiment", EXPERIMENT, experiment_in(os.environ)),
+    ):
+        if value and key not in data.get("tracking", {}):
+            data["tracking"] = {**data.get("tracking", {}), key: value}
+            locations.set(("tracking", key), Location(f"environment variable {variable}"))
 
 
 def _check_sections(data: Mapping[str, Any], locations: Locations) -> None:
