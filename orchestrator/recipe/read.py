@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import InputError
 from orchestrator.recipe.checks import brief, check_keys, check_word, error_lines
+from orchestrator.recipe.deepspeed import read_deepspeed
 from orchestrator.recipe.entries import resolve_entries
 from orchestrator.recipe.environment import EXPERIMENT, VARIABLE, address_in, experiment_in
 from orchestrator.recipe.frozen import Frozen
@@ -38,6 +39,7 @@ def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
         raise InputError("\n".join(unfilled_values))
     _check_sections(data, locations)
     _from_environment(data, locations)
+    _read_deepspeed(data, locations)
     resolve_entries(data, locations)
     check_trials(data.get("search", {}), _settings(data), locations)
     return _validated(data, locations)
@@ -72,6 +74,14 @@ def _from_environment(data: dict[str, Any], locations: Locations) -> None:
         if value and key not in data.get("tracking", {}):
             data["tracking"] = {**data.get("tracking", {}), key: value}
             locations.set(("tracking", key), Location(f"environment variable {variable}"))
+
+
+def _read_deepspeed(data: dict[str, Any], locations: Locations) -> None:
+    """Put the content of the JSON file that ``engine.deepspeed`` names in the place of its path."""
+    value = data.get("engine", {}).get("deepspeed")
+    if value is not None:
+        content = read_deepspeed(value, str(locations.at(("engine", "deepspeed"))))
+        data["engine"] = {**data["engine"], "deepspeed": content}
 
 
 def _check_sections(data: Mapping[str, Any], locations: Locations) -> None:
