@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,20 +141,35 @@ def read_deepspeed(value: Any, place: str) -> dict[str, Any]:
 
     ``place`` is where the recipe says so. InputError names the file, the key, what is wrong, and the remedy.
     """
+    prefix = "engine.deepspeed."
     if isinstance(value, str):
-        path = readable(value)
-        value, place = _json_in(path, place), str(path)
+        path = _path(value, place)
+        value, place, prefix = _json_in(path, place), str(path), ""
     if not isinstance(value, dict):
         raise InputError(f"{place}: engine.deepspeed is the path of a JSON file, or its keys. Write {{...}}.")
-    _check(value, DeepSpeedSpec, "", place)
+    _check(value, DeepSpeedSpec, prefix, place)
     try:
         return DeepSpeedSpec.model_validate(value).model_dump(exclude_none=True)
     except ValidationError as error:
         lines = [
-            f"{place}: {'.'.join(map(str, one['loc']))}: {one['msg']} (found {str(one['input'])[:80]!r})"
+            f"{place}: {prefix}{'.'.join(map(str, one['loc']))}: {one['msg']} (found {str(one['input'])[:80]!r})"
             for one in error.errors()
         ]
         raise InputError("\n".join(lines)) from None
+
+
+def _path(value: str, place: str) -> Path:
+    """Return the path of a JSON file; InputError where no regular file is, before anything is opened."""
+    try:
+        path = readable(value)
+        if os.path.isfile(path):  # a pipe would be waited for
+            return path
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have, a home that nobody has
+        path = Path(value)
+    raise InputError(
+        f"{place}: engine.deepspeed={str(path)[:200]!r}: there is no such file. Give the path of a JSON file, or the "
+        "keys themselves."
+    )
 
 
 def _json_in(path: Path, place: str) -> Any:
@@ -162,10 +178,7 @@ def _json_in(path: Path, place: str) -> Any:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(
-            f"{place}: engine.deepspeed names {path}, which cannot be read: {error.strerror}. Give the path of a JSON "
-            "file, or the keys themselves."
-        ) from None
+        raise InputError(f"{place}: {path} cannot be read: {error.strerror}. Make it readable.") from None
     if len(content) > MAX_BYTES:
         raise InputError(f"{path} has more than {MAX_BYTES:,} bytes: this is no configuration of DeepSpeed.")
     try:

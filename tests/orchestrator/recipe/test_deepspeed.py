@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,12 @@ def test_each_forbidden_key_is_refused_by_name_with_its_reason(tmp_path: Path, k
         ({"zero_optimisation": {}}, r"Unknown key 'zero_optimisation'. Did you mean 'zero_optimization'\?"),
         (
             {"zero_optimization": {"reduce_bucket_sise": 1}},
-            r"Did you mean 'zero_optimization.reduce_bucket_size'\?",
+            r"zero_optimization.reduce_bucket_sise: Unknown key 'reduce_bucket_sise'. Did you mean 'reduce_bucket_size'\?",
         ),
-        ({"zero_optimization": {"offload_param": {"devise": "cpu"}}}, r"Did you mean 'zero_optimization.offload_par"),
+        (
+            {"zero_optimization": {"offload_param": {"devise": "cpu"}}},
+            r"offload_param\.devise: Unknown key 'devise'. Did you mean 'device'",
+        ),
         ({"zero_optimization": {"reduce_bucket_size": "auto"}}, "auto is a word of another trainer"),
         ({"zero_optimization": {"reduce_bucket_size": "many"}}, "reduce_bucket_size: Input should be a valid integer"),
         ({"zero_optimization": {"reduce_bucket_size": 0.5}}, "reduce_bucket_size: Input should be a valid integer"),
@@ -115,10 +119,21 @@ def test_a_base_is_moved_to_the_host_only_where_it_is_scattered(tmp_path: Path) 
     assert (own.options(base=True), own.options(base=False)) == ({"offload_param": {"device": "cpu"}}, {})
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gone.json", "pipe", "~nobody-at-all/x.json", "a" * 300, "/dev/zero", "."])
+def test_a_file_that_is_not_there_is_told_and_a_pipe_is_not_waited_for(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "own.yaml").write_text(RECIPE)
-    with pytest.raises(InputError, match=r"argument 'engine.*: .*gone\.json, which cannot be read"):
-        read_recipe(tmp_path / "own.yaml", ["engine.deepspeed=gone.json"])
+    with pytest.raises(InputError, match=r"argument 'engine\.deepspeed=.*: there is no such file\."):
+        read_recipe(tmp_path / "own.yaml", [f"engine.deepspeed={name}"])
+
+
+def test_keys_within_a_recipe_are_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(f"{RECIPE}engine:\n  deepspeed: {{fp16: {{enabled: true}}}}\n")
+    with pytest.raises(InputError, match=r"own\.yaml:6: engine\.deepspeed\.fp16 cannot be set: model\.dtype decides"):
+        read_recipe(tmp_path / "own.yaml")
 
 
 def test_deepspeed_itself_knows_every_key_that_is_taken() -> None:

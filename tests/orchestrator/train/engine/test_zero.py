@@ -144,9 +144,11 @@ def test_ranks_agree_on_who_is_stopped_though_one_alone_reads_and_decides(tmp_pa
 OWN = {"reduce_bucket_size": 4321, "allgather_bucket_size": 1234, "offload_optimizer": {"device": "cpu"}}
 
 
+RARE = pytest.mark.rare
+
+
 @pytest.mark.parametrize(
-    ("stage", "poison"),
-    [pytest.param(1, -1, marks=pytest.mark.rare), (2, 2), pytest.param(3, -1, marks=pytest.mark.rare)],
+    ("stage", "poison"), [pytest.param(1, -1, marks=RARE), (2, 2), pytest.param(3, -1, marks=RARE)]
 )
 def test_keys_of_ones_own_reach_deepspeed_and_change_no_result(
     tmp_path: Path, plain, stage: int, poison: int, monkeypatch: pytest.MonkeyPatch
