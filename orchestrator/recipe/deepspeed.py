@@ -200,9 +200,7 @@ def _check(value: Mapping[str, Any], spec: type[Frozen], prefix: str, place: str
         if key in FORBIDDEN:
             raise InputError(f"{place}: {prefix}{key} cannot be set: {FORBIDDEN[key]}. Leave it out.")
         if key not in spec.model_fields:
-            raise InputError(
-                f"{place}: {unknown('key', f'{prefix}{key}', [prefix + name for name in spec.model_fields])}"
-            )
+            raise InputError(f"{place}: {prefix}{key}: {unknown('key', key, spec.model_fields)}")
         if inner == "auto":
             raise InputError(f"{place}: {prefix}{key}: auto is a word of another trainer. Leave the key out.")
         section = _section(spec, key)

@@ -70,11 +70,11 @@ def test_each_forbidden_key_is_refused_by_name_with_its_reason(tmp_path: Path, k
         ({"zero_optimisation": {}}, r"Unknown key 'zero_optimisation'. Did you mean 'zero_optimization'\?"),
         (
             {"zero_optimization": {"reduce_bucket_sise": 1}},
-            r"zero_optimization.reduce_bucket_sise: Unknown key 'reduce_bucket_sise'. Did you mean 'reduce_bucket_size'\?",
+            r"reduce_bucket_sise: Unknown key .*Did you mean 'reduce_bucket_size'\?",
         ),
         (
             {"zero_optimization": {"offload_param": {"devise": "cpu"}}},
-            r"offload_param\.devise: Unknown key 'devise'. Did you mean 'device'",
+            r"devise: Unknown key .*Did you mean 'device'",
         ),
         ({"zero_optimization": {"reduce_bucket_size": "auto"}}, "auto is a word of another trainer"),
         ({"zero_optimization": {"reduce_bucket_size": "many"}}, "reduce_bucket_size: Input should be a valid integer"),
