@@ -62,7 +62,8 @@ def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
     node[parts[-1]] = parse_word(text, word)
     if parts == ["search", "kind"]:  # the other keys of the section are those of the kind that the file has
         data["search"] = keys_of_kind(node)
-    locations.set(tuple(parts[: new or len(parts)]), Location(f"argument {word!r}"))
+    shown = f"{key}=..." if parts[:2] == ["cluster", "env"] else word  # it may hold a secret, which is refused
+    locations.set(tuple(parts[: new or len(parts)]), Location(f"argument {shown!r}"))
 
 
 def _from_environment(data: dict[str, Any], locations: Locations) -> None:

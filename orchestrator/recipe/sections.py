@@ -16,6 +16,7 @@ from orchestrator.addresses import fault_of
 from orchestrator.recipe.deepspeed import DeepSpeedSpec
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.targets import joined, targets_of
+from orchestrator.recipe.variables import Variables
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: other signs could lead out of the storage root
 Positive = Annotated[int, Field(gt=0)]
@@ -233,7 +234,7 @@ class ClusterSpec(Frozen):
     """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` per run.
 
     ``hang_seconds`` is how long a trainer on Ray may make no optimizer step before it is ended and its pack is put back
-    (`cluster.hub.watchdog` has the whole rule).
+    (`cluster.hub.watchdog` has the whole rule). ``env`` are environment variables of trainers on Ray.
     """
 
     kind: Literal["ray", "local"] = "ray"
@@ -244,6 +245,7 @@ class ClusterSpec(Frozen):
     pack: Positive | Literal["auto"] = "auto"
     retries: Annotated[int, Field(ge=0)] = 1
     hang_seconds: Annotated[float, Field(ge=1)] = 600.0
+    env: Variables = {}  # noqa: RUF012 - pydantic copies it
 
     @field_validator("gpus_per_worker")
     @classmethod
