@@ -277,7 +277,7 @@ def test_after_gc_a_real_sweep_trains_nothing_and_every_result_is_whole(recipe: 
     assert gone <= {"runs", ".tmp-left", ".ray"}, printed
     code, printed, _ = run(recipe)
     assert code == 0
-    assert "8 done already, 0 to train next" in printed
+    assert "8 done already, 0 to train" in printed
     assert "merging the champion" not in printed
     assert run_job("gc", "", jobs.gc.main, [str(recipe)], jobs.gc.add_options) == 0
     assert "nothing is stale" in capsys.readouterr().out

@@ -51,9 +51,7 @@ def test_a_name_that_looks_like_a_secret_is_refused_and_its_value_is_not_shown(t
 @pytest.mark.parametrize("word", ["cluster.env.HF_TOKEN=hunter2", "cluster.env={HF_TOKEN: hunter2}"])
 def test_a_secret_on_the_command_line_is_refused_and_not_shown(tmp_path: Path, word: str) -> None:
     env(tmp_path, {})
-    with pytest.raises(
-        InputError, match=r"argument 'cluster\.env.*=\.\.\.': .*HF_TOKEN looks like a secret"
-    ) as refused:
+    with pytest.raises(InputError, match=r"cluster\.env: HF_TOKEN looks like a secret") as refused:
         read_recipe(tmp_path / "own.yaml", [word])
     assert "hunter2" not in str(refused.value)
 
