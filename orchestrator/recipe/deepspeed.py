@@ -164,7 +164,7 @@ def _path(value: str, place: str) -> Path:
         path = readable(value)
         if os.path.isfile(path):  # a pipe would be waited for
             return path
-    except (OSError, RuntimeError, ValueError):  # a name that no file can have, a home that nobody has
+    except (OSError, ValueError):  # a name that no file can have
         path = Path(value)
     raise InputError(
         f"{place}: engine.deepspeed={str(path)[:200]!r}: there is no such file. Give the path of a JSON file, or the "
