@@ -14,9 +14,9 @@ from orchestrator.driver.final_message import run_name
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.services import Services
 from orchestrator.say import Say
+from orchestrator.search.best_run import choose
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.summary.best_run import choose
 from orchestrator.worker.jobs import ChampionJob
 from orchestrator.worker.merge import make_champion
 

@@ -146,7 +146,7 @@ def _results(folder: SweepFolder) -> Rows | None:
 
 def _best(folder: SweepFolder, rows: Rows) -> dict[str, str]:
     """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together."""
-    from orchestrator.summary.best_run import choose
+    from orchestrator.search.best_run import choose
 
     summary = _json(folder.summary)
     try:

@@ -12,8 +12,8 @@ import pytest
 from orchestrator.files import read_json, write_json
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.identity import Identity
-from orchestrator.tracking.mlflow import registry
-from orchestrator.tracking.mlflow.flavour import give_flavour
+from orchestrator.tracking.mlflow.registry import champions as registry
+from orchestrator.tracking.mlflow.registry.flavour import give_flavour
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from tests.helpers.servers import mlflow_server
 from tests.orchestrator.tracking.mlflow.test_tracker import RUNS, SWEEP

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.summary.table import ResultTable
-
 Row = Mapping[str, Any]
 
 
@@ -20,13 +18,13 @@ def choose(rows: Sequence[Row], summary: Mapping[str, Any]) -> dict[str, dict[st
     with the best validation accuracy is chosen. Test accuracy is not used.
     """
     chosen: dict[str, dict[str, Any]] = {}
-    table = ResultTable(rows)
     for task, content in summary["tasks"].items():
         methods = {label: method for label, method in content["methods"].items() if method["n"]}
         if not methods:
             continue
         label = max(methods, key=lambda name: _standing(methods[name]))
-        committed = table.rows(task, label, methods[label]["lr"], "committed")
+        setting = (task, label, methods[label]["lr"], "committed")
+        committed = [row for row in rows if (row["task"], row["method"], row["lr"], row["status"]) == setting]
         chosen[task] = dict(max(committed, key=lambda row: (_score(row["validation_accuracy"]), -int(row["seed"]))))
     return chosen
 

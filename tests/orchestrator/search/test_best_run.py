@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.summary.best_run import choose
+from orchestrator.search.best_run import choose
 from orchestrator.summary.summarise import summarise
 
 
