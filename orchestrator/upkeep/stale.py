@@ -80,7 +80,7 @@ def _named(files: Mapping[str, Entry], facts: Facts) -> Iterator[tuple[str, str]
         parts = name.rstrip("/").split("/")
         yield from _by_name(parts, entry, facts)
         yield from _by_key(parts, facts, runs)
-        if parts[0] == "champions" and len(parts) > 1 and (reason := _of_champion(parts[1], facts)):
+        if parts[0] == "champions" and len(parts) > 2 and (reason := _of_champion(parts[1], facts)):
             yield f"champions/{parts[1]}", reason
 
 
