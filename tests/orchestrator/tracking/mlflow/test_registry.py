@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from orchestrator import objects
 from orchestrator.files import read_json, write_json
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.identity import Identity
@@ -16,6 +18,7 @@ from orchestrator.tracking.mlflow.registry import champions as registry
 from orchestrator.tracking.mlflow.registry.flavour import give_flavour
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from tests.helpers.servers import mlflow_server
+from tests.helpers.stores import machine, server, store  # noqa: F401 - fixtures
 from tests.orchestrator.tracking.mlflow.test_tracker import RUNS, SWEEP
 
 NAME = "tracked-boolq"
@@ -161,3 +164,30 @@ def test_a_server_gets_the_files_of_a_small_champion_and_opens_it(
         listed = client.list_artifacts(version.run_id, "champion")
         assert [file.path for file in listed] == [f"champion/{EVALUATION}"]
     assert mlflow.transformers.load_model(version.tags["place"], return_type="components")["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.rare
+def test_a_champion_in_an_object_store_opens_from_its_address(
+    place: Path,
+    small_base: Path,
+    store: Any,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = machine("driver") / "first" / "champions" / "boolq"
+    shutil.copytree(small_base, folder)
+    write_json(folder / EVALUATION, {})
+    objects.put(folder)
+    uri = f"sqlite:///{place}/mlflow.db"
+    tracker = MlflowTracker(SWEEP, uri, "a test", Identity("1" * 32))
+    tracker.connect()
+    for _ in range(2):
+        tracker.register("boolq", {"run_key": RUNS[0].key, "method": "lora"}, folder)
+    shutil.rmtree(folder)  # another machine has no near copy
+    assert models(place) == {
+        NAME: {"owner": "1" * 32, "source": "s3://sweeps/all/first/champions/boolq", "versions": "1"}
+    }
+    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
+    assert "model" in mlflow.transformers.load_model(f"models:/{NAME}@champion", return_type="components")
