@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -124,11 +125,23 @@ def get(path: Path) -> bytes:
 
 def sizes(path: Path) -> dict[str, int]:
     """Return the size in bytes of every object below the folder ``path``, by its path relative to ``path``."""
+    return {name: size for name, (size, _) in listed(path).items()}
 
-    def once(store: Any, key: str) -> dict[str, int]:
+
+def listed(path: Path) -> dict[str, tuple[int, float]]:
+    """Return the size in bytes of every object below the folder ``path``, and when the object was written.
+
+    The names are relative to ``path``; the times are seconds since 1970 by the store's clock, 0 if it tells none.
+    """
+
+    def once(store: Any, key: str) -> dict[str, tuple[int, float]]:
         start = key.rstrip("/") + "/"
-        listed = store.find(key, detail=True)
-        return {name.removeprefix(start): int(info["size"]) for name, info in listed.items() if name.startswith(start)}
+        there = store.find(key, detail=True)
+        return {
+            name.removeprefix(start): (int(info["size"]), _written(info))
+            for name, info in there.items()
+            if name.startswith(start)
+        }
 
     return _ask(path, once) if key_of(path) else {}
 
@@ -231,6 +244,14 @@ def forget(path: Path) -> None:
 
 def _is_of_an_attempt(path: Path) -> bool:
     return any(re.fullmatch(r"attempt-\d+", part) for part in path.parts)
+
+
+def _written(info: Mapping[str, Any]) -> float:
+    """Return when an object was written, from what a library lists of it; 0 if the library lists no time."""
+    time_of = next((info[name] for name in ("LastModified", "mtime", "updated") if info.get(name)), None)
+    if isinstance(time_of, str):
+        time_of = datetime.fromisoformat(time_of)
+    return time_of.timestamp() if isinstance(time_of, datetime) else 0.0
 
 
 def _put_file(file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from orchestrator.errors import InputError
 from orchestrator.objects import is_address, near_folder
 
 UPLOADED = "runtime_resources/working_dir_files"
@@ -19,13 +20,13 @@ def root() -> Path:
     """
     here = Path.cwd()
     if HOME in os.environ:
-        return Path(os.environ[HOME]).expanduser().resolve()
+        return _expanded(os.environ[HOME]).resolve()
     return Path.home() / "d2lora" if UPLOADED in here.as_posix() else here
 
 
 def resolve(path_in_recipe: str) -> Path:
     """Return the absolute path; ``~`` is the home directory of the user."""
-    path = Path(path_in_recipe).expanduser()
+    path = _expanded(path_in_recipe)
     return path if path.is_absolute() else root() / path
 
 
@@ -35,8 +36,17 @@ def readable(path_in_recipe: str | Path) -> Path:
     A relative path starts where `resolve` starts. Files that were uploaded with a job are in the working directory
     alone: a path that leads to nothing there and to something in the working directory starts in the working directory.
     """
-    path, here = resolve(str(path_in_recipe)), Path.cwd() / Path(path_in_recipe).expanduser()
+    path, here = resolve(str(path_in_recipe)), Path.cwd() / _expanded(path_in_recipe)
     return here if here.exists() and not path.exists() else path
+
+
+def _expanded(path: str | Path) -> Path:
+    """Return the path with a home directory in the place of ``~``; InputError for a user without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise InputError(f"{path}: {user} is nobody's home directory here: write the whole path.") from None
 
 
 def storage_folder(storage: str) -> Path:

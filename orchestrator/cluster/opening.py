@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from orchestrator.cluster.cluster import Cluster
+from orchestrator.cluster.environment import for_trainers
 from orchestrator.cluster.local import LocalCluster
 from orchestrator.machine.deterministic import environment
 from orchestrator.machine.device import describe_device
@@ -24,11 +26,14 @@ def open_cluster(spec: SweepSpec, storage: Path, say: Callable[[str], None]) -> 
     if spec.cluster.kind == "local":
         cluster = LocalCluster(gpus)
         say(describe_device(gpus, spec.dtype, torch.cuda.is_available()))
+        if spec.cluster.env:
+            say("cluster.env is for trainers on Ray: kind: local trains in this process, with the environment it has")
         return cluster
     from orchestrator.cluster.ray_tune import RayCluster
 
     say("starting or joining Ray")
-    ray = RayCluster(spec.cluster, storage, environment(spec.engine.deterministic), say)
+    variables = for_trainers(os.environ, spec.cluster.env) | environment(spec.engine.deterministic)
+    ray = RayCluster(spec.cluster, storage, variables, say)
     if ray.remark:
         say(ray.remark)
     return ray

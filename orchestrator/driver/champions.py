@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from orchestrator.driver.final_message import run_name
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.services import Services
 from orchestrator.say import Say
+from orchestrator.search.best_run import choose
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.summary.table import ResultTable
 from orchestrator.worker.jobs import ChampionJob
 from orchestrator.worker.merge import make_champion
 
@@ -64,35 +63,6 @@ def make_champions(
             champions.problems[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
         champions.evaluations[task] = evaluation
     return champions
-
-
-def choose(rows: Sequence[Row], summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the champion's row for each task that has a committed run.
-
-    First the method is chosen: the method with the most committed seeds at its chosen rate, so that no method wins by a
-    few lucky seeds. Methods with equally many seeds are compared by their validation means, then by their order in the
-    recipe. A method without a validation mean loses to every method with a validation mean. Then the run of this method
-    with the best validation accuracy is chosen. Test accuracy is not used.
-    """
-    chosen: dict[str, dict[str, Any]] = {}
-    table = ResultTable(rows)
-    for task, content in summary["tasks"].items():
-        methods = {label: method for label, method in content["methods"].items() if method["n"]}
-        if not methods:
-            continue
-        label = max(methods, key=lambda name: _standing(methods[name]))
-        committed = table.rows(task, label, methods[label]["lr"], "committed")
-        chosen[task] = dict(max(committed, key=lambda row: (_score(row["validation_accuracy"]), -int(row["seed"]))))
-    return chosen
-
-
-def _standing(method: Mapping[str, Any]) -> tuple[bool, int, float]:
-    validation = method["validation_mean"]
-    return validation is not None, method["n"], _score(validation)
-
-
-def _score(value: float | None) -> float:
-    return -math.inf if value is None else value
 
 
 def _merge(ready: ReadySweep, folder: SweepFolder, cluster: Cluster, row: Row) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
 from orchestrator.driver.opening import Opening
 from orchestrator.files import read_lines
-from orchestrator.recipe.environment import passed_over
+from orchestrator.recipe.environment import experiment_passed_over, passed_over
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import Say
 from orchestrator.store.identity import Identity, identity_of
@@ -48,7 +48,11 @@ class Services:
         else:
             check_address()
         self.tracker.look()
-        if line := passed_over(self._spec.tracking.uri, os.environ):
+        tracking = self._spec.tracking
+        lines = [passed_over(tracking.uri, os.environ)]
+        if tracking.experiment is not None:
+            lines.append(experiment_passed_over(tracking.experiment, os.environ))
+        for line in filter(None, lines):
             self._say(line)
 
     def begin_cluster(self) -> None:
@@ -82,7 +86,7 @@ class Services:
         return cluster
 
     def __enter__(self) -> Self:
-        tracker = make_tracker(self._spec, self._command, identity_of(self._folder))
+        tracker = make_tracker(self._spec, self._command, identity_of(self._folder), self._say)
         self.tracker = PatientTracker(tracker, self._say)
         return self
 
@@ -96,10 +100,10 @@ class Services:
                 self.tracker.interrupt()
 
 
-def make_tracker(spec: SweepSpec, command: str, identity: Identity) -> Tracker:
+def make_tracker(spec: SweepSpec, command: str, identity: Identity, say: Say = lambda _: None) -> Tracker:
     """Return the tracker that the recipe names; nothing is connected yet."""
     if spec.tracking.uri == "none":
         return MemoryTracker()
     from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
-    return MlflowTracker(spec, absolute(spec.tracking.uri), command, identity)
+    return MlflowTracker(spec, absolute(spec.tracking.uri), command, identity, say)

@@ -1,4 +1,4 @@
-"""The tracker's address in the environment: used if a recipe names no address, reported if it names another one."""
+"""MLflow's address and experiment in the environment: used if a recipe names none, reported if it names another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ from contextlib import contextmanager
 from orchestrator.addresses import without_secrets
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 
 
 def address_in(environment: Mapping[str, str]) -> str | None:
     """Return the tracker's address in the environment, or None."""
     return environment.get(VARIABLE, "").strip() or None
+
+
+def experiment_in(environment: Mapping[str, str]) -> str | None:
+    """Return the name of MLflow's experiment in the environment, or None."""
+    return environment.get(EXPERIMENT, "").strip() or None
+
+
+def experiment_passed_over(experiment: str, environment: Mapping[str, str]) -> str | None:
+    """Return a line if the environment names another experiment than the recipe, whose one is used; else None."""
+    other = experiment_in(environment)
+    if other is None or other == experiment:
+        return None
+    return f"{EXPERIMENT}={other} is passed over, for the recipe says tracking.experiment={experiment}"
 
 
 def passed_over(address: str, environment: Mapping[str, str]) -> str | None:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from orchestrator.errors import InputError
 from orchestrator.recipe.checks import brief, check_keys, check_word, error_lines
+from orchestrator.recipe.deepspeed import read_deepspeed
 from orchestrator.recipe.entries import resolve_entries
-from orchestrator.recipe.environment import VARIABLE, address_in
+from orchestrator.recipe.environment import EXPERIMENT, VARIABLE, address_in, experiment_in
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.interpolation import unfilled
 from orchestrator.recipe.located_yaml import Location, Locations, load_yaml, parse_word
@@ -38,6 +39,7 @@ def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
         raise InputError("\n".join(unfilled_values))
     _check_sections(data, locations)
     _from_environment(data, locations)
+    _read_deepspeed(data, locations)
     resolve_entries(data, locations)
     check_trials(data.get("search", {}), _settings(data), locations)
     return _validated(data, locations)
@@ -60,15 +62,27 @@ def _override(data: dict[str, Any], locations: Locations, word: str) -> None:
     node[parts[-1]] = parse_word(text, word)
     if parts == ["search", "kind"]:  # the other keys of the section are those of the kind that the file has
         data["search"] = keys_of_kind(node)
-    locations.set(tuple(parts[: new or len(parts)]), Location(f"argument {word!r}"))
+    shown = f"{key}=..." if parts[:2] == ["cluster", "env"] else word  # it may hold a secret, which is refused
+    locations.set(tuple(parts[: new or len(parts)]), Location(f"argument {shown!r}"))
 
 
 def _from_environment(data: dict[str, Any], locations: Locations) -> None:
-    """Take the tracker's address from the environment if the recipe names no address."""
-    address = address_in(os.environ)
-    if address and "uri" not in data.get("tracking", {}):
-        data["tracking"] = {**data.get("tracking", {}), "uri": address}
-        locations.set(("tracking", "uri"), Location(f"environment variable {VARIABLE}"))
+    """Take the tracker's address and experiment from the environment if the recipe names none."""
+    for key, variable, value in (
+        ("uri", VARIABLE, address_in(os.environ)),
+        ("experiment", EXPERIMENT, experiment_in(os.environ)),
+    ):
+        if value and key not in data.get("tracking", {}):
+            data["tracking"] = {**data.get("tracking", {}), key: value}
+            locations.set(("tracking", key), Location(f"environment variable {variable}"))
+
+
+def _read_deepspeed(data: dict[str, Any], locations: Locations) -> None:
+    """Put the content of the JSON file that ``engine.deepspeed`` names in the place of its path."""
+    value = data.get("engine", {}).get("deepspeed")
+    if value is not None:
+        content = read_deepspeed(value, str(locations.at(("engine", "deepspeed"))))
+        data["engine"] = {**data["engine"], "deepspeed": content}
 
 
 def _check_sections(data: Mapping[str, Any], locations: Locations) -> None:

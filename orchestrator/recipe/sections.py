@@ -13,8 +13,10 @@ from pydantic import Field, field_validator, model_validator
 from d2lora import get_method
 from d2lora.method import LowRankConfig
 from orchestrator.addresses import fault_of
+from orchestrator.recipe.deepspeed import DeepSpeedSpec
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.targets import joined, targets_of
+from orchestrator.recipe.variables import Variables
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"  # names become folders: other signs could lead out of the storage root
 Positive = Annotated[int, Field(gt=0)]
@@ -195,7 +197,8 @@ class EngineSpec(Frozen):
     ``pass_tokens`` is how many tokens a pass may have, which bounds the memory of a step. ``diagnostics`` says whether
     the weights of a run are examined as it ends (docs/diagnostics.md). ``deterministic`` lets a GPU use only kernels
     that give the same bits each time, which are slower. ``checkpoint_seconds`` is the time between two checkpoints of a
-    run; 0 writes no checkpoints.
+    run; 0 writes no checkpoints. ``deepspeed`` are keys of DeepSpeed's own configuration; a recipe gives them, or the
+    path of a JSON file with them.
     """
 
     kind: Literal["auto", "zero", "plain"] = "auto"
@@ -205,12 +208,25 @@ class EngineSpec(Frozen):
     diagnostics: bool = True
     deterministic: bool = False
     checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    deepspeed: DeepSpeedSpec | None = None
+
+    @model_validator(mode="after")
+    def _deepspeed_can_do_it(self) -> Self:
+        if self.deepspeed is not None:
+            if self.kind == "plain":
+                raise ValueError("kind=plain trains without DeepSpeed: leave deepspeed out, or take kind=zero.")
+            if fault := self.deepspeed.fault(self.stage):
+                raise ValueError(f"deepspeed: {fault}")
+        return self
 
     def resolved(self, workers: int) -> EngineSpec:
-        """Return the engine with its kind decided: "auto" is plain for one worker, unless a stage of ZeRO is named."""
+        """Return the engine with its kind decided.
+
+        "auto" is plain for one worker, unless a stage of ZeRO or a key of DeepSpeed is named.
+        """
         if self.kind != "auto":
             return self
-        named = self.stage != type(self).model_fields["stage"].default
+        named = self.deepspeed is not None or self.stage != type(self).model_fields["stage"].default
         return self.model_copy(update={"kind": "zero" if workers > 1 or named else "plain"})
 
 
@@ -219,7 +235,8 @@ class ClusterSpec(Frozen):
 
     ``hang_seconds`` is how long a trainer on Ray may make no optimizer step before it is ended and its pack is put back
     (`cluster.hub.watchdog` has the whole rule). ``wait_seconds`` is how long a sweep on Ray waits for nodes while none
-    of its trainers has room. ``resources_per_worker`` are amounts of Ray's custom resources.
+    of its trainers has room. ``resources_per_worker`` are amounts of Ray's custom resources, ``env`` environment
+    variables of trainers on Ray.
     """
 
     kind: Literal["ray", "local"] = "ray"
@@ -232,6 +249,7 @@ class ClusterSpec(Frozen):
     retries: Annotated[int, Field(ge=0)] = 1
     hang_seconds: Annotated[float, Field(ge=1)] = 600.0
     wait_seconds: Annotated[float, Field(ge=1)] = 900.0
+    env: Variables = {}  # noqa: RUF012 - pydantic copies it
 
     @field_validator("gpus_per_worker")
     @classmethod

@@ -52,6 +52,11 @@ def hold_far(folder: Path, name: str) -> Iterator[None]:
         raise HeldError(f"{folder}: {lease.lost} The same command goes on later.")
 
 
+def far_driver(folder: Path) -> str | None:
+    """Return the name of the driver that holds the lease of the sweep in ``folder``; None if nobody holds it."""
+    return _Lease(folder / ".lease", "").driver()
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Within: SIGINT raises KeyboardInterrupt, if it was ignored before; only the main thread can set that."""
@@ -92,6 +97,15 @@ class _Lease:
         self._number = newest + 1
         for number in range(max(1, newest - 2), newest + 1):
             objects.remove(self._file(number))
+
+    def driver(self) -> str | None:
+        """Return who holds the lease; None if nobody does."""
+        with suppress(FileNotFoundError):  # a driver has taken or given back the lease since it was listed
+            newest = self._newest()
+            holder = self._read(newest) if newest else {"released": True}
+            if not holder["released"] and self._age(newest) < TERM_SECONDS:
+                return str(holder["holder"])
+        return None
 
     def keep(self) -> None:
         """Renew until `done`; interrupt the main thread if the lease is lost."""

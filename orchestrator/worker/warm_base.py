@@ -112,4 +112,4 @@ def _engine(model: nn.Module, job: PackJob, device: torch.device) -> Engine:
         return PlainEngine(model, len(runs), optim, device)
     from orchestrator.train.engine.zero import ZeroEngine
 
-    return ZeroEngine(model, len(runs), optim, device, job.engine.stage)
+    return ZeroEngine(model, len(runs), optim, device, job.engine.stage, job.engine.deepspeed)

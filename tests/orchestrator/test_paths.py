@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from orchestrator.base.source import resolve_base
+from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks import make_task
+from orchestrator.driver.prepare import make_ready
 from orchestrator.errors import InputError
 from orchestrator.estimate.model_shapes import shape_of
 from orchestrator.paths import HOME, UPLOADED, readable, resolve, root
+from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.sections import ModelSpec
+from orchestrator.store.sweep_folder import SweepFolder
+from orchestrator.tracking.sqlite_address import absolute
 
 
 @pytest.fixture
@@ -72,3 +78,63 @@ def test_all_that_a_recipe_reads_starts_in_one_place(here: Path, monkeypatch: py
     for read in (lambda spec: resolve_base(spec, here / "cache"), shape_of):
         with pytest.raises(InputError, match="mine/base"):
             read(ModelSpec(path="base"))
+
+
+def test_a_home_that_nobody_has_is_refused_with_the_path_to_write(here: Path) -> None:
+    with pytest.raises(InputError, match=r"/x: ~nobody-at-all is nobody's home directory here: write the whole path"):
+        resolve("~nobody-at-all/x")
+    assert resolve("/~nobody-at-all/x") == Path("/~nobody-at-all/x")
+
+
+RECIPE = """
+name: placed
+tasks: [{name: mine, path: rows/mine.jsonl, test: rows/test.jsonl}, boolq]
+methods: [lora]
+seeds: [0]
+model: {path: base}
+data: {mirror: mirror}
+engine: {deepspeed: ds.json}
+tracking: {uri: "sqlite:///mlflow.db"}
+storage: sweeps
+"""
+
+
+@pytest.mark.parametrize("where", ["working directory", "named home", "home of an upload"])
+def test_all_paths_of_a_recipe_start_in_one_place(
+    where: str, here: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Files that are read, files that are written, and the database: each by the code that opens it in a sweep."""
+    place = here
+    if where == "named home":
+        place = here / "elsewhere"
+        monkeypatch.setenv(HOME, str(place))
+    if where == "home of an upload":
+        request.getfixturevalue("uploaded")
+        place = here / "home" / "d2lora"
+    (here / "recipe.yaml").write_text(RECIPE)
+    rows = place / "rows"
+    rows.mkdir(parents=True)
+    (place / "ds.json").write_text('{"zero_optimization": {"reduce_bucket_size": 77}}')
+    row = {"question": "which?", "choices": ["a", "b"], "answer": 0}
+    for name, count in (("mine", 80), ("test", 9)):
+        lines = [json.dumps(row | {"question": f"which {name} {number}?"}) for number in range(count)]
+        (rows / f"{name}.jsonl").write_text("\n".join(lines))
+    (place / "base").mkdir()
+    shape = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    (place / "base" / "config.json").write_text(json.dumps(shape | {"vocab_size": 32, "model_type": "llama"}))
+
+    spec = read_recipe(here / "recipe.yaml")
+    own = spec.engine.deepspeed
+    assert own is not None
+    assert own.options(base=False) == {"reduce_bucket_size": 77}
+    assert SweepFolder.of(spec).path == place / "sweeps" / "placed"
+    assert absolute(spec.tracking.uri) == f"sqlite:///{place}/mlflow.db"
+    splits = split_examples(make_task(**spec.tasks[0].model_dump()))
+    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (80, 9)
+    known, _ = shape_of(spec.model)
+    assert known is not None
+    assert known.hidden == 8
+    with pytest.raises(InputError, match=f"{place}/base"):  # it has no weights
+        resolve_base(spec.model, here / "cache")
+    with pytest.raises(InputError, match=f"{place}/mirror"):  # it has no rows
+        make_ready(spec, here / "cache", lambda _: None)

@@ -17,6 +17,7 @@ from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.seeds import seed_words
 from orchestrator.summary.phrases import seeds_left
 from orchestrator.summary.schema import LOST
+from orchestrator.tracking.mlflow.source import COMMIT, commit_of
 
 SCORES = ("accuracy", "accuracy_norm", "validation_accuracy", "eval_loss", "train_loss_volatility", "train_seconds")
 LONGEST = 8000  # characters of a description: MLflow takes no longer tag
@@ -111,7 +112,7 @@ def _made_by(row: Mapping[str, Any]) -> dict[str, str]:
     {'made_by.commit': 'ab12', 'made_by.versions.torch': '2.13', 'mlflow.source.git.commit': 'ab12'}
     """
     made = row.get("made_by") or {}
-    commit = {"mlflow.source.git.commit": str(made["commit"])} if made.get("commit") else {}
+    commit = {COMMIT: commit_of(str(made["commit"]))} if made.get("commit") else {}
     return _flat("made_by", made) | commit
 
 

@@ -26,6 +26,7 @@ from orchestrator.tracking.mlflow.entries import (
     place_of,
 )
 from orchestrator.tracking.mlflow.experiment import runs_of
+from orchestrator.tracking.mlflow.source import source_tags
 
 
 class Ledger:
@@ -168,7 +169,7 @@ class Ledger:
     def _create(self, name: str, tags: Mapping[str, str], parent: str | None, begin: int | None) -> tuple[str, int]:
         """Create a run that began at ``begin`` (None: now); return its id and its begin."""
         nested = {PARENT: parent} if parent else {}
-        own = {"sweep": self.spec.name, SWEEP_ID: self.identity.word, "mlflow.source.name": self.command}
+        own = {"sweep": self.spec.name, SWEEP_ID: self.identity.word, **source_tags(self.command)}
         self._listed = False  # until the answer is there
         run = self.client.create_run(self.experiment, start_time=begin, tags={**own, **nested, **tags}, run_name=name)
         self._listed = True

@@ -13,6 +13,7 @@ SECONDS = 10.0  # no further try after these: a request that hangs until its tim
 REPEATABLE = {
     *("log_batch", "set_tag", "update_run", "set_terminated", "log_inputs", "log_artifact", "log_artifacts"),
     *("set_experiment_tag", "finalize_logged_model", "set_registered_model_alias", "delete_run"),
+    "set_registered_model_tag",
     *("search_runs", "search_logged_models", "search_registered_models", "search_model_versions", "list_artifacts"),
     *("get_run", "get_metric_history", "get_experiment_by_name", "get_registered_model", "get_model_version"),
 }

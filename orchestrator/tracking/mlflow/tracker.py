@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from orchestrator.tracking.mlflow.experiment import usable_experiment
 from orchestrator.tracking.mlflow.ledger import Ledger
 from orchestrator.tracking.mlflow.pages import Pages
 from orchestrator.tracking.mlflow.progress import Progress
-from orchestrator.tracking.mlflow.registry import register_champion
+from orchestrator.tracking.mlflow.registry.champions import own_name, register_champion
+from orchestrator.tracking.mlflow.registry.flavour import give_flavour
 from orchestrator.tracking.mlflow.sql import look_at_sql
 from orchestrator.tracking.mlflow.stream import send_error, send_new
 from orchestrator.tracking.sqlite_address import no_other_folder
@@ -41,8 +42,11 @@ class MlflowTracker:
         tracker.sync(runs, Path("sweeps/mine"))
     """
 
-    def __init__(self, sweep: SweepSpec, uri: str, command: str, identity: Identity) -> None:
-        self.sweep, self.uri, self.command, self.identity = sweep, uri, command, identity
+    def __init__(
+        self, sweep: SweepSpec, uri: str, command: str, identity: Identity, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Connect to nothing yet; ``say`` prints what a person has to know."""
+        self.sweep, self.uri, self.command, self.identity, self._say = sweep, uri, command, identity, say
         self._moves = 0  # requests that have ended
         self._training: tuple[Sequence[PlannedRun], Path] | None = None  # of the last `sync`
         self._client: Any = None
@@ -119,12 +123,17 @@ class MlflowTracker:
         Pages(self._client, self.ledger, summary, SweepFolder(folder), self._summarised_ms).finish(complete)
 
     def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
-        """Register the champion's directory under ``<sweep>-<task>``, unless this very champion is there."""
+        """Register the champion's directory as ``<sweep>-<task>`` (`own_name`), unless this very champion is there.
+
+        The directory becomes a model that ``mlflow.transformers`` opens.
+        """
+        give_flavour(place)
         tags = {"run_key": str(evaluation["run_key"]), "task": task, "method": str(evaluation["method"])}
         tags |= {"sweep": self.sweep.name}
         run_id, server = self.run_id(tags["run_key"]), self.uri.startswith(SERVERS)
         with no_other_folder(self.uri):  # the registry opens the database for itself
-            register_champion(self._client, f"{self.sweep.name}-{task}", tags, place, run_id, server)
+            name = own_name(self._client, f"{self.sweep.name}-{task}", self.identity, place, self._say)
+            register_champion(self._client, name, tags, place, run_id, server)
 
     @property
     def ledger(self) -> Ledger:

@@ -14,6 +14,7 @@ from d2lora import held_factors
 from d2lora.attachment import adapted_layers
 from orchestrator.model.answer_model import AnswerModel
 from orchestrator.model.token_batch import TokenBatch
+from orchestrator.recipe.deepspeed import DeepSpeedSpec
 from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.engine.engine import Moments, Stepped
 from orchestrator.train.engine.group import join_group
@@ -27,15 +28,23 @@ class ZeroEngine:
 
     DeepSpeed reduces and shards one float32 vector that holds all lanes (`LaneVector`). At stage 3 it scatters the base
     by stage 3 and the vector by stage 2, because adapters are small and stay whole. The vector is float32 over a base
-    of any type.
+    of any type. ``own`` are keys of DeepSpeed's configuration that the recipe sets.
     """
 
-    def __init__(self, model: nn.Module, lanes: int, optim: OptimSpec, device: torch.device, stage: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        lanes: int,
+        optim: OptimSpec,
+        device: torch.device,
+        stage: int,
+        own: DeepSpeedSpec | None = None,
+    ) -> None:
         self._deepspeed = _deepspeed(device)
         join_group(device)
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self.device, self.scatters, self.model = device, stage == 3, model
-        self._optim, self._answers = optim, AnswerModel(model)
+        self._optim, self._own, self._answers = optim, own, AnswerModel(model)
         tensors = tensors_of_lanes(model, lanes)
         if self.scatters:
             _hide_adapters(model)
@@ -102,9 +111,13 @@ class ZeroEngine:
 
     def _initialize(self, module: nn.Module, stage: int, optimizer: LaneAdamW | None = None) -> Any:
         config = deepspeed_config(stage, self._optim, self.world, next(module.parameters()).dtype)
+        if self._own is not None:
+            config = with_own(config, self._own)
         engine, *_ = self._deepspeed.initialize(
             model=module, optimizer=optimizer, config=config, dist_init_required=False
         )
+        if optimizer is not None and stage > 0:  # else it would skip the step of all lanes if one lane is not finite
+            engine.optimizer.compute_grad_norm = False
         return engine
 
 
@@ -129,6 +142,20 @@ def deepspeed_config(stage: int, optim: OptimSpec, world: int, dtype: torch.dtyp
         "zero_optimization": {"stage": stage} | buckets,
         "bf16": {"enabled": dtype == torch.bfloat16},
         "steps_per_print": 1_000_000_000,
+    }
+
+
+def with_own(config: Mapping[str, Any], own: DeepSpeedSpec) -> dict[str, Any]:
+    """Return a configuration with the recipe's own keys; they replace this project's values of the same keys."""
+    zero = config["zero_optimization"]
+    options = own.options(base=zero["stage"] == 3)
+    if options.get("offload_optimizer", {}).get("device") == "cpu":
+        options["compute_grad_norm"] = True  # DeepSpeed does not begin to offload without; `_initialize` ends it
+    return {
+        **config,
+        **own.debugging,
+        "zero_optimization": zero | options,
+        "zero_force_ds_cpu_optimizer": False,  # DeepSpeed would refuse the AdamW of lanes with offload_optimizer
     }
 
 

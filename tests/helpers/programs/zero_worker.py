@@ -5,7 +5,7 @@ usage: zero_worker.py RANK WORLD STAGE OUT POISON [RUNS]     (started by `tests.
 POISON is the lane whose adapter becomes NaN, or -1. RUNS is the folder
 of runs in which lanes are judged at rungs. CHOSEN in the environment names some of the lanes. With BLOCKS in the
 environment all lanes share passes, with one block per length; else each lane has a pass of its own. Stage 3 scatters
-every parameter of the base, also small ones.
+every parameter of the base, also small ones. OWN in the environment are keys of DeepSpeed's own configuration.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 import d2lora
 from orchestrator.model.shortcuts import Shortcuts, take
 from orchestrator.model.token_batch import Blocks, TokenBatch
+from orchestrator.recipe.deepspeed import DeepSpeedSpec
 from orchestrator.search.halving import Contest, Halving
 from orchestrator.train import blocks
 from orchestrator.train.engine import zero
@@ -71,7 +72,8 @@ def _watched_engine(stage: int, in_blocks: bool) -> tuple[ZeroEngine, list[Block
     model = _model(in_blocks)
     scatter_small_parameters()
     d2lora.attach_lanes(model, [lane for lane, _, _ in LANES], TARGETS)
-    engine, seen = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage), list[Blocks]()
+    own = DeepSpeedSpec.model_validate_json(os.environ["OWN"]) if "OWN" in os.environ else None
+    engine, seen = ZeroEngine(model, len(LANES), OPTIM, torch.device("cpu"), stage, own), list[Blocks]()
     logits = engine.logits
 
     def watched(token_batch: TokenBatch) -> torch.Tensor:
@@ -116,6 +118,19 @@ def _train(engine: ZeroEngine, tokens: Literal["auto"] | int, poison: int, runs:
     return {"losses": losses, **ends}
 
 
+def _of_engine(engine: Any) -> dict[str, Any]:
+    """Return what DeepSpeed itself says of the configuration that it works with."""
+    zero_config = engine._config.zero_config
+    return {
+        "stage": int(engine.zero_optimization_stage()),
+        "reduce": getattr(engine.optimizer, "reduce_bucket_size", None),
+        "allgather": zero_config.allgather_bucket_size,
+        "optimizer_on_cpu": bool(getattr(engine.optimizer, "cpu_offload", False)),
+        "param": str(zero_config.offload_param.device) if zero_config.offload_param else None,
+        "breakdown": engine.wall_clock_breakdown(),
+    }
+
+
 def main(rank: int, world: int, stage: int, out: Path, poison: int, runs: str = "") -> None:
     join_ranks(rank, world)
     in_blocks = "BLOCKS" in os.environ
@@ -134,6 +149,7 @@ def main(rank: int, world: int, stage: int, out: Path, poison: int, runs: str = 
     outcome["scores"] = {lane: [item.scores for item in items] for lane, items in scored.items()}
     base = [weight for name, weight in engine.model.named_parameters() if name.endswith("_proj.weight")]
     outcome["scattered"] = [weight.numel() == 0 for weight in base]
+    outcome["engines"] = [_of_engine(one) for one in (engine._engine, getattr(engine, "_base", None)) if one]
     out.write_text(json.dumps(outcome))
     torch.distributed.destroy_process_group()
 

@@ -296,6 +296,8 @@ SWITCHES = ("gradient_checkpointing", "deterministic", "diagnostics", "chat_temp
 
 
 def fits(section: str, key: str, what: str) -> bool:
+    if (section, key) == ("cluster", "env"):
+        return what == "a mapping"
     if what == "a word":
         return (section, key) in FREE_TEXT
     return what == "a truth value" and key in SWITCHES

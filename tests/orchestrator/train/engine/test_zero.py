@@ -139,3 +139,33 @@ def test_ranks_agree_on_who_is_stopped_though_one_alone_reads_and_decides(tmp_pa
         for index in out["finished"]:
             for name, value in states[index].items():
                 torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)
+
+
+OWN = {"reduce_bucket_size": 4321, "allgather_bucket_size": 1234, "offload_optimizer": {"device": "cpu"}}
+
+
+RARE = pytest.mark.rare
+
+
+@pytest.mark.parametrize(
+    ("stage", "poison"), [pytest.param(1, -1, marks=RARE), (2, 2), pytest.param(3, -1, marks=RARE)]
+)
+def test_keys_of_ones_own_reach_deepspeed_and_change_no_result(
+    tmp_path: Path, plain, stage: int, poison: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also beside a lane that diverges, whose NaN DeepSpeed must not take for its own."""
+    states, story, _ = plain
+    own: dict[str, Any] = dict(OWN)
+    if stage == 3:
+        own |= {"offload_param": {"device": "cpu"}, "stage3_prefetch_bucket_size": 77}
+    monkeypatch.setenv("OWN", json.dumps({"zero_optimization": own, "memory_breakdown": False}))
+    (out,) = run_ranks(tmp_path, stage, poison, world=1)
+    lanes, *base = out["engines"]
+    assert (lanes["stage"], lanes["reduce"], lanes["allgather"]) == (min(stage, 2), 4321, 1234)
+    assert lanes["optimizer_on_cpu"]
+    assert [one["param"] for one in base] == ["cpu"] * (stage == 3)
+    assert out["diverged"] == [poison] * (poison >= 0)
+    for index in out["finished"]:
+        assert out["losses"][str(index)] == pytest.approx([one.loss for one in story.steps[index]], abs=1e-5)
+        for name, value in states[index].items():
+            torch.testing.assert_close(torch.tensor(out["states"][str(index)][name]), value, rtol=1e-4, atol=1e-5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.driver.champions import choose
+from orchestrator.search.best_run import choose
 from orchestrator.summary.summarise import summarise
 
 

@@ -1,0 +1,32 @@
+"""The tags by which MLflow's pages show who started a run, and from which code."""
+
+from __future__ import annotations
+
+import getpass
+import os
+
+from orchestrator.machine.code import own_commit
+
+COMMIT = "mlflow.source.git.commit"
+
+
+def source_tags(command: str) -> dict[str, str]:
+    """Return user, source and git commit of what this driver makes; ``command`` is the sweep's.
+
+    The user is the one who logs in to MLflow, else the one of this machine, as MLflow itself has it. Without a commit
+    there is no tag of it.
+    """
+    commit = {COMMIT: commit_of(known)} if (known := own_commit()) else {}
+    return {"mlflow.user": _user(), "mlflow.source.name": command, "mlflow.source.type": "LOCAL"} | commit
+
+
+def commit_of(known: str) -> str:
+    """Return the commit alone, without the word that files differ from it: MLflow makes a link of it."""
+    return known.split(maxsplit=1)[0]
+
+
+def _user() -> str:
+    try:
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a container's user without a name
+        return "unknown"
