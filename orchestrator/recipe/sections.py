@@ -218,7 +218,9 @@ class ClusterSpec(Frozen):
     """Where a sweep trains: ``workers`` processes per trainer, at most ``pack`` runs per pack, ``retries`` per run.
 
     ``hang_seconds`` is how long a trainer on Ray may make no optimizer step before it is ended and its pack is put back
-    (`cluster.hub.watchdog` has the whole rule).
+    (`cluster.hub.watchdog` has the whole rule). ``gpu`` is the accelerator of a worker by its name in the price table,
+    ``spot`` whether it is rented as spot, ``prices`` a file with lines over the packaged table, and ``price_per_hour``
+    the USD of an hour of one worker, in place of the table's.
     """
 
     kind: Literal["ray", "local"] = "ray"
@@ -229,6 +231,10 @@ class ClusterSpec(Frozen):
     pack: Positive | Literal["auto"] = "auto"
     retries: Annotated[int, Field(ge=0)] = 1
     hang_seconds: Annotated[float, Field(ge=1)] = 600.0
+    gpu: str | None = None
+    spot: bool = False
+    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    prices: str | None = None
 
     @field_validator("gpus_per_worker")
     @classmethod
