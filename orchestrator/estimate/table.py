@@ -6,7 +6,7 @@ from rich.console import Console, RenderableType
 
 from orchestrator.estimate.costs import START_SECONDS
 from orchestrator.estimate.estimate import Estimate
-from orchestrator.estimate.resources import new_table, resources
+from orchestrator.estimate.resources import big, new_table, resources
 from orchestrator.say import say
 from orchestrator.statistics.thresholds import LEVELS
 from orchestrator.wording import NOTHING, count, percent, points

@@ -87,7 +87,7 @@ class SweepSpec(Frozen):
     def _budget_has_a_price(self) -> Self:
         if self.budget_usd is not None and self.cluster.price_per_hour is None and self.cluster.gpu is None:
             raise ValueError(
-                f"budget_usd={self.budget_usd:g} needs the price of a worker's hour: give cluster.price_per_hour (USD), "
+                f"budget_usd={self.budget_usd:g} needs the price of a worker's hour: give cluster.price_per_hour, "
                 "or cluster.gpu and cluster.spot, whose price is in the price table (docs/plan.md)."
             )
         return self
