@@ -12,6 +12,7 @@ from orchestrator.driver.provenance import refuse_moved_base, write_provenance
 from orchestrator.driver.publish import publish
 from orchestrator.driver.rounds import train_rounds
 from orchestrator.driver.services import Services
+from orchestrator.driver.spending import budget_of
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.logs import kept
 from orchestrator.recipe.spec import SweepSpec
@@ -41,6 +42,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
         say(f"{spec.name}: preparing")
         folder.fetch()
         services.check()
+        budget_of(spec)  # a price that the table lacks is refused before anything is prepared
         ready = make_ready(spec, folder.cache, say, services.begin_cluster if train else None)
         if train:
             for line in rung_lines(spec.search, ready.steps):

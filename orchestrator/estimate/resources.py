@@ -76,7 +76,7 @@ def _needs(plan: Estimate) -> RenderableType:
 def _memory(plan: Estimate, table: Table) -> None:
     need = plan.memory
     if need is None:
-        table.add_row("memory of a worker: all runs have ended", NOTHING, NOTHING)
+        table.add_row("memory: all runs have ended", NOTHING, NOTHING)
         return
     table.add_row("memory of a worker, roughly", memory(need.total), memory(need.total_at_most))
     for name in PARTS:

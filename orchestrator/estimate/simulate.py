@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-LONGEST_HOURS = 1e5  # a fleet whose nodes are reclaimed faster than any pack ends never ends
+LONGEST = 100  # times as long as without reclaims: nodes are then reclaimed faster than packs end
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,18 @@ class _Simulation:
 
     def run(self) -> Simulated:
         fleet, now = self._fleet, 0.0
+        bound = max(self._work / fleet.trainers, self._longest)
+        most = LONGEST * (bound + fleet.start + fleet.replacement)
         for _ in range(fleet.nodes):
             self._come(0.0)
         while self._open:
             now, _, kind, node, trainer = heapq.heappop(self._events)
-            if now > LONGEST_HOURS * 3600:
+            if now > most:
                 raise ValueError(f"nodes are reclaimed {fleet.reclaims:g} times per hour: the packs never end")
             getattr(self, f"_{kind}")(now, node, trainer)
             self._assign(now)
         for node in self._nodes.values():
             self.node_seconds += now - node.came
-        bound = max(self._work / fleet.trainers, self._longest)
         trainer_seconds = self.node_seconds * fleet.trainers_per_node
         return Simulated(
             nodes=fleet.nodes,

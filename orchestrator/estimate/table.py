@@ -74,7 +74,7 @@ def _notes(plan: Estimate) -> list[str]:
     """Return the assumptions, in sentences."""
     notes = [f"Rate: {plan.rate.tflops:.4g} x 10^12 operations a second and worker, {plan.rate.source}."]
     if plan.ended_in:
-        notes.append(f"Ended already: {plan.ended:,} of {count(plan.runs, 'run')}, by {plan.ended_in}.")
+        notes.append(f"Ended already: {plan.ended:,} of {count(plan.runs, 'run')}: {plan.ended_in}.")
     if plan.money.price_usd is not None:
         notes.append(f"Price of a worker's hour: {plan.money.price}; a node that is not full costs the same.")
     if plan.duration is not None:

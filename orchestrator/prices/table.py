@@ -84,9 +84,7 @@ def accelerator(name: str, file: str | None = None) -> Accelerator:
     """Return the line of this name; InputError, with the nearest name, if there is none."""
     lines = accelerators(file)
     if name not in lines:
-        raise InputError(
-            f"{unknown('accelerator', name, lines)} Others: --prices FILE, or cluster.prices in the recipe."
-        )
+        raise InputError(f"{unknown('accelerator', name, lines)} Others: by --prices FILE, or cluster.prices.")
     return lines[name]
 
 

@@ -11,7 +11,7 @@ import d2lora
 from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks import available_tasks, make_task
 from orchestrator.errors import InputError
-from orchestrator.estimate.costs import PROCESS_BYTES, START_SECONDS
+from orchestrator.estimate.costs import START_SECONDS
 from orchestrator.estimate.estimate import Estimate, as_json, estimate
 from orchestrator.estimate.model_shapes import PUBLISHED, ModelShape, shape_of
 from orchestrator.estimate.power import EFFECTS, smallest_difference
@@ -119,33 +119,6 @@ def test_recomputing_activations_costs_arithmetic_and_saves_memory() -> None:
     assert again.memory is not None
     assert 1.2 < again.work.operations / plain.work.operations < 1.5
     assert again.memory.activations < plain.memory.activations
-
-
-def test_memory_counts_the_base_by_its_type_and_sixteen_bytes_a_trained_parameter() -> None:
-    memory = planned().memory
-    assert memory is not None
-    trained = [method.trainable_parameters or 0 for method in planned().methods]
-    assert memory.base == 4 * SHAPE.parameters()
-    assert memory.adapters == 3 * 16 * max(trained)  # the largest pack is of the wide method alone
-    assert memory.total == memory.base + memory.adapters + memory.activations + PROCESS_BYTES
-    assert memory.total <= memory.total_at_most
-    half = planned(model={"dtype": "bfloat16"}).memory
-    assert half is not None
-    assert half.base == 2 * SHAPE.parameters()
-
-
-@pytest.mark.parametrize(("dtype", "gpus", "size"), [("auto", 0, 4), ("auto", 1, 2), ("float32", 1, 4)])
-def test_the_type_is_bfloat16_on_accelerators_unless_said(dtype: str, gpus: int, size: int) -> None:
-    memory = planned(model={"dtype": dtype}, cluster={"kind": "local", "gpus_per_worker": gpus}).memory
-    assert memory is not None
-    assert memory.base == size * SHAPE.parameters()
-
-
-def test_zero_3_shares_the_base_among_workers() -> None:
-    whole, shared = (planned(engine={"stage": stage}, cluster={"workers": 2, "pack": 4}).memory for stage in (2, 3))
-    assert whole is not None
-    assert shared is not None
-    assert shared.base == whole.base // 2
 
 
 def test_time_is_arithmetic_at_the_rate_and_trainers_share_it() -> None:
