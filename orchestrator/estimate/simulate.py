@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.errors import InputError
+
 LONGEST = 100  # times as long as without reclaims: nodes are then reclaimed faster than packs end
 
 
@@ -74,7 +76,7 @@ def simulate(packs: Sequence[float], fleet: Fleet) -> Simulated:
     """Return what training these packs takes on this fleet; ``packs`` are their seconds, in any order.
 
     Packs go to free trainers longest first. A pack of a reclaimed node goes to the next free trainer before all others
-    and goes on from its last checkpoint. Equal seeds give equal outcomes. ValueError if reclaims let no pack end.
+    and goes on from its last checkpoint. Equal seeds give equal outcomes. InputError if reclaims let no pack end.
     """
     return _Simulation(packs, fleet).run()
 
@@ -112,6 +114,7 @@ class _Simulation:
         self.reclaims = 0
 
     def run(self) -> Simulated:
+        """Let events happen until all packs have ended."""
         fleet, now = self._fleet, 0.0
         bound = max(self._work / fleet.trainers, self._longest)
         most = LONGEST * (bound + fleet.start + fleet.replacement)
@@ -120,7 +123,10 @@ class _Simulation:
         while self._open:
             now, _, kind, node, trainer = heapq.heappop(self._events)
             if now > most:
-                raise ValueError(f"nodes are reclaimed {fleet.reclaims:g} times per hour: the packs never end")
+                raise InputError(
+                    f"Nodes that are reclaimed {fleet.reclaims:g} times per hour let no pack end: give a smaller "
+                    "--reclaim-per-hour, fewer runs per pack (cluster.pack), or a shorter engine.checkpoint_seconds."
+                )
             getattr(self, f"_{kind}")(now, node, trainer)
             self._assign(now)
         for node in self._nodes.values():

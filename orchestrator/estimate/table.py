@@ -82,7 +82,8 @@ def _notes(plan: Estimate) -> list[str]:
             f"Time is arithmetic at that rate plus {START_SECONDS:g} s a trainer to start on Ray; small models are "
             "slower than their arithmetic, and fetching, tokenising and merging are not in it."
         )
-    notes.append(f"Trainers at a time: {plan.trainers} (cluster.max_concurrent=auto counts as 1 here: give a number).")
+    if plan.trainers < 2:
+        notes.append("Trainers at a time: cluster.max_concurrent=auto counts as 1; give a number, or --gpu 8xNAME.")
     notes.append("Rows are those published; repeated and leaked ones are left out later. Usual lengths are means.")
     if not all(task.rows.known for task in plan.tasks):
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")

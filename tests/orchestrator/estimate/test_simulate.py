@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.errors import InputError
 from orchestrator.estimate.simulate import Fleet, saved, simulate, trainers_per_node
 
 HOUR = 3600.0
@@ -76,7 +77,7 @@ def test_without_checkpoints_a_reclaimed_pack_begins_anew() -> None:
 
 
 def test_a_fleet_on_which_no_pack_can_end_is_refused() -> None:
-    with pytest.raises(ValueError, match="the packs never end"):
+    with pytest.raises(InputError, match="let no pack end: give a smaller --reclaim-per-hour"):
         simulate([50 * HOUR], Fleet(nodes=1, reclaims=60.0, checkpoint=0.0))
 
 
