@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ import d2lora
 from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks import available_tasks, make_task
 from orchestrator.errors import InputError
-from orchestrator.estimate.costs import START_SECONDS
+from orchestrator.estimate.costs import START_SECONDS, Costs
 from orchestrator.estimate.estimate import Estimate, as_json, estimate
+from orchestrator.estimate.memory import MemoryModel
 from orchestrator.estimate.model_shapes import PUBLISHED, ModelShape, shape_of
 from orchestrator.estimate.power import EFFECTS, smallest_difference
+from orchestrator.estimate.simulate import Fleet
 from orchestrator.estimate.task_sizes import SIZES, rows_of
+from orchestrator.estimate.terms import Terms
+from orchestrator.prices.table import Price
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.sections import DataSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
@@ -218,3 +223,22 @@ def test_a_hundred_thousand_runs_are_planned_within_seconds() -> None:
     start = time.process_time()
     assert planned(seeds=spec.seeds).runs == 100_000
     assert time.process_time() - start < 10  # about 2 on an idle machine
+
+
+def test_ten_thousand_runs_cost_as_many_formulas_as_there_are_kinds_of_packs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: Counter[str] = Counter()
+
+    def counting(owner: type, name: str) -> None:
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *words, **keys: (counted.update([name]), real(*words, **keys))[1])
+
+    counting(MemoryModel, "of")
+    counting(Costs, "_run")
+    counting(Costs, "total")
+    spec = sweep(seeds=list(range(1_250)))
+    plan = estimate(spec, SHAPE, "a test", terms=Terms(fleet=Fleet(8, 8), price=Price(usd=1.0), budget_usd=1.0))
+    assert (plan.runs, plan.packs) == (10_000, 2_500)
+    assert plan.simulation is not None
+    assert counted == {"of": 4, "_run": 8, "total": 2}  # two tasks and two methods; usual and full rows
