@@ -65,14 +65,14 @@ def _with_gpu(
         raise InputError("--spot is a kind of price: give --gpu NAME too, or cluster.gpu in the recipe.")
     if named is None:
         return spec, None
-    changes = {"gpu": named["name"], "spot": spot or spec.cluster.spot, "prices": prices or spec.cluster.prices}
-    spec = with_values(spec, {f"cluster.{key}": value for key, value in changes.items()})
-    accelerator(named["name"], spec.cluster.prices)
     if not spec.cluster.gpus_per_worker:
         raise InputError(
             f"{named['name']} is a GPU, and with cluster.gpus_per_worker=0 workers train on CPUs: give "
             "cluster.gpus_per_worker=1."
         )
+    changes = {"gpu": named["name"], "spot": spot or spec.cluster.spot, "prices": prices or spec.cluster.prices}
+    spec = with_values(spec, {f"cluster.{key}": value for key, value in changes.items()})
+    accelerator(named["name"], spec.cluster.prices)
     return spec, int(named["number"]) if named["number"] else None
 
 

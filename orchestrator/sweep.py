@@ -36,13 +36,13 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
     refuse_links_out(folder.path)
+    budget_of(spec)  # a price that the table lacks is refused before anything is prepared
     services = Services(spec, folder, command, say)
     try_here(folder.path.parent)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
         say(f"{spec.name}: preparing")
         folder.fetch()
         services.check()
-        budget_of(spec)  # a price that the table lacks is refused before anything is prepared
         ready = make_ready(spec, folder.cache, say, services.begin_cluster if train else None)
         if train:
             for line in rung_lines(spec.search, ready.steps):

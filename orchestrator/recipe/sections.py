@@ -246,6 +246,15 @@ class ClusterSpec(Frozen):
             )
         return gpus
 
+    @model_validator(mode="after")
+    def _gpu_is_used(self) -> Self:
+        if self.gpu is not None and not self.gpus_per_worker:
+            raise ValueError(
+                f"gpu={self.gpu} is the price of workers on GPUs, and with gpus_per_worker=0 they train on CPUs: give "
+                "gpus_per_worker=1, or price_per_hour instead of gpu."
+            )
+        return self
+
 
 class TrackingSpec(Frozen):
     """The MLflow that shows the sweep: the address of a database or a server, or "none"."""

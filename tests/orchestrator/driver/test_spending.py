@@ -126,9 +126,16 @@ def test_a_sweep_says_what_it_left_out_and_the_same_command_with_more_money_fini
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("budget_usd=5", "cluster.gpu=a100-80gb"), "give gpus_per_worker=1, or price_per_hour instead of gpu"),
         (("budget_usd=5",), "budget_usd=5 needs the price of a worker's hour: give cluster.price_per_hour"),
-        (("budget_usd=5", "cluster.gpu=a100"), "Unknown accelerator 'a100'. Did you mean 'a100-80gb'"),
-        (("budget_usd=5", "cluster.gpu=t4-16gb", "cluster.spot=true"), "The price table has no spot price of t4-16gb"),
+        (
+            ("budget_usd=5", "cluster.gpu=a100", "cluster.gpus_per_worker=1"),
+            "Unknown accelerator 'a100'. Did you mean 'a100-80gb'",
+        ),
+        (
+            ("budget_usd=5", "cluster.gpu=t4-16gb", "cluster.gpus_per_worker=1", "cluster.spot=true"),
+            "The price table has no spot price of t4-16gb",
+        ),
     ],
 )
 def test_a_budget_without_a_price_is_refused_before_anything_is_trained(

@@ -50,9 +50,9 @@ def test_a_users_lines_go_over_the_packaged_ones_key_by_key(tmp_path: Path) -> N
 
 def test_the_price_of_a_worker_is_the_recipes_own_or_the_tables() -> None:
     assert worker_price(ClusterSpec()) is None
-    spot = worker_price(ClusterSpec(gpu="h100-80gb", spot=True))
+    spot = worker_price(ClusterSpec(gpus_per_worker=1, gpu="h100-80gb", spot=True))
     assert spot == price_of("h100-80gb", spot=True)
-    own = worker_price(ClusterSpec(gpu="h100-80gb", price_per_hour=1.5))
+    own = worker_price(ClusterSpec(gpus_per_worker=1, gpu="h100-80gb", price_per_hour=1.5))
     assert own is not None
     assert own.usd == 1.5
 
