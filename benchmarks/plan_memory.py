@@ -34,7 +34,7 @@ from orchestrator.data.prepared import load_prepared
 from orchestrator.driver.packing import pack_jobs
 from orchestrator.driver.prepare import ReadySweep, make_ready
 from orchestrator.estimate.estimate import estimate
-from orchestrator.estimate.memory import Bytes, LaneLoad, MemoryModel
+from orchestrator.estimate.memory import Bytes, LaneLoad, MemoryModel, kept_numbers
 from orchestrator.estimate.model_shapes import shape_of
 from orchestrator.estimate.simulate import Fleet
 from orchestrator.estimate.terms import Terms
@@ -45,7 +45,7 @@ from orchestrator.recipe.targets import targets_of
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tiny import TinySettings, ensure_tiny_base
 
-VOCAB, ROWS, WORDS = 8192, 24, 90
+VOCAB, ROWS, WORDS = 8192, 16, 70
 RECIPE = """
 name: memory
 tasks: [{{name: mine, path: {place}/mine.jsonl}}]
@@ -91,16 +91,13 @@ CASES = (
     Case(0, lanes=1),
     Case(0, lanes=16),
     Case(0, lanes=8, stage=2, workers=2),
-    Case(384, lanes=1),
-    Case(384, lanes=8),
-    Case(384, lanes=8, rank=32, micro=2),
-    Case(384, lanes=4, stage=0, workers=2, rank=32, micro=2),
-    Case(384, lanes=4, stage=1, workers=2, rank=32, micro=2),
-    Case(384, lanes=4, stage=2, workers=2, rank=32, micro=2),
-    Case(384, lanes=4, stage=3, workers=2, rank=32, micro=2),
-    Case(384, lanes=4, checkpointing=True),
-    Case(384, lanes=2, method="lora", targets="attention+mlp"),
-    Case(768, layers=12, vocab=32000, lanes=2, micro=2),
+    Case(256, lanes=1),
+    Case(256, lanes=8),
+    Case(256, lanes=4, stage=1, workers=2, rank=32),
+    Case(256, lanes=4, stage=2, workers=2, rank=32),
+    Case(256, lanes=4, stage=3, workers=2, rank=32),
+    Case(512, layers=6, vocab=16384, lanes=2, method="lora", targets="attention+mlp"),
+    Case(512, layers=6, vocab=16384, lanes=2, checkpointing=True),
 )
 
 
@@ -159,7 +156,8 @@ def told(ready: ReadySweep) -> Bytes:
     answer = round(statistics.mean(len(ids) - start for ids, start in rows))
     (method,) = spec.methods
     trained = trained_parameters(method, shape.targets(targets_of(method.targets)))
-    load = LaneLoad(trained, longest, longest, answer, 4, max(len(splits["validation"]), len(splits["test"])))
+    kept = kept_numbers(shape, method)
+    load = LaneLoad(trained, kept, longest, longest, answer, 4, max(len(splits["validation"]), len(splits["test"])))
     return MemoryModel(spec, shape).of([load] * len(spec.seeds))  # type: ignore[arg-type]
 
 
@@ -249,7 +247,7 @@ def planned(runs: int = 100_096) -> float:
 
 def main(chosen: Sequence[int]) -> None:
     """Measure and print."""
-    _say(f"{describe()}\n")
+    _say("; ".join(describe()) + "\n")
     begin = time.monotonic()
     if ratios := memory_table([CASES[number] for number in chosen] if chosen else CASES):
         worst = max(ratios, key=lambda ratio: max(ratio, 1 / ratio))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.estimate.memory import Bytes, LaneLoad, MemoryModel
+from orchestrator.estimate.memory import Bytes, LaneLoad, MemoryModel, kept_numbers
 from orchestrator.estimate.model_shapes import ModelShape
 from orchestrator.estimate.task_sizes import TaskRows
 from orchestrator.plan.packs import Pack
@@ -79,6 +79,7 @@ class Costs:
     ) -> None:
         """Take each task's rows by its name, and each method's trained parameters by its label."""
         self.sweep, self.shape, self.rows, self.trained = sweep, shape, rows, trained
+        self.kept = {method.label: kept_numbers(shape, method) for method in sweep.methods}
         self.runs = {
             full: {(task, label): self._run(task, label, full) for task in self.rows for label in self.trained}
             for full in (False, True)
@@ -148,6 +149,7 @@ class Costs:
         rows = self.rows[task]
         return LaneLoad(
             trained=self.trained[label],
+            kept=self.kept[label],
             length=self._length(rows, full=False),
             full=self._length(rows, full=True),
             answer=rows.answer,

@@ -11,7 +11,18 @@ from orchestrator.estimate.estimate import Estimate
 from orchestrator.wording import NOTHING, count, percent
 
 GIB = 2**30
-PARTS = ("base", "adapters", "gradients", "optimizer", "buffers", "activations", "logits", "scoring", "process")
+PARTS = (
+    "base",
+    "adapters",
+    "gradients",
+    "optimizer",
+    "buffers",
+    "activations",
+    "logits",
+    "scoring",
+    "kernels",
+    "process",
+)
 """The parts of a worker's memory, in the order of the table; docs/plan.md explains each."""
 
 

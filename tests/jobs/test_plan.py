@@ -31,8 +31,8 @@ KEYS = {
     },
     "rate": {"tflops", "given", "price", "source"},
     "memory": {
-        "base", "adapters", "gradients", "optimizer", "buffers", "activations", "logits", "scoring", "process",
-        "total", "total_at_most",
+        "base", "adapters", "gradients", "optimizer", "buffers", "activations", "logits", "scoring", "kernels",
+        "process", "total", "total_at_most",
     },
     "machine": {"gpu", "memory", "fits"},
     "money": {"price_usd", "price", "spent_usd", "budget_usd", "runs_paid"},
