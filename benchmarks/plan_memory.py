@@ -93,12 +93,16 @@ CASES = (
     Case(0, lanes=8, stage=2, workers=2),
     Case(256, lanes=1),
     Case(256, lanes=8),
+    Case(384, lanes=8),
     Case(256, lanes=4, stage=1, workers=2, rank=32),
     Case(256, lanes=4, stage=2, workers=2, rank=32),
     Case(256, lanes=4, stage=3, workers=2, rank=32),
     Case(512, layers=6, vocab=16384, lanes=2, method="lora", targets="attention+mlp"),
     Case(512, layers=6, vocab=16384, lanes=2, checkpointing=True),
+    Case(320, layers=10, vocab=4096, lanes=3, method="dora", targets="mlp"),
+    Case(448, layers=5, vocab=12000, lanes=4, method="lora", rank=16, micro=2),
 )
+"""The last two were measured once, after all numbers of the model were settled on the others."""
 
 
 def ready_case(case: Case, place: Path) -> tuple[ReadySweep, str]:

@@ -14,7 +14,8 @@ PROCESS_BYTES = 460_000_000  # of a worker after its imports
 KERNEL_BYTES = 50_000_000  # on a CPU: pages of libraries' code, and kernels that are compiled, of a first step
 HELD_BYTES = 18  # on a CPU, per trained number: factors and what they are built from, with their gradients, for a step
 GAPS = 1.35  # on a CPU: memory of passes and batches with the gaps that the C library leaves, over its sum
-LARGER = 1.5  # tensors that many times as large as those before do not fit into the gaps that these leave
+LARGER = 2  # times as large as tensors before, tensors do not all fit into the gaps that those have left,
+BESIDE = 0.6  # and so much of the smaller of both then stands beside the larger
 BUCKET_BYTES = 4 * 5_000_000  # DeepSpeed's buffer of gradients: train/engine/zero.py sets its length
 LIVE_NUMBERS = 1_000_000_000  # of the base, which ZeRO-3 keeps whole while layers run (stage3_max_live_parameters)
 SCORED_TOKENS = 8192  # of a scoring batch: train/score.py
@@ -31,8 +32,8 @@ class Bytes:
     ``kernels`` is what a first step loads and compiles, ``process`` the memory after the imports, on the host.
 
     ``total`` is for rows of usual length, ``total_at_most`` for rows that all have ``max_length`` tokens. Training and
-    scoring are in memory one after the other, so the total has the larger; both, on a CPU, where scoring's tensors are
-    too large for the gaps that training leaves.
+    scoring are in memory one after the other, so the total has the larger; on a CPU also a part of the smaller, where
+    scoring's tensors are too large for the gaps that training leaves.
     """
 
     base: int
@@ -176,11 +177,10 @@ class MemoryModel:
         if self.on_gpu:
             return Passing(activations, logits, scoring, max(activations + logits, scoring))
         _, first = self._scoring(lanes[:1], full=full)
-        parts = round(GAPS * (activations + head + logits)), round(GAPS * scoring)  # a product packs its weight anew
+        activations, logits, scoring = (round(GAPS * part) for part in (activations + head, logits, scoring))
+        less, more = sorted((activations + logits, scoring))
         apart = scored > LARGER * max(largest, first)
-        return Passing(
-            round(GAPS * (activations + head)), round(GAPS * logits), parts[1], sum(parts) if apart else max(parts)
-        )
+        return Passing(activations, logits, scoring, more + round(BESIDE * less) * apart)
 
     def _groups(self, tokens: dict[int, int]) -> list[list[int]]:
         """Return the lanes of each pass: as many as suit a CPU's cache; on a GPU all, as long as memory has room."""

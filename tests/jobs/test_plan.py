@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import jobs.plan
 from jobs.command import run_job
+from orchestrator.estimate.resources import PARTS
 from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
 from tests.helpers.places import ROOT
 
@@ -293,3 +295,17 @@ def test_what_has_ended_is_left_out_of_the_plan_and_said(tmp_path: Path, capsys:
     assert "of these ended already 8" in said
     assert "memory: all runs have ended" in said
     assert f"Ended already: 8 of 8 runs: {tmp_path / 'sweeps' / 'stored'}." in said
+
+
+def test_the_table_in_the_docs_is_what_its_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs/plan.md").read_text()
+    command = re.search(r"`python jobs/plan.py (recipes/paper.yaml .*)` prints", text)
+    assert command is not None
+    assert plan(*command[1].split(), "storage=/nowhere") == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    (shown,) = (block for block in text.split("```") if "\nResources\n" in block)
+    lines = [line for line in shown.splitlines() if line.strip()]
+    assert len(lines) > 30
+    assert [line for line in lines if line not in printed] == []
+    explained = [f"| `{name}` |" for name in PARTS]
+    assert [line for line in explained if line not in text] == []
