@@ -199,7 +199,8 @@ class MemoryModel:
         kept = lane.kept + 4 * half * shape.layers * shape.hidden
         working = 8 * shape.hidden if half else 4 * (shape.hidden + shape.intermediate)
         if self.sweep.engine.gradient_checkpointing:
-            kept = shape.layers * shape.hidden + kept // shape.layers
+            blocks = 1 if self.on_gpu else 2  # measured: a CPU's memory of the block before is not free again in time
+            kept = min(kept, shape.layers * shape.hidden + blocks * kept // shape.layers)
         return tokens * (kept + working) * self.item
 
     def _scoring(self, lanes: Sequence[LaneLoad], *, full: bool) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,7 +118,8 @@ def test_full_rows_bound_the_usual_ones_and_max_length_bounds_both() -> None:
 
 
 def test_recomputing_activations_costs_arithmetic_and_saves_memory() -> None:
-    plain, again = planned(), planned(engine={"gradient_checkpointing": True})
+    deep = replace(SHAPE, layers=8)
+    plain, again = (estimate(sweep(engine={"gradient_checkpointing": on}), deep, "a test") for on in (False, True))
     assert plain.work is not None
     assert again.work is not None
     assert plain.memory is not None

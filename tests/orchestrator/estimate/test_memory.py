@@ -92,10 +92,11 @@ def test_on_a_cpu_lanes_go_in_passes_and_on_a_gpu_together() -> None:
     assert bound.activations == of(1, LANE).activations  # eight rows of twenty tokens
 
 
-def test_checkpointing_keeps_one_block_and_the_inputs_of_the_others() -> None:
-    plain, again = of(), of(engine={"gradient_checkpointing": True})
+def test_checkpointing_keeps_two_blocks_and_the_inputs_of_all() -> None:
+    deep = replace(SHAPE, layers=8)
+    plain, again = (MemoryModel(sweep(engine={"gradient_checkpointing": on}), deep).of([LANE]) for on in (False, True))
     tokens = 8 * 20
-    dropped = LANE.kept - (SHAPE.layers * SHAPE.hidden + LANE.kept // SHAPE.layers)
+    dropped = LANE.kept - (deep.layers * deep.hidden + 2 * LANE.kept // deep.layers)
     assert plain.activations - again.activations == pytest.approx(GAPS * 4 * tokens * dropped, abs=1)
     assert again.logits == plain.logits
 
