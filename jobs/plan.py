@@ -5,28 +5,48 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # import from this checkout, installed or not
 
 from rich.console import Console
 
 from jobs.command import run_job
-from orchestrator.errors import RunError
+from orchestrator.errors import InputError, RunError
 from orchestrator.estimate.estimate import as_json, estimate
 from orchestrator.estimate.model_shapes import shape_of
+from orchestrator.estimate.simulate import Fleet, trainers_per_node
 from orchestrator.estimate.table import print_plan
+from orchestrator.estimate.terms import Terms
+from orchestrator.prices.table import Price, accelerator, price_of, worker_price
+from orchestrator.recipe.frozen import with_values
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import lost_output, say
+from orchestrator.store.sweep_folder import SweepFolder
+
+GPUS = r"(?:(?P<number>[1-9]\d*)x)?(?P<name>[^\s]+)"
+"""``a100-80gb``, or with how many there are at a time ``8xa100-80gb``."""
 
 
 def main(
-    spec: SweepSpec, command: str, console: Console, *, as_data: bool, tflops: float | None, price: float | None
+    spec: SweepSpec,
+    command: str,
+    console: Console,
+    *,
+    as_data: bool,
+    tflops: float | None,
+    price: float | None,
+    **wishes: Any,
 ) -> int:
     """Estimate the sweep and print the estimate."""
     del command
-    plan = estimate(spec, *shape_of(spec.model), tflops=tflops, price=price)
+    spec, number = _with_gpu(spec, **wishes)
+    terms = _terms(spec, price, **wishes)
+    folder = SweepFolder.of(spec)
+    plan = estimate(_at_a_time(spec, number), *shape_of(spec.model), tflops=tflops, terms=terms, folder=folder)
     if as_data:
         say(console, json.dumps(as_json(plan), indent=1))
     else:
@@ -36,17 +56,101 @@ def main(
     return 0
 
 
+def _with_gpu(
+    spec: SweepSpec, *, gpu: str | None, spot: bool, prices: str | None, **_: Any
+) -> tuple[SweepSpec, int | None]:
+    """Return the recipe with the options' accelerator, and how many of it train at a time, if the option says so."""
+    named = re.fullmatch(GPUS, gpu or spec.cluster.gpu or "")
+    if spot and named is None and spec.cluster.price_per_hour is None:
+        raise InputError("--spot is a kind of price: give --gpu NAME too, or cluster.gpu in the recipe.")
+    if named is None:
+        return spec, None
+    if not spec.cluster.gpus_per_worker:
+        raise InputError(
+            f"{named['name']} is a GPU, and with cluster.gpus_per_worker=0 workers train on CPUs: give "
+            "cluster.gpus_per_worker=1."
+        )
+    changes = {"gpu": named["name"], "spot": spot or spec.cluster.spot, "prices": prices or spec.cluster.prices}
+    spec = with_values(spec, {f"cluster.{key}": value for key, value in changes.items()})
+    accelerator(named["name"], spec.cluster.prices)
+    return spec, int(named["number"]) if named["number"] else None
+
+
+def _at_a_time(spec: SweepSpec, gpus: int | None) -> SweepSpec:
+    """Return the recipe with as many trainers as so many GPUs have room for, unless it says how many."""
+    if gpus is None or spec.cluster.max_concurrent != "auto":
+        return spec
+    if gpus < spec.cluster.workers:
+        raise InputError(f"{gpus} GPUs have no room for one trainer of cluster.workers={spec.cluster.workers} workers.")
+    return with_values(spec, {"cluster.max_concurrent": gpus // spec.cluster.workers})
+
+
+def _terms(spec: SweepSpec, price: float | None, *, budget: float | None, simulate: int | None, **fleet: Any) -> Terms:
+    """Return what the options and the recipe say about machines and money; an option goes before a key."""
+    cluster = spec.cluster
+    line = accelerator(cluster.gpu, cluster.prices) if cluster.gpu else None
+    if price is not None:
+        paid: Price | None = Price(usd=price, source="--price")
+    elif fleet["gpu"] is not None and cluster.gpu is not None:
+        paid = price_of(cluster.gpu, spot=cluster.spot, file=cluster.prices)
+    else:
+        paid = worker_price(cluster)
+    most = spec.budget_usd if budget is None else budget
+    if most is not None and paid is None:
+        raise InputError("--budget needs the price of a worker's hour: give --price USD, or --gpu NAME (and --spot).")
+    nodes = None if simulate is None else _fleet(spec, simulate, line.gpus_per_node if line else None, **fleet)
+    return Terms(cluster.gpu, line, cluster.spot, paid, most, nodes)
+
+
+def _fleet(spec: SweepSpec, nodes: int, gpus: int | None, *, reclaim_per_hour: float, seed: int, **_: Any) -> Fleet:
+    """Return the nodes to simulate; a node without a line in the price table has room for one trainer."""
+    each, wide = trainers_per_node(gpus or spec.cluster.workers, spec.cluster.workers)
+    if nodes < wide:
+        raise InputError(f"--simulate {nodes}: a trainer of {spec.cluster.workers} workers takes {wide} such nodes.")
+    return Fleet(
+        nodes=nodes // wide,
+        trainers_per_node=each,
+        reclaims=reclaim_per_hour * wide,
+        checkpoint=spec.engine.checkpoint_seconds,
+        start=20.0 if spec.cluster.kind == "ray" else 0.0,
+        seed=seed,
+    )
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this job."""
     parser.add_argument("--json", action="store_true", dest="as_data", help="print one JSON object, for scripts")
     parser.add_argument("--tflops", type=_positive, help="speed of one worker, in 10^12 operations per second")
-    parser.add_argument("--price", type=_positive, help="price of one worker per hour")
+    parser.add_argument("--price", type=_positive, help="price of one worker per hour, in USD")
+    parser.add_argument("--gpu", help="accelerator in the price table, for example a100-80gb or 8xa100-80gb")
+    parser.add_argument("--spot", action="store_true", help="the price of spot nodes, not of on-demand ones")
+    parser.add_argument("--prices", metavar="FILE", help="YAML with lines over the packaged price table")
+    parser.add_argument("--budget", type=_positive, metavar="USD", help="the most that the sweep may cost")
+    parser.add_argument("--simulate", type=_whole, metavar="NODES", help="run the schedule on so many nodes")
+    parser.add_argument(
+        "--reclaim-per-hour", type=_share, default=0.0, metavar="P", help="reclaims of a node per hour, on average"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="draws when nodes are reclaimed")
 
 
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or a positive number")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of nodes from 1 to 100,000")
     return value
 
 

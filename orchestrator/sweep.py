@@ -12,6 +12,7 @@ from orchestrator.driver.provenance import refuse_moved_base, write_provenance
 from orchestrator.driver.publish import publish
 from orchestrator.driver.rounds import train_rounds
 from orchestrator.driver.services import Services
+from orchestrator.driver.spending import budget_of
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.logs import kept
 from orchestrator.recipe.spec import SweepSpec
@@ -35,6 +36,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     """
     folder, say = SweepFolder.of(spec), lines_to(console)
     refuse_links_out(folder.path)
+    budget_of(spec)  # a price that the table lacks is refused before anything is prepared
     services = Services(spec, folder, command, say)
     try_here(folder.path.parent)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:

@@ -10,7 +10,8 @@ from benchmarks.gpu.arms import ANSWER, engine_of, forget, intermediate, items_o
 from benchmarks.gpu.report import Row, Rows
 from benchmarks.gpu.scale import Scale
 from benchmarks.models import RANK
-from orchestrator.estimate.costs import PROCESS_BYTES, Bytes, Costs
+from orchestrator.estimate.costs import Costs
+from orchestrator.estimate.memory import PROCESS_BYTES, Bytes
 from orchestrator.estimate.model_shapes import ModelShape
 from orchestrator.estimate.task_sizes import TaskRows
 from orchestrator.machine.memory import peak_bytes, reset_peak
@@ -54,7 +55,7 @@ def _row(scale: Scale, lanes: int, checkpointing: bool) -> Row:
         "reserved GB": kept / 1e9,
         "plan GB": told / 1e9,
         "its base": planned.base / 1e9,
-        "its adapters": planned.adapters / 1e9,
+        "its adapters": (planned.adapters + planned.gradients + planned.optimizer) / 1e9,
         "its activations": planned.activations / 1e9,
         "peak / plan": peak / told,
     }

@@ -9,6 +9,7 @@ from orchestrator.addresses import without_secrets
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.files import read_json, write_bytes, write_json, write_lines
+from orchestrator.plan.budget import left_out
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.search.next_runs import why_not_trained
 from orchestrator.store.rows import dropped_row, publish_predictions, result_row
@@ -40,7 +41,7 @@ def collect(
     for run in ready.runs:
         if folder.run(run.key).ended():  # perhaps after its trainer was given up
             folder.run(run.key).error.unlink(missing_ok=True)
-        elif run.key in errors:
+        elif run.key in errors and not left_out([errors[run.key]]):  # what a budget leaves out has not failed
             write_bytes(folder.run(run.key).error, errors[run.key].encode())
             tracker.fail(run, errors[run.key])
     write_lines(folder.results, rows)

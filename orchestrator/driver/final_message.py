@@ -8,10 +8,12 @@ from typing import Any
 
 from orchestrator import objects
 from orchestrator.addresses import SERVERS, without_secrets
+from orchestrator.plan.budget import left_out
 from orchestrator.recipe.seeds import seed_words
 from orchestrator.store.rows import DONE
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.sqlite_address import absolute
+from orchestrator.wording import count
 
 Row = Mapping[str, Any]
 
@@ -31,7 +33,7 @@ def final_message(
     """
     lines = ["", str(summary["headline"])]
     lines += [_champion(task, evaluation) for task, evaluation in champions.items()]
-    lines += [_failure(row, folder) for row in rows if row["status"] not in DONE]
+    lines += _failures([row for row in rows if row["status"] not in DONE], folder)
     lines += [f"  {problem}" for problem in problems]
     lines.append(f"report: {folder.report}")
     if address := objects.address_of(folder.path):
@@ -62,6 +64,13 @@ def _champion(task: str, evaluation: Row) -> str:
         f"  {task}: {run_name(evaluation)}: {evaluation['accuracy_merged']:.3f} merged{before}, "
         f"gap {evaluation['gap_points']:+.2f} points, {evaluation['item_flips']} flips -> {evaluation['path']}"
     )
+
+
+def _failures(rows: Sequence[Row], folder: SweepFolder) -> list[str]:
+    """Return a line per run that has no result; one line for all runs that a budget has left out."""
+    unpaid = [str(row["error"]) for row in rows if left_out([str(row.get("error", ""))])]
+    lines = [_failure(row, folder) for row in rows if not left_out([str(row.get("error", ""))])]
+    return lines + ([f"  {count(len(unpaid), 'run')} {unpaid[0]}"] if unpaid else [])
 
 
 def _failure(row: Row, folder: SweepFolder) -> str:

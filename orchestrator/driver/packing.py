@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator import objects
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
+from orchestrator.driver.spending import Spending
 from orchestrator.files import read_json, write_json
 from orchestrator.machine.code import own_commit
 from orchestrator.machine.device import device_of
@@ -33,10 +34,14 @@ Widths = dict[str, int]
 
 
 class PackWidths:
-    """The widths of packs: as the recipe says, or as measured on the sweep's own base, methods and rows."""
+    """The widths of packs: as the recipe says, or as measured on the sweep's own base, methods and rows.
+
+    ``spending`` says which of the packs a budget pays for.
+    """
 
     def __init__(self, ready: ReadySweep, folder: SweepFolder, say: Say) -> None:
         self._ready, self._folder, self._say = ready, folder, say
+        self.spending = Spending(ready, folder, say)
         self._measured: Widths | None = None
         self._narrow: Widths = {}
 
@@ -120,6 +125,7 @@ def train_in_packs(
     """Train these runs as packs; return run key -> error of the run's pack, for the packs that failed.
 
     ``micro_batches`` has the rows per micro batch of runs that need fewer than the recipe says; they are trained alone.
+    Packs that the recipe's budget does not pay for are not begun, and their runs have that as their error.
 
     In the first attempt the packs of an earlier start go on as they were, if workers and trainers are the same; the
     other runs form new packs. If the scores of the untrained base on a task are not on disk, the first pack of the task
@@ -145,10 +151,15 @@ def train_in_packs(
     if ready.spec.cluster.kind == "ray":  # its workers may be on other nodes
         for file in (ready.base.path, *map(Path, ready.data_files.values())):
             objects.share(file)
-    jobs = pack_jobs(ready, folder, packs, micro_batches)
-    failures = cluster.run_packs(jobs, PackTrainer())  # in this process the base is freed with this object
-    folder.fetch()
-    return {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
+    spending = widths.spending
+    train, failures, begun = PackTrainer(), dict[str, str](), list[Pack]()  # the base is freed with the trainer
+    for portion in spending.portions(packs, cluster.concurrent):
+        with spending.metered(min(cluster.concurrent, len(portion))):
+            failures |= cluster.run_packs(pack_jobs(ready, folder, portion, micro_batches), train)
+        begun += portion
+        folder.fetch()
+    failed = {run.key: failures[pack.name] for pack in packs if pack.name in failures for run in pack.runs}
+    return failed | spending.left_out(packs, begun)
 
 
 def _packs_again(

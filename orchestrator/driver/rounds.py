@@ -17,6 +17,7 @@ from orchestrator.driver.services import Services
 from orchestrator.driver.syncing import syncing
 from orchestrator.driver.validation_scores import ValidationScores
 from orchestrator.machine.full_memory import is_about_memory
+from orchestrator.plan.budget import left_out
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.say import Say, lines_to
 from orchestrator.search.halving import stopping_rule
@@ -48,6 +49,8 @@ def train_rounds(
     runs = _next_round(ready, folder, scores, failed, say)
     ended = {run.key: end for run in ready.runs if (end := folder.run(run.key).ended()) is not None}
     say(_plan(ready, len(ended), len(runs)))
+    if line := widths.spending.line():
+        say(line)
     if not runs:
         return failed
     with syncing(lambda: _sync(ready, folder, services), say):
@@ -59,7 +62,7 @@ def train_rounds(
             failed |= {run.key: "Its result cannot be read." for run in runs if run.key not in {*results, *failed}}
             for line in lines(decisions(spec, ready.runs, results, failed)):
                 say(line)
-            runs = _next_round(ready, folder, scores, failed, say)
+            runs = [] if left_out(failed.values()) else _next_round(ready, folder, scores, failed, say)
     return failed
 
 
@@ -125,7 +128,7 @@ def _train_round(
             ends |= settled([run.key for run in missing], cluster.news.ends, folder, say)
             missing = [run for run in missing if run.key not in ends]
             failed = {run.key: errors.get(run.key, failed.get(run.key, NO_RESULT)) for run in missing}
-            if closed_by_breaker(errors.values()):
+            if closed_by_breaker(errors.values()) or left_out(errors.values()):
                 break
             missing, narrow = retries.next_widths(missing, errors, cluster.news.beside)
             if not missing:

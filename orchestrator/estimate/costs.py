@@ -3,58 +3,50 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.estimate.memory import Bytes, LaneLoad, MemoryModel, kept_numbers
 from orchestrator.estimate.model_shapes import ModelShape
 from orchestrator.estimate.task_sizes import TaskRows
 from orchestrator.plan.packs import Pack
-from orchestrator.recipe.seeds import drawn
+from orchestrator.plan.runs import RunSpec
 from orchestrator.recipe.spec import SweepSpec
 
 TFLOPS_CPU = 0.03  # one core, float32: about half the speed of matrix products alone
 TFLOPS_GPU = 30.0  # about 40 % of the bfloat16 peak of an NVIDIA A10G; an H100 does ten times that
 START_SECONDS = 20.0  # of a trainer on Ray, before its first pack begins
-PROCESS_BYTES = 460_000_000  # memory of a worker after its imports
-TRAINED_BYTES = 16  # per trained parameter, in float32: itself, its gradient and Adam's two moments
 
 Kind = tuple[str, str]
 """The name of a run's task and the label of its method: runs with equal names and labels cost the same."""
 
 
 @dataclass(frozen=True)
-class Bytes:
-    """The bytes that one worker of the largest pack holds.
-
-    ``total`` is for rows of usual length, ``total_at_most`` for rows that all have ``max_length`` tokens.
-    """
-
-    base: int
-    adapters: int
-    activations: int
-    process: int
-    total: int
-    total_at_most: int
-
-
-@dataclass(frozen=True)
 class Work:
-    """Tokens and operations (multiplications and additions) of one run, or of a sweep."""
+    """Tokens and operations (multiplications and additions) of one run, or of a sweep.
+
+    ``train_operations`` are those of the steps; scoring takes the rest of ``operations``.
+    """
 
     train_tokens: float = 0.0
     score_tokens: float = 0.0
     operations: float = 0.0
+    train_operations: float = 0.0
 
     def __add__(self, other: Work) -> Work:
         return Work(
             self.train_tokens + other.train_tokens,
             self.score_tokens + other.score_tokens,
             self.operations + other.operations,
+            self.train_operations + other.train_operations,
         )
 
     def times(self, count: int) -> Work:
         """Return the work of ``count`` such runs."""
-        return Work(self.train_tokens * count, self.score_tokens * count, self.operations * count)
+        return Work(
+            *(one * count for one in (self.train_tokens, self.score_tokens, self.operations, self.train_operations))
+        )
 
 
 @dataclass(frozen=True)
@@ -70,12 +62,13 @@ class Duration:
 class Rate:
     """How fast one worker is assumed to be, in 10^12 operations per second, and the price of an hour of it.
 
-    ``given`` says whether the user gave the speed.
+    ``given`` says whether the user gave the speed, ``source`` where it is from.
     """
 
     tflops: float
     given: bool
     price: float | None
+    source: str = ""
 
 
 class Costs:
@@ -86,39 +79,49 @@ class Costs:
     ) -> None:
         """Take each task's rows by its name, and each method's trained parameters by its label."""
         self.sweep, self.shape, self.rows, self.trained = sweep, shape, rows, trained
+        self.kept = {method.label: kept_numbers(shape, method) for method in sweep.methods}
         self.runs = {
             full: {(task, label): self._run(task, label, full) for task in self.rows for label in self.trained}
             for full in (False, True)
         }
 
-    def total(self, *, full: bool) -> Work:
-        """Return the work of all runs; ``full`` counts every row as ``max_length`` tokens."""
-        each = len(self.sweep.optim.rates) * len(drawn(self.sweep.seeds))
-        return sum((work.times(each) for work in self.runs[full].values()), Work())
+    def total(self, runs: Iterable[RunSpec], *, full: bool) -> Work:
+        """Return the work of these runs; ``full`` counts every row as ``max_length`` tokens."""
+        counted = Counter((run.task.name, run.method.label) for run in runs)
+        return sum((self.runs[full][kind].times(count) for kind, count in counted.items()), Work())
 
     def memory(self, packs: Sequence[Pack]) -> Bytes:
         """Return the bytes of a worker of the pack that needs the most."""
-        base = self.shape.parameters() * self._item_bytes
-        if self.sweep.trained_by.kind == "zero" and self.sweep.engine.stage == 3:
-            base //= self.sweep.cluster.workers
-        needs = map(self._pack_bytes, dict.fromkeys(map(_kinds, packs)))
-        adapters, usual, most = max(needs, key=lambda need: need[0] + need[2])
-        fixed = base + adapters + PROCESS_BYTES
-        return Bytes(base, adapters, usual, PROCESS_BYTES, fixed + usual, fixed + most)
+        model = MemoryModel(self.sweep, self.shape)
+        each = (model.of(list(map(self._load, kinds))) for kinds in dict.fromkeys(map(_kinds, packs)))
+        return max(each, key=lambda need: (need.total_at_most, need.total))
 
     def duration(self, packs: Sequence[Pack], trainers: int, rate: Rate, *, full: bool) -> Duration:
         """Return the time of all packs, the longest first, each on the trainer that is free first.
 
         ``full`` counts every row as ``max_length`` tokens.
         """
-        start = START_SECONDS if self.sweep.cluster.kind == "ray" else 0.0
-        workers = self.sweep.cluster.workers
-        seconds = self._seconds(packs, rate.tflops * 1e12 * workers, full)
+        if not packs:
+            return Duration(0.0, 0.0, None if rate.price is None else 0.0)
+        start, workers = self.start_seconds, self.sweep.cluster.workers
+        seconds = self.pack_seconds(packs, rate, full=full)
         free = [start] * min(trainers, len(packs))
         for pack_seconds in sorted(seconds, reverse=True):
             heapq.heapreplace(free, free[0] + pack_seconds)
         worker_hours = (start * len(free) + sum(seconds)) * workers / 3600
         return Duration(worker_hours, max(free) / 3600, None if rate.price is None else rate.price * worker_hours)
+
+    @property
+    def start_seconds(self) -> float:
+        """The seconds that a trainer needs before its first pack."""
+        return START_SECONDS if self.sweep.cluster.kind == "ray" else 0.0
+
+    def pack_seconds(self, packs: Sequence[Pack], rate: Rate, *, full: bool) -> list[float]:
+        """Return the seconds of each pack on one trainer; equal packs are computed once."""
+        speed = rate.tflops * 1e12 * self.sweep.cluster.workers
+        kinds = [_kinds(pack) for pack in packs]
+        each = {own: sum(self.runs[full][kind].operations for kind in own) / speed for own in dict.fromkeys(kinds)}
+        return [each[own] for own in kinds]
 
     def _run(self, task: str, label: str, full: bool) -> Work:
         """Return the work of one run: 4 operations per base parameter and token to train, 2 to score.
@@ -131,48 +134,28 @@ class Costs:
         trains, recomputed = rows.train * self.sweep.optim.epochs, 2 * self.sweep.engine.gradient_checkpointing
         length = self._length(rows, full)
         asked = rows.scored * (length + (rows.choices - 1) * rows.answer)  # the choices share their prompt
-        body = trains * length * ((4 + recomputed) * self.shape.body + (6 + recomputed) * trained)
-        body += asked * 2 * (self.shape.body + trained)
-        head = (4 * trains + 2 * rows.scored * rows.choices) * rows.answer * self.shape.head
-        return Work(trains * length, asked, body + head)
+        learned = trains * length * ((4 + recomputed) * self.shape.body + (6 + recomputed) * trained)
+        learned += 4 * trains * rows.answer * self.shape.head
+        body = asked * 2 * (self.shape.body + trained)
+        head = 2 * rows.scored * rows.choices * rows.answer * self.shape.head
+        return Work(trains * length, asked, learned + body + head, learned)
 
     def _length(self, rows: TaskRows, full: bool) -> int:
         longest = self.sweep.data.max_length
         return longest if full else min(rows.prompt + rows.answer, longest)
 
-    def _seconds(self, packs: Sequence[Pack], speed: float, full: bool) -> list[float]:
-        """Return the seconds of each pack at ``speed`` operations per second; equal packs are computed once."""
-        kinds = [_kinds(pack) for pack in packs]
-        each = {own: sum(self.runs[full][kind].operations for kind in own) / speed for own in dict.fromkeys(kinds)}
-        return [each[own] for own in kinds]
-
-    def _pack_bytes(self, kinds: Sequence[Kind]) -> tuple[int, int, int]:
-        """Return the bytes of a pack's adapters, and of its activations for usual and for the longest rows."""
-        adapters = TRAINED_BYTES * sum(self.trained[label] for _, label in kinds)
-        rows = [self.rows[task] for task, _ in kinds]
-        usual, most = (self._activations([self._length(task, full) for task in rows], rows) for full in (False, True))
-        return adapters, usual, most
-
-    def _activations(self, lengths: Sequence[int], rows: Sequence[TaskRows]) -> int:
-        """Return roughly the bytes that a micro step keeps for its backward pass.
-
-        These bytes are the inputs of norms, matrices and attention, and float32 logits with their gradient. On a base
-        in half precision a block also keeps some float32 and the base products of its adapted layers, four hidden sizes
-        in all, and the block that the backward pass is in works on eight more (measured on a GPU, docs/results.md).
-        """
-        shape, micro = self.shape, self.sweep.optim.micro_batch
-        tokens = micro * sum(lengths)
-        half = self._item_bytes == 2
-        block, working = (10 + 4 * half) * shape.hidden + 3 * shape.intermediate, 8 * half * shape.hidden
-        checkpointing = self.sweep.engine.gradient_checkpointing
-        kept = (shape.layers * shape.hidden + block if checkpointing else shape.layers * block) + working
-        logits = 8 * shape.vocab * micro * sum(task.answer for task in rows)  # float32, with their gradient
-        return tokens * kept * self._item_bytes + logits
-
-    @property
-    def _item_bytes(self) -> int:
-        model, gpu = self.sweep.model, bool(self.sweep.cluster.gpus_per_worker)
-        return 2 if model.dtype == "bfloat16" or (model.dtype == "auto" and gpu) else 4
+    def _load(self, kind: Kind) -> LaneLoad:
+        task, label = kind
+        rows = self.rows[task]
+        return LaneLoad(
+            trained=self.trained[label],
+            kept=self.kept[label],
+            length=self._length(rows, full=False),
+            full=self._length(rows, full=True),
+            answer=rows.answer,
+            choices=rows.choices,
+            scored=max(rows.validation, rows.test),
+        )
 
 
 def _kinds(pack: Pack) -> tuple[Kind, ...]:

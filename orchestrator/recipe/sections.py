@@ -236,7 +236,9 @@ class ClusterSpec(Frozen):
     ``hang_seconds`` is how long a trainer on Ray may make no optimizer step before it is ended and its pack is put back
     (`cluster.hub.watchdog` has the whole rule). ``wait_seconds`` is how long a sweep on Ray waits for nodes while none
     of its trainers has room. ``resources_per_worker`` are amounts of Ray's custom resources, ``env`` environment
-    variables of trainers on Ray.
+    variables of trainers on Ray. ``gpu`` is the accelerator of a worker by its name in the price table, ``spot``
+    whether it is rented as spot, ``prices`` a file with lines over the packaged table, and ``price_per_hour`` the USD
+    of an hour of one worker, in place of the table's.
     """
 
     kind: Literal["ray", "local"] = "ray"
@@ -250,6 +252,10 @@ class ClusterSpec(Frozen):
     hang_seconds: Annotated[float, Field(ge=1)] = 600.0
     wait_seconds: Annotated[float, Field(ge=1)] = 900.0
     env: Variables = {}  # noqa: RUF012 - pydantic copies it
+    gpu: str | None = None
+    spot: bool = False
+    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    prices: str | None = None
 
     @field_validator("gpus_per_worker")
     @classmethod
@@ -275,6 +281,15 @@ class ClusterSpec(Frozen):
             raise ValueError(
                 f"gpus_per_worker: {self.gpus_per_worker} goes with workers: 1 alone, because NCCL connects no two "
                 "workers on one GPU. Take gpus_per_worker: 1, or workers: 1."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gpu_is_used(self) -> Self:
+        if self.gpu is not None and not self.gpus_per_worker:
+            raise ValueError(
+                f"gpu={self.gpu} is the price of workers on GPUs, and with gpus_per_worker=0 they train on CPUs: give "
+                "gpus_per_worker=1, or price_per_hour instead of gpu."
             )
         return self
 

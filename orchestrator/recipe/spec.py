@@ -43,6 +43,7 @@ class SweepSpec(Frozen):
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "./sweeps"
     champions: bool = True
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("seeds")
     @classmethod
@@ -79,6 +80,15 @@ class SweepSpec(Frozen):
         if self.engine.kind == "plain" and workers > 1:
             raise ValueError(
                 f"engine.kind=plain trains in one process, but cluster.workers={workers}: use zero or auto."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _budget_has_a_price(self) -> Self:
+        if self.budget_usd is not None and self.cluster.price_per_hour is None and self.cluster.gpu is None:
+            raise ValueError(
+                f"budget_usd={self.budget_usd:g} needs the price of a worker's hour: give cluster.price_per_hour, "
+                "or cluster.gpu and cluster.spot, whose price is in the price table (docs/plan.md)."
             )
         return self
 

@@ -44,6 +44,11 @@ class SweepFolder:
         return self.path / "packs.json"
 
     @property
+    def spent(self) -> Path:
+        """The worker-seconds that a sweep with a budget has taken so far, of all its starts."""
+        return self.path / "spent.json"
+
+    @property
     def identity(self) -> Path:
         """The random word by which a tracker knows this sweep from others of its name."""
         return self.path / "sweep.id"

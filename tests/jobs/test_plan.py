@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 import jobs.plan
 from jobs.command import run_job
+from orchestrator.estimate.resources import PARTS
 from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
 from tests.helpers.places import ROOT
 
@@ -23,15 +26,20 @@ KEYS = {
         "packs", "pack_width", "pack_width_assumed", "pack_width_measured",
         "largest_pack", "trainers", "workers", "rate", "memory", "work",
         "work_at_most", "duration", "duration_at_most", "detectable", "independent_seeds", "tested",
-        "budget", "runs_at_most",
+        "budget", "runs_at_most", "ended", "ended_in", "machine", "money", "simulation",
     },
     "shape": {
         "hidden", "intermediate", "layers", "heads", "kv_heads", "head_dim", "vocab", "tied", "block_extra",
     },
-    "rate": {"tflops", "given", "price"},
-    "memory": {"base", "adapters", "activations", "process", "total", "total_at_most"},
-    "work": {"train_tokens", "score_tokens", "operations"},
-    "work_at_most": {"train_tokens", "score_tokens", "operations"},
+    "rate": {"tflops", "given", "price", "source"},
+    "memory": {
+        "base", "adapters", "gradients", "optimizer", "buffers", "activations", "logits", "scoring", "kernels",
+        "process", "total", "total_at_most",
+    },
+    "machine": {"gpu", "memory", "fits"},
+    "money": {"price_usd", "price", "spent_usd", "budget_usd", "runs_paid"},
+    "work": {"train_tokens", "score_tokens", "operations", "train_operations"},
+    "work_at_most": {"train_tokens", "score_tokens", "operations", "train_operations"},
     "duration": {"worker_hours", "hours", "cost"},
     "duration_at_most": {"worker_hours", "hours", "cost"},
 }  # fmt: skip
@@ -73,7 +81,7 @@ def test_values_may_stand_before_and_after_options(capsys: pytest.CaptureFixture
     words = (recipe, "seeds=[0,1]", "--tflops", "2", "--price", "0.5", "optim.lr=[1e-3,1e-2]")
     estimated = planned(capsys, *words)
     assert (estimated["seeds"], estimated["rates"]) == (2, 2)
-    assert estimated["rate"] == {"tflops": 2.0, "given": True, "price": 0.5}
+    assert estimated["rate"] == {"tflops": 2.0, "given": True, "price": 0.5, "source": "as given by --tflops"}
     assert estimated["duration"]["cost"] == pytest.approx(estimated["duration"]["worker_hours"] / 2)
     assert plan(*words) == 0
     output = capsys.readouterr().out
@@ -199,3 +207,105 @@ def test_a_hundred_thousand_runs_are_planned_in_seconds_a_gigabyte_and_a_page(tm
     assert len(output) < 100
     assert seconds < 10  # 4 were measured, of which scipy is 1
     assert size < 2**20  # 250 MiB were measured
+
+
+PAPER = str(ROOT / "recipes/paper.yaml")
+A100 = ("--gpu", "8xa100-80gb", "--spot")
+
+
+def test_the_paper_on_eight_spot_gpus_has_hours_money_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(capsys, PAPER, *A100, "storage=/nowhere")
+    assert plan["trainers"] == 8
+    assert plan["rate"]["tflops"] == pytest.approx(0.4 * 312)
+    assert plan["money"]["price_usd"] == plan["rate"]["price"]
+    assert plan["machine"] == {"gpu": "a100-80gb", "memory": 80 * 2**30, "fits": True}
+    assert plan["duration"]["cost"] == pytest.approx(plan["duration"]["worker_hours"] * plan["money"]["price_usd"])
+    assert 1 < plan["duration"]["hours"] < 24
+    listed = planned(capsys, PAPER, *A100[:2], "storage=/nowhere")
+    assert listed["duration"]["cost"] > 2 * plan["duration"]["cost"]
+    said = _said(capsys, PAPER, *A100, "storage=/nowhere")
+    assert "into a100-80gb, the process aside fits 80.00 GiB" in said
+    assert "40 % of the peak of a100-80gb" in said
+    assert "a worker's hour" in said
+
+
+def test_a_budget_says_how_many_runs_it_pays_for(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = planned(capsys, PAPER, *A100, "storage=/nowhere")["duration"]["cost"]
+    half = planned(capsys, PAPER, *A100, "storage=/nowhere", "--budget", str(whole / 2))["money"]
+    assert 0 < half["runs_paid"] < 640
+    assert half["budget_usd"] == whole / 2
+    enough = planned(capsys, PAPER, *A100, "storage=/nowhere", f"budget_usd={2 * whole}", "cluster.gpu=a100-80gb")
+    assert enough["money"]["runs_paid"] == 640
+    assert "runs that the rest of it pays for" in _said(capsys, PAPER, *A100, "--budget", "10")
+
+
+def test_a_simulation_gives_time_utilisation_and_its_lower_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (PAPER, *A100, "storage=/nowhere", "--simulate", "2")
+    calm = planned(capsys, *words)["simulation"]
+    assert (calm["nodes"], calm["trainers"], calm["reclaims"]) == (2, 16, 0)
+    assert calm["makespan_hours"] >= calm["lower_bound_hours"]
+    spot = [planned(capsys, *words, "--reclaim-per-hour", "2", "--seed", seed)["simulation"] for seed in "112"]
+    assert spot[0] == spot[1] != spot[2]
+    assert spot[0]["makespan_hours"] > calm["makespan_hours"]
+    assert "Simulation on 2 nodes with 16 trainers in all" in _said(capsys, *words)
+
+
+def test_a_price_table_of_ones_own_goes_before_the_packaged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("ours: {on_demand: 0.5, memory_gib: 2}\n")
+    plan = planned(capsys, PAPER, "--gpu", "ours", "--prices", str(file))
+    assert plan["money"]["price_usd"] == 0.5
+    assert plan["machine"]["fits"] is False
+    assert planned(capsys, PAPER, "--gpu", "ours", "--prices", str(file), "--price", "3")["rate"]["price"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--gpu", "a100"], "Unknown accelerator 'a100'. Did you mean 'a100-80gb'?"),
+        (["--gpu", "t4-16gb", "--spot"], "The price table has no spot price of t4-16gb: give --price USD"),
+        (["--spot"], "--spot is a kind of price: give --gpu NAME too"),
+        (["--budget", "5"], "--budget needs the price of a worker's hour: give --price USD, or --gpu NAME"),
+        (["--gpu", "a100-80gb", "cluster.gpus_per_worker=0"], "give cluster.gpus_per_worker=1"),
+        (["--gpu", "1xa100-80gb", "cluster.workers=2"], "1 GPUs have no room for one trainer of cluster.workers=2"),
+        (["--gpu", "a100-80gb", "--prices", "/nowhere.yaml"], "/nowhere.yaml is not there"),
+        (["--simulate", "1", "--gpu", "l4-24gb", "cluster.workers=4"], "a trainer of 4 workers takes 4 such nodes"),
+    ],
+)
+def test_terms_that_cannot_be_are_refused_with_the_remedy(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(PAPER, *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_has_ended_is_left_out_of_the_plan_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(ROOT / "tests/stored/sweep", tmp_path / "sweeps" / "stored")
+    recipe, before = str(ROOT / "tests/stored/stored.yaml"), tmp_path / "sweeps" / "stored" / "sweep.json"
+    shutil.copytree(ROOT / "tests/stored/base", tmp_path / "base")
+    content = json.loads(before.read_text())
+    content["recipe"]["model"] |= {"path": str(tmp_path / "base")}  # it was made where its base lay elsewhere
+    before.write_text(json.dumps(content))
+    words = (recipe, f"storage={tmp_path / 'sweeps'}", f"model.path={tmp_path / 'base'}")
+    told = planned(capsys, *words)
+    assert (told["runs"], told["ended"], told["packs"]) == (8, 8, 0)
+    said = _said(capsys, *words)
+    assert "of these ended already 8" in said
+    assert "memory: all runs have ended" in said
+    assert f"Ended already: 8 of 8 runs: {tmp_path / 'sweeps' / 'stored'}." in said
+
+
+def test_the_table_in_the_docs_is_what_its_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs/plan.md").read_text()
+    command = re.search(r"`python jobs/plan.py (recipes/paper.yaml .*)` prints", text)
+    assert command is not None
+    assert plan(*command[1].split(), "storage=/nowhere") == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    (shown,) = (block for block in text.split("```") if "\nResources\n" in block)
+    lines = [line for line in shown.splitlines() if line.strip()]
+    assert len(lines) > 30
+    assert [line for line in lines if line not in printed] == []
+    explained = [f"| `{name}` |" for name in PARTS]
+    assert [line for line in explained if line not in text] == []

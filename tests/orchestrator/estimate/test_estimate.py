@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +13,15 @@ import d2lora
 from orchestrator.data.splits import split_examples
 from orchestrator.data.tasks import available_tasks, make_task
 from orchestrator.errors import InputError
-from orchestrator.estimate.costs import PROCESS_BYTES, START_SECONDS
+from orchestrator.estimate.costs import START_SECONDS, Costs
 from orchestrator.estimate.estimate import Estimate, as_json, estimate
+from orchestrator.estimate.memory import MemoryModel
 from orchestrator.estimate.model_shapes import PUBLISHED, ModelShape, shape_of
 from orchestrator.estimate.power import EFFECTS, smallest_difference
+from orchestrator.estimate.simulate import Fleet
 from orchestrator.estimate.task_sizes import SIZES, rows_of
+from orchestrator.estimate.terms import Terms
+from orchestrator.prices.table import Price
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.sections import DataSpec, TaskSpec
 from orchestrator.recipe.spec import SweepSpec
@@ -112,40 +118,14 @@ def test_full_rows_bound_the_usual_ones_and_max_length_bounds_both() -> None:
 
 
 def test_recomputing_activations_costs_arithmetic_and_saves_memory() -> None:
-    plain, again = planned(), planned(engine={"gradient_checkpointing": True})
+    deep = replace(SHAPE, layers=8)
+    plain, again = (estimate(sweep(engine={"gradient_checkpointing": on}), deep, "a test") for on in (False, True))
     assert plain.work is not None
     assert again.work is not None
     assert plain.memory is not None
     assert again.memory is not None
     assert 1.2 < again.work.operations / plain.work.operations < 1.5
     assert again.memory.activations < plain.memory.activations
-
-
-def test_memory_counts_the_base_by_its_type_and_sixteen_bytes_a_trained_parameter() -> None:
-    memory = planned().memory
-    assert memory is not None
-    trained = [method.trainable_parameters or 0 for method in planned().methods]
-    assert memory.base == 4 * SHAPE.parameters()
-    assert memory.adapters == 3 * 16 * max(trained)  # the largest pack is of the wide method alone
-    assert memory.total == memory.base + memory.adapters + memory.activations + PROCESS_BYTES
-    assert memory.total <= memory.total_at_most
-    half = planned(model={"dtype": "bfloat16"}).memory
-    assert half is not None
-    assert half.base == 2 * SHAPE.parameters()
-
-
-@pytest.mark.parametrize(("dtype", "gpus", "size"), [("auto", 0, 4), ("auto", 1, 2), ("float32", 1, 4)])
-def test_the_type_is_bfloat16_on_accelerators_unless_said(dtype: str, gpus: int, size: int) -> None:
-    memory = planned(model={"dtype": dtype}, cluster={"kind": "local", "gpus_per_worker": gpus}).memory
-    assert memory is not None
-    assert memory.base == size * SHAPE.parameters()
-
-
-def test_zero_3_shares_the_base_among_workers() -> None:
-    whole, shared = (planned(engine={"stage": stage}, cluster={"workers": 2, "pack": 4}).memory for stage in (2, 3))
-    assert whole is not None
-    assert shared is not None
-    assert shared.base == whole.base // 2
 
 
 def test_time_is_arithmetic_at_the_rate_and_trainers_share_it() -> None:
@@ -245,3 +225,22 @@ def test_a_hundred_thousand_runs_are_planned_within_seconds() -> None:
     start = time.process_time()
     assert planned(seeds=spec.seeds).runs == 100_000
     assert time.process_time() - start < 10  # about 2 on an idle machine
+
+
+def test_ten_thousand_runs_cost_as_many_formulas_as_there_are_kinds_of_packs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: Counter[str] = Counter()
+
+    def counting(owner: type, name: str) -> None:
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *words, **keys: (counted.update([name]), real(*words, **keys))[1])
+
+    counting(MemoryModel, "of")
+    counting(Costs, "_run")
+    counting(Costs, "total")
+    spec = sweep(seeds=list(range(1_250)))
+    plan = estimate(spec, SHAPE, "a test", terms=Terms(fleet=Fleet(8, 8), price=Price(usd=1.0), budget_usd=1.0))
+    assert (plan.runs, plan.packs) == (10_000, 2_500)
+    assert plan.simulation is not None
+    assert counted == {"of": 4, "_run": 8, "total": 2}  # two tasks and two methods; usual and full rows

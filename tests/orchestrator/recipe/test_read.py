@@ -292,7 +292,7 @@ FREE_TEXT = {
 }
 
 
-SWITCHES = ("gradient_checkpointing", "deterministic", "diagnostics", "chat_template", "append_eos")
+SWITCHES = ("spot", "gradient_checkpointing", "deterministic", "diagnostics", "chat_template", "append_eos")
 
 
 def fits(section: str, key: str, what: str) -> bool:

@@ -1,0 +1,147 @@
+"""A sweep with a budget begins only packs that it pays for, keeps account over starts, and goes on with more money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.cluster import Failures, Job, Train
+from orchestrator.cluster.local import LocalCluster
+from orchestrator.driver.packing import PackWidths, train_in_packs
+from orchestrator.driver.prepare import ReadySweep
+from orchestrator.driver.spending import Spending
+from orchestrator.errors import InputError
+from orchestrator.files import read_json, write_json
+from orchestrator.plan.budget import left_out
+from orchestrator.store.sweep_folder import SweepFolder
+from tests.helpers.ready import ready_sweep
+from tests.helpers.sweeps import RUNS, rows_of, run
+
+PRICED = ("cluster.price_per_hour=3600", "cluster.pack=1", "champions=false")  # a worker-second costs one dollar
+
+
+class Cluster(LocalCluster):
+    """Commits every run, and lets ten seconds pass per pack and trainer."""
+
+    def __init__(self, folder: SweepFolder, concurrent: int = 1) -> None:
+        super().__init__()
+        self.folder, self.concurrent, self.now, self.calls = folder, concurrent, 0.0, list[list[str]]()
+
+    def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
+        self.calls.append([job.pack.name for job in jobs])
+        for job in jobs:
+            for one in job.pack.runs:
+                write_json(self.folder.run(one.key).path / "COMMITTED.json", {"row": {"train_seconds": 5.0}})
+        self.now += 10.0 * len(jobs) / self.concurrent
+        return {}
+
+
+def trained(ready: ReadySweep, cluster: Cluster) -> dict[str, str]:
+    widths = PackWidths(ready, cluster.folder, print)
+    widths.spending = Spending(ready, cluster.folder, print, lambda: cluster.now)
+    missing = [one for one in ready.runs if cluster.folder.run(one.key).ended() is None]
+    return train_in_packs(ready, cluster.folder, cluster, missing, widths, 1)
+
+
+@pytest.mark.parametrize(("concurrent", "workers"), [(1, 1), (2, 1), (1, 2)])
+def test_packs_begin_while_the_budget_lasts_and_the_rest_is_left_out(
+    tmp_path: Path, concurrent: int, workers: int
+) -> None:
+    words = ("budget_usd=45", f"cluster.workers={workers}", "engine.kind=auto")
+    ready = ready_sweep(tmp_path, *PRICED, *words)
+    folder = SweepFolder.of(ready.spec)
+    cluster = Cluster(folder, concurrent)
+    errors = trained(ready, cluster)
+    begun = sum(map(len, cluster.calls))
+    assert begun == (4 if workers == 1 else 2)  # at ten dollars a worker and pack
+    assert len(cluster.calls[0]) == concurrent  # nothing was measured yet
+    assert len(errors) == RUNS - begun
+    assert left_out(errors.values())
+    assert read_json(folder.spent) == {"worker_seconds": pytest.approx(40.0)}
+
+
+def test_the_same_sweep_with_more_money_goes_on_from_its_account(tmp_path: Path) -> None:
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=25")
+    cluster = Cluster(SweepFolder.of(ready.spec))
+    assert len(trained(ready, cluster)) == 6
+    again = ready_sweep(tmp_path, *PRICED, "budget_usd=25")
+    cluster.calls.clear()
+    assert len(trained(again, cluster)) == 6
+    assert cluster.calls == []
+    more = ready_sweep(tmp_path, *PRICED, "budget_usd=200")
+    assert trained(more, cluster) == {}
+    assert read_json(cluster.folder.spent) == {"worker_seconds": pytest.approx(80.0)}
+
+
+def test_runs_from_before_the_account_count_by_their_rows(tmp_path: Path) -> None:
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=30")
+    folder = SweepFolder.of(ready.spec)
+    for one in ready.runs[:2]:
+        write_json(
+            folder.run(one.key).path / "COMMITTED.json", {"attempt": 1, "row": {"train_seconds": 5.0}, "files": {}}
+        )
+    assert Spending(ready, folder, print).worker_seconds == 10.0
+
+
+def test_without_a_budget_all_packs_go_in_one_call_and_nothing_is_written(tmp_path: Path) -> None:
+    ready = ready_sweep(tmp_path, *PRICED)
+    cluster = Cluster(SweepFolder.of(ready.spec))
+    assert trained(ready, cluster) == {}
+    assert [len(call) for call in cluster.calls] == [RUNS]
+    assert not cluster.folder.spent.exists()
+
+
+def test_a_pack_that_fails_is_paid_for_too(tmp_path: Path) -> None:
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=15")
+    folder = SweepFolder.of(ready.spec)
+
+    class Failing(Cluster):
+        def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
+            super().run_packs(jobs, train)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(ready, Failing(folder))
+    assert read_json(folder.spent) == {"worker_seconds": pytest.approx(10.0)}
+
+
+def test_a_sweep_says_what_it_left_out_and_the_same_command_with_more_money_finishes(recipe: Path) -> None:
+    words = ("tasks=[tiny_recall]", "cluster.price_per_hour=3600", "champions=false", "tracking.uri=none")
+    code, output, folder = run(recipe, *words, "budget_usd=0.001")
+    assert code == 1
+    assert "budget: 0.001 USD at 3600 per worker and hour; 0.00 USD are spent" in output
+    assert output.count("left out, because budget_usd=0.001 would be exceeded") == 1
+    rows = rows_of(folder)
+    committed = [row for row in rows if row["status"] == "committed"]
+    assert 0 < len(committed) < len(rows)
+    assert not list(folder.glob("runs/*.error.txt"))
+    code, output, _ = run(recipe, *words, "budget_usd=1.0e+6")
+    assert code == 0, output
+    assert f"{len(committed)} done already" in output
+    assert {row["status"] for row in rows_of(folder)} == {"committed"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("budget_usd=5", "cluster.gpu=a100-80gb"), "give gpus_per_worker=1, or price_per_hour instead of gpu"),
+        (("budget_usd=5",), "budget_usd=5 needs the price of a worker's hour: give cluster.price_per_hour"),
+        (
+            ("budget_usd=5", "cluster.gpu=a100", "cluster.gpus_per_worker=1"),
+            "Unknown accelerator 'a100'. Did you mean 'a100-80gb'",
+        ),
+        (
+            ("budget_usd=5", "cluster.gpu=t4-16gb", "cluster.gpus_per_worker=1", "cluster.spot=true"),
+            "The price table has no spot price of t4-16gb",
+        ),
+    ],
+)
+def test_a_budget_without_a_price_is_refused_before_anything_is_trained(
+    recipe: Path, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(recipe, "tracking.uri=none", *words)
+    assert run(recipe, "tracking.uri=none", "champions=false", "tasks=[tiny_recall]", "methods=[lora]", "seeds=[0]",
+               "budget_usd=1e6", "cluster.price_per_hour=1")[0] == 0  # the remedy  # fmt: skip
