@@ -147,7 +147,7 @@ def test_a_job_that_begins_before_any_node_is_up_waits_with_a_word_and_then_trai
 
 @pytest.mark.rare
 def test_a_node_that_comes_in_the_middle_is_used_within_a_minute(tmp_path: Path) -> None:
-    out = outcome(tmp_path, *(f"long-{number}" for number in range(6)), what="grows")
+    out = outcome(tmp_path, *(f"long-{number}" for number in range(8)), what="grows")
     assert out["failures"] == {}
     assert out["said"] == []
     first = starts(tmp_path)[0]
