@@ -2,10 +2,11 @@
 
     python deploy/aws_setup.py --region us-east-1 --subnet subnet-... --ssh-from YOUR.ADDRESS/32 --bucket BUCKET
 
-Ray adds SSH from 0.0.0.0/0 to every security group that it makes, whatever the file says, and gives the head full access
-to EC2 and S3. The group here admits SSH from one range, and all traffic between its members. The head may start, stop,
-tag and describe instances and pass the worker's role on; both profiles may read and write one bucket. A second call makes
-nothing twice. It prints the lines for cluster.yaml; it needs boto3 and an account that may change EC2 and IAM.
+Ray adds SSH from 0.0.0.0/0 to every security group that it makes, whatever the file says, and gives the head full
+access to EC2 and S3. The group here admits SSH from one range, and all traffic between its members. The head may start,
+stop, tag and describe instances and pass the worker's role on; both profiles may read and write one bucket. A second
+call makes nothing twice. It prints the lines for cluster.yaml; it needs boto3 and an account that may change EC2 and
+IAM.
 """
 
 from __future__ import annotations

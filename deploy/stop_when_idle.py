@@ -29,7 +29,9 @@ def busy() -> bool:
     return any(str(job.status) in ("PENDING", "RUNNING") for job in jobs)
 
 
-def wait_until_idle(limit: float, asked: Callable[[], bool], clock: Callable[[], float], pause: Callable[[], None]) -> None:
+def wait_until_idle(
+    limit: float, asked: Callable[[], bool], clock: Callable[[], float], pause: Callable[[], None]
+) -> None:
     """Return when no job has been seen for ``limit`` seconds of ``clock``."""
     last = clock()
     while clock() - last < limit:

@@ -45,6 +45,9 @@ def cloud(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     """Return an empty cloud; keys that Ray makes lie in the test's folder."""
     for logger in ("botocore", "boto3"):
         logging.getLogger(logger).setLevel(logging.WARNING)
+    import ray  # noqa: F401 - its import makes the logger's handler, which keeps the stream of the first test
+
+    monkeypatch.setattr(logging.getLogger("ray"), "handlers", [])
     server.away.clear()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
@@ -52,6 +55,6 @@ def cloud(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    reset = urllib.request.Request(f"{server.address}/moto-api/reset", method="POST")  # noqa: S310 - of this machine
-    urllib.request.urlopen(reset, timeout=10).close()  # noqa: S310
+    reset = urllib.request.Request(f"{server.address}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset, timeout=10).close()
     return Cloud()

@@ -34,7 +34,9 @@ def _addresses(config: Config) -> Iterator[Fault]:
         aws = [one.get("AssociatePublicIpAddress") for one in entries(node.get("node_config"), "NetworkInterfaces")]
         gcp = [one.get("accessConfigs") for one in entries(node.get("node_config"), "networkInterfaces")]
         if any([*aws, *gcp]):
-            yield Fault(place, "its interfaces get public addresses", "Remove AssociatePublicIpAddress or accessConfigs")
+            yield Fault(
+                place, "its interfaces get public addresses", "Remove AssociatePublicIpAddress or accessConfigs"
+            )
 
 
 def _groups(config: Config) -> Iterator[Fault]:

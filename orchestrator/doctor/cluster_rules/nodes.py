@@ -35,7 +35,9 @@ def _aws(node: Config, place: str) -> Iterator[Fault]:
         yield Fault(place, what, "Name the image by its ami-... identifier")
     if not section(node, "IamInstanceProfile").get("Arn"):
         what = "no profile: Ray gives the head one with full access to EC2 and S3"
-        yield Fault(place, what, "Name a profile as IamInstanceProfile: {Arn: ...}; `python deploy/aws_setup.py` makes both")
+        yield Fault(
+            place, what, "Name a profile as IamInstanceProfile: {Arn: ...}; `python deploy/aws_setup.py` makes both"
+        )
     if section(node, "MetadataOptions").get("HttpTokens") != "required":
         what = "metadata without a token, so a page that a job fetches can read the node's keys"
         yield Fault(place, what, "Set MetadataOptions: {HttpTokens: required, HttpPutResponseHopLimit: 1}")
@@ -95,7 +97,9 @@ def _idle(config: Config) -> Iterator[Fault]:
 def _containers(config: Config) -> Iterator[Fault]:
     docker = section(config, "docker")
     places = [("docker", docker)]
-    places += [(f"available_node_types.{name}.docker", section(node, "docker")) for name, node in node_types(config).items()]
+    places += [
+        (f"available_node_types.{name}.docker", section(node, "docker")) for name, node in node_types(config).items()
+    ]
     for place, settings in places:
         for key in ("image", "head_image", "worker_image"):
             image = settings.get(key)

@@ -40,7 +40,9 @@ def _options(kind: str, options: set[str], efs: bool, place: str) -> Iterator[Fa
         yield Fault(place, what, "Mount with hard, and without nolock, local_lock and soft")
     if efs and not (kind == "efs" and "tls" in options):
         what = "EFS without TLS: weights and rows cross the network in the clear"
-        yield Fault(place, what, "Mount with amazon-efs-utils: mount -t efs -o tls,lookupcache=positive fs-...:/ FOLDER")
+        yield Fault(
+            place, what, "Mount with amazon-efs-utils: mount -t efs -o tls,lookupcache=positive fs-...:/ FOLDER"
+        )
 
 
 def _database(command: str, place: str, mounts: Sequence[str]) -> Iterator[Fault]:

@@ -56,7 +56,9 @@ def test_every_placeholder_is_named_with_its_place() -> None:
     for kind in ("head", "gpu"):
         place = f"available_node_types.{kind}.node_config"
         assert unset[f"{place}.ImageId"] == "ami-00000000000000000 is a placeholder"
-        assert {f"{place}.SubnetIds[0]", f"{place}.SecurityGroupIds[0]", f"{place}.IamInstanceProfile.Arn"} <= set(unset)
+        assert {f"{place}.SubnetIds[0]", f"{place}.SecurityGroupIds[0]", f"{place}.IamInstanceProfile.Arn"} <= set(
+            unset
+        )
 
 
 def test_a_documentation_address_is_a_placeholder_and_no_range() -> None:
