@@ -1,4 +1,4 @@
-"""cluster.yaml on EC2 as moto plays it: Ray's own provider asks for what the file says, and opens no door of its own."""
+"""cluster.yaml on EC2 as moto plays it: Ray's provider asks for what the file says, and opens no door of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 
 from deploy import aws_setup
 from tests.helpers.cluster_files import Config, node, shipped
-from tests.helpers.ec2 import REGION, Cloud, cloud  # noqa: F401 - a fixture
-from tests.helpers.stores import server  # noqa: F401 - a fixture
+from tests.helpers.ec2 import REGION, Cloud
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 RANGE = "10.9.8.7/32"
 KINDS = {"ray-launch-config": "x", "ray-user-node-type": "gpu"}
 

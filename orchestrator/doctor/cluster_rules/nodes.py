@@ -1,4 +1,4 @@
-"""Rules of the machines: a fixed image, a role of little power, disks in cipher, and what they cost while nobody works."""
+"""Rules of the machines: a fixed image, a role of little power, disks in cipher, and an end to idle ones."""
 
 from __future__ import annotations
 

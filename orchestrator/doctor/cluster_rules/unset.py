@@ -10,9 +10,7 @@ from orchestrator.doctor.cluster_rules.fault import Config, Fault, texts
 PLACEHOLDERS = {
     re.compile(r"\b(?:ami|subnet|sg|fs|vpc)-0{8,17}\b"): "the identifier of your own",
     re.compile(r"\barn:aws:iam::0{12}:[\w/+=,.@-]+"): "the ARN with the number of your account",
-    re.compile(
-        r"\b(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}(?:/\d+)?\b"
-    ): "your own address (RFC 5737 keeps these)",
+    re.compile(r"\b(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}(?:/\d+)?\b"): "your own address",
     re.compile(r"\bSET-THIS[\w.-]*"): "your own value",
 }
 

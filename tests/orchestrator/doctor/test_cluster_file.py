@@ -1,4 +1,4 @@
-"""A file of `ray up`: those that ship lack only what each user sets, and each way to spoil one is found with its reason."""
+"""Cluster files that ship lack only what each user sets, and each way to spoil one is found with its reason."""
 
 from __future__ import annotations
 
