@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from orchestrator.doctor import quick
 from orchestrator.driver.champions import make_champions
 from orchestrator.driver.collect import collect
 from orchestrator.driver.final_message import final_message
@@ -20,7 +21,6 @@ from orchestrator.search.halving import rung_lines
 from orchestrator.store.lease import hold
 from orchestrator.store.links import refuse_links_out
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.store.trial import try_here
 
 
 def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = True) -> int:
@@ -36,7 +36,8 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     folder, say = SweepFolder.of(spec), lines_to(console)
     refuse_links_out(folder.path)
     services = Services(spec, folder, command, say)
-    try_here(folder.path.parent)
+    for line in quick.remarks_on_room(quick.try_storage_of(spec)):
+        say(line)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
         say(f"{spec.name}: preparing")
         folder.fetch()

@@ -6,9 +6,10 @@ import os
 from types import TracebackType
 from typing import Self
 
-from orchestrator.cluster.address import check_address, named_address
+from orchestrator.cluster.address import named_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
+from orchestrator.doctor.quick import try_ray_of
 from orchestrator.driver.opening import Opening
 from orchestrator.files import read_lines
 from orchestrator.recipe.environment import passed_over
@@ -46,7 +47,7 @@ class Services:
         if self._spec.cluster.kind == "local":
             self._opening.result()
         else:
-            check_address()
+            try_ray_of(self._spec)
         self.tracker.look()
         if line := passed_over(self._spec.tracking.uri, os.environ):
             self._say(line)

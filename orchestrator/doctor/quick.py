@@ -1,0 +1,54 @@
+"""The quick part, which every sweep runs itself: storage, the address of Ray and room on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.cluster.address import check_address, named_address
+from orchestrator.doctor.check import Check, guarded, ok
+from orchestrator.doctor.facts import room_of
+from orchestrator.doctor.machines import room
+from orchestrator.paths import storage_folder
+from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.trial import try_here
+
+
+def try_storage_of(spec: SweepSpec) -> Path:
+    """Try every call that a commit and a lease need; return the folder. InputError names the call that fails."""
+    folder = storage_folder(spec.storage)
+    try_here(folder)
+    return folder
+
+
+def try_ray_of(spec: SweepSpec) -> str:
+    """Return in words where packs would run; InputError if RAY_ADDRESS names no Ray that answers."""
+    if spec.cluster.kind == "local":
+        return "cluster.kind=local needs no Ray"
+    check_address()
+    address = named_address()
+    return f"a Ray answers at {address}" if address else "no cluster is named, so a sweep starts a Ray on this machine"
+
+
+def remarks_on_room(folder: Path) -> list[str]:
+    """Return a line for each thing that this machine is short of."""
+    checks = room({"this machine": room_of((str(folder),))})
+    return [f"{check.message}. {check.remedy}" for check in checks if check.status != "ok"]
+
+
+def storage(spec: SweepSpec) -> list[Check]:
+    """Check the storage from this machine."""
+
+    def tried() -> Iterator[Check]:
+        yield ok("storage", f"{try_storage_of(spec)} holds every call that a commit and a lease need")
+
+    return guarded("storage", tried, "Give another folder: storage=FOLDER")
+
+
+def ray(spec: SweepSpec) -> list[Check]:
+    """Check the address of Ray."""
+
+    def tried() -> Iterator[Check]:
+        yield ok("ray", try_ray_of(spec))
+
+    return guarded("ray", tried, "Unset RAY_ADDRESS, or start a Ray: ray start --head")
