@@ -1,4 +1,4 @@
-"""Check cluster, tracking server, storage, versions, and a recipe's base and rows: a line per check, with its remedy."""
+"""Check cluster, tracking server, storage, versions, base and rows of a recipe: a line per check, with its remedy."""
 
 from __future__ import annotations
 

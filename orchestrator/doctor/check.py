@@ -12,7 +12,7 @@ from orchestrator.errors import HeldError, InputError, RunError
 
 Status = Literal["ok", "warn", "fail"]
 EXPECTED = (InputError, RunError, HeldError)
-_SENTENCE = re.compile(r"(?<=[.:;)])\s+(?=[A-Z])")
+_SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-Z`])")
 WIDTH = max(len(status) for status in ("ok", "warn", "fail"))
 
 

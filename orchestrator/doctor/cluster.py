@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from orchestrator.doctor.check import Check, guarded, ok, warn
 from orchestrator.doctor.facts import Facts, Gather
 from orchestrator.doctor.machines import clocks, gpus, names, room, versions
-from orchestrator.store.trial import StorageTrial
+from orchestrator.doctor.quick import try_from_nodes
+from orchestrator.wording import count
 
 AUTH = "RAY_AUTH_MODE"
 MEGABYTES = {False: 16, True: 256}
@@ -85,7 +86,7 @@ def access(environment: Mapping[str, str], nodes: Nodes) -> Iterator[Check]:
         yield warn("auth", said, remedy)
     why = nodes.state_answers()
     if why is None:
-        yield ok("state", f"the State API answers; {len(nodes.nodes) + 1} nodes")
+        yield ok("state", f"the State API answers; {count(len(nodes.nodes) + 1, 'node')}")
     else:
         remedy = "Start the head with its dashboard: pip install 'ray[default]', and no --include-dashboard=false"
         yield warn("state", f"the State API does not answer ({why}), so `ray list` shows nothing", remedy)
@@ -93,11 +94,8 @@ def access(environment: Mapping[str, str], nodes: Nodes) -> Iterator[Check]:
 
 def from_nodes(nodes: Nodes, storage: Path) -> Iterator[Check]:
     """Yield whether every node sees the storage of the driver, its locks, links and renames."""
-    with StorageTrial(storage) as trial:
-        answers = nodes.on_other_nodes(trial.from_worker, storage)
-        for answer in answers:
-            trial.check(answer)
-    yield ok("storage", f"{storage} is one storage for the driver and {len(answers)} other nodes")
+    tried = try_from_nodes(nodes.on_other_nodes, storage)
+    yield ok("storage", f"{storage} is one storage for the driver and {count(tried, 'other node')}")
 
 
 FIREWALL = (
@@ -111,7 +109,9 @@ def exchange(nodes: Nodes, with_gpus: bool) -> Iterator[Check]:
     able = [address for address in nodes.nodes.values() if not with_gpus or nodes.gpus.get(address)]
     kind = "NCCL" if with_gpus else "gloo"
     if len(able) < 2:
-        yield ok("exchange", f"skipped: {len(able)} node beside the driver's can take part, and two are needed")
+        yield ok(
+            "exchange", f"skipped: {count(len(able), 'node')} beside the driver's can take part, and two are needed"
+        )
         return
     seen = nodes.exchange(MEGABYTES[with_gpus], with_gpus)
     speed = seen["bytes"] / seen["seconds"] / 1e9 if seen["seconds"] else float("inf")

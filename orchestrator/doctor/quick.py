@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cluster.address import check_address, named_address
 from orchestrator.doctor.check import Check, guarded, ok
@@ -11,7 +12,9 @@ from orchestrator.doctor.facts import room_of
 from orchestrator.doctor.machines import room
 from orchestrator.paths import storage_folder
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.store.trial import try_here
+from orchestrator.store.trial import StorageTrial, try_here
+
+OnOtherNodes = Callable[[Callable[[Path], Any], Path], list[Any]]
 
 
 def try_storage_of(spec: SweepSpec) -> Path:
@@ -28,6 +31,18 @@ def try_ray_of(spec: SweepSpec) -> str:
     check_address()
     address = named_address()
     return f"a Ray answers at {address}" if address else "no cluster is named, so a sweep starts a Ray on this machine"
+
+
+def try_from_nodes(on_other_nodes: OnOtherNodes, storage: Path) -> int:
+    """Try the storage from every other node, which has to see the driver's file and lock; return how many tried.
+
+    InputError names the node and the remedy.
+    """
+    with StorageTrial(storage) as trial:
+        answers = on_other_nodes(trial.from_worker, storage)
+        for answer in answers:
+            trial.check(answer)
+    return len(answers)
 
 
 def remarks_on_room(folder: Path) -> list[str]:
