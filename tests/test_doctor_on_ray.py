@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.places import ROOT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 
 
 def examined(address: str, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
