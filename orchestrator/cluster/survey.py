@@ -20,9 +20,10 @@ EXCHANGE_SECONDS = 90.0
 
 
 class Survey:
-    """A connection to the cluster that RAY_ADDRESS names. ``nodes`` has address by id of the nodes that can train.
+    """A connection to the cluster that RAY_ADDRESS names, which the ``with`` block ends.
 
-    The node of this process is not among them. The ``with`` block disconnects at its end.
+    ``nodes`` has address by id of the nodes with processors, but for the node of this process; ``trainers`` has that
+    node too, if it has processors.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,9 @@ class Survey:
             ) from error
         self._listed: list[dict[str, Any]] = ray.nodes()
         self.nodes = other_nodes(self._listed)
+        here = ray.get_runtime_context().get_node_id()
+        own = {str(node["NodeID"]): self.here for node in self._listed if node["NodeID"] == here and _trains(node)}
+        self.trainers = {**own, **self.nodes}
 
     @property
     def here(self) -> str:
@@ -95,7 +99,7 @@ class Survey:
         """
         import ray
 
-        ids = [node for node, address in self.nodes.items() if not gpus or self.gpus.get(address)]
+        ids = [node for node, address in self.trainers.items() if not gpus or self.gpus.get(address)]
         if len(ids) < 2:
             raise InputError("fewer than two nodes can train. Add a node to measure what they exchange.")
         ranks = [_on(node, _Node, num_gpus=1 if gpus else 0).remote() for node in ids]
@@ -152,6 +156,10 @@ class _Node:
         from orchestrator.cluster.exchange import all_reduce_seconds
 
         return all_reduce_seconds(rank, world, door, megabytes, gpus, str(ray.util.get_node_ip_address()))
+
+
+def _trains(node: dict[str, Any]) -> bool:
+    return bool(node.get("Alive") and node.get("Resources", {}).get("CPU"))
 
 
 def _on(node: str, cls: type, **options: Any) -> Any:

@@ -16,6 +16,7 @@ from orchestrator.wording import count
 AUTH = "RAY_AUTH_MODE"
 MEGABYTES = {False: 16, True: 256}
 SLOW = {False: 0.1, True: 1.0}  # GB/s below which gradients of lanes cost more than their computation
+INSTALLED = "Submit with `ray job submit --working-dir .`, or install this checkout at its pins on every node"
 NODES = "Look at the nodes with `ray status`; `ray start --address HEAD:6379` adds one"
 
 
@@ -25,6 +26,10 @@ class Nodes(Protocol):
     @property
     def nodes(self) -> Mapping[str, str]:
         """Address by id of the other nodes that can train."""
+
+    @property
+    def trainers(self) -> Mapping[str, str]:
+        """Address by id of all nodes that can train."""
 
     @property
     def here(self) -> str:
@@ -60,7 +65,7 @@ def cluster(nodes: Nodes, storage: Path | None, wanted_gpus: float) -> Iterator[
         facts.extend(nodes.facts(gather))
         yield from versions(facts)
 
-    yield from guarded("versions", gathered, NODES)
+    yield from guarded("versions", gathered, INSTALLED)
     if facts:
         yield from machine_checks(facts, nodes.gpus, wanted_gpus)
     if storage is not None:
@@ -106,12 +111,10 @@ FIREWALL = (
 
 def exchange(nodes: Nodes, with_gpus: bool) -> Iterator[Check]:
     """Yield how fast nodes sum a tensor; nothing is summed where fewer than two can."""
-    able = [address for address in nodes.nodes.values() if not with_gpus or nodes.gpus.get(address)]
+    able = [address for address in nodes.trainers.values() if not with_gpus or nodes.gpus.get(address)]
     kind = "NCCL" if with_gpus else "gloo"
     if len(able) < 2:
-        yield ok(
-            "exchange", f"skipped: {count(len(able), 'node')} beside the driver's can take part, and two are needed"
-        )
+        yield ok("exchange", f"skipped: {count(len(able), 'node')} can take part, and two are needed")
         return
     seen = nodes.exchange(MEGABYTES[with_gpus], with_gpus)
     speed = seen["bytes"] / seen["seconds"] / 1e9 if seen["seconds"] else float("inf")

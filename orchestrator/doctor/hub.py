@@ -15,7 +15,7 @@ from orchestrator.paths import readable
 from orchestrator.recipe.spec import SweepSpec
 
 SECONDS = 15.0
-TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable # nosec B105
 WITHOUT = "Without the hub: model.path=DIR, data.mirror=DIR"
 
 

@@ -13,7 +13,7 @@ SECRETS = re.compile(
     r"BEGIN [A-Z ]*PRIVATE KEY|\b(AKIA|ASIA)[0-9A-Z]{16}\b|aws_secret_access_key|RAY_AUTH_TOKEN=\S|hf_[A-Za-z0-9]{20}"
     r"|PASSWORD=[^$\s'\"]|://[^\s/:@]+:[^\s/@$]+@",
 )
-TOKEN_FILE = ".ray/auth_token"  # noqa: S105 - the name of the file that holds it
+TOKEN_FILE = ".ray/auth_token"  # noqa: S105 - the name of the file that holds it # nosec B105
 WITH_TOKEN = re.compile(r"\b(?:RAY_AUTH_MODE=token\b[^;&|]*|export RAY_AUTH_MODE=token\b.*)\bray start\b")
 PIPED = re.compile(r"(?:curl|wget)[^|;&]*\|\s*(?:sudo )?(?:ba|z)?sh\b")
 

@@ -26,6 +26,7 @@ class Nodes:
         self.offsets = {"10.0.0.2": (0.1, 0.01), "10.0.0.3": (0.2, 0.01)}
         self.seconds, self.lost = 0.01, False
         self.__dict__.update(given)
+        self.trainers = self.nodes
 
     def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
         return [function(argument) for _ in self.nodes]
@@ -98,4 +99,4 @@ def test_the_exchange_is_told_with_its_speed(seconds: float, status: str) -> Non
 def test_the_exchange_is_skipped_with_a_word_where_one_node_can_take_part(with_gpus: bool) -> None:
     (check,) = exchange(Nodes(gpus={"10.0.0.2": 1.0}) if with_gpus else Nodes(nodes={"a": "10.0.0.2"}), with_gpus)
     assert check.status == "ok"
-    assert "skipped: 1 node beside the driver's" in check.message
+    assert "skipped: 1 node can take part" in check.message
