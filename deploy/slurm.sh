@@ -23,7 +23,7 @@ fi
 token=$HOME/.ray/slurm-$SLURM_JOB_ID
 mkdir -p "$HOME/.ray"
 python -c 'import secrets; print(secrets.token_hex(32))' >"$token"
-port=$((20000 + SLURM_JOB_ID % 20000)) # two jobs may share a node
+port=$((20000 + 2 * (SLURM_JOB_ID % 10000))) # two jobs may share a node
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$token RAY_TRAIN_V2_ENABLED=1 MLFLOW_DISABLE_TELEMETRY=true
 unset RAY_AUTH_TOKEN
 
@@ -43,7 +43,7 @@ address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | t
 # --num-cpus, because Ray would count every core of the machine, also those of other jobs
 start=(ray start --block --disable-usage-stats "--num-cpus=${SLURM_CPUS_PER_TASK:?set --cpus-per-task}")
 srun --nodes=1 --ntasks=1 --nodelist="$head" "${start[@]}" --head --node-ip-address="$address" --port="$port" \
-  --include-dashboard=false --temp-dir="/tmp/ray-$SLURM_JOB_ID" &
+  --dashboard-host=127.0.0.1 --dashboard-port="$((port + 1))" --temp-dir="/tmp/ray-$SLURM_JOB_ID" &
 steps+=($!)
 export RAY_ADDRESS=$address:$port
 up() { ray status >/dev/null 2>&1; }

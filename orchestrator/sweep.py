@@ -36,7 +36,7 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     folder, say = SweepFolder.of(spec), lines_to(console)
     refuse_links_out(folder.path)
     services = Services(spec, folder, command, say)
-    for line in quick.remarks_on_room(quick.try_storage_of(spec)):
+    for line in quick.remarks_on_room(spec, quick.try_storage_of(spec)):
         say(line)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
         say(f"{spec.name}: preparing")

@@ -109,7 +109,7 @@ def room_of(folders: Sequence[str]) -> Room:
     """Return the room of this machine at these folders and at the temporary one; it takes well below a millisecond."""
     places = (tempfile.gettempdir(), *folders)
     disk = {place: free for place in places if (free := _free(place)) is not None}
-    handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    handles = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the hard limit, up to which Ray raises its own
     return Room(_free("/dev/shm"), handles, disk)  # noqa: S108 - looked at, not written to # nosec B108
 
 

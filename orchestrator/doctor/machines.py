@@ -11,7 +11,7 @@ from orchestrator.doctor.facts import Facts, Room
 from orchestrator.wording import count
 
 GIB = 2**30
-DISK = {"warn": 10 * GIB, "fail": GIB // 2}
+DISK = {"warn": 2 * GIB, "fail": GIB // 2}
 SHM, HANDLES, FREE = GIB, 4096, 0.9
 CLOCK = {"warn": 1.0, "fail": 30.0}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,10 @@ def try_from_nodes(on_other_nodes: OnOtherNodes, storage: Path) -> int:
     return len(answers)
 
 
-def remarks_on_room(folder: Path) -> list[str]:
-    """Return a line for each thing that this machine is short of."""
-    checks = room({"this machine": room_of((str(folder),))})
+def remarks_on_room(spec: SweepSpec, folder: Path) -> list[str]:
+    """Return a line for each thing of which this machine has too little; of /dev/shm only if ranks exchange there."""
+    here = room_of((str(folder),))
+    checks = room({"this machine": here if spec.cluster.workers > 1 else replace(here, shm=None)})
     return [f"{check.message}. {check.remedy}" for check in checks if check.status != "ok"]
 
 

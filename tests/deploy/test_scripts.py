@@ -79,18 +79,19 @@ class Site:
 
 @pytest.mark.parametrize("code", [0, 1, 75])
 def test_the_job_ends_with_the_sweeps_code_and_leaves_no_token(tmp_path: Path, code: int) -> None:
-    site = Site(tmp_path, f"exit {code}\n")
+    joined = 'until grep -q "^ray start.*--address" "$RECORD"; do sleep 1; done\n'
+    site = Site(tmp_path, f"{joined}exit {code}\n")
     job = site.start()
     told, _ = job.communicate(timeout=30)
     assert job.returncode == code, told
     assert not list((tmp_path / ".ray").iterdir())
     (head,) = site.called("ray start", "--head")
-    assert all(word in head for word in ("--num-cpus=8", "--node-ip-address=10.1.2.3", "--port=20007", "mode=token"))
-    (worker,) = site.called("ray start", "--address=10.1.2.3:20007")
+    assert all(word in head for word in ("--num-cpus=8", "--node-ip-address=10.1.2.3", "--port=20014", "mode=token"))
+    (worker,) = site.called("ray start", "--address=10.1.2.3:20014")
     assert "--num-cpus=8" in worker
     (driver,) = site.called("python jobs/sweep.py")
     assert driver.startswith("python jobs/sweep.py recipes/paper.yaml tracking.uri=none mode=token")
-    assert driver.endswith("address=10.1.2.3:20007")
+    assert driver.endswith("address=10.1.2.3:20014")
     assert "600" in site.record.read_text().splitlines()  # the mode of the token
     assert not site.called("scontrol requeue")
 

@@ -46,7 +46,7 @@ def test_a_machine_with_another_version_is_named(changed: dict[str, str], said: 
     ("given", "status", "said"),
     [
         ({"disk": {"/data": GIB // 10}}, "fail", "has 0.1 GiB free at /data"),
-        ({"disk": {"/data": 3 * GIB}}, "warn", "has 3.0 GiB free at /data"),
+        ({"disk": {"/data": GIB}}, "warn", "has 1.0 GiB free at /data"),
         ({"shm": 64 * 2**20}, "warn", "0.06 GiB free in /dev/shm"),
         ({"handles": 1024}, "warn", "open 1024 files"),
     ],
