@@ -16,7 +16,7 @@ from orchestrator.errors import InputError
 
 PINGS = 5
 STATE_SECONDS = 10
-EXCHANGE_SECONDS = 90.0
+EXCHANGE_SECONDS, ROOM_SECONDS = 90.0, 60.0
 
 
 class Survey:
@@ -92,10 +92,11 @@ class Survey:
         trips = {address: [_ping(actor) for _ in range(PINGS)] for address, actor in actors.items()}
         return {address: min(those, key=lambda one: one[1]) for address, those in trips.items()}
 
-    def exchange(self, megabytes: int, gpus: bool) -> dict[str, float]:
+    def exchange(self, megabytes: int, gpus: bool) -> dict[str, float] | None:
         """Sum one tensor over all nodes; return seconds per sum and the bytes that each node sends for it.
 
-        InputError if fewer than two nodes can take part; errors as torch or Ray raise them.
+        None if a node has not had room for its rank within ROOM_SECONDS, as while a sweep holds all GPUs. InputError if
+        fewer than two nodes can take part; errors as torch or Ray raise them.
         """
         import ray
 
@@ -103,6 +104,9 @@ class Survey:
         if len(ids) < 2:
             raise InputError("fewer than two nodes can train. Add a node to measure what they exchange.")
         ranks = [_on(node, _Node, num_gpus=1 if gpus else 0).remote() for node in ids]
+        started = [rank.now.remote() for rank in ranks]
+        if ray.wait(started, num_returns=len(started), timeout=ROOM_SECONDS)[1]:
+            return None
         door = ray.get(ranks[0].door.remote(), timeout=EXCHANGE_SECONDS)
         world = len(ranks)
         answers = [rank.all_reduce.remote(number, world, door, megabytes, gpus) for number, rank in enumerate(ranks)]

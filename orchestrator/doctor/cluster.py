@@ -51,8 +51,8 @@ class Nodes(Protocol):
     def clocks(self) -> dict[str, tuple[float, float]]:
         """Return by address how far a clock is ahead, and half of the round trip, in seconds."""
 
-    def exchange(self, megabytes: int, gpus: bool) -> dict[str, float]:
-        """Sum a tensor over the nodes; return seconds, bytes and nodes."""
+    def exchange(self, megabytes: int, gpus: bool) -> dict[str, float] | None:
+        """Sum a tensor over the nodes; return seconds, bytes and nodes, None if a node has no room for it."""
 
 
 def cluster(nodes: Nodes, storage: Path | None, wanted_gpus: float) -> Iterator[Check]:
@@ -117,6 +117,10 @@ def exchange(nodes: Nodes, with_gpus: bool) -> Iterator[Check]:
         yield ok("exchange", f"skipped: {count(len(able), 'node')} can take part, and two are needed")
         return
     seen = nodes.exchange(MEGABYTES[with_gpus], with_gpus)
+    if seen is None:
+        said = f"not measured: not all of {count(len(able), 'node')} had room within a minute"
+        yield warn("exchange", said, "Ask again when no sweep holds the GPUs (`ray status` shows who does)")
+        return
     speed = seen["bytes"] / seen["seconds"] / 1e9 if seen["seconds"] else float("inf")
     said = f"{kind} sums {MEGABYTES[with_gpus]} MiB over {seen['nodes']:.0f} nodes in {1000 * seen['seconds']:.0f} ms"
     said += f", {speed:.2f} GB/s per node"

@@ -95,6 +95,15 @@ def test_the_exchange_is_told_with_its_speed(seconds: float, status: str) -> Non
     assert "GB/s" in check.message
 
 
+def test_nodes_that_are_at_work_are_not_measured() -> None:
+    class Busy(Nodes):
+        def exchange(self, megabytes: int, gpus: bool) -> None:  # type: ignore[override]
+            return None
+
+    (check,) = exchange(Busy(), False)
+    assert (check.status, "not measured" in check.message) == ("warn", True)
+
+
 @pytest.mark.parametrize("with_gpus", [True, False])
 def test_the_exchange_is_skipped_with_a_word_where_one_node_can_take_part(with_gpus: bool) -> None:
     (check,) = exchange(Nodes(gpus={"10.0.0.2": 1.0}) if with_gpus else Nodes(nodes={"a": "10.0.0.2"}), with_gpus)
