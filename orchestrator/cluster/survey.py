@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator.cluster.address import check_address, named_address
+from orchestrator.cluster.address import named_address
 from orchestrator.cluster.each_node import NODE_SECONDS, on_each, other_nodes
-from orchestrator.cluster.ray_session import configure_ray, init_arguments
+from orchestrator.cluster.ray_session import open_session
 from orchestrator.errors import InputError
 
 PINGS = 5
@@ -28,20 +28,11 @@ class Survey:
 
     def __init__(self) -> None:
         """Join the cluster; InputError if RAY_ADDRESS names none, or none that can be joined."""
-        address = named_address()
-        if address is None:
+        if named_address() is None:
             raise InputError("RAY_ADDRESS names no cluster. Set it to HOST:PORT of the head, or to auto on the head.")
-        check_address()
-        configure_ray()
+        self._session = open_session(threads=1)
         import ray
 
-        try:
-            ray.init(address=address, log_to_driver=False, **init_arguments(1, {}))
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise InputError(
-                f"RAY_ADDRESS={address} cannot be joined ({error}). Export RAY_AUTH_MODE=token and give this machine "
-                "the cluster's ~/.ray/auth_token, and the Ray of constraints.txt."
-            ) from error
         self._listed: list[dict[str, Any]] = ray.nodes()
         self.nodes = other_nodes(self._listed)
         here = ray.get_runtime_context().get_node_id()
@@ -119,9 +110,7 @@ class Survey:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        import ray
-
-        ray.shutdown()
+        self._session.close()
 
 
 class _Addressed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ def test_the_token_travels_as_a_file_that_only_its_owner_reads(name: str) -> Non
     assert "~/.ray/auth_token" in config["file_mounts"].values()
     assert "mkdir -p ~/.ray && chmod 700 ~/.ray" in config["initialization_commands"]
     assert "chmod 600 ~/.ray/auth_token" in config["setup_commands"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shell_can_read_every_command(name: str) -> None:
+    config = shipped(name)
+    lists = [value for key, value in config.items() if key.endswith("_commands")]
+    for command in (command for commands in lists for command in commands):
+        done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, timeout=10, check=False)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
