@@ -28,12 +28,18 @@ AddOptions = Callable[[argparse.ArgumentParser], object]
 
 
 def run_job(
-    name: str, does: str, main: Main, argv: list[str] | None = None, add_options: AddOptions | None = None
+    name: str,
+    does: str,
+    main: Main,
+    argv: list[str] | None = None,
+    add_options: AddOptions | None = None,
+    needs_recipe: bool = True,
 ) -> int:
     """Read ``RECIPE [key=value ...]``, call ``main(spec, command, console)`` and return the exit code.
 
     ``argv`` are the words of the command line, by default those of this process. ``add_options`` may add options of
-    the job's own to the parser; ``main`` gets their values by name. Exit codes: 0 all done; 1 something failed; 2 bad
+    the job's own to the parser; ``main`` gets their values by name. Unless ``needs_recipe`` the recipe may be left out,
+    and ``main`` then gets None. Exit codes: 0 all done; 1 something failed; 2 bad
     recipe or data, before anything is trained; 75 another process works on the same sweep;
     130 and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
     """
@@ -44,7 +50,9 @@ def run_job(
     words = sys.argv[1:] if argv is None else argv
     with unfailing():
         parser = argparse.ArgumentParser(prog=f"jobs/{name}.py", description=does)
-        parser.add_argument("recipe", type=Path, help="a YAML file, for example recipes/quickstart.yaml")
+        recipe = parser.add_argument("recipe", type=Path, help="a YAML file, for example recipes/quickstart.yaml")
+        if not needs_recipe:
+            recipe.nargs = "?"
         parser.add_argument("values", nargs="*", metavar="key=value", help="overrides, for example optim.lr=1e-4")
         if add_options is not None:
             add_options(parser)
@@ -74,7 +82,7 @@ def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) 
     check_words(words)
     recipe, values = options.pop("recipe"), options.pop("values")
     command = shlex.join(["python", f"jobs/{name}.py", *map(without_secrets, words)])
-    return main(read_recipe(recipe, values), command, terminal(), **options)
+    return main(None if recipe is None else read_recipe(recipe, values), command, terminal(), **options)
 
 
 def _exit_code(call: Callable[[], int], sigterm: _Sigterm) -> int:

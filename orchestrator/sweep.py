@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from orchestrator.doctor import quick
 from orchestrator.driver.champions import make_champions
 from orchestrator.driver.collect import collect
 from orchestrator.driver.final_message import final_message
@@ -21,7 +22,6 @@ from orchestrator.search.halving import rung_lines
 from orchestrator.store.lease import hold
 from orchestrator.store.links import refuse_links_out
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.store.trial import try_here
 
 
 def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = True) -> int:
@@ -38,7 +38,8 @@ def run_sweep(spec: SweepSpec, command: str, console: Console, *, train: bool = 
     refuse_links_out(folder.path)
     budget_of(spec)  # a price that the table lacks is refused before anything is prepared
     services = Services(spec, folder, command, say)
-    try_here(folder.path.parent)
+    for line in quick.remarks_on_room(spec, quick.try_storage_of(spec)):
+        say(line)
     with hold(folder.path), kept(folder.logs / "driver.jsonl"), services:
         say(f"{spec.name}: preparing")
         folder.fetch()

@@ -95,7 +95,7 @@ def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
             f"RAY_ADDRESS={address} cannot be joined ({error}). Unset RAY_ADDRESS to start a local Ray, or take "
-            "cluster.kind=local."
+            "cluster.kind=local. A cluster with a token wants RAY_AUTH_MODE=token and its ~/.ray/auth_token here."
         ) from error
     return Session(None)
 

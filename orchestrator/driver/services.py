@@ -6,9 +6,10 @@ import os
 from types import TracebackType
 from typing import Self
 
-from orchestrator.cluster.address import check_address, named_address
+from orchestrator.cluster.address import named_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
+from orchestrator.doctor.quick import try_from_nodes, try_ray_of
 from orchestrator.driver.opening import Opening
 from orchestrator.files import read_lines
 from orchestrator.recipe.environment import experiment_passed_over, passed_over
@@ -17,7 +18,6 @@ from orchestrator.say import Say
 from orchestrator.store.identity import Identity, identity_of
 from orchestrator.store.rows import FINAL
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.store.trial import StorageTrial
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.sqlite_address import absolute
@@ -46,7 +46,7 @@ class Services:
         if self._spec.cluster.kind == "local":
             self._opening.result()
         else:
-            check_address()
+            try_ray_of(self._spec)
         self.tracker.look()
         tracking = self._spec.tracking
         lines = [passed_over(tracking.uri, os.environ)]
@@ -75,11 +75,8 @@ class Services:
     def _open(self) -> Cluster:
         """Open the cluster, and try the storage from its other nodes; InputError closes the cluster again."""
         cluster = open_cluster(self._spec, self._folder.ray, self._say)
-        storage = self._folder.path.parent
         try:
-            with StorageTrial(storage) as trial:
-                for answer in cluster.on_other_nodes(trial.from_worker, storage):
-                    trial.check(answer)
+            try_from_nodes(cluster.on_other_nodes, self._folder.path.parent)
         except BaseException:
             cluster.close()
             raise

@@ -44,7 +44,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return Cluster(happened)
 
     monkeypatch.setattr(services, "open_cluster", opened)
-    monkeypatch.setattr(services, "check_address", lambda: happened.append("address"))
+    monkeypatch.setattr(services, "try_ray_of", lambda _: happened.append("address"))
     monkeypatch.setattr(MemoryTracker, "look", lambda _: happened.append("look"))
     return happened
 

@@ -1,0 +1,1 @@
+"""Checks of a cluster, its services and its description, each with a remedy; they change nothing."""

@@ -1,0 +1,130 @@
+"""deploy/kuberay: Ray's definitions take every object, strictly; the nightly submission forbids a second one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helpers.crds import FOLDER, faults, schema_of
+from tests.helpers.places import ROOT
+
+Thing = dict[str, Any]
+PLACE = ROOT / "deploy" / "kuberay"
+CRON_KEYS = {
+    "schedule", "timeZone", "concurrencyPolicy", "startingDeadlineSeconds", "suspend", "jobTemplate",
+    "successfulJobsHistoryLimit", "failedJobsHistoryLimit",
+}  # fmt: skip
+JOB_KEYS = {
+    "backoffLimit",
+    "activeDeadlineSeconds",
+    "ttlSecondsAfterFinished",
+    "template",
+    "parallelism",
+    "completions",
+}
+
+
+def thing(name: str) -> Thing:
+    loaded = yaml.safe_load((PLACE / f"{name}.yaml").read_text())
+    assert isinstance(loaded, dict)
+    return copy.deepcopy(loaded)
+
+
+def pods(value: Any) -> list[Thing]:
+    """Return every pod's spec within."""
+    if isinstance(value, list):
+        return [pod for below in value for pod in pods(below)]
+    if not isinstance(value, dict):
+        return []
+    own = [value] if "containers" in value else []
+    return own + [pod for below in value.values() for pod in pods(below)]
+
+
+@pytest.fixture(scope="module")
+def crds(shared: Path) -> Path:
+    folder = shared / FOLDER
+    if not folder.is_dir():
+        pytest.skip(f"the definitions of KubeRay are not at {folder}")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+def test_the_definition_takes_it(name: str, crds: Path) -> None:
+    loaded = thing(name)
+    assert faults(schema_of(crds, loaded["kind"]), loaded) == []
+
+
+BAD: dict[str, tuple[str, Callable[[Thing], object]]] = {
+    "an unknown key": ("idleSeconds", lambda c: c["spec"].update(idleSeconds=3)),
+    "an unknown key of a pod": ("nodeselector", lambda c: pods(c)[0].update(nodeselector={})),
+    "a word for a number": ("'many' is not of type 'integer'", lambda c: group(c).update(maxReplicas="many")),
+    "a mode that is none": ("'off' is not one of", lambda c: c["spec"]["authOptions"].update(mode="off")),
+    "no template": ("'template' is a required property", lambda c: group(c).pop("template")),
+    "no name": ("'groupName' is a required property", lambda c: group(c).pop("groupName")),
+}
+
+
+def group(cluster: Thing) -> Thing:
+    (only,) = cluster["spec"]["workerGroupSpecs"]
+    assert isinstance(only, dict)
+    return only
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAD)
+def test_the_definition_refuses(name: str, crds: Path) -> None:
+    reason, spoil = BAD[name]
+    loaded = thing("raycluster")
+    spoil(loaded)
+    told = faults(schema_of(crds, "RayCluster"), loaded)
+    assert any(reason in fault for fault in told), told
+
+
+@pytest.mark.slow
+def test_the_nightly_pod_is_a_pod(crds: Path) -> None:
+    template = schema_of(crds, "RayCluster")["properties"]["spec"]["properties"]["headGroupSpec"]["properties"][
+        "template"
+    ]
+    assert faults(template, thing("cronjob")["spec"]["jobTemplate"]["spec"]["template"]) == []
+
+
+def test_the_nightly_submission_forbids_a_second_one() -> None:
+    cron = thing("cronjob")
+    assert (cron["apiVersion"], cron["kind"]) == ("batch/v1", "CronJob")
+    assert set(cron["spec"]) <= CRON_KEYS
+    assert set(cron["spec"]["jobTemplate"]["spec"]) <= JOB_KEYS
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    assert cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob", "cronjob"])
+def test_images_have_a_digest_and_containers_limits(name: str) -> None:
+    for pod in pods(thing(name)):
+        for container in pod["containers"]:
+            assert "@sha256:" in container["image"]
+            assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+            assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys()
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+def test_a_token_is_asked_for_and_trainers_stay_off_the_head(name: str) -> None:
+    spec = thing(name)["spec"]
+    cluster = spec.get("rayClusterSpec", spec)
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (workers,) = cluster["workerGroupSpecs"]
+    assert (workers["minReplicas"], workers["replicas"]) == (0, 0)
+    shm = [one["mountPath"] for pod in pods(workers) for one in pod["containers"][0]["volumeMounts"]]
+    assert shm == ["/dev/shm"]
+
+
+def test_the_version_of_ray_is_the_pinned_one() -> None:
+    pinned = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ray=="))
+    assert thing("raycluster")["spec"]["rayVersion"] == pinned.removeprefix("ray==")
+    assert thing("rayjob")["spec"]["rayClusterSpec"]["rayVersion"] == pinned.removeprefix("ray==")

@@ -1,0 +1,59 @@
+"""A head that has had no job for the limit stops; a job that runs, or waits, keeps it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy import stop_when_idle
+
+
+class Clock:
+    """A clock that a pause moves on by a minute."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def pause(self) -> None:
+        self.now += 60
+
+
+def minutes_until_idle(limit: float, busy: Callable[[float], bool]) -> float:
+    clock = Clock()
+    stop_when_idle.wait_until_idle(60 * limit, lambda: busy(clock.now / 60), lambda: clock.now, clock.pause)
+    return clock.now / 60
+
+
+def test_an_idle_head_stops_after_the_limit() -> None:
+    assert minutes_until_idle(120, lambda _: False) == 120
+
+
+def test_a_job_begins_the_time_anew() -> None:
+    assert minutes_until_idle(120, lambda minute: minute <= 300) == 420
+
+
+def test_a_job_server_that_does_not_answer_counts_as_idle_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def gone(_: float) -> bool:
+        raise ConnectionError("refused")
+
+    assert minutes_until_idle(2, gone) == 2
+    assert "does not answer: refused" in capsys.readouterr().out
+
+
+def test_one_copy_watches_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stopped = tmp_path / "stopped"
+    monkeypatch.setattr(stop_when_idle, "STOP", ["touch", str(stopped)])
+
+    def while_another_starts(*_: object) -> None:
+        assert stop_when_idle.main(["--minutes", "1"]) == 0
+        assert not stopped.exists()
+
+    monkeypatch.setattr(stop_when_idle, "wait_until_idle", while_another_starts)
+    assert stop_when_idle.main(["--minutes", "1"]) == 0
+    assert stopped.exists()
+    assert "another copy" in capsys.readouterr().out
