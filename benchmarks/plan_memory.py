@@ -102,7 +102,7 @@ CASES = (
     Case(320, layers=10, vocab=4096, lanes=3, method="dora", targets="mlp"),
     Case(448, layers=5, vocab=12000, lanes=4, method="lora", rank=16, micro=2),
 )
-"""The last two were measured once, after all numbers of the model were settled on the others."""
+"""The last two are packs on which no number of the model was settled."""
 
 
 def ready_case(case: Case, place: Path) -> tuple[ReadySweep, str]:

@@ -124,7 +124,6 @@ def estimate(
     packs, trainers = _packs(sweep, widths, ended.left)
     costs = None if shape is None else _costs(sweep, shape, tasks, methods)
     rate = _rate(sweep, tflops, price, terms, ended, costs)
-    tested = is_tested(sweep.seeds)
     return Estimate(
         name=sweep.name,
         base=sweep.model.source,
@@ -133,13 +132,6 @@ def estimate(
         runs=len(ended.runs),
         ended=ended.count,
         ended_in=ended.note,
-        rates=len(sweep.optim.rates),
-        seeds=len(drawn(sweep.seeds)),
-        independent_seeds=independent(sweep.seeds),
-        tested=tested,
-        search=sweep.search.kind,
-        runs_at_most=sweep.runs_at_most,
-        budget=sweep.budget,
         tasks=tasks,
         methods=methods,
         packs=len(packs),
@@ -150,8 +142,35 @@ def estimate(
         trainers=min(trainers, len(packs)),
         workers=sweep.cluster.workers,
         rate=rate,
-        detectable=detectable(independent(sweep.seeds) if tested else 1),
+        **_grid(sweep),
         **_needs(costs, packs, trainers, rate, terms, ended),
+    )
+
+
+class GridFields(TypedDict):
+    """The fields of an `Estimate` that the recipe alone decides."""
+
+    rates: int
+    seeds: int
+    independent_seeds: int
+    tested: bool
+    search: str
+    runs_at_most: int
+    budget: str
+    detectable: list[Detectable]
+
+
+def _grid(sweep: SweepSpec) -> GridFields:
+    tested = is_tested(sweep.seeds)
+    return GridFields(
+        rates=len(sweep.optim.rates),
+        seeds=len(drawn(sweep.seeds)),
+        independent_seeds=independent(sweep.seeds),
+        tested=tested,
+        search=sweep.search.kind,
+        runs_at_most=sweep.runs_at_most,
+        budget=sweep.budget,
+        detectable=detectable(independent(sweep.seeds) if tested else 1),
     )
 
 
