@@ -21,8 +21,9 @@ LIBRARIES = ("ray", "torch", "transformers", "deepspeed", "mlflow")
 SECONDS = 60.0
 SMI = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits"]
 TORCH = (
-    "import torch; print(torch.cuda.device_count(), torch.version.cuda, "
-    "'.'.join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None)"
+    "import os, torch; words = torch.cuda.device_count(), torch.version.cuda, "
+    "'.'.join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None; "
+    "os.write(1, ' '.join(map(str, words)).encode())"
 )
 Run = Callable[[Sequence[str]], str]
 

@@ -115,7 +115,8 @@ class UserCluster:
         """Set all values of deploy/local.yaml that a user has to set."""
         changes = {
             "192.0.2.1": self.hosts.address(1), "192.0.2.2": self.hosts.address(2), "192.0.2.3": self.hosts.address(3),
-            "ssh_user: SET-THIS": "ssh_user: root", "~/.ssh/id_ed25519": str(self.hosts.key), "/shared/SET-THIS-d2lora": str(ROOT),
+            "ssh_user: SET-THIS": "ssh_user: root", "~/.ssh/id_ed25519": str(self.hosts.key),
+            "/shared/SET-THIS-d2lora": str(ROOT),
             "--address=$RAY_HEAD_IP:6379": "--address=$RAY_HEAD_IP:6379 --num-cpus=1",  # else each has all processors
         }  # fmt: skip
         for old, new in changes.items():

@@ -18,7 +18,7 @@ def _mount(words: str) -> Spoil:
 
 def _home_on_nfs(config: Config) -> None:
     add("setup_commands", "sudo mount -t efs -o tls,lookupcache=positive fs-1:/ /shared")(config)
-    replace(HEAD, "RAY_TRAIN_V2_ENABLED=1", "D2LORA_HOME=/shared/d2lora RAY_TRAIN_V2_ENABLED=1")(config)
+    replace(HEAD, "MLFLOW_DISABLE_TELEMETRY=true", "D2LORA_HOME=/shared/d2lora MLFLOW_DISABLE_TELEMETRY=true")(config)
 
 
 def _sqlite_on_nfs(config: Config) -> None:

@@ -296,7 +296,7 @@ SWITCHES = ("spot", "gradient_checkpointing", "deterministic", "diagnostics", "c
 
 
 def fits(section: str, key: str, what: str) -> bool:
-    if (section, key) == ("cluster", "env"):
+    if section == "cluster" and key in ("env", "resources_per_worker"):
         return what == "a mapping"
     if what == "a word":
         return (section, key) in FREE_TEXT
