@@ -10,8 +10,11 @@ PREFIX = "d2lora-hub-"
 ASK_SECONDS = 5.0  # for the other hubs to answer
 
 
-def standings_of_others() -> list[Standing]:
-    """Return where the other sweeps stand, as their hubs say; a hub that does not answer is left out."""
+def look_around() -> tuple[list[Standing], dict[str, float]]:
+    """Return where the other sweeps stand, and what is free on the cluster by Ray's name of the resource.
+
+    A hub that does not answer is left out. Without other hubs nobody needs to know what is free.
+    """
     import ray
 
     own = ray.get_runtime_context().get_actor_name()
@@ -29,4 +32,4 @@ def standings_of_others() -> list[Standing]:
     for answer in ready:
         with suppress(Exception):
             standings.append(ray.get(answer))
-    return standings
+    return standings, ray.available_resources() if standings else {}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Place
-from orchestrator.cluster.hub.neighbours import standings_of_others
+from orchestrator.cluster.hub.neighbours import look_around
 from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_process, room_now, stack_of
-from orchestrator.cluster.hub.sharing import Standing, share_of
+from orchestrator.cluster.hub.sharing import Sharing, Standing
 from orchestrator.cluster.hub.slots import Fit, now
 from orchestrator.cluster.hub.watchdog import Hang, Phase, Watchdog
 from orchestrator.recipe.sections import ClusterSpec
@@ -66,8 +66,8 @@ class Watch:
         self._told: set[str] = set()
         self._asker = ThreadPoolExecutor(1, "draining")  # of its own: a question that is never answered keeps it
         self._question: tuple[float, asyncio.Future[set[str]]] | None = None
-        self._neighbours: asyncio.Future[list[Standing]] | None = None
-        self._asked, self._alone_since = -math.inf, now()
+        self._neighbours: asyncio.Future[tuple[list[Standing], dict[str, float]]] | None = None
+        self._asked, self._sharing = -math.inf, Sharing(now())
         hub.on_beat, hub.on_leave = self._heard, self._gone
 
     async def look_on(self) -> None:
@@ -120,15 +120,13 @@ class Watch:
         if self._neighbours is None:
             if now() - self._asked >= SHARE_SECONDS:
                 self._asked = now()
-                self._neighbours = asyncio.get_running_loop().run_in_executor(None, standings_of_others)
+                self._neighbours = asyncio.get_running_loop().run_in_executor(None, look_around)
             return
         if not self._neighbours.done():
             return
         answer, self._neighbours = self._neighbours, None
-        others = answer.result()
-        if not any(one.waits and not one.held for one in others):
-            self._alone_since = now()
-        self.hub.slots.share(share_of(self.hub.own_standing(), others, now() - self._alone_since))
+        (others, free), own = answer.result(), self.hub.own_standing()
+        self.hub.slots.share(self._sharing.share(own, others, free.get(own.kind, 0.0), now()))
 
     def _say_once(self, line: str) -> None:
         if line not in self._told:

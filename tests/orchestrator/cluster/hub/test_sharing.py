@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster.hub.sharing import SLICE_SECONDS, Standing, share_of, standing_of
+from orchestrator.cluster.hub.sharing import (
+    KEEP_SECONDS,
+    SLICE_SECONDS,
+    UNUSED_SECONDS,
+    Sharing,
+    Standing,
+    share_of,
+    standing_of,
+)
 from orchestrator.recipe.sections import ClusterSpec
 
 
@@ -38,6 +46,32 @@ def test_sweeps_take_turns_where_there_is_room_for_one_trainer_alone() -> None:
     assert share_of(sweep(1), [sweep(0, True)], SLICE_SECONDS - 1) == 1
     assert share_of(sweep(1), [sweep(0, True)], SLICE_SECONDS) == 0
     assert share_of(sweep(2), [sweep(0, True)], SLICE_SECONDS) == 1
+
+
+def test_room_that_was_given_up_and_that_nobody_takes_is_used_again_for_a_while() -> None:
+    """The other sweep wants larger nodes than there are."""
+    own, others, sharing = sweep(4), [sweep(0, True, size=64)], Sharing(0)
+    assert sharing.share(own, others, 0, 10) == 2
+    own = sweep(2)
+    shares = [sharing.share(own, others, 2, 20 + second) for second in range(0, int(UNUSED_SECONDS) + 5, 5)]
+    assert shares == [1] * 12 + [None]
+    assert sharing.share(sweep(4), others, 0, 20 + UNUSED_SECONDS + KEEP_SECONDS - 1) is None
+    assert sharing.share(sweep(4), others, 0, 20 + UNUSED_SECONDS + KEEP_SECONDS) == 2
+
+
+def test_room_that_another_sweep_is_about_to_take_is_left_to_it() -> None:
+    sharing = Sharing(0)
+    for second in range(0, 600, 5):
+        free = 1.0 if second % 50 == 0 else 0.0
+        assert sharing.share(sweep(2), [sweep(1, True)], free, second) == 2
+
+
+def test_a_sweep_with_the_only_trainer_gives_it_up_when_its_time_is_over() -> None:
+    sharing = Sharing(0)
+    waiting, working = [sweep(0, True)], [sweep(1)]
+    assert [sharing.share(sweep(1), waiting, 0, second) for second in (0, 299, 300)] == [1, 1, 0]
+    assert sharing.share(sweep(0, True), working, 0, 400) is None
+    assert [sharing.share(sweep(1), waiting, 0, second) for second in (500, 699)] == [1, 1]
 
 
 def test_a_sweep_on_gpus_counts_gpus() -> None:

@@ -30,7 +30,7 @@ class Stage:
         monkeypatch.setattr(module, "STACK_SECONDS", 0.0)
         monkeypatch.setattr(module, "stack_of", lambda node, pid: "a stack")
         monkeypatch.setattr(module, "draining_nodes", set)
-        monkeypatch.setattr(module, "standings_of_others", list)
+        monkeypatch.setattr(module, "look_around", lambda: ([], {}))
         monkeypatch.setattr(module, "end_actors", lambda actors: self.killed.append(list(actors)))
         monkeypatch.setattr(module, "end_process", lambda node, pid: self.signalled.append(pid))
 
