@@ -75,7 +75,7 @@ def _name(lanes: int) -> str:
 
 def _planned(runs: int, rounds: int, say: Callable[[str], None]) -> list[Result]:
     """Plan a sweep in a fresh process; return rows of the process's CPU seconds, with Python's start, and memory."""
-    command = [sys.executable, "-m", "benchmarks.plan_worker", str(runs)]
+    command = [sys.executable, "-m", "benchmarks.workers.plan_worker", str(runs)]
     told = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(rounds)]
     say(f"planning {runs} runs: {told[-1]}")
     case, note = f"planning {runs:,} runs", f"{told[0]['packs']:,} packs; expand, key, pack and estimate"

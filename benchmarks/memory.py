@@ -74,7 +74,7 @@ class _Peak:
 
 
 def _worker(model: Path, lanes: int, steps: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmarks.memory_worker", str(model), str(lanes), str(steps)]
+    command = [sys.executable, "-m", "benchmarks.workers.memory_worker", str(model), str(lanes), str(steps)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

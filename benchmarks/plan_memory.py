@@ -171,7 +171,7 @@ def measured(ready: ReadySweep, place: Path) -> list[int]:
     packs = pack_runs(ready.runs, widths={"mine": len(ready.runs)}, concurrent=1, base_tasks=["mine"])
     (job,) = pack_jobs(ready, folder, packs, {})
     (place / "job.pickle").write_bytes(pickle.dumps(job))
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.plan_memory_worker", str(place)]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.workers.plan_memory_worker", str(place)]
     world = spec.cluster.workers
     ranks = [
         subprocess.Popen([*command, str(rank), str(world)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""A process that plans a sweep of N runs and prints the cost: `python -m benchmarks.plan_worker N`."""
+"""A process that plans a sweep of N runs and prints the cost: `python -m benchmarks.workers.plan_worker N`."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A process that trains lanes: `python -m benchmarks.memory_worker MODEL LANES STEPS`.
+"""A process that trains lanes: `python -m benchmarks.workers.memory_worker MODEL LANES STEPS`.
 
 The process prints "ready" when the model is built, trains after a line on stdin, prints "done", and ends after a second
 line.
