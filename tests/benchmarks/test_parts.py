@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.__main__ import BENCHES, _letters
 from benchmarks.measuring.pss import tree_pss
-from benchmarks.workers.plan_worker import sweep_of
 from benchmarks.questions import make_examples, make_items, word_tokenizer
+from benchmarks.workers.plan_worker import sweep_of
 from orchestrator.data.tokenise import tokenise
 from orchestrator.plan.runs import expand
 
