@@ -298,6 +298,8 @@ SWITCHES = ("gradient_checkpointing", "deterministic", "diagnostics", "chat_temp
 def fits(section: str, key: str, what: str) -> bool:
     if what == "a word":
         return (section, key) in FREE_TEXT
+    if what == "a mapping":
+        return key == "resources_per_worker"
     return what == "a truth value" and key in SWITCHES
 
 
