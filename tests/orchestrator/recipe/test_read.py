@@ -300,8 +300,6 @@ def fits(section: str, key: str, what: str) -> bool:
         return what == "a mapping"
     if what == "a word":
         return (section, key) in FREE_TEXT
-    if what == "a mapping":
-        return key == "resources_per_worker"
     return what == "a truth value" and key in SWITCHES
 
 
