@@ -65,6 +65,11 @@ def on_one_machine(recipe: Path, *words: str) -> None:
     assert told.returncode == 0, told.stdout[-5000:] + told.stderr[-5000:]
 
 
+def saved(sweep: Path) -> int:
+    """Return how many runs have a checkpoint."""
+    return len({path.parents[3] for path in sweep.glob("runs/*/attempt-*/checkpoints/*/CHECKPOINT.json")})
+
+
 def wait_until(happened: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + SECONDS
     while not happened():
@@ -84,10 +89,10 @@ def test_a_node_that_is_lost_and_comes_back_costs_no_run(cluster: UserCluster, r
     on_one_machine(recipes["one"], *words, "cluster.kind=local")
     cluster.submit("lost", str(recipes["three"]), *words, wait=False)
     sweep = sweep_of(recipes["three"])
-    wait_until(lambda: sum(1 for _ in sweep.glob("runs/*/attempt-1/metrics.jsonl")) == 2, "steps on both nodes")
+    wait_until(lambda: saved(sweep) == 2, "a checkpoint of each run")
     cluster.hosts.kill(3)
     cluster.hosts.start(3)
-    wait_until(lambda: "SUCCEEDED" in cluster.job("status", "lost"), "the end of the job")
+    wait_until(lambda: "succeeded" in cluster.job("status", "lost"), "the end of the job")
     assert_nothing_lost(sweep, sweep_of(recipes["one"]))
     assert sorted(map(len, resumed(sweep).values())) == [0, 1]  # one run was on the host that vanished
     cluster.wait_for_nodes(3)
