@@ -157,6 +157,35 @@ def test_a_node_that_comes_in_the_middle_is_used_within_a_minute(tmp_path: Path)
 
 
 @pytest.mark.rare
+def test_a_sweep_that_comes_to_a_full_cluster_gets_half_of_it_at_the_end_of_packs(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    places = [tmp_path / "first", tmp_path / "second"]
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    drivers: list[subprocess.Popen[str]] = []
+    try:
+        for place, packs in zip(places, (16, 3), strict=True):
+            place.mkdir()
+            words = (str(place), "1", "60", "shares", *(f"long-{number}" for number in range(packs)))
+            drivers.append(start_script(PROGRAM, place, *words, RAY_ADDRESS=cluster.address))
+            deadline = time.monotonic() + 120
+            while not drivers[1:] and not ((place / "starts.txt").exists() and len(starts(place)) == 2):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        told = [driver.communicate(timeout=300)[0] for driver in drivers]
+    finally:
+        for driver in drivers:
+            driver.kill()
+        cluster.shutdown()
+    assert [driver.returncode for driver in drivers] == [0, 0], told
+    first, second = (json.loads((place / "out.json").read_text()) for place in places)
+    assert (first["failures"], second["failures"]) == ({}, {})
+    assert "this sweep goes on with 1 of its 2 trainers" in first["said"][0]
+    assert starts(places[1])[0].at < starts(places[0])[-1].at  # it did not wait for the first sweep's end
+    assert [start.step for start in starts(places[0])] == [0] * 16  # no pack was cut short
+
+
+@pytest.mark.rare
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_to_the_driver_lets_all_trainers_save_and_the_same_command_goes_on(
     tmp_path: Path, workers: int

@@ -5,7 +5,8 @@ usage: supervised_packs.py FOLDER WORKERS HANG_SECONDS WHAT PACK...
 Packs do what their names say, in steps that are saved on disk as a trainer saves its runs ("fine...", "long...",
 "alike...", "stops...", "sleeps...", "memory..."). WHAT happens to the cluster meanwhile: "nothing", "trials" (Tune's
 trials are killed), "hub" (the hub is killed), "lose" or "drain" (the node of the first pack goes, of two), "late" (no
-node is there, and one comes), "grows" (a second node comes while the first pack trains).
+node is there, and one comes), "grows" (a second node comes while the first pack trains), "shares" (another sweep comes
+to the cluster that RAY_ADDRESS names).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from orchestrator.worker.jobs import PackJob
 
 NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1}
 ADDED: list[subprocess.Popen[bytes]] = []
-MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto"}
+MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto", "shares": "auto"}
 STEPS = {"long": 40}
 STEP_SECONDS = 0.25
 
@@ -172,7 +173,7 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
     nodes = some_nodes(NODES[what]) if what in NODES else None
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
     spec = ClusterSpec(workers=workers, hang_seconds=hang, max_concurrent=MOST.get(what, 1))
-    if what != "nothing":
+    if what not in ("nothing", "shares"):
         threading.Thread(target=happen, args=(what, folder, nodes), daemon=True).start()
     cluster = RayCluster(spec, folder / "ray", say=say)
     tried = try_nodes(cluster, folder / "storage") if what in ("lose", "drain") else []
