@@ -36,7 +36,8 @@ def check_search(data: Mapping[str, Any], locations: Locations) -> None:
             takes = f" It takes {listed(own_keys[kind])}." if own_keys[kind] else ""
             where = ("search", key)
             raise InputError(
-                f"{locations.at(where)}: {dotted(where)} belongs to kind: {owner}, and this is {here}.{takes}"
+                f"{locations.at(where)}: {dotted(where)} belongs to kind: {owner}, and this is {here}.{takes} Leave "
+                f"{key} out, or write search.kind: {owner}."
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 
 from orchestrator.machine.code import own_commit
 
@@ -13,8 +12,8 @@ COMMIT = "mlflow.source.git.commit"
 def source_tags(command: str) -> dict[str, str]:
     """Return user, source and git commit of what this driver makes; ``command`` is the sweep's.
 
-    The user is the one who logs in to MLflow, else the one of this machine, as MLflow itself has it. Without a commit
-    there is no tag of it.
+    The user is the user of this machine, as MLflow itself has it: a name for logging in to MLflow stays in the
+    environment (ADR 32). Without a commit there is no tag of it.
     """
     commit = {COMMIT: commit_of(known)} if (known := own_commit()) else {}
     return {"mlflow.user": _user(), "mlflow.source.name": command, "mlflow.source.type": "LOCAL"} | commit
@@ -27,6 +26,6 @@ def commit_of(known: str) -> str:
 
 def _user() -> str:
     try:
-        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+        return getpass.getuser()
     except (ImportError, KeyError, OSError):  # a container's user without a name
         return "unknown"

@@ -204,7 +204,10 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
         ("search={kind: racing, first: 1}", r"search\.first: Input should be greater than or equal to 2 \(found 1\)"),
         ("search={kind: racing, alpha: 0}", r"search\.alpha: Input should be greater than 0"),
         ("search={kind: rase}", r"search\.kind: Input should be .* \(found 'rase'\)"),
-        ("search={first: 4}", r"search\.first belongs to kind: racing, and this is a grid\.$"),
+        (
+            "search={first: 4}",
+            r"search\.first belongs to kind: racing, and this is a grid\. Leave first out, or write search\.kind: racing\.$",
+        ),
         ("search={kind: racing, trials: 4}", "trials belongs to kind: tpe, .* It takes alpha, first and resolve"),
         (
             "search={kind: asha, first: 4}",
@@ -218,6 +221,11 @@ def test_a_run_that_fails_stops_its_setting_and_nobody_else(recipe: Path) -> Non
 def test_a_search_that_cannot_be_is_refused_with_the_way_out(recipe: Path, word: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_recipe(recipe, (*GRID, word))
+
+
+def test_the_advice_on_a_key_of_another_kind_is_read(recipe: Path) -> None:
+    for word in ("search={}", "search={kind: racing, first: 4}"):
+        assert read_recipe(recipe, (*GRID, word)).search.kind in ("grid", "racing")
 
 
 def test_a_race_over_seeds_on_two_axes_is_refused(recipe: Path) -> None:

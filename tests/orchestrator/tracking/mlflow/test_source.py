@@ -18,7 +18,8 @@ RECIPE = "name: named\ntasks: [boolq]\nmethods: [lora]\nseeds: [0]\n"
 
 def test_every_run_says_its_user_its_command_and_its_commit(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "own_commit", lambda: "abc123 with changes")
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("LOGNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "a name for logging in")
     tracker = driver(place)
     write(place, RUNS[0], 2)
     tracker.sync(RUNS, place)
@@ -32,10 +33,7 @@ def test_every_run_says_its_user_its_command_and_its_commit(place: Path, monkeyp
         assert tags["mlflow.source.git.commit"] == "abc123"
 
 
-def test_without_a_login_the_user_is_the_machines_and_without_a_commit_there_is_no_tag(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
+def test_a_user_without_a_name_is_unknown_and_without_a_commit_there_is_no_tag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "bob")
     monkeypatch.setattr(source, "own_commit", lambda: None)
     tags = source.source_tags("python jobs/sweep.py r.yaml")
