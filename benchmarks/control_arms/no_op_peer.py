@@ -25,7 +25,7 @@ def trial(config: dict[str, Any]) -> None:
 
 def sweep(place: Path, runs: int, concurrent: int) -> dict[str, float]:
     """Run the trials; return the seconds that Ray took to start and end ("Ray"), and those of the trials ("packs")."""
-    from orchestrator.cluster.ray_session import open_session
+    from orchestrator.cluster.session.ray_session import open_session
 
     begin = time.monotonic()
     session = open_session(threads=1)

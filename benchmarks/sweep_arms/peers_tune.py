@@ -29,7 +29,7 @@ def start_trainer(config: dict[str, Any]) -> None:
 
 def sweep(kind: str, folder: Path, out: Path, concurrent: int) -> None:
     """Do all runs as trials of one Tuner, on a local Ray that ends with this process."""
-    from orchestrator.cluster.ray_session import open_session
+    from orchestrator.cluster.session.ray_session import open_session
 
     session = open_session(threads=1)
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from orchestrator.cluster.cluster import Cluster
-from orchestrator.cluster.environment import for_trainers
 from orchestrator.cluster.local import LocalCluster
+from orchestrator.cluster.session.environment import for_trainers
 from orchestrator.machine.deterministic import environment
 from orchestrator.machine.device import describe_device
 from orchestrator.recipe.spec import SweepSpec

@@ -20,7 +20,7 @@ from orchestrator.cluster.placement import (
     placement_remark,
     resources_of,
 )
-from orchestrator.cluster.ray_session import open_session
+from orchestrator.cluster.session.ray_session import open_session
 from orchestrator.cluster.sweep_hub import SweepHub
 from orchestrator.recipe.frozen import with_values
 from orchestrator.recipe.sections import ClusterSpec

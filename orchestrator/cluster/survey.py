@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator.cluster.address import named_address
 from orchestrator.cluster.each_node import NODE_SECONDS, on_each, other_nodes
-from orchestrator.cluster.ray_session import open_session
+from orchestrator.cluster.session.address import named_address
+from orchestrator.cluster.session.ray_session import open_session
 from orchestrator.errors import InputError
 
 PINGS = 5

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.cluster.address import named_address
+from orchestrator.cluster.session.address import named_address
 from orchestrator.doctor import quick
 from orchestrator.doctor.check import Check, fail, guarded, ok
 from orchestrator.doctor.cluster import cluster, machine_checks

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.address import check_address, named_address
+from orchestrator.cluster.session.address import check_address, named_address
 from orchestrator.doctor.check import Check, guarded, ok
 from orchestrator.doctor.facts import room_of
 from orchestrator.doctor.machines import room

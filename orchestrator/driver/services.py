@@ -6,9 +6,9 @@ import os
 from types import TracebackType
 from typing import Self
 
-from orchestrator.cluster.address import named_address
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
+from orchestrator.cluster.session.address import named_address
 from orchestrator.doctor.quick import try_from_nodes, try_ray_of
 from orchestrator.driver.opening import Opening
 from orchestrator.files import read_lines

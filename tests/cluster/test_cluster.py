@@ -15,8 +15,8 @@ import pytest
 
 from tests.cluster.cluster import UserCluster
 from tests.cluster.hosts import missing
-from tests.helpers.kills import job_words, steps_done
-from tests.helpers.nothing_lost import assert_nothing_lost, resumed
+from tests.helpers.faults.kills import job_words, steps_done
+from tests.helpers.faults.nothing_lost import assert_nothing_lost, resumed
 from tests.helpers.places import ROOT
 from tests.helpers.sweeps import RECIPE
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deploy import aws_setup
-from tests.helpers.cluster_files import Config, node, shipped
-from tests.helpers.ec2 import REGION, Cloud
+from tests.helpers.cluster.cluster_files import Config, node, shipped
+from tests.helpers.cluster.ec2 import REGION, Cloud
 
 pytestmark = [pytest.mark.slow, pytest.mark.rare]
 RANGE = "10.9.8.7/32"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers.crds import FOLDER, faults, schema_of
+from tests.helpers.cluster.crds import FOLDER, faults, schema_of
 from tests.helpers.places import ROOT
 
 Thing = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.cluster_files import SHIPPED, Config, shipped
+from tests.helpers.cluster.cluster_files import SHIPPED, Config, shipped
 from tests.helpers.places import ROOT
 
 CLOUDS = ("cluster.yaml", "deploy/gcp.yaml")

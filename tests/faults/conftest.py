@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.scorecard import CARD, Scorecard
-from tests.helpers.twins import Twins
+from tests.helpers.faults.twins import Twins
 
 
 @pytest.fixture

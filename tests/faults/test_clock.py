@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store.run_folder import RunFolder
-from tests.helpers.kills import Job, at_steps
-from tests.helpers.nothing_lost import runs_of
-from tests.helpers.tracked_once import assert_tracked_once
-from tests.helpers.twins import Twins
+from tests.helpers.faults.kills import Job, at_steps
+from tests.helpers.faults.nothing_lost import runs_of
+from tests.helpers.faults.tracked_once import assert_tracked_once
+from tests.helpers.faults.twins import Twins
 
 pytestmark = [
     pytest.mark.slow,

@@ -19,8 +19,8 @@ from orchestrator.store.checkpoint import LOG, MANIFEST, TENSORS, stored_checkpo
 from orchestrator.store.ends import COMMITTED
 from orchestrator.store.run_folder import RunFolder
 from tests.faults.scorecard import Scorecard
-from tests.helpers.damage import damage
-from tests.helpers.nothing_lost import runs_of
+from tests.helpers.faults.damage import damage
+from tests.helpers.faults.nothing_lost import runs_of
 from tests.helpers.sweeps import RECIPE, run
 from tests.orchestrator.store.test_checkpoint import KEY, checkpoint
 

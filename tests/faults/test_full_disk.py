@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.scorecard import Scorecard
-from tests.helpers.nothing_lost import assert_nothing_lost
+from tests.helpers.faults.nothing_lost import assert_nothing_lost
 from tests.helpers.places import ROOT
 from tests.helpers.sweeps import RECIPE, run
 

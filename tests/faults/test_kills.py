@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.scorecard import Scorecard
-from tests.helpers.kills import Score, kill_driver, spread
-from tests.helpers.nothing_lost import assert_nothing_lost, resumed
+from tests.helpers.faults.kills import Score, kill_driver, spread
+from tests.helpers.faults.nothing_lost import assert_nothing_lost, resumed
+from tests.helpers.faults.twins import Twins
 from tests.helpers.places import ROOT
-from tests.helpers.twins import Twins
 
 pytestmark = pytest.mark.slow
 

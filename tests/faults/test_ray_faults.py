@@ -14,11 +14,20 @@ import pytest
 
 from orchestrator.store.run_folder import RunFolder
 from tests.faults.scorecard import Scorecard
-from tests.helpers.damage import damage
-from tests.helpers.kills import Instant, Job, after_seconds, at_steps, job_words, kill_driver, processes, until_done
-from tests.helpers.nothing_lost import resumed, runs_of
-from tests.helpers.strikes import RANK, TrainerStrikes
-from tests.helpers.twins import Twins
+from tests.helpers.faults.damage import damage
+from tests.helpers.faults.kills import (
+    Instant,
+    Job,
+    after_seconds,
+    at_steps,
+    job_words,
+    kill_driver,
+    processes,
+    until_done,
+)
+from tests.helpers.faults.nothing_lost import resumed, runs_of
+from tests.helpers.faults.strikes import RANK, TrainerStrikes
+from tests.helpers.faults.twins import Twins
 
 pytestmark = [pytest.mark.ray, pytest.mark.rare, pytest.mark.timeout(900)]
 

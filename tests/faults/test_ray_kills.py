@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster.temporary import remove_abandoned
+from orchestrator.cluster.session.temporary import remove_abandoned
 from tests.faults.scorecard import Scorecard
-from tests.helpers.kills import Instant, Job, after_seconds, kill_driver, spread
-from tests.helpers.nothing_lost import resumed
-from tests.helpers.strikes import RANK, TrainerStrikes
-from tests.helpers.tracked_once import assert_tracked_once
-from tests.helpers.twins import Twins
+from tests.helpers.faults.kills import Instant, Job, after_seconds, kill_driver, spread
+from tests.helpers.faults.nothing_lost import resumed
+from tests.helpers.faults.strikes import RANK, TrainerStrikes
+from tests.helpers.faults.tracked_once import assert_tracked_once
+from tests.helpers.faults.twins import Twins
 
 pytestmark = [pytest.mark.ray, pytest.mark.rare, pytest.mark.timeout(1200)]
 

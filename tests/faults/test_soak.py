@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from tests.faults.scorecard import Scorecard
-from tests.helpers.kills import Instant, Job, after_seconds, kill_driver, processes
-from tests.helpers.strikes import RANK
-from tests.helpers.twins import Twins
+from tests.helpers.faults.kills import Instant, Job, after_seconds, kill_driver, processes
+from tests.helpers.faults.strikes import RANK
+from tests.helpers.faults.twins import Twins
 
 pytestmark = [pytest.mark.soak, pytest.mark.ray]
 

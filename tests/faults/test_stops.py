@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.kills import Disturb, Instant, at_steps, job_words, until_done
-from tests.helpers.nothing_lost import assert_nothing_lost, resumed
+from tests.helpers.faults.kills import Disturb, Instant, at_steps, job_words, until_done
+from tests.helpers.faults.nothing_lost import assert_nothing_lost, resumed
 from tests.helpers.sweeps import RECIPE
 
 LONG = ("tasks=[tiny_recall]", "seeds=[0]", "tracking.uri=none", "champions=false", "optim.epochs=30")

@@ -20,7 +20,7 @@ from orchestrator.store.run_folder import RunFolder
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import accuracy, prediction_rows, score_items
 from orchestrator.worker.jobs import ChampionJob
-from tests.helpers.tiny_llama import TARGETS, questions
+from tests.helpers.models.tiny_llama import TARGETS, questions
 
 CPU = torch.device("cpu")
 BASE = "b" * 64

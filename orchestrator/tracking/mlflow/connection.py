@@ -12,8 +12,8 @@ from orchestrator.addresses import without_secrets
 from orchestrator.errors import InputError, RunError
 from orchestrator.recipe.environment import unchanged_environment
 from orchestrator.tracking.failures import lasts, reason_of
+from orchestrator.tracking.mlflow.database.sql import look_at_sql
 from orchestrator.tracking.mlflow.requests import Requests
-from orchestrator.tracking.mlflow.sql import look_at_sql
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # MLflow prints each address with its password

@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from orchestrator.addresses import LOCAL, without_secrets
 from orchestrator.errors import InputError
 from orchestrator.recipe.environment import VARIABLE
-from orchestrator.tracking.mlflow.local_database import fault_of_folder
+from orchestrator.tracking.mlflow.database.local_database import fault_of_folder
 from orchestrator.tracking.sqlite_address import file_of
 
 ACTIVE = "active"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from orchestrator.addresses import DATABASES, SERVERS, without_secrets
 from orchestrator.errors import InputError
 from orchestrator.tracking.failures import reason_of
-from orchestrator.tracking.mlflow.sql import look_at_sql
+from orchestrator.tracking.mlflow.database.sql import look_at_sql
 
 SECONDS = 10.0
 FOREIGN_HOST = "Invalid Host header"
@@ -83,7 +83,7 @@ def _shared_database(uri: str) -> str:
     """Compare the schema of a database server with ours."""
     from sqlalchemy import create_engine, inspect, text
 
-    from orchestrator.tracking.mlflow.schema import newest, older
+    from orchestrator.tracking.mlflow.database.schema import newest, older
 
     address = without_secrets(uri)
     engine = create_engine(uri)

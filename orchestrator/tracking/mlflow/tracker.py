@@ -16,13 +16,13 @@ from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.mlflow.closing import close_runs, close_sweep
 from orchestrator.tracking.mlflow.connection import failures_explained, open_client
+from orchestrator.tracking.mlflow.database.sql import look_at_sql
 from orchestrator.tracking.mlflow.experiment import usable_experiment
 from orchestrator.tracking.mlflow.ledger import Ledger
 from orchestrator.tracking.mlflow.pages import Pages
 from orchestrator.tracking.mlflow.progress import Progress
 from orchestrator.tracking.mlflow.registry.champions import own_name, register_champion
 from orchestrator.tracking.mlflow.registry.flavour import give_flavour
-from orchestrator.tracking.mlflow.sql import look_at_sql
 from orchestrator.tracking.mlflow.stream import send_error, send_new
 from orchestrator.tracking.sqlite_address import no_other_folder
 

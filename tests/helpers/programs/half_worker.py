@@ -20,8 +20,8 @@ from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.engine.zero import ZeroEngine
 from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 from tests.helpers.ranks import join_ranks
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
 STEPS = 50
 OPTIM = OptimSpec(lr=5e-3, epochs=STEPS / 4, micro_batch=4, global_batch=8)

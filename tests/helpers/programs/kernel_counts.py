@@ -24,7 +24,7 @@ from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.engine.engine import Engine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
-from tests.helpers.tiny_llama import questions
+from tests.helpers.models.tiny_llama import questions
 
 LANES, BLOCKS = 4, 4
 LAYERS = 4 * BLOCKS

@@ -34,8 +34,8 @@ from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import mean_loss, score_items
 from orchestrator.worker.diagnostics import Diagnoses
 from orchestrator.worker.judging import Judge
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 from tests.helpers.ranks import join_ranks
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 from tests.orchestrator.train.test_loop import DATA, OPTIM
 from tests.orchestrator.train.test_loop import LANES as EVERYONE
 

@@ -18,7 +18,7 @@ from orchestrator.base.source import resolve_base
 from orchestrator.errors import InputError
 from orchestrator.model.loading import load_model
 from orchestrator.recipe.sections import ModelSpec
-from tests.helpers.tiny_llama import tiny_llama
+from tests.helpers.models.tiny_llama import tiny_llama
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 

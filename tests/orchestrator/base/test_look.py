@@ -17,7 +17,7 @@ from orchestrator.driver.prepare import ReadySweep, make_ready
 from orchestrator.errors import InputError
 from orchestrator.files import read_json
 from orchestrator.recipe.read import read_recipe
-from tests.helpers.architectures import architecture
+from tests.helpers.models.architectures import architecture
 
 
 class Looks:

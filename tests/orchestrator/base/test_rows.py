@@ -12,7 +12,7 @@ from orchestrator.base.rows import fit_rows
 from orchestrator.data.tokens import Item, TokenisedSplit
 from orchestrator.errors import InputError
 from orchestrator.model.shortcuts import choose_shortcuts
-from tests.helpers.architectures import LOUD, architecture, model_of
+from tests.helpers.models.architectures import LOUD, architecture, model_of
 
 
 class Words:

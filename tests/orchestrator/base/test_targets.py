@@ -13,8 +13,8 @@ from orchestrator.base.targets import choices, remarks_on_experts, target_layers
 from orchestrator.base.weights import check_layers, check_numbers
 from orchestrator.errors import InputError
 from orchestrator.recipe.targets import targets_of
-from tests.helpers.architectures import ARCHITECTURES, architecture
-from tests.helpers.tiny_llama import tiny_llama
+from tests.helpers.models.architectures import ARCHITECTURES, architecture
+from tests.helpers.models.tiny_llama import tiny_llama
 
 WITHOUT_ANY = {"gpt2": "c_attn (Conv1D)", "falcon": "query_key_value (FalconLinear)"}
 WITHOUT_ANY["falcon alibi"] = WITHOUT_ANY["falcon"]

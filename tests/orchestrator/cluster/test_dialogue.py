@@ -12,7 +12,7 @@ from orchestrator.cluster.dialogue import FIRST_SECONDS, Dialogue, grace
 from orchestrator.cluster.hub.messages import Chunk, Line, PackEnd
 from orchestrator.cluster.news import News
 from orchestrator.cluster.signals import GRACE_SECONDS
-from tests.helpers.fake_ray import FakeRay, Waits
+from tests.helpers.cluster.fake_ray import FakeRay, Waits
 
 JOB = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 

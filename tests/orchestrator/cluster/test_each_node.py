@@ -9,7 +9,7 @@ from ray.exceptions import NodeDiedError, TaskUnschedulableError, WorkerCrashedE
 
 from orchestrator.cluster.each_node import on_each
 from orchestrator.errors import InputError
-from tests.helpers.fake_ray import FakeRay, Waits
+from tests.helpers.cluster.fake_ray import FakeRay, Waits
 
 A, B = "a" * 56, "b" * 56  # ids as Ray has them
 NODES = {A: "10.0.0.1", B: "10.0.0.2"}

@@ -8,7 +8,7 @@ import pytest
 from ray.exceptions import NodeDiedError, WorkerCrashedError
 
 from orchestrator.cluster.one_task import run_once
-from tests.helpers.fake_ray import FakeRay, Waits
+from tests.helpers.cluster.fake_ray import FakeRay, Waits
 
 
 def measure(_: Path) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import ray_session
-from orchestrator.cluster.ray_session import open_session
+from orchestrator.cluster.session import ray_session
+from orchestrator.cluster.session.ray_session import open_session
 from orchestrator.cluster.signals import own_handlers
 from tests.helpers.places import ROOT
 

@@ -10,8 +10,8 @@ from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from orchestrator.data.splits import Splits
+from tests.helpers.models.toy_tokenizers import KINDS
 from tests.helpers.sums import byte_pairs, splits_of, sum_row
-from tests.helpers.toy_tokenizers import KINDS
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from orchestrator.data.prepared import load_prepared
 from orchestrator.data.tokenise import Form, tokenise
 from orchestrator.errors import InputError
 from orchestrator.model.token_batch import batch_items
+from tests.helpers.models.toy_tokenizers import PROMPT, byte_level, made
 from tests.helpers.own_choices import GOOD, prepare_choices
-from tests.helpers.toy_tokenizers import PROMPT, byte_level, made
 
 # --- chat templates, and the end of an answer
 

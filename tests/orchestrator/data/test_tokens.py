@@ -18,8 +18,8 @@ from orchestrator.data.tokens import Item
 from orchestrator.driver.prepare import describe_rows
 from orchestrator.errors import InputError
 from orchestrator.model.token_batch import batch_items
+from tests.helpers.models.toy_tokenizers import KINDS, PROMPT
 from tests.helpers.own_choices import GOOD, file_of, prepare_choices
-from tests.helpers.toy_tokenizers import KINDS, PROMPT
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "plain": (" yes", " no"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.helpers.cluster_files import Config, Spoil, add, node, replace
+from tests.helpers.cluster.cluster_files import Config, Spoil, add, node, replace
 
 HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
 

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.doctor.cluster_file import faults_of, read_cluster_file
 from orchestrator.doctor.cluster_rules.starting import SECRETS
 from orchestrator.errors import InputError
-from tests.helpers.cluster_files import SHIPPED, add, node, replace, shipped
+from tests.helpers.cluster.cluster_files import SHIPPED, add, node, replace, shipped
 from tests.helpers.places import ROOT
 from tests.orchestrator.doctor.bad_cluster_files import BAD, HEAD, _home_on_nfs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.cluster.ray_session import init_arguments
+from orchestrator.cluster.session.ray_session import init_arguments
 from orchestrator.files import read_json
 from orchestrator.machine.deterministic import CUBLAS, deterministic, environment
 from orchestrator.worker.pack_trainer import PackInTraining

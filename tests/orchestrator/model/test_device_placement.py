@@ -18,8 +18,8 @@ from orchestrator.train.engine.plain import OneProcess, PlainEngine
 from orchestrator.train.lanes import LanePlan
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import score_items
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 from tests.helpers.one_device import DEVICE, one_device
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 from tests.orchestrator.train.test_loop import Story, lane
 
 OPTIM = OptimSpec(lr=1e-2, epochs=1, micro_batch=4, global_batch=8, clip=0.5)

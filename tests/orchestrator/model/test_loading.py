@@ -13,7 +13,7 @@ from torch import Tensor
 
 from orchestrator.errors import InputError
 from orchestrator.model.loading import load_model, sketch
-from tests.helpers.tiny_llama import tiny_llama
+from tests.helpers.models.tiny_llama import tiny_llama
 
 Tensors = dict[str, Tensor]
 

@@ -15,8 +15,8 @@ from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts, chosen_ite
 from orchestrator.model.token_batch import batch_choices
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import score_items
-from tests.helpers.architectures import ARCHITECTURES, LOUD, WINDOW, architecture, model_of
-from tests.helpers.tiny_llama import questions, tiny_llama
+from tests.helpers.models.architectures import ARCHITECTURES, LOUD, WINDOW, architecture, model_of
+from tests.helpers.models.tiny_llama import questions, tiny_llama
 
 CPU = torch.device("cpu")
 ITEMS = TokenisedSplit.of(questions(12, seed=1))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import d2lora
 from orchestrator.errors import RunError
 from orchestrator.store.adapters import DESCRIPTION, TENSORS, load_adapter, save_adapter
-from tests.helpers.tiny_llama import tiny_llama
+from tests.helpers.models.tiny_llama import tiny_llama
 
 ABOUT: dict[str, Any] = {
     "method": "lora",

@@ -25,7 +25,7 @@ from orchestrator.store.checkpoint import (
     write_checkpoint,
 )
 from orchestrator.worker.resume import go_on_from
-from tests.helpers.damage import damage
+from tests.helpers.faults.damage import damage
 
 
 @pytest.fixture(autouse=True)

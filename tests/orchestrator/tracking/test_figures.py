@@ -22,8 +22,8 @@ from orchestrator.tracking.figures.best_of import best_of_figure
 from orchestrator.tracking.figures.charts import write_charts
 from orchestrator.tracking.figures.rates import rates_figure
 from orchestrator.tracking.figures.tables import ACCURACY_TABLE
-from tests.helpers.tracked_sweep import DIVERGED as WILD
-from tests.helpers.tracked_sweep import RUNS, write_sweep
+from tests.helpers.tracked.tracked_sweep import DIVERGED as WILD
+from tests.helpers.tracked.tracked_sweep import RUNS, write_sweep
 from tests.orchestrator.report.test_page import run
 
 

@@ -14,7 +14,7 @@ from orchestrator.errors import InputError
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.patient import Patience, PatientTracker
-from tests.helpers.tracked_sweep import RUNS
+from tests.helpers.tracked.tracked_sweep import RUNS
 
 QUICK = Patience(sync=0.2, whole=0.4, grace=0.3, pause=0.0)
 

@@ -20,8 +20,8 @@ from orchestrator.model.shortcuts import Shortcuts, choose_shortcuts, take, take
 from orchestrator.model.token_batch import AnswerRow, batch_rows
 from orchestrator.train import blocks
 from orchestrator.train.blocks import padded_lengths
-from tests.helpers.architectures import model_of
-from tests.helpers.tiny_llama import questions, tiny_llama
+from tests.helpers.models.architectures import model_of
+from tests.helpers.models.tiny_llama import questions, tiny_llama
 
 ROWS: list[AnswerRow] = [(tuple(range(5, 5 + length)), 2) for length in (7, 7, 4, 4, 4, 9)]
 

@@ -18,7 +18,7 @@ from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import accuracy, score_items
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 
 OPTIM = OptimSpec(lr=1e-2, epochs=2, micro_batch=4, global_batch=8, warmup=0.1, clip=0.5, weight_decay=0.01)
 DATA = {

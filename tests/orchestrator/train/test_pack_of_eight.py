@@ -12,7 +12,7 @@ from orchestrator.recipe.sections import OptimSpec
 from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 
 STEPS, POISONED, SHORT = 50, 3, 6
 OPTIM = OptimSpec(lr=1e-3, epochs=10, micro_batch=8, global_batch=8, warmup=0.1, clip=1.0)

@@ -20,7 +20,7 @@ from orchestrator.train.lanes import LanePlan, LaneStep
 from orchestrator.train.loop import train_lanes
 from orchestrator.train.pass_size import PassSize
 from orchestrator.train.passes import FILLED, FIRST_TOKENS, GPU_VALUES, pass_tokens
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 
 OPTIM = OptimSpec(lr=1e-2, epochs=1, micro_batch=4, global_batch=8, warmup=0.1)
 ROWS = 16

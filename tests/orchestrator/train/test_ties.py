@@ -16,8 +16,8 @@ from orchestrator.summary.ties import exact_ties
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import Scored, accuracy, count_ties, prediction_rows, score_items
 from orchestrator.train.ties import best_choice
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 from tests.helpers.places import ROOT
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import torch
 import d2lora
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import count_ties, score_items
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 
 
 @pytest.mark.parametrize("share", [True, False])

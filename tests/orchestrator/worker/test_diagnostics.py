@@ -17,7 +17,7 @@ from orchestrator.train.engine.plain import PlainEngine
 from orchestrator.worker import diagnostics
 from orchestrator.worker.diagnostics import Diagnoses, first_rows
 from tests.d2lora.layers.test_adapted import shake
-from tests.helpers.tiny_llama import TARGETS, tiny_llama
+from tests.helpers.models.tiny_llama import TARGETS, tiny_llama
 from tests.orchestrator.train.test_loop import DATA, LANES, OPTIM, lane, train
 
 ALL = {

@@ -11,7 +11,7 @@ from orchestrator.search.halving import Contest, Halving
 from orchestrator.search.rungs import Rung
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.worker.judging import Judge
-from tests.helpers.tiny_llama import tiny_llama
+from tests.helpers.models.tiny_llama import tiny_llama
 
 KEYS = ["a", "b", "c", "d"]
 SCORES = {0: 0.1, 1: 0.4, 2: 0.3, 3: 0.2}

@@ -25,10 +25,10 @@ from orchestrator.store.adapters import AdapterFile, load_adapter
 from orchestrator.store.champion import up_to_date
 from orchestrator.worker import champion_scores as scoring
 from orchestrator.worker.merge import make_champion
-from tests.helpers.architectures import model_of
 from tests.helpers.champions import Committed, committed, write_data
+from tests.helpers.models.architectures import model_of
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 from tests.helpers.sweeps import run as sweep_of
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
 
 WINDOW = 6  # shorter than most rows of `questions`
 

@@ -22,7 +22,7 @@ from orchestrator.worker import probe
 from orchestrator.worker.jobs import ProbeJob
 from orchestrator.worker.pack_trainer import PackInTraining
 from orchestrator.worker.probe import probe_widths
-from tests.helpers.architectures import model_of
+from tests.helpers.models.architectures import model_of
 from tests.helpers.sweeps import RUNS, run
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from orchestrator.plan.runs import expand, keyed
 from orchestrator.recipe.read import read_recipe
 from orchestrator.tracking.mlflow import fields
 from orchestrator.tracking.mlflow.inputs import DIGEST, base_model, data_sets
-from tests.helpers.tracked_sweep import SIZES, SWEEP
+from tests.helpers.tracked.tracked_sweep import SIZES, SWEEP
 
 RECIPE = """
 name: wide

@@ -19,11 +19,11 @@ import pytest
 
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.patient import Patience, PatientTracker
+from tests.helpers.faults.proxy import dropping
+from tests.helpers.faults.tracked_once import assert_tracked_once, tracked
 from tests.helpers.places import ROOT
-from tests.helpers.proxy import dropping
 from tests.helpers.servers import free_port, mlflow_process, mlflow_server
 from tests.helpers.sweeps import rows_of, run
-from tests.helpers.tracked_once import assert_tracked_once, tracked
 from tests.orchestrator.tracking.mlflow.test_left_running import statuses
 from tests.orchestrator.tracking.mlflow.test_tracker import CLIENT, ME, QUICK, RUNS, SWEEP, write
 

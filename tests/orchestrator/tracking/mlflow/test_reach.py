@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.errors import InputError
 from orchestrator.tracking.mlflow import reach as module
+from orchestrator.tracking.mlflow.database.schema import _versions, newest
 from orchestrator.tracking.mlflow.reach import reach
-from orchestrator.tracking.mlflow.schema import _versions, newest
 from tests.helpers.servers import free_port, postgresql
 
 

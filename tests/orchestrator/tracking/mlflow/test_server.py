@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from tests.helpers.servers import mlflow_server, postgresql
-from tests.helpers.tracked_checks import check_sweep
+from tests.helpers.tracked.tracked_checks import check_sweep
 
 
 @pytest.mark.slow

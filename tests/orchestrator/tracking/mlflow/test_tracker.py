@@ -22,9 +22,9 @@ from orchestrator.tracking.figures import artefacts, charts
 from orchestrator.tracking.mlflow import requests
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.patient import Patience, PatientTracker
-from tests.helpers import tracked_sweep
-from tests.helpers.tracked_checks import check_sweep
-from tests.helpers.tracked_sweep import write_sweep
+from tests.helpers.tracked import tracked_sweep
+from tests.helpers.tracked.tracked_checks import check_sweep
+from tests.helpers.tracked.tracked_sweep import write_sweep
 
 LORA = MethodSpec(name="lora", settings={"rank": 8}, label="lora", targets="attention")
 SWEEP = SweepSpec(name="tracked", tasks=[TaskSpec(name="boolq")], methods=[LORA], seeds=[0, 1])

@@ -16,7 +16,7 @@ from orchestrator.train.loop import train_lanes
 from orchestrator.train.score import score_items
 from orchestrator.worker.diagnostics import SCATTERED, Diagnoses
 from tests.helpers import ranks
-from tests.helpers.tiny_llama import TARGETS, questions, tiny_llama
+from tests.helpers.models.tiny_llama import TARGETS, questions, tiny_llama
 from tests.orchestrator.train.test_loop import DATA, LANES, OPTIM, Story
 
 pytestmark = pytest.mark.slow

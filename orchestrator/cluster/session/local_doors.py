@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from orchestrator.cluster.temporary import make_temporary, remove_abandoned
+from orchestrator.cluster.session.temporary import make_temporary, remove_abandoned
 
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.helpers.kills import Job, processes, steps_done
+from tests.helpers.faults.kills import Job, processes, steps_done
 
 RANK = "ray::Rank"
 """The title of the processes that train."""

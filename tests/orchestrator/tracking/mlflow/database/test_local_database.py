@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from orchestrator.errors import InputError
-from orchestrator.tracking.mlflow.local_database import look_at_database
-from orchestrator.tracking.mlflow.schema import newest, older
+from orchestrator.tracking.mlflow.database.local_database import look_at_database
+from orchestrator.tracking.mlflow.database.schema import newest, older
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.sqlite_address import absolute, address_of, file_of
 from tests.orchestrator.tracking.mlflow.test_tracker import ME, SWEEP

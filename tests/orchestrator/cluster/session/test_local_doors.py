@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster.local_doors import DOORS, LOOPBACK, MODE, TOKEN, TOKEN_FILE, close_doors
-from orchestrator.cluster.ray_session import SET_HERE, init_arguments
-from orchestrator.cluster.temporary import remove_temporary
+from orchestrator.cluster.session.local_doors import DOORS, LOOPBACK, MODE, TOKEN, TOKEN_FILE, close_doors
+from orchestrator.cluster.session.ray_session import SET_HERE, init_arguments
+from orchestrator.cluster.session.temporary import remove_temporary
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.helpers.kills import Disturb, Instant, Score, job_words, kill_driver, steps_done, until_done
-from tests.helpers.nothing_lost import assert_nothing_lost
+from tests.helpers.faults.kills import Disturb, Instant, Score, job_words, kill_driver, steps_done, until_done
+from tests.helpers.faults.nothing_lost import assert_nothing_lost
 from tests.helpers.sweeps import RECIPE
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from threading import Thread
 
 import psutil
 
-from tests.helpers.nothing_lost import MARK, assert_no_orphans, marked
+from tests.helpers.faults.nothing_lost import MARK, assert_no_orphans, marked
 from tests.helpers.places import ROOT
 
 Job = subprocess.Popen[str]

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from orchestrator.cluster.environment import for_trainers
-from orchestrator.cluster.ray_session import init_arguments
+from orchestrator.cluster.session.environment import for_trainers
+from orchestrator.cluster.session.ray_session import init_arguments
 from orchestrator.recipe.variables import SET_HERE, checked
 from tests.helpers.places import ROOT
 

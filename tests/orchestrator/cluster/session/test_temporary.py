@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orchestrator.cluster.temporary import LOCK, make_temporary, remove_abandoned, remove_temporary
+from orchestrator.cluster.session.temporary import LOCK, make_temporary, remove_abandoned, remove_temporary
 from tests.helpers.places import ROOT
 
 MAKES = """
 import sys, time
-from orchestrator.cluster.temporary import make_temporary
+from orchestrator.cluster.session.temporary import make_temporary
 print(make_temporary("ray-", sys.argv[1]), flush=True)
 time.sleep(60)
 """

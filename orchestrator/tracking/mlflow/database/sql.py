@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.addresses import DATABASES, LOCAL, without_secrets
 from orchestrator.errors import InputError
-from orchestrator.tracking.mlflow.local_database import look_at_database
+from orchestrator.tracking.mlflow.database.local_database import look_at_database
 
 DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql", "mssql": "pymssql"}
 PACKAGES = {"psycopg2": "psycopg2-binary"}  # of the drivers whose package has another name

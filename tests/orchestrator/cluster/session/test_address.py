@@ -14,9 +14,9 @@ import pytest
 
 import jobs.sweep
 from jobs.command import run_job
-from orchestrator.cluster import address
-from orchestrator.cluster.address import check_address, named_address
-from orchestrator.cluster.ray_session import SET_HERE, Session, leave_other_clusters
+from orchestrator.cluster.session import address
+from orchestrator.cluster.session.address import check_address, named_address
+from orchestrator.cluster.session.ray_session import SET_HERE, Session, leave_other_clusters
 from orchestrator.errors import InputError
 
 GRPC = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # the empty SETTINGS frame that a server of HTTP/2 begins with

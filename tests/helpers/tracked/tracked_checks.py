@@ -14,7 +14,7 @@ from orchestrator.store.identity import identity_of
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.patient import PatientTracker
-from tests.helpers.tracked_sweep import (
+from tests.helpers.tracked.tracked_sweep import (
     METHODS,
     RUNS,
     STEPS,

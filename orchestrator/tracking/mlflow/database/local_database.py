@@ -64,7 +64,7 @@ def _version(file: Path) -> str | None:
 
 
 def _check_schema(file: Path, address: str, version: str) -> None:
-    from orchestrator.tracking.mlflow.schema import newest, older
+    from orchestrator.tracking.mlflow.database.schema import newest, older
 
     if version == newest():
         return

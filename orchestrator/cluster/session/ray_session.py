@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.address import check_address, named_address
-from orchestrator.cluster.local_doors import DOORS, close_doors, forget_earlier_doors
+from orchestrator.cluster.session.address import check_address, named_address
+from orchestrator.cluster.session.local_doors import DOORS, close_doors, forget_earlier_doors
+from orchestrator.cluster.session.temporary import make_temporary, remove_abandoned, remove_temporary
 from orchestrator.cluster.signals import own_handlers
-from orchestrator.cluster.temporary import make_temporary, remove_abandoned, remove_temporary
 from orchestrator.errors import InputError, RunError
 
 WORKER_ENV = {

@@ -1,0 +1,1 @@
+"""Stand-ins for clusters and their files."""

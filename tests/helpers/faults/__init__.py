@@ -1,0 +1,1 @@
+"""Faults, and the checks that they have lost nothing."""
