@@ -56,7 +56,8 @@ def look(trainers: int, folder: Path) -> Titles:
     """Return the memory while so many trainers are at work."""
     from orchestrator.cluster.ray_tune import RayCluster
     from orchestrator.plan.packs import Pack
-    from orchestrator.recipe.sections import ClusterSpec, EngineSpec
+    from orchestrator.recipe.cluster_section import ClusterSpec
+    from orchestrator.recipe.sections import EngineSpec
     from orchestrator.worker.jobs import PackJob
 
     folder.mkdir()

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic_core import PydanticUndefined
 
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.recipe.search import KINDS
-from orchestrator.recipe.sections import ClusterSpec, DataSpec, EngineSpec, ModelSpec, OptimSpec, TaskSpec, TrackingSpec
+from orchestrator.recipe.sections import DataSpec, EngineSpec, ModelSpec, OptimSpec, TaskSpec, TrackingSpec
 from orchestrator.recipe.spec import SweepSpec
 from tests.helpers.places import ROOT
 

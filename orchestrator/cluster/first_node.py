@@ -9,7 +9,7 @@ from orchestrator.cluster.hub.nodes import remove_groups, room_now
 from orchestrator.cluster.hub.room import RoomWait
 from orchestrator.cluster.placement import bundle_of
 from orchestrator.errors import InputError
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 
 def wait_for_first_node(spec: ClusterSpec, say: Callable[[str], None]) -> None:

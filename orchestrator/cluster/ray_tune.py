@@ -22,8 +22,8 @@ from orchestrator.cluster.placement import (
 )
 from orchestrator.cluster.session.ray_session import open_session
 from orchestrator.cluster.sweep_hub import SweepHub
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.recipe.frozen import with_values
-from orchestrator.recipe.sections import ClusterSpec
 
 
 class RayCluster:

@@ -17,7 +17,7 @@ from orchestrator.cluster.signals import GRACE_SECONDS, stopped_by_signals
 from orchestrator.cluster.trainers.ranks import Trainers
 from orchestrator.cluster.trials import Trials
 from orchestrator.errors import InputError
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 TRIAL_SECONDS = 30.0  # for Tune to end its trials after all packs have ended
 RELEASE_SECONDS = 30.0  # for trainers without a pack to end

@@ -20,7 +20,7 @@ from orchestrator.machine.device import device_of
 from orchestrator.plan.packs import Pack, are_packs, named, pack_runs, packs_again
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.plan.widths import assumed_width, measures_widths
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.say import Say
 from orchestrator.search.halving import contest, kept_together
 from orchestrator.store.sweep_folder import SweepFolder

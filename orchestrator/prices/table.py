@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError, field_validator
 from d2lora.names import unknown
 from orchestrator.errors import InputError
 from orchestrator.paths import readable
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.recipe.frozen import Frozen
-from orchestrator.recipe.sections import ClusterSpec
 
 PACKAGED = Path(__file__).with_name("prices.yaml")
 KINDS = {False: "on_demand", True: "spot"}

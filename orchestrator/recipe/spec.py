@@ -7,11 +7,11 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.recipe.frozen import Frozen
 from orchestrator.recipe.search import Grid, Racing, Search, Tpe
 from orchestrator.recipe.sections import (
     NAME,
-    ClusterSpec,
     DataSpec,
     EngineSpec,
     MethodSpec,

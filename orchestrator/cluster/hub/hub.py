@@ -15,7 +15,7 @@ from orchestrator.cluster.hub.room import RoomWait
 from orchestrator.cluster.hub.sharing import Standing, standing_of
 from orchestrator.cluster.hub.slots import Fit, Slots
 from orchestrator.control import RunEnd
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 # The hub and Tune's trials only wait. They reserve no CPU, because even 0.01 CPU would leave no room for the last
 # worker of a full machine. They reserve a small part of the head node instead, which is never preemptible.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.cluster.placement import words_of
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 FIRST_WORD = 10.0  # seconds without room until the user is told
 NEXT_WORD = 60.0  # and between two later words

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.cluster.placement import EXACT
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 PATIENT_SECONDS = 10.0  # a request for room that is younger is no reason for another sweep to give room up
 SLICE_SECONDS = 300.0  # so long a sweep keeps its only trainer while another sweep has none

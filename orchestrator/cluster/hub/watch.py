@@ -15,7 +15,7 @@ from orchestrator.cluster.hub.nodes import draining_nodes, end_actors, end_proce
 from orchestrator.cluster.hub.sharing import Sharing, Standing
 from orchestrator.cluster.hub.slots import Fit, now
 from orchestrator.cluster.hub.watchdog import Hang, Phase, Watchdog
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 LOOK_SECONDS = 1.0
 STACK_SECONDS = 5.0  # how long ranks have to send their stacks before their trainer is ended

@@ -16,7 +16,7 @@ from orchestrator.cluster.trainers.ends import end_of
 from orchestrator.cluster.trainers.rank import Rank, variables_of
 
 if TYPE_CHECKING:
-    from orchestrator.recipe.sections import ClusterSpec
+    from orchestrator.recipe.cluster_section import ClusterSpec
 
 START_SECONDS = 300.0  # for the processes of a trainer to start, which may install a runtime environment before
 OTHERS_SECONDS = 5.0  # after the first rank that failed: ranks that lose their neighbour fail too, and say why

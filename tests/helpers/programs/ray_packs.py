@@ -18,7 +18,8 @@ import torch
 from orchestrator.cluster.ray_tune import RayCluster
 from orchestrator.control import Control
 from orchestrator.plan.packs import Pack
-from orchestrator.recipe.sections import ClusterSpec, EngineSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
+from orchestrator.recipe.sections import EngineSpec
 from orchestrator.worker.jobs import PackJob
 
 

@@ -30,7 +30,8 @@ from orchestrator.cluster.ray_tune import RayCluster
 from orchestrator.control import Control
 from orchestrator.errors import InputError, StoppedError
 from orchestrator.plan.packs import Pack
-from orchestrator.recipe.sections import ClusterSpec, EngineSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
+from orchestrator.recipe.sections import EngineSpec
 from orchestrator.store.trial import FromWorker, StorageTrial
 from orchestrator.worker.jobs import PackJob
 

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.cluster import first_node
 from orchestrator.errors import InputError
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 
 def wait(monkeypatch: pytest.MonkeyPatch, comes_after: float) -> tuple[list[str], list[Any]]:

@@ -18,7 +18,7 @@ from orchestrator.cluster.placement import (
     words_of,
 )
 from orchestrator.errors import InputError
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 
 def spec(**values: Any) -> ClusterSpec:

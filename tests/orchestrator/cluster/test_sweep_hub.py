@@ -13,7 +13,7 @@ from orchestrator.cluster.hub.messages import Chunk, PackEnd
 from orchestrator.cluster.news import News
 from orchestrator.cluster.sweep_hub import SweepHub
 from orchestrator.errors import InputError
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 NO_ROOM = "no trainer had room within 15 min"
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import InputError
 from orchestrator.prices.table import KINDS, PACKAGED, Price, accelerator, accelerators, price_of, worker_price
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 
 def table(place: Path, text: str) -> str:

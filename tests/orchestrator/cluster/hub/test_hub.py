@@ -18,7 +18,7 @@ from orchestrator.cluster.hub.messages import Beat, Line, PackEnd, Place
 from orchestrator.cluster.hub.room import RoomRequest
 from orchestrator.cluster.hub.slots import STARTS, Fit
 from orchestrator.control import RunEnd
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 Train = Callable[[str, int], None]
 

@@ -13,7 +13,7 @@ from orchestrator.cluster.hub.sharing import (
     share_of,
     standing_of,
 )
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 
 def sweep(trainers: int, waits: bool = False, size: float = 1, kind: str = "CPU") -> Standing:

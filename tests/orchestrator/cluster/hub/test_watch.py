@@ -15,7 +15,7 @@ from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Line, Place
 from orchestrator.cluster.hub.watch import DRAIN_SECONDS, KILL_SECONDS, Watch
 from orchestrator.cluster.hub.watchdog import STARTING
-from orchestrator.recipe.sections import ClusterSpec
+from orchestrator.recipe.cluster_section import ClusterSpec
 
 FLOOR = 10.0
 
