@@ -12,7 +12,7 @@ from orchestrator.files import read_json, write_bytes, write_json, write_lines
 from orchestrator.plan.budget import left_out
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.search.next_runs import why_not_trained
-from orchestrator.store.rows import dropped_row, publish_predictions, result_row
+from orchestrator.store.rows import PublishedPredictions, dropped_row, publish_predictions, result_row
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.summary.summary import summary_of
 from orchestrator.tracking.patient import PatientTracker
@@ -37,7 +37,8 @@ def collect(
     needless = why_not_trained(ready.spec, ready.runs, scores.read(), errors)
     rows = [_row(run, ready, folder, tracker, errors, needless) for run in ready.runs]
     committed = [row["run_key"] for row in rows if row["status"] == "committed"]
-    predictions = {key: publish_predictions(folder.run(key), folder.predictions(key)) for key in committed}
+    for key in committed:
+        publish_predictions(folder.run(key), folder.predictions(key))
     for run in ready.runs:
         if folder.run(run.key).ended():  # perhaps after its trainer was given up
             folder.run(run.key).error.unlink(missing_ok=True)
@@ -45,7 +46,7 @@ def collect(
             write_bytes(folder.run(run.key).error, errors[run.key].encode())
             tracker.fail(run, errors[run.key])
     write_lines(folder.results, rows)
-    summary: dict[str, Any] = {**summary_of(rows, predictions)}
+    summary: dict[str, Any] = {**summary_of(rows, PublishedPredictions(folder, committed))}
     write_json(folder.summary, summary)
     return rows, summary
 

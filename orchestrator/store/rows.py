@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator import objects
 from orchestrator.errors import DamagedRunError
-from orchestrator.files import write_bytes
+from orchestrator.files import read_lines, write_bytes
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.store.run_folder import RunFolder
+from orchestrator.store.sweep_folder import SweepFolder
 
 DONE = ("committed", "dropped", "stopped")
 """The statuses of a row after which nothing is left to do; a run with another status is reported at the end."""
@@ -50,11 +51,33 @@ def dropped_row(run: PlannedRun, reason: str, extra: Mapping[str, Any]) -> dict[
     return {**_without_result(run, "dropped"), **extra, "reason": reason}
 
 
-def publish_predictions(folder: RunFolder, file: Path) -> list[dict[str, Any]]:
-    """Copy the predictions of a committed run to ``file``, and return their rows."""
+def publish_predictions(folder: RunFolder, file: Path) -> None:
+    """Copy the predictions of a committed run to ``file``, unless the file on this disk has them already."""
     content = folder.artefact("predictions.jsonl").read_bytes()
-    write_bytes(file, content)
-    return [json.loads(line) for line in content.splitlines()]
+    on_disk = objects.address_of(file) is None and file.is_file()
+    if not (on_disk and file.read_bytes() == content):
+        write_bytes(file, content)
+
+
+class PublishedPredictions(Mapping[str, list[dict[str, Any]]]):
+    """The published predictions of these runs, by run key; a request reads one file, and nothing is kept in memory."""
+
+    def __init__(self, folder: SweepFolder, keys: Iterable[str]) -> None:
+        self._folder, self._keys = folder, dict.fromkeys(keys)
+
+    def __getitem__(self, key: str) -> list[dict[str, Any]]:
+        if key not in self._keys:
+            raise KeyError(key)
+        return read_lines(self._folder.predictions(key))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def _without_result(run: PlannedRun, status: str) -> dict[str, Any]:

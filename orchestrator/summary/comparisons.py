@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,11 +126,14 @@ def with_volatility(
     return {**pair, "volatility_ratio": ratio}
 
 
-def mark(predictions: Predictions) -> dict[str, Marks]:
-    """Return each run's right and wrong answers: an item is right where ``predicted == answer``."""
+def mark(predictions: Predictions, keys: Iterable[str]) -> dict[str, Marks]:
+    """Return the right and wrong answers of these runs: an item is right where ``predicted == answer``.
+
+    The predictions of one run at a time are in memory; what is kept are 9 bytes per item.
+    """
     marks = {}
-    for run_key, items in predictions.items():
-        ordered = sorted(items, key=lambda item: item["index"])
+    for run_key in keys:
+        ordered = sorted(predictions[run_key], key=lambda item: item["index"])
         indices = np.array([item["index"] for item in ordered])
         marks[run_key] = Marks(indices, np.array([item["predicted"] == item["answer"] for item in ordered], dtype=bool))
     return marks

@@ -44,7 +44,7 @@ def _differences(
 ) -> list[Difference]:
     """Return the uncorrected differences of one task."""
     keys = [run.run_key for by_seed in runs.values() for run in by_seed.values()]
-    marks = mark({key: predictions[key] for key in keys if key in predictions})
+    marks = mark(predictions, [key for key in keys if key in predictions])
     return [
         _difference(names, runs, marks, cells, stopped=any(methods[name]["stopped"] for name in names))
         for names in reference_pairs(list(runs), reference)

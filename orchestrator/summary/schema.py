@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 ResultRow = Mapping[str, Any]
 """A line of ``results.jsonl``."""
 Predictions = Mapping[str, Sequence[Mapping[str, Any]]]
-"""By run key, the lines of ``predictions/<run_key>.jsonl``."""
+"""By run key, the lines of ``predictions/<run_key>.jsonl``. A mapping may read the lines of a run on request."""
 Verdict = Literal["ahead", "behind", "tie", "unknown"]
 """Where the first of two methods stands to the second, by the corrected p (`comparisons.verdict`)."""
 WhyUnknown = Literal["few seeds", "crossed seeds", "stopped seeds"]

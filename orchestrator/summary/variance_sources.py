@@ -145,7 +145,7 @@ def _right(rows: Sequence[ResultRow], predictions: Predictions) -> NDArray[np.fl
     keys = [str(row["run_key"]) for row in rows]
     if not all(key in predictions for key in keys):
         return None
-    marks = mark({key: predictions[key] for key in keys})
+    marks = mark(predictions, keys)
     _same_items(marks)
     right_RI = np.array([marks[key].right for key in keys], dtype=np.float64)
     return right_RI if right_RI.shape[1] > 1 else None

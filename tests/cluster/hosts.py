@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 TOOLS = ("ip", "unshare", "sshd", "ssh", "ssh-keygen", "rsync")
@@ -44,8 +45,8 @@ class Hosts:
         """Return the address of a host, 1 to 3."""
         return f"{self.net}.{number}"
 
-    def up(self) -> None:
-        """Start all hosts, and return when each answers."""
+    def up(self, numbers: Sequence[int] = NUMBERS) -> None:
+        """Start the hosts with these numbers, and return when each answers."""
         _run("ip", "link", "add", self._bridge, "type", "bridge")
         _run("ip", "addr", "add", f"{self.net}.254/24", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
@@ -53,7 +54,7 @@ class Hosts:
             _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name))
         Path("/run/sshd").mkdir(exist_ok=True)
         Path("/tmp/ray").mkdir(exist_ok=True)
-        for number in NUMBERS:
+        for number in numbers:
             self.start(number)
 
     def start(self, number: int) -> None:
