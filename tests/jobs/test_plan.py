@@ -45,6 +45,12 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def a_home_without_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan leaves out what has ended, and whoever has called `make quickstart` has ended runs in this checkout."""
+    monkeypatch.setenv("D2LORA_HOME", str(tmp_path))
+
+
 def plan(*words: str) -> int:
     return run_job("plan", "", jobs.plan.main, list(words), jobs.plan.add_options)
 

@@ -1,43 +1,75 @@
 """A sweep on a cluster of which an autoscaler of Ray brings every worker node; run it in a host of its own.
 
-usage: autoscaled_job.py VERSION RECIPE KEY=VALUE...
+usage: autoscaled_job.py FOLDER VERSION RECIPE KEY=VALUE...
 
 VERSION is 1 or 2, of the autoscaler. The cluster is a head without processors, and up to two nodes of one processor,
-which Ray's fake provider starts on this host. Prints what the job says, and the nodes that came. Ray's own test cluster
-calls `ray stop`, which ends every Ray that this host can see.
+which Ray's fake provider starts on this host. Prints what the job says, and the nodes that came. All ends with the host.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-
-from ray.cluster_utils import AutoscalingCluster
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 ADDRESS = "127.0.0.1:6379"
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+FIRST = {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+SECOND = {
+    "RAY_enable_autoscaler_v2": "1",
+    "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+}
 
 
-def main(version: str, words: list[str]) -> int:
-    workers = {"cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}}
-    cluster = AutoscalingCluster({"CPU": 0}, workers, autoscaler_v2=version == "2", idle_timeout_minutes=5)
-    cluster.start()
-    try:
-        command = [sys.executable, "jobs/sweep.py", *words]
-        code = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": ADDRESS}, check=False).returncode
-        import ray
+def config(version: str) -> dict[str, object]:
+    """Return a configuration of the fake provider, complete: nothing fills in what is missing."""
+    second = {"launch_multiple": True, "head_node_id": FAKE_HEAD_NODE_ID} if version == "2" else {}
+    nodes = {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
+    }
+    settings = {
+        "cluster_name": "fake",
+        "max_workers": 2,
+        "provider": {"type": "fake_multinode", **second},
+        "available_node_types": nodes,
+        "head_node_type": "head",
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "file_mounts_sync_continuously": False,
+        "rsync_exclude": [],
+        "rsync_filter": [],
+    }
+    return settings | {f"{name}_commands": [] for name in COMMANDS}
 
-        ray.init(ADDRESS, logging_level="ERROR", log_to_driver=False)
-        there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        sys.stdout.write(f"nodes that came: {len(there)}\n")
-        ray.shutdown()
-        return code
-    finally:
-        cluster.shutdown()
+
+def main(folder: Path, version: str, words: list[str]) -> int:
+    """Start the head, run the job, and count the nodes."""
+    file = folder / "autoscaling.json"
+    file.write_text(json.dumps(config(version)))
+    own = os.environ | FIRST | (SECOND if version == "2" else {})
+    port = ADDRESS.partition(":")[2]
+    start = (*RAY, "start", "--head", "--port", port, "--num-cpus=0", f"--autoscaling-config={file}")
+    subprocess.run([*start, "--node-ip-address=127.0.0.1", "--disable-usage-stats"], env=own, check=True)
+    command = [sys.executable, "jobs/sweep.py", *words]
+    code = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": ADDRESS}, check=False).returncode
+    import ray
+
+    ray.init(ADDRESS, logging_level="ERROR", log_to_driver=False)
+    there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    sys.stdout.write(f"nodes that came: {len(there)}\n")
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
