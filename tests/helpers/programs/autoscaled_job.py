@@ -3,7 +3,8 @@
 usage: autoscaled_job.py FOLDER VERSION RECIPE KEY=VALUE...
 
 VERSION is 1 or 2, of the autoscaler. The cluster is a head without processors, and up to two nodes of one processor,
-which Ray's fake provider starts on this host. Prints what the job says, and the nodes that came. All ends with the host.
+which the fake provider of Ray starts on this host. Prints the words of the job, and the nodes that came.
+All ends with the host.
 """
 
 from __future__ import annotations
