@@ -33,8 +33,8 @@ def missing() -> str | None:
 class Hosts:
     """The hosts h1, h2 and h3, reachable from this machine by their addresses.
 
-    ``folder`` keeps their keys and logs. ``net`` are the first three numbers of their addresses; `up` fails if the net
-    is in use already.
+    ``folder`` keeps their keys and logs. ``net`` are the first three numbers of their addresses, which no other running
+    test may have.
     """
 
     def __init__(self, folder: Path, net: str = "10.98.7") -> None:
@@ -46,7 +46,10 @@ class Hosts:
         return f"{self.net}.{number}"
 
     def up(self, numbers: Sequence[int] = NUMBERS) -> None:
-        """Start the hosts with these numbers, and return when each answers."""
+        """Start the hosts with these numbers, and return when each answers; remove what a killed test has left."""
+        for number in NUMBERS:
+            self._remove(number)
+        _run("ip", "link", "del", self._bridge, check=False)
         _run("ip", "link", "add", self._bridge, "type", "bridge")
         _run("ip", "addr", "add", f"{self.net}.254/24", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
@@ -99,8 +102,7 @@ class Hosts:
         host = self._hosts.pop(number)
         host.send_signal(signal.SIGKILL)
         host.wait()
-        _run("ip", "link", "del", f"{self._bridge}v{number}"[-13:], check=False)
-        _run("ip", "netns", "del", f"{self._bridge}h{number}"[-13:], check=False)
+        self._remove(number)
 
     def down(self) -> None:
         """End all hosts and the bridge."""
@@ -117,6 +119,11 @@ class Hosts:
         done = subprocess.run(words, capture_output=True, text=True, timeout=limit, check=False)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
+
+    def _remove(self, number: int) -> None:
+        """Remove the network of a host that has no process."""
+        _run("ip", "link", "del", f"{self._bridge}v{number}"[-13:], check=False)
+        _run("ip", "netns", "del", f"{self._bridge}h{number}"[-13:], check=False)
 
 
 def _run(*words: str, check: bool = True) -> None:

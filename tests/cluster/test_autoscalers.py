@@ -35,7 +35,8 @@ def test_a_sweep_without_a_node_waits_for_those_that_an_autoscaler_brings(
     host: Hosts, recipe: Path, version: int
 ) -> None:
     program = ROOT / "tests" / "helpers" / "programs" / "autoscaled_job.py"
-    words = f"{recipe} cluster.kind=ray tracking.uri=none 'tasks=[tiny_recall]' champions=false cluster.workers=2"
+    words = f"{recipe} cluster.kind=ray tracking.uri=none 'tasks=[tiny_recall]' champions=false"
+    words += " cluster.workers=2 engine.kind=zero cluster.wait_seconds=120"
     path = f"PATH={Path(sys.executable).parent}:$PATH RAY_AUTH_MODE=disabled"
     done = host.ssh(
         1, f"cd {ROOT} && {path} {sys.executable} {program} {recipe.parent} {version} {words}", check=False, limit=500

@@ -37,7 +37,7 @@ def config(version: str) -> dict[str, object]:
     }
     settings = {
         "cluster_name": "fake",
-        "max_workers": 2,
+        "max_workers": 8,
         "provider": {"type": "fake_multinode", **second},
         "available_node_types": nodes,
         "head_node_type": "head",
