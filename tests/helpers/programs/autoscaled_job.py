@@ -1,10 +1,9 @@
 """A sweep on a cluster of which an autoscaler of Ray brings every worker node; run it in a host of its own.
 
-usage: autoscaled_job.py FOLDER VERSION RECIPE KEY=VALUE...
+usage: autoscaled_job.py FOLDER RECIPE KEY=VALUE...
 
-VERSION is 1 or 2, of the autoscaler. The cluster is a head without processors, and up to two nodes of one processor,
-which the fake provider of Ray starts on this host. Prints the words of the job, and the nodes that came.
-All ends with the host.
+The cluster is a head without processors, and up to two nodes of one processor, which the first autoscaler starts on
+this host by its fake provider. Prints the words of the job, and the nodes that came. All ends with the host.
 """
 
 from __future__ import annotations
@@ -15,22 +14,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
-
 ADDRESS = "127.0.0.1:6379"
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
-FIRST = {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
-SECOND = {
-    "RAY_enable_autoscaler_v2": "1",
-    "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
-    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-}
+FAKE = {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
 
 
-def config(version: str) -> dict[str, object]:
+def config() -> dict[str, object]:
     """Return a configuration of the fake provider, complete: nothing fills in what is missing."""
-    second = {"launch_multiple": True, "head_node_id": FAKE_HEAD_NODE_ID} if version == "2" else {}
     nodes = {
         "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
         "cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
@@ -38,7 +29,7 @@ def config(version: str) -> dict[str, object]:
     settings = {
         "cluster_name": "fake",
         "max_workers": 8,
-        "provider": {"type": "fake_multinode", **second},
+        "provider": {"type": "fake_multinode"},
         "available_node_types": nodes,
         "head_node_type": "head",
         "upscaling_speed": 1.0,
@@ -54,14 +45,13 @@ def config(version: str) -> dict[str, object]:
     return settings | {f"{name}_commands": [] for name in COMMANDS}
 
 
-def main(folder: Path, version: str, words: list[str]) -> int:
+def main(folder: Path, words: list[str]) -> int:
     """Start the head, run the job, and count the nodes."""
     file = folder / "autoscaling.json"
-    file.write_text(json.dumps(config(version)))
-    own = os.environ | FIRST | (SECOND if version == "2" else {})
+    file.write_text(json.dumps(config()))
     port = ADDRESS.partition(":")[2]
     start = (*RAY, "start", "--head", "--port", port, "--num-cpus=0", f"--autoscaling-config={file}")
-    subprocess.run([*start, "--node-ip-address=127.0.0.1", "--disable-usage-stats"], env=own, check=True)
+    subprocess.run([*start, "--node-ip-address=127.0.0.1", "--disable-usage-stats"], env=os.environ | FAKE, check=True)
     command = [sys.executable, "jobs/sweep.py", *words]
     code = subprocess.run(command, env=os.environ | {"RAY_ADDRESS": ADDRESS}, check=False).returncode
     import ray
@@ -73,4 +63,4 @@ def main(folder: Path, version: str, words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
