@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.places import ROOT
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.rare]
 
 
 def examined(address: str, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:

@@ -132,7 +132,7 @@ def test_a_job_joins_the_ray_that_ray_address_names(recipe: Path, tmp_path: Path
         shutil.rmtree(temp, ignore_errors=True)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.rare), 2])
 def test_packs_share_processes_one_that_fails_fails_alone_and_one_that_loses_a_worker_goes_on(
     tmp_path: Path, workers: int
 ) -> None:
@@ -190,7 +190,8 @@ def test_a_driver_killed_in_the_middle_loses_nothing_and_trains_nothing_twice(re
 
 
 @pytest.mark.parametrize(
-    ("sent", "word", "code"), [(signal.SIGINT, "Interrupted", 130), (signal.SIGTERM, "Terminated", 143)]
+    ("sent", "word", "code"),
+    [pytest.param(signal.SIGINT, "Interrupted", 130, marks=pytest.mark.rare), (signal.SIGTERM, "Terminated", 143)],
 )
 def test_a_signal_stops_the_sweep_which_says_so_and_leaves_no_process(
     recipe: Path, tmp_path: Path, sent: signal.Signals, word: str, code: int
