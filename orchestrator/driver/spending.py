@@ -60,7 +60,7 @@ class Spending:
         )
 
     def portions(self, packs: Sequence[Pack], trainers: int) -> Iterator[list[Pack]]:
-        """Yield the packs in the portions that may begin, each when the one before has ended; without a budget all.
+        """Yield portions of the packs, each when the portion before it has ended; without a budget one portion of all.
 
         A pack that the budget does not pay for is in no portion, and neither is any pack after it.
         """

@@ -90,7 +90,7 @@ class DeepSpeedSpec(Frozen):
         return self.model_dump(exclude_none=True, exclude={"zero_optimization"})
 
     def fault(self, stage: int) -> str | None:
-        """Return why a stage of ZeRO cannot do what is asked for, and the remedy; None if it can."""
+        """Return why this stage of ZeRO has no use for one of these keys, and the remedy; None if every key fits."""
         zero = self.zero_optimization or ZeroOptions()
         if zero.offload_optimizer and zero.offload_optimizer.device == "cpu" and stage == 0:
             return "offload_optimizer needs a stage that shards: engine.stage=1, 2 or 3."

@@ -25,7 +25,7 @@ MOST, LONGEST = 100, 4096
 
 
 def checked(env: Any) -> Any:
-    """Return the variables with their values as text; ValueError with the name and the remedy where one is refused."""
+    """Return the variables with their values as text; ValueError with a refused name and the remedy."""
     if not isinstance(env, dict):
         return env
     if len(env) > MOST:

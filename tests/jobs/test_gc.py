@@ -31,11 +31,6 @@ Output = pytest.CaptureFixture[str]
 OLD = 40 * 86_400.0
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return Made(tmp_path, str(tmp_path / "sweeps"))
-
-
 def gc(capsys: Output, made: Made, *words: str, code: int = 0) -> str:
     assert run_job("gc", "", jobs.gc.main, [*made.words, *words], jobs.gc.add_options) == code
     output = capsys.readouterr()

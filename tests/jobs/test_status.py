@@ -26,11 +26,6 @@ HEAVY = ("torch", "ray", "transformers", "datasets", "deepspeed", "mlflow", "sci
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return Made(tmp_path, str(tmp_path / "sweeps"))
-
-
 def status(capsys: Output, made: Made, *words: str, code: int = 0) -> str:
     assert run_job("status", "", jobs.status.main, [*made.words, *words], jobs.status.add_options) == code
     output = capsys.readouterr()

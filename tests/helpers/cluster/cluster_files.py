@@ -37,7 +37,7 @@ def node(config: Config, kind: str = "gpu") -> Config:
 
 
 def replace(place: str, old: str, new: str) -> Spoil:
-    """Return a function that replaces a text in each command of a list, and fails if it is in none."""
+    """Return a function that replaces a text in each command of a list, and fails if no command has the text."""
 
     def change(config: Config) -> None:
         before = list(config[place])
