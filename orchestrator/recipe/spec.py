@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.nightly_section import NightlySpec
 from orchestrator.recipe.search import Grid, Racing, Search, Tpe
 from orchestrator.recipe.sections import (
     NAME,
@@ -44,6 +45,7 @@ class SweepSpec(Frozen):
     storage: str = "./sweeps"
     champions: bool = True
     budget_usd: Annotated[float, Field(gt=0)] | None = None
+    nightly: NightlySpec = NightlySpec()
 
     @field_validator("seeds")
     @classmethod
