@@ -52,8 +52,8 @@ def residuals(values_HNF: Array, floor_H: Array) -> Residuals:
     """
     known = np.isfinite(values_HNF)
     count = known.sum(axis=2).astype(np.float64)
-    first = np.nanmean(np.where(known, values_HNF, np.nan), axis=(1, 2), keepdims=True) if known.any() else 0.0
-    centred = np.where(known, values_HNF - first, 0.0)  # near 0, so that sums of squares lose no digits
+    middle = np.where(known, values_HNF, 0.0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    centred = np.where(known, values_HNF - middle[:, None, None], 0.0)  # near 0: sums of squares lose no digits
     total, squares = centred.sum(axis=2), (centred**2).sum(axis=2)
     before = np.cumsum(count, axis=1) - count
     sum_before, squares_before = np.cumsum(total, axis=1) - total, np.cumsum(squares, axis=1) - squares

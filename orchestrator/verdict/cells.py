@@ -41,10 +41,10 @@ class Findings:
 
 def all_cells(history: Sequence[Night], tonight: Night) -> list[Cell]:
     """Return the cells of tonight, and those of the last night with the same settings: one that is gone is missing."""
+    settings = tonight.world.settings
+    last = next((night for night in reversed(history) if night.world.settings == settings), None)
     cells = {run.cell for run in tonight.runs}
-    if history and history[-1].world.settings == tonight.world.settings:
-        cells |= {run.cell for run in history[-1].runs} | set(history[-1].marks)
-    return sorted(cells)
+    return sorted(cells if last is None else cells | {run.cell for run in last.runs} | set(last.marks))
 
 
 def failed_cells(history: Sequence[Night], tonight: Night) -> list[Cell]:
@@ -125,9 +125,12 @@ def _first_bad(findings: Findings, status: CellStatus, first: str) -> str | None
 
 
 def _streak(history: Sequence[Night], tonight: str, cell: Cell, status: CellStatus) -> tuple[int, str]:
-    """Return for how many nights in a row the cell has the status, and the first of them."""
+    """Return for how many nights in a row the cell has the status, and the first of them.
+
+    Nights that were broken off before they were judged are not counted.
+    """
     row, first = 1, tonight
-    for night in reversed(history):
+    for night in reversed([night for night in history if night.marks]):
         if night.marks.get(cell) != status:
             break
         row, first = row + 1, night.name
