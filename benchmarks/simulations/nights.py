@@ -205,7 +205,14 @@ QUIET = [
 LOSSES = [
     (Case(tasks, methods, items, sd, moves), loss)
     for loss in (2.0, 1.0)
-    for tasks, methods, items, sd in [(1, 1, 300, 1.0), (1, 1, 500, 0.7), (1, 1, 1000, 0.5), (2, 2, 300, 1.0), (2, 2, 500, 0.7), (2, 2, 1000, 0.5)]
+    for tasks, methods, items, sd in [
+        (1, 1, 300, 1.0),
+        (1, 1, 500, 0.7),
+        (1, 1, 1000, 0.5),
+        (2, 2, 300, 1.0),
+        (2, 2, 500, 0.7),
+        (2, 2, 1000, 0.5),
+    ]
     for moves in (NEVER, NIGHTLY)
 ]
 

@@ -113,7 +113,9 @@ def _step(trained: Sequence[Trained], tonight: Night, method: str, verified: boo
         if not adopts:
             return _Step(tuple(trained), "waits")
         return _Step((*trained, Trained(present.night, signature, ruler)), "kept")
-    if not old and not present.signature.keys() & signature.keys():  # another canary: nothing speaks against the results
+    if (
+        not old and not present.signature.keys() & signature.keys()
+    ):  # another canary: nothing speaks against the results
         return _Step((*trained, replace(present, signature=signature, verified=False)), "kept")
     if present.ruler == ruler and _agree(present.signature, signature):
         return _Step((*earlier, replace(present, signature={**present.signature, **signature})), "kept")
@@ -145,7 +147,9 @@ def _frontier(steps: Mapping[str, _Step], methods: Sequence[str], trains: bool, 
 
 
 def _why(steps: Mapping[str, _Step], status: Status) -> str:
-    of = {word: [method for method, step in steps.items() if step.word == word] for word in ("reached", "back", "waits")}
+    of = {
+        word: [method for method, step in steps.items() if step.word == word] for word in ("reached", "back", "waits")
+    }
     if of["waits"]:
         return (
             f"the results of {listed(of['waits'])} are of another base or other rows; "
@@ -160,7 +164,9 @@ def _why(steps: Mapping[str, _Step], status: Status) -> str:
         return "; ".join(parts)
     if not all(step.trained[-1].verified for step in steps.values()):
         return "results kept; some were there before the first night, under code that no canary has compared with"
-    return "the canary's bytes are those of the results: they stand" + (" under new code" if status == "same_bytes" else "")
+    return "the canary's bytes are those of the results: they stand" + (
+        " under new code" if status == "same_bytes" else ""
+    )
 
 
 def signature_of(tonight: Night, method: str) -> Signature:

@@ -81,14 +81,20 @@ class Story:
     verdicts: list[Verdict] = field(default_factory=list)
     confirmations: int = 0
 
-    def after(self, word: str = "a", loss: float | Mapping[Cell, float] = 0.0, count: int = 1, **more: object) -> Verdict:
+    def after(
+        self, word: str = "a", loss: float | Mapping[Cell, float] = 0.0, count: int = 1, **more: object
+    ) -> Verdict:
         """Add nights; return the last one's verdict."""
         for _ in range(count):
             self.judge(night(day(len(self.nights) + 1), word, loss, **more), loss)  # type: ignore[arg-type]
         return self.verdicts[-1]
 
     def judge(
-        self, tonight: Night, loss: float | Mapping[Cell, float] = 0.0, seeds: Sequence[int] = range(5), told: bool = False
+        self,
+        tonight: Night,
+        loss: float | Mapping[Cell, float] = 0.0,
+        seeds: Sequence[int] = range(5),
+        told: bool = False,
     ) -> Verdict:
         """Judge a night; the confirmation has lost ``loss`` points, too."""
         verdict = judge(self.nights, tonight, self.rules, accepted=self.accepted)

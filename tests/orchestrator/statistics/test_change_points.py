@@ -41,26 +41,26 @@ def test_the_energy_is_that_of_the_definition() -> None:
 )
 def test_the_two_series_of_apache_otavas_own_test(values: list[float], index: int) -> None:
     points = change_points(values)
-    assert [point.index for point in points] == [index]
+    assert [point.at for point in points] == [index]
     assert points[0].p <= 0.001
 
 
 def test_the_nile_changed_in_1899() -> None:
-    assert [1871 + point.index for point in change_points([float(flow) for flow in NILE])] == [1899]
+    assert [1871 + point.at for point in change_points([float(flow) for flow in NILE])] == [1899]
     assert int(energy_gain(np.array(NILE, dtype=float)).argmax()) == 28
 
 
 def test_two_changes_further_apart_than_a_window_are_both_there() -> None:
     values = np.random.default_rng(2).normal(0, 1, 180)
     values[60:120] += 4
-    assert [point.index for point in change_points(values.tolist())] == pytest.approx([60, 120], abs=1)
+    assert [point.at for point in change_points(values.tolist())] == pytest.approx([60, 120], abs=1)
 
 
 def test_a_change_at_the_edge_of_a_window_is_there_once() -> None:
     for at in (25, 26, 49, 50, 51, 75):
         values = np.random.default_rng(at).normal(0, 1, 110)
         values[at:] += 4
-        assert [point.index for point in change_points(values.tolist())] == pytest.approx([at], abs=1)
+        assert [point.at for point in change_points(values.tolist())] == pytest.approx([at], abs=1)
 
 
 def test_noise_has_few_change_points_and_short_or_flat_series_none() -> None:

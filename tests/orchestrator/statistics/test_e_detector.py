@@ -50,7 +50,9 @@ def test_the_detector_is_the_sum_over_first_nights_of_products_of_bets() -> None
 def test_with_bets_that_never_fade_it_is_shiryaevs_and_roberts_recursion() -> None:
     """R_t = (1 + R_(t-1)) L_t, here with L = 1: after five nights that bet nothing R is 5."""
     nothing = Residuals(np.zeros((1, 7)), np.zeros((1, 7)), np.arange(7.0)[None] * 3)
-    assert math.exp(detector(nothing, np.ones((1, 7), dtype=bool), -1).logarithm[0]) == pytest.approx(6)  # first: no runs before
+    assert math.exp(detector(nothing, np.ones((1, 7), dtype=bool), -1).logarithm[0]) == pytest.approx(
+        6
+    )  # first: no runs before
 
 
 def test_without_a_night_on_which_a_change_may_begin_it_says_nothing() -> None:
@@ -104,7 +106,9 @@ def test_values_are_scaled_away_and_gaps_are_no_runs() -> None:
     assert detector(residuals(wider, np.zeros(1)), _everywhere(values), -1).logarithm == pytest.approx(one)
     gap = np.insert(values, 5, np.nan, axis=1)
     assert residuals(gap, np.zeros(1)).scores[0, 5] == 0
-    assert np.delete(residuals(gap, np.zeros(1)).scores, 5, axis=1) == pytest.approx(residuals(values, np.zeros(1)).scores)
+    assert np.delete(residuals(gap, np.zeros(1)).scores, 5, axis=1) == pytest.approx(
+        residuals(values, np.zeros(1)).scores
+    )
 
 
 def test_equal_values_bet_nothing_and_a_floor_is_the_least_spread() -> None:

@@ -57,7 +57,9 @@ def test_a_grid_without_spread_and_a_grid_of_one_item() -> None:
         grid_mean(np.zeros((1, 3)))
 
 
-@pytest.mark.parametrize(("items_sd", "seeds_sd", "seeds"), [(0.0, 0.0, 2), (0.3, 0.0, 3), (0.0, 0.05, 3), (0.3, 0.1, 5)])
+@pytest.mark.parametrize(
+    ("items_sd", "seeds_sd", "seeds"), [(0.0, 0.0, 2), (0.3, 0.0, 3), (0.0, 0.05, 3), (0.3, 0.1, 5)]
+)
 def test_intervals_hold_the_truth_as_often_as_they_say(items_sd: float, seeds_sd: float, seeds: int) -> None:
     """95 % intervals of 800 grids; three standard errors of a share are 2.3 %. With few seeds they may be too wide."""
     random, held = np.random.default_rng(1), 0

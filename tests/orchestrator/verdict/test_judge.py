@@ -180,7 +180,17 @@ def test_a_verdict_has_the_keys_of_night_json_and_is_pure() -> None:
     one, other = judge(story.nights, tonight, RULES), judge(story.nights, tonight, RULES)
     assert one == other
     keys = asdict(one)
-    assert {"status", "line", "counts", "changed", "cells", "anchors", "confirmed", "culprit", "evidence"} <= keys.keys()
+    assert {
+        "status",
+        "line",
+        "counts",
+        "changed",
+        "cells",
+        "anchors",
+        "confirmed",
+        "culprit",
+        "evidence",
+    } <= keys.keys()
     assert keys["counts"]["cells"] == 4
     assert keys["cells"][0].keys() >= {
         "task", "method", "status", "accuracy", "baseline", "difference", "interval", "p", "nights_in_row",
