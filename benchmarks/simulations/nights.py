@@ -11,13 +11,14 @@ a little. A loss lowers all margins. The canary and the thresholds are the defau
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from orchestrator.recipe.nightly_section import NightlySpec
 from orchestrator.verdict.judge import is_news, judge, judged
@@ -69,8 +70,8 @@ class Canary:
     def __post_init__(self) -> None:
         """Draw the items, and what the fixed seeds keep when bytes move."""
         spread = (1 + ITEM_NOISE**2) ** 0.5
-        self.level = float(stats.norm.ppf(RIGHT)) * spread
-        self.slope = float(stats.norm.pdf(self.level / spread)) / spread
+        self.level = float(special.ndtri(RIGHT)) * spread
+        self.slope = math.exp(-((self.level / spread) ** 2) / 2) / (2 * math.pi) ** 0.5 / spread
         self.margins = self.level + self.random.normal(size=(self.case.tasks, 1, 1, self.case.items))
         self.kept = self._noise(FIXED)
         self.move(0.0)
@@ -85,7 +86,7 @@ class Canary:
     def _shift(self, loss: float) -> float:
         """Return by how much margins fall for a loss in points."""
         spread = (1 + ITEM_NOISE**2) ** 0.5
-        return self.level - float(stats.norm.ppf(RIGHT - loss / 100)) * spread
+        return self.level - float(special.ndtri(RIGHT - loss / 100)) * spread
 
     def move(self, loss: float) -> None:
         """Train the fixed seeds with other bytes."""
@@ -274,11 +275,11 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=20)
     parser.add_argument("--trials", type=int, default=200)
     options = parser.parse_args()
-    begin = time.perf_counter()
+    begin = time.process_time()
     for line in quiet_table(options.years):
         print(line, flush=True)  # noqa: T201 - the tables are the output of this command
-    seconds = (time.perf_counter() - begin) / (len(QUIET) * 365 * options.years) * 10_000
-    print(f"\n10,000 nights: {seconds:.0f} s\n", flush=True)  # noqa: T201
+    seconds = (time.process_time() - begin) / (len(QUIET) * 365 * options.years) * 10_000
+    print(f"\n10,000 nights: {seconds:.0f} s of one core\n", flush=True)  # noqa: T201
     for table in (loss_table(options.trials), harmless_table(10 * options.trials)):
         print("\n".join(table), end="\n\n", flush=True)  # noqa: T201
 

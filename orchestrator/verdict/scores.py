@@ -60,13 +60,17 @@ class Scores:
     def fixed_of(self, series: int, joint: NDArray[np.bool_]) -> list[float]:
         """Return the baseline's accuracies of the fixed seeds for a series of scores; the last one joins ``joint``."""
         if series < len(self.cells):
-            return self.fixed(series)
-        chosen = [self.fixed(int(cell)) for cell in np.flatnonzero(joint)]
+            return self.fixed[series]
+        chosen = [self.fixed[int(cell)] for cell in np.flatnonzero(joint)]
         return [statistics.fmean(of_seed) for of_seed in zip(*chosen, strict=False)]
 
-    def fixed(self, cell: int) -> list[float]:
-        """Return the baseline's accuracies of a cell's fixed seeds, each the mean over the distinct bytes."""
-        return [math.fsum(run.accuracy for run in runs) / len(runs) for runs in self.versions[cell].values()]
+    @cached_property
+    def fixed(self) -> list[list[float]]:
+        """Per cell the baseline's accuracies of its fixed seeds, each the mean over the distinct bytes."""
+        return [
+            [math.fsum(run.accuracy for run in runs) / len(runs) for runs in of_cell.values()]
+            for of_cell in self.versions
+        ]
 
     @cached_property
     def before_and_now(self) -> list[list[tuple[Array, Array]]]:
