@@ -1,6 +1,6 @@
 """Verdicts on invented nights: how often people are told for nothing, and after how many nights of a true loss.
 
-    python -m benchmarks.simulations.nights [--years 20] [--trials 200]     # Markdown tables
+    python -m benchmarks.simulations.nights [--years 20] [--trials 200] [quiet|loss|harmless ...]
 
 A test item has a margin, normal over items, so that 70 % are right. A run adds an effect of its seed on all items, half
 of it shared by the methods of a task, and noise of its own on every item; an item is right above 0. When bytes move, a
@@ -191,7 +191,6 @@ def nights_until_told(case: Case, loss: float, before: int, trials: int, seed: i
     return told, statuses
 
 
-SMALL, LARGE = Case(1, 1, 500, 0.7, NIGHTLY), Case(2, 2, 500, 0.7, NIGHTLY)
 WORDS = {NEVER: "never", WEEKLY: "once a week", NIGHTLY: "every night"}
 QUIET = [
     Case(tasks, methods, items, sd, moves)
@@ -235,12 +234,15 @@ def quiet_table(years: int) -> Iterator[str]:
         "| called better | confirmations a year | damaged nights, of them ever in a baseline |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    begin = time.process_time()
     for case in QUIET:
         one = quiet(case, years)
         yield (
             f"| {_described(case)} | {WORDS[case.moves]} | {one.nights} | {one.told} | {one.told / years:.2f} "
             f"| {one.better} | {one.confirmations / years:.1f} | {one.damaged}, {one.damaged_in_baseline} |"
         )
+    seconds = (time.process_time() - begin) / (len(QUIET) * 365 * years) * 10_000
+    yield f"\n10,000 nights: {seconds:.0f} s of one core"
 
 
 def loss_table(trials: int) -> Iterator[str]:
@@ -264,7 +266,7 @@ def harmless_table(trials: int) -> Iterator[str]:
     yield "| tasks x methods | items | seed sd | run sd | called within noise | worse | better |"
     yield "|---|---|---|---|---|---|---|"
     for case in (Case(1, 1, 300, 1.0, NEVER), Case(2, 2, 500, 0.7, NEVER)):
-        statuses = nights_until_told(case, 0.0, 60, trials)[1]
+        statuses = nights_until_told(case, 0.0, 20, trials)[1]
         shares = [statuses.count(status) / len(statuses) for status in ("within_noise", "worse", "better")]
         yield f"| {_described(case)} | {' | '.join(f'{share:.1%}' for share in shares)} |"
 
@@ -274,14 +276,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--years", type=int, default=20)
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("tables", nargs="*", default=["quiet", "loss", "harmless"])
     options = parser.parse_args()
-    begin = time.process_time()
-    for line in quiet_table(options.years):
-        print(line, flush=True)  # noqa: T201 - the tables are the output of this command
-    seconds = (time.process_time() - begin) / (len(QUIET) * 365 * options.years) * 10_000
-    print(f"\n10,000 nights: {seconds:.0f} s of one core\n", flush=True)  # noqa: T201
-    for table in (loss_table(options.trials), harmless_table(10 * options.trials)):
-        print("\n".join(table), end="\n\n", flush=True)  # noqa: T201
+    made = {
+        "quiet": lambda: quiet_table(options.years),
+        "loss": lambda: loss_table(options.trials),
+        "harmless": lambda: harmless_table(5 * options.trials),
+    }
+    for name in options.tables:
+        for line in made[name]():
+            print(line, flush=True)  # noqa: T201 - the tables are the output of this command
+        print(flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A night's verdict from the nights before it: incomplete, ruler moved, same bytes, within noise, better or worse.
 
 In this order: a night that is not whole is judged no further; if the ruler moved, no model is judged; if a loss stands,
-the question is whether it still does; else tonight is weighed against the baseline, and a candidate has to be confirmed.
-"""
+the question is whether it still does; else tonight is weighed against the baseline, and a candidate has to be
+confirmed."""
 
 from __future__ import annotations
 
@@ -216,8 +216,12 @@ def _state(history: Sequence[Night], tonight: Night, ruling: Ruling) -> tuple[st
         since = ruling.since
     else:
         since = (last.since or last.name) if last and last.status == ruling.status else tonight.name
-    row = sum(night.status == ruling.status and (night.since or night.name) == since for night in history)
-    return since, row + 1
+    row = 1
+    for night in reversed(history):
+        if ((night.since or night.name) != since and night.status == ruling.status) or night.name < since:
+            break
+        row += night.status == ruling.status
+    return since, row
 
 
 def _last_good(case: Case, before: str) -> Night | None:

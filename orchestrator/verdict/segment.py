@@ -1,9 +1,8 @@
 """What history leaves to compare with: the nights of the baseline, the bad nights that stand, the last whole night.
 
-The baseline is all whole nights since the last change point: since the ruler moved, since the canary's settings changed,
-since a confirmed gain, or since a loss that somebody accepted. Which nights are left out is decided by their status
-alone, so nobody keeps a baseline by hand.
-"""
+The baseline is all whole nights since the last change point: since the ruler moved, since the canary's settings
+changed, since a confirmed gain, or since a loss that somebody accepted. Which nights are left out is decided by their
+status alone, so nobody keeps a baseline by hand."""
 
 from __future__ import annotations
 
