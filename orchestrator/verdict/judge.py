@@ -199,7 +199,7 @@ def _verdict(case: Case, ruling: Ruling) -> Verdict:
         last_good=last_good.name if last_good else None,
         nights_in_row=row,
         why=ruling.why,
-        notes=_notes(ruling.weighed),
+        notes=_notes(ruling, case.segment),
     )
 
 
@@ -236,11 +236,13 @@ def _evidence(rules: Rules, weighed: Weighed | None) -> Evidence:
     return Evidence(p, e, rules.candidate_p, rules.candidate_e, joined_over)
 
 
-def _notes(weighed: Weighed | None) -> tuple[str, ...]:
-    """Return what a reader has to know of the comparison."""
+def _notes(ruling: Ruling, segment: Segment) -> tuple[str, ...]:
+    """Return what a reader has to know of the comparison, and of a loss that nothing is compared with any more."""
+    dropped = segment.dropped or (segment.bad[0].since if segment.bad and ruling.status == "ruler_moved" else "")
+    notes = [f"the loss since {dropped} is judged no further: tonight is not comparable with it"] if dropped else []
+    weighed = ruling.weighed
     if weighed is None or weighed.twin is None:
-        return ()
-    notes = []
+        return tuple(notes)
     if any(bytes_.equal is False and not bytes_.comparable for bytes_ in weighed.bytes.values()):
         notes.append("compared across machines or versions: other bytes were to be expected, accuracies are compared")
     if any(len(runs) == 1 for runs in weighed.scores.tonight.fixed.values()):
