@@ -56,6 +56,12 @@ def test_two_changes_further_apart_than_a_window_are_both_there() -> None:
     assert [point.at for point in change_points(values.tolist())] == pytest.approx([60, 120], abs=1)
 
 
+def test_a_bump_has_two_changes() -> None:
+    values = np.random.default_rng(5).normal(0, 1, 40)
+    values[18:24] += 8
+    assert [point.at for point in change_points(values.tolist())] == [18, 24]
+
+
 def test_a_change_at_the_edge_of_a_window_is_there_once() -> None:
     for at in (25, 26, 49, 50, 51, 75):
         values = np.random.default_rng(at).normal(0, 1, 110)

@@ -48,6 +48,7 @@ def test_bytes_name_the_night_compared_with_and_the_first_run_that_differs() -> 
     assert (cell.bytes.equal, cell.bytes.against, cell.bytes.run, cell.bytes.comparable) == (False, day(2), 1, True)
     assert verdict.counts["moved"] == 1
     assert verdict.evidence.joined_over == 1
+    assert [cell.p is None for cell in verdict.cells] == [True, False, True, True]  # equal bytes are no test
 
 
 def test_a_loss_is_worse_from_its_first_night_on_with_a_culprit() -> None:

@@ -62,6 +62,14 @@ def test_many_flips_in_one_direction_move_the_ruler_though_scores_hardly_moved()
     assert 2 * 0.5**20 < RULES.candidate_p < 2 * 0.5**10  # twenty losses and no win; ten would not have done
 
 
+def test_few_flips_of_many_items_move_no_ruler_even_if_all_are_losses() -> None:
+    """15 of 2,000 items: 2 * 0.5^15 is far below the level, but less than 1 % flipped."""
+    story = Story()
+    story.judge(night(day(1), anchors=(anchor(right="1" * 1000 + "0" * 1000),)))
+    verdict = story.judge(night(day(2), anchors=(anchor(right="1" * 985 + "0" * 1015),)))
+    assert (verdict.status, verdict.anchors[0].flips) == ("same_bytes", 15)
+
+
 def test_another_champion_is_no_moved_ruler() -> None:
     story = Story()
     story.judge(night(day(1), anchors=(anchor("champion", "run 1"),)))

@@ -92,6 +92,11 @@ def test_a_run_that_is_not_there_at_all_is_missing_like_one_that_failed() -> Non
     story.after()
     whole = night(day(2))
     assert story.judge(replace(whole, runs=whole.runs[1:])).status == "incomplete"
+    alone = [("arc", "lora")]
+    only = Story()
+    only.after(cells=alone)
+    single = night(day(2), cells=alone)
+    assert only.judge(replace(single, runs=single.runs[1:])).status == "incomplete"  # no other cell to count by
     gone = replace(whole, name=day(3), runs=tuple(one for one in whole.runs if one.cell != LORA))
     verdict = story.judge(gone)
     assert (verdict.status, of(verdict, LORA)) == ("incomplete", "broken")

@@ -42,9 +42,11 @@ def test_one_slow_run_of_a_night_moves_no_median() -> None:
 
 def test_a_broken_night_is_marked_and_in_no_stretch() -> None:
     nights = [_timed(n, 10.0) for n in range(1, 15)]
-    nights[6] = replace(_timed(7, 99.0), status="incomplete")
-    nights[7] = without(nights[7], CELL)
+    nights[4:8] = [_timed(n, 99.0, status="incomplete") for n in range(5, 9)]
+    nights[9] = without(nights[9], CELL)
     _, seconds, _ = lines_of(nights, CELL)
     assert seconds.changed == ()
-    assert seconds.statuses[6] == "incomplete"
-    assert seconds.values[7] is None
+    assert seconds.statuses[4:8] == ("incomplete",) * 4
+    assert seconds.values[9] is None
+    whole = [replace(night, status="within_noise") for night in nights]
+    assert lines_of(whole, CELL)[1].changed == (day(5), day(9))
