@@ -38,3 +38,10 @@ def test_nothing_changed_and_nothing_to_compare_with_are_empty() -> None:
     one, other = _nights(WORLD, WORLD)
     assert changes(one, [], other) == ()
     assert changes(None, [], other) == ()
+
+
+def test_a_night_that_was_broken_off_before_it_was_measured_dates_nothing() -> None:
+    nowhere = World("", {}, None, "", "", {}, "")
+    code = replace(WORLD, code="code2")
+    first, *rest, last = _nights(WORLD, code, nowhere, code)
+    assert changes(first, rest, last) == (Change("code", "", "code1", "code2", day(2)),)
