@@ -1,9 +1,10 @@
 """What a tracker costs training: the same sweep with MLflow up, without a tracker, and with a tracker that is down.
 
-    python -m benchmarks.tracking_outage [ROUNDS]     # a Markdown table; wants a machine that does nothing else
+    python -m benchmarks.tracking_outage [ROUNDS [ARM ...]]     # a Markdown table; wants a machine that does nothing else
 
 A sweep of eight runs on a barely trained tiny base in a process of its own and a fresh folder. Down is an address that
-refuses connections, and an address that takes them and never answers. The arms take turns within a round. Training
+refuses connections, and an address that takes them and never answers. The arms take turns within a round,
+and each round begins with another arm. Training
 seconds are the sum of ``train_seconds`` of the rows; wall seconds are those of the whole command.
 """
 
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,15 +59,19 @@ def sweep(uri: str, code: int, base: Path, place: Path) -> tuple[float, float]:
     return sum(row["train_seconds"] for row in rows), wall
 
 
-def main(rounds: int) -> None:
-    """Measure and print."""
+def main(rounds: int, wanted: Sequence[str] = ()) -> None:
+    """Measure and print; ``wanted`` are the arms beside "none", by default all."""
     seconds: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, hanging() as silent:
         base = ensure_tiny_base(Path(folder), settings=TinySettings(steps=10))
         arms = {"none": ("none", 0), "up (SQLite)": ("sqlite:///{}/mlflow.db", 0)}
         arms |= {"down, refuses": ("http://127.0.0.1:9", 1), "down, hangs": (silent, 1)}
+        arms = {name: arm for name, arm in arms.items() if name == "none" or not wanted or name in wanted}
+        order = list(arms)
         for turn in range(rounds + 1):
-            for name, (uri, code) in arms.items():
+            order.append(order.pop(0))
+            for name in order:
+                uri, code = arms[name]
                 place = Path(folder) / f"{name.replace(' ', '-')}-{turn}"
                 taken = sweep(uri.format(place), code, base, place)
                 if turn:  # the first round warms the caches of files
@@ -86,4 +91,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:])
