@@ -1,14 +1,16 @@
 """What a tracker costs training: the same sweep with MLflow up, without a tracker, and with a tracker that is down.
 
-    python -m benchmarks.tracking_outage [ROUNDS [ARM ...]]     # a Markdown table; wants a machine that does nothing else
+    python -m benchmarks.tracking_outage [ROUNDS [ARM ...]]     # a Markdown table; wants an idle machine
 
 A sweep of eight runs on a barely trained tiny base in a process of its own and a fresh folder. Down is an address that
-refuses connections, and an address that takes them and never answers. The arms take turns within a round,
-and each round begins with another arm. Training
-seconds are the sum of ``train_seconds`` of the rows; wall seconds are those of the whole command.
+refuses connections, and an address that takes them and never answers. The arms take turns within a round, and each
+round begins with another arm. Training seconds are the sum of ``train_seconds`` of the rows; wall seconds are those of
+the whole command. CPU seconds are those of the whole command too: they hardly depend on other work on the machine, so
+they show a smaller cost than the other two can.
 """
 
 import json
+import resource
 import socket
 import statistics
 import subprocess
@@ -45,23 +47,30 @@ def hanging() -> Iterator[str]:
         yield f"http://127.0.0.1:{door.getsockname()[1]}"
 
 
-def sweep(uri: str, code: int, base: Path, place: Path) -> tuple[float, float]:
-    """Train the sweep; return its training seconds and its wall seconds."""
+def sweep(uri: str, code: int, base: Path, place: Path) -> tuple[float, float, float]:
+    """Train the sweep; return its training seconds, its wall seconds and its CPU seconds."""
     place.mkdir()
     recipe = place / "recipe.yaml"
     recipe.write_text(RECIPE.format(base=base, uri=uri, place=place))
-    start = time.monotonic()
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "jobs/sweep.py", str(recipe)], capture_output=True, check=False)
-    wall = time.monotonic() - start
+    wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != code:
         raise FailedError(f"{uri}: the sweep ended with {done.returncode}: {done.stderr.decode()[-500:]}")
     rows = [json.loads(line) for line in (place / "sweeps/outage/results.jsonl").read_text().splitlines()]
-    return sum(row["train_seconds"] for row in rows), wall
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return sum(row["train_seconds"] for row in rows), wall, cpu
+
+
+def _ratios(taken: Sequence[float], others: Sequence[float]) -> str:
+    """Return two cells: the median of the ratios by round, and all ratios."""
+    ratios = [own / other for own, other in zip(taken, others, strict=True)]
+    return f"{statistics.median(ratios):.3f} | {' '.join(f'{ratio:.3f}' for ratio in ratios)}"
 
 
 def main(rounds: int, wanted: Sequence[str] = ()) -> None:
     """Measure and print; ``wanted`` are the arms beside "none", by default all."""
-    seconds: dict[str, list[tuple[float, float]]] = {}
+    seconds: dict[str, list[tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, hanging() as silent:
         base = ensure_tiny_base(Path(folder), settings=TinySettings(steps=10))
         arms = {"none": ("none", 0), "up (SQLite)": ("sqlite:///{}/mlflow.db", 0)}
@@ -79,14 +88,16 @@ def main(rounds: int, wanted: Sequence[str] = ()) -> None:
     lines = [
         *describe(),
         "",
-        "| tracker | training, s | against none | by round | whole command, s |",
-        "|---|---|---|---|---|",
+        "| tracker | training, s | against none | by round | whole command, s | CPU, s | against none | by round |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, taken in seconds.items():
-        ratios = [own / other for (own, _), (other, _) in zip(taken, seconds["none"], strict=True)]
-        training, wall = (statistics.median(values) for values in zip(*taken, strict=True))
-        each = " ".join(f"{ratio:.3f}" for ratio in ratios)
-        lines.append(f"| {name} | {training:.2f} | {statistics.median(ratios):.3f} | {each} | {wall:.1f} |")
+        training, wall, cpu = zip(*taken, strict=True)
+        none_training, _, none_cpu = zip(*seconds["none"], strict=True)
+        lines.append(
+            f"| {name} | {statistics.median(training):.2f} | {_ratios(training, none_training)} "
+            f"| {statistics.median(wall):.1f} | {statistics.median(cpu):.1f} | {_ratios(cpu, none_cpu)} |"
+        )
     print("\n".join(lines))  # noqa: T201 - the table is the output of this command
 
 

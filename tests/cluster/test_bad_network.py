@@ -12,7 +12,6 @@ from tests.cluster.cluster import UserCluster
 from tests.cluster.hosts import Hosts, missing
 from tests.cluster.test_cluster import ACROSS, LONG, on_one_machine, saved, sweep_of, wait_until
 from tests.helpers.faults.nothing_lost import assert_nothing_lost
-from tests.helpers.sweeps import RECIPE
 
 pytestmark = [
     pytest.mark.cluster,
@@ -21,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 
+BAD = 3  # the number of the host on the bad wire
 DELAY, LOSS, CUT_SECONDS = 0.1, 0.05, 30
 
 
@@ -28,25 +28,13 @@ DELAY, LOSS, CUT_SECONDS = 0.1, 0.05, 30
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UserCluster]:
     """A cluster after `ray up`, of which the third host is on a wire that is still good."""
     folder = tmp_path_factory.mktemp("hosts")
-    made = UserCluster(folder, Hosts(folder, net="10.98.9", on_bad_wires=(3,)))
+    made = UserCluster(folder, Hosts(folder, net="10.98.9", on_bad_wires=(BAD,)))
     try:
         made.up()
         yield made
     finally:
-        for number in (3,):
-            made.hosts.disturb(number)
+        made.hosts.disturb(BAD)  # a good wire again, so that `ray down` ends
         made.down()
-
-
-@pytest.fixture
-def recipes(tmp_path: Path, small_base: Path) -> dict[str, Path]:
-    """The same recipe twice: for one machine and for the cluster."""
-    written = {}
-    for name in ("one", "three"):
-        written[name] = tmp_path / name / "small.yaml"
-        written[name].parent.mkdir()
-        written[name].write_text(RECIPE.format(base=small_base, place=written[name].parent))
-    return written
 
 
 def test_a_sweep_over_a_slow_wire_that_loses_frames_is_that_of_one_machine(
@@ -54,7 +42,7 @@ def test_a_sweep_over_a_slow_wire_that_loses_frames_is_that_of_one_machine(
 ) -> None:
     words = (*ACROSS, "tasks=[tiny_recall]", "champions=false")
     on_one_machine(recipes["one"], *words)
-    cluster.hosts.disturb(3, delay=DELAY, loss=LOSS)
+    cluster.hosts.disturb(BAD, delay=DELAY, loss=LOSS)
     cluster.submit("slow", str(recipes["three"]), *words)
     assert_nothing_lost(sweep_of(recipes["three"]), sweep_of(recipes["one"]))
 
@@ -65,8 +53,8 @@ def test_a_wire_that_is_cut_for_half_a_minute_costs_no_run(cluster: UserCluster,
     cluster.submit("cut", str(recipes["three"]), *words, wait=False)
     sweep = sweep_of(recipes["three"])
     wait_until(lambda: saved(sweep) == 2, "a checkpoint of each run")
-    cluster.hosts.disturb(3, cut=True)
+    cluster.hosts.disturb(BAD, cut=True)
     time.sleep(CUT_SECONDS)
-    cluster.hosts.disturb(3)
+    cluster.hosts.disturb(BAD)
     wait_until(lambda: "succeeded" in cluster.job("status", "cut"), "the end of the job")
     assert_nothing_lost(sweep, sweep_of(recipes["one"]))

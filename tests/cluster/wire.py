@@ -18,6 +18,7 @@ import select
 import struct
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 TUNSETIFF, TAP, PLAIN_FRAMES = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
@@ -43,10 +44,8 @@ def carry(ends: tuple[int, int], file: Path) -> None:
             settings, looked = json.loads(file.read_text()), now
         while waiting and waiting[0][0] <= now:
             _, _, end, frame = heapq.heappop(waiting)
-            try:
+            with suppress(OSError):  # the device is down, or its queue is full: the frame is lost, as on any wire
                 os.write(end, frame)
-            except OSError:
-                pass  # the device is down, or its queue is full: the frame is lost, as on any wire
         timeout = min(LOOK_SECONDS, max(0.0, waiting[0][0] - now)) if waiting else LOOK_SECONDS
         for end in select.select(ends, [], [], timeout)[0]:
             try:
