@@ -73,3 +73,8 @@ class ClusterSpec(Frozen):
                 "gpus_per_worker=1, or price_per_hour instead of gpu."
             )
         return self
+
+
+def workers_per_gpu(cluster: ClusterSpec) -> int:
+    """Return how many workers share one GPU; 1 for workers on CPUs."""
+    return int(1 / cluster.gpus_per_worker + 1e-4) if cluster.gpus_per_worker else 1  # as Ray counts, in 1/10,000
