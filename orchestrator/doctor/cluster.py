@@ -67,18 +67,20 @@ def cluster(nodes: Nodes, storage: Path | None, wanted_gpus: float) -> Iterator[
 
     yield from guarded("versions", gathered, INSTALLED)
     if facts:
-        yield from machine_checks(facts, nodes.gpus, wanted_gpus)
+        yield from machine_checks(facts, nodes.gpus, wanted_gpus, none_trains=not nodes.trainers)
     if storage is not None:
         yield from guarded("storage", lambda: from_nodes(nodes, storage), "Mount one storage on every node")
     yield from guarded("clocks", lambda: clocks(nodes.clocks()) if nodes.nodes else iter(()), NODES)
     yield from guarded("exchange", lambda: exchange(nodes, bool(wanted_gpus)), FIREWALL)
 
 
-def machine_checks(facts: Sequence[Facts], offered: Mapping[str, float], wanted_gpus: float) -> Iterator[Check]:
-    """Yield the checks of the facts of machines."""
+def machine_checks(
+    facts: Sequence[Facts], offered: Mapping[str, float], wanted_gpus: float, *, none_trains: bool = False
+) -> Iterator[Check]:
+    """Yield the checks of the facts of machines; ``none_trains`` as in `gpus`."""
     yield from room({machine.place: machine.room for machine in facts})
     yield from names(facts)
-    yield from gpus(facts, wanted_gpus, offered)
+    yield from gpus(facts, wanted_gpus, offered, none_trains=none_trains)
 
 
 def access(environment: Mapping[str, str], nodes: Nodes) -> Iterator[Check]:

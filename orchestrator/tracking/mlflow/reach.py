@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import urllib.request
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ from orchestrator.tracking.mlflow.database.sql import look_at_sql
 
 SECONDS = 10.0
 FOREIGN_HOST = "Invalid Host header"
+UNKNOWN_USER = re.compile(r"\berror code 401\b|\AUNAUTHENTICATED\b")
+NO_RIGHT = re.compile(r"\berror code 403\b|\APERMISSION_DENIED\b")
+"""How MLflow's client begins or words a refusal. The number alone may be part of a port or of an address."""
 
 
 def reach(uri: str, experiment: str) -> str:
@@ -58,12 +62,12 @@ def _refusal(uri: str, error: str) -> str | None:
             f"{address} refuses the host name {host}. Start its server with --allowed-hosts {shlex.quote(host)} "
             "(the port is part of it), or name the server by a private address"
         )
-    if "401" in error:
+    if UNKNOWN_USER.search(error):
         return (
             f"{address} wants a user and a password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or put "
             "them into ~/.mlflow/credentials"
         )
-    if "403" in error:
+    if NO_RIGHT.search(error):
         return f"{address} does not let this user read the experiment. Ask its administrator for the permission EDIT"
     return None
 

@@ -25,8 +25,8 @@ class Nodes:
         self.machines = [machine(1), machine(2), machine(3)]
         self.offsets = {"10.0.0.2": (0.1, 0.01), "10.0.0.3": (0.2, 0.01)}
         self.seconds, self.lost = 0.01, False
+        self.trainers = given.get("nodes", self.nodes)
         self.__dict__.update(given)
-        self.trainers = self.nodes
 
     def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
         return [function(argument) for _ in self.nodes]
@@ -109,3 +109,9 @@ def test_the_exchange_is_skipped_with_a_word_where_one_node_can_take_part(with_g
     (check,) = exchange(Nodes(gpus={"10.0.0.2": 1.0}) if with_gpus else Nodes(nodes={"a": "10.0.0.2"}), with_gpus)
     assert check.status == "ok"
     assert "skipped: 1 node can take part" in check.message
+
+
+def test_a_head_alone_may_wait_for_its_first_gpu_node(tmp_path: Path) -> None:
+    checks = list(cluster(Nodes(nodes={}, trainers={}, machines=[machine(1)]), tmp_path, 1.0))
+    assert statuses(checks)["gpus"] == "warn"
+    assert "fail" not in statuses(checks).values()

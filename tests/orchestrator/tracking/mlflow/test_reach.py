@@ -39,6 +39,16 @@ def test_a_refusal_is_told_with_its_remedy(error: str, said: str, remedy: str) -
     assert "hunter2" not in told
 
 
+@pytest.mark.parametrize("error", ["UNAUTHENTICATED: who are you?", "PERMISSION_DENIED: not yours"])
+def test_a_refusal_as_json_is_one_too(error: str) -> None:
+    assert module._refusal("http://mlflow:5000", error) is not None
+
+
+def test_the_digits_of_a_port_are_no_refusal() -> None:
+    away = "HTTPConnectionPool(host='10.0.40.3', port=5401): Max retries exceeded: Connection refused (id 403)"
+    assert module._refusal("http://10.0.40.3:5401", away) is None
+
+
 @pytest.mark.slow
 def test_a_server_that_is_away_is_told_with_the_command_that_starts_it() -> None:
     port = free_port()
