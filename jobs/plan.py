@@ -48,7 +48,8 @@ def main(
     spec, number = _with_gpu(spec, **wishes)
     terms = _terms(spec, price, **wishes)
     folder = SweepFolder.of(spec)
-    plan = estimate(_at_a_time(spec, number), *shape_of(spec.model), tflops=tflops, terms=terms, folder=folder)
+    spec = _at_a_time(spec, number, terms.fleet)
+    plan = estimate(spec, *shape_of(spec.model), tflops=tflops, terms=terms, folder=folder)
     if as_data:
         say(console, json.dumps(as_json(plan), indent=1))
     else:
@@ -81,11 +82,16 @@ def _with_gpu(
     return spec, int(named["number"]) if named and named["number"] else None
 
 
-def _at_a_time(spec: SweepSpec, gpus: int | None) -> SweepSpec:
-    """Return the recipe with as many trainers as so many GPUs have room for, unless it says how many."""
+def _at_a_time(spec: SweepSpec, gpus: int | None, fleet: Fleet | None) -> SweepSpec:
+    """Return the recipe with as many trainers as these GPUs, or the simulated nodes, have room for.
+
+    A number in the recipe stays: a sweep has no more trainers.
+    """
     cluster = spec.cluster
-    if gpus is None or cluster.max_concurrent != "auto":
+    if cluster.max_concurrent != "auto" or (gpus is None and fleet is None):
         return spec
+    if gpus is None:
+        return with_values(spec, {"cluster.max_concurrent": fleet.trainers if fleet else 1})
     trainers = gpus * workers_per_gpu(cluster) // cluster.workers
     if not trainers:
         raise InputError(f"{gpus} GPUs have no room for one trainer of cluster.workers={cluster.workers} workers.")
@@ -124,6 +130,7 @@ def _fleet(spec: SweepSpec, nodes: int, gpus: int | None, *, reclaim_per_hour: f
         checkpoint=spec.engine.checkpoint_seconds,
         start=START_SECONDS if spec.cluster.kind == "ray" else 0.0,
         seed=seed,
+        limit=None if spec.cluster.max_concurrent == "auto" else spec.cluster.max_concurrent,
     )
 
 

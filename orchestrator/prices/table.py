@@ -25,7 +25,7 @@ OWN = "your own"
 class Price(Frozen):
     """USD per GPU and hour, where the number is from, its day, and whether anybody has read that source."""
 
-    usd: Annotated[float, Field(gt=0)]
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     source: str = OWN
     date: str = ""
     checked: bool = True
@@ -49,8 +49,8 @@ class Accelerator(Frozen):
     second. None where nobody has said.
     """
 
-    memory_gib: Annotated[float, Field(gt=0)] | None = None
-    peak_tflops: Annotated[float, Field(gt=0)] | None = None
+    memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    peak_tflops: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     gpus_per_node: Annotated[int, Field(gt=0)] = 1
     node: str = ""
     on_demand: Price | None = None

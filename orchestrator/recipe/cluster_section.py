@@ -35,7 +35,7 @@ class ClusterSpec(Frozen):
     env: Variables = {}  # noqa: RUF012 - pydantic copies it
     gpu: str | None = None
     spot: bool = False
-    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    price_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     prices: str | None = None
 
     @field_validator("gpus_per_worker")

@@ -291,6 +291,17 @@ def test_a_simulation_gives_time_utilisation_and_its_lower_bound(capsys: pytest.
     assert "Simulation on 2 nodes with 16 trainers in all" in _said(capsys, *words)
 
 
+def test_a_simulation_has_the_trainers_of_the_sweep_and_packs_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe's number limits nodes; without a number the packs are those for as many trainers as nodes give."""
+    one = ("--gpu", "a10g-24gb", "storage=/nowhere", "--simulate", "4")
+    limited = planned(capsys, PAPER, *one, "cluster.max_concurrent=2")
+    assert (limited["simulation"]["nodes"], limited["simulation"]["trainers"], limited["trainers"]) == (4, 2, 2)
+    free = planned(capsys, PAPER, *one)
+    assert free["trainers"] == free["simulation"]["trainers"] == 4
+    assert limited["simulation"]["makespan_hours"] == pytest.approx(2 * free["simulation"]["makespan_hours"], rel=0.1)
+    assert limited["simulation"]["makespan_hours"] == pytest.approx(limited["duration"]["hours"], rel=0.05)
+
+
 def test_a_price_table_of_ones_own_goes_before_the_packaged_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
