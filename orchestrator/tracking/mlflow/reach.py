@@ -35,14 +35,18 @@ def reach(uri: str, experiment: str) -> str:
 def _server(uri: str, experiment: str) -> str:
     """Ask as a sweep will ask: with MLflow's own client, its credentials and its certificates."""
     from orchestrator.tracking.mlflow.connection import open_client
+    from orchestrator.tracking.mlflow.experiment import refuse_unusable
 
     address = without_secrets(uri)
     try:
-        there = open_client(uri, lambda: None).get_experiment_by_name(experiment)
+        client = open_client(uri, lambda: None)
+        there = client.get_experiment_by_name(experiment)
     except Exception as error:  # of MLflow, of requests, of a proxy
         raise InputError(
             _refusal(uri, str(error)) or f"{address} does not answer: {reason_of(error)}. {_start(uri)}"
         ) from error
+    if there:
+        refuse_unusable(client, there, uri)
     version = _version_of(uri)
     said = f"MLflow {version} at {address}" if version else f"MLflow at {address}"
     return f"{said}; the experiment {experiment!r} is {'there' if there else 'new'}"
