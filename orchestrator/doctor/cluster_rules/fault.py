@@ -50,7 +50,7 @@ def commands(config: Config, *lists: str) -> list[tuple[str, str]]:
     return [
         (f"{name}[{number}]", " ".join(str(command).split()))
         for name in lists
-        for number, command in enumerate(config.get(name) or ())
+        for number, command in enumerate(one if isinstance(one := config.get(name), list) else ())
     ]
 
 

@@ -121,3 +121,4 @@ def test_what_is_no_cluster_file_is_refused(content: str | None, reason: str, tm
 def test_a_file_with_parts_of_other_forms_is_judged_without_a_traceback() -> None:
     odd = {"provider": {"type": "aws", "security_group": 3}, "available_node_types": {"head": [1]}, "docker": "x"}
     assert faults_of({**odd, "setup_commands": [1, {"a": 2}], "file_mounts": []})
+    assert faults_of({**odd, "setup_commands": 3, "head_start_ray_commands": "ray start", "file_mounts": "x"})
