@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.cluster.placement import fitting_trainers, room_of, words_of
 from orchestrator.doctor.check import Check, guarded, ok, warn
 from orchestrator.doctor.facts import Facts, Gather
 from orchestrator.doctor.machines import clocks, gpus, names, room, versions
 from orchestrator.doctor.quick import try_from_nodes
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.wording import count
 
 AUTH = "RAY_AUTH_MODE"
@@ -81,6 +83,20 @@ def machine_checks(
     yield from room({machine.place: machine.room for machine in facts})
     yield from names(facts)
     yield from gpus(facts, wanted_gpus, offered, none_trains=none_trains)
+
+
+def trainers(nodes: Sequence[Mapping[str, float]], spec: ClusterSpec) -> Iterator[Check]:
+    """Yield how many trainers of the recipe fit into the nodes that are up; ``nodes`` are their resources, as Ray counts."""
+    fits, words = fitting_trainers(nodes, spec), words_of(spec)
+    if fits:
+        yield ok("trainers", f"room for {count(fits, 'trainer')} of {words}")
+        return
+    said = f"the nodes that are up have no room for a trainer of {words}; they have {room_of(nodes)}"
+    remedy = (
+        "An autoscaler brings nodes when a sweep asks for them; without one add a node, or give fewer "
+        "cluster.workers, cluster.cpus_per_worker or cluster.gpus_per_worker"
+    )
+    yield warn("trainers", said, remedy)
 
 
 def access(environment: Mapping[str, str], nodes: Nodes) -> Iterator[Check]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.cluster.session.address import named_address
 from orchestrator.doctor import quick
 from orchestrator.doctor.check import Check, fail, guarded, ok
-from orchestrator.doctor.cluster import cluster, machine_checks
+from orchestrator.doctor.cluster import cluster, machine_checks, trainers
 from orchestrator.doctor.cluster_file import faults_of, read_cluster_file
 from orchestrator.doctor.facts import Gather
 from orchestrator.doctor.hub import base, real_hub, rows
@@ -59,6 +59,8 @@ def _joined(spec: SweepSpec | None) -> Iterator[Check]:
         yield ok("ray", f"joined the cluster at {named_address()}")
         folders = _folders(spec)
         yield from cluster(survey, Path(folders[0]) if folders else None, _gpus(spec))
+        if spec:
+            yield from trainers(survey.resources, spec.cluster)
 
 
 def _folders(spec: SweepSpec | None) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from orchestrator.doctor.check import Check
-from orchestrator.doctor.cluster import access, cluster, exchange, from_nodes
+from orchestrator.doctor.cluster import access, cluster, exchange, from_nodes, trainers
 from orchestrator.errors import InputError
+from orchestrator.recipe.cluster_section import ClusterSpec
 from tests.orchestrator.doctor.machines import machine
 
 
@@ -72,6 +73,19 @@ def test_a_node_that_sees_another_folder_is_a_failure(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="Mount one storage at this path on every node"):
         list(from_nodes(Elsewhere(), tmp_path / "shared"))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "status", "said"),
+    [
+        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}], "ok", "room for 2 trainers of 2 workers"),
+        ([{"CPU": 8.0, "GPU": 1.0}], "warn", "no room for a trainer of 2 workers of 4 CPUs and 1 GPUs; they have 8 CPUs"),
+        ([], "warn", "they have 0 CPUs and 0 GPUs"),
+    ],
+)
+def test_what_fits_is_told_before_a_sweep_waits_for_it(nodes: list[dict[str, float]], status: str, said: str) -> None:
+    (check,) = trainers(nodes, ClusterSpec(workers=2, cpus_per_worker=4, gpus_per_worker=1))
+    assert (check.status, said in check.message) == (status, True), check
 
 
 @pytest.mark.parametrize(
