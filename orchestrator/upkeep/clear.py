@@ -100,7 +100,7 @@ def _facts(spec: SweepSpec, folder: SweepFolder, plan: Plan, files: Inventory) -
         ended_by=_ended_by(folder, files),
         champions={task: str(evaluation.get("run_key")) for task, evaluation in evaluations.items()},
         sound={task for task in evaluations if _is_sound(folder, task, evaluations[task], files)},
-        best=_best(folder, rows) if spec.champions and rows else {},
+        best=_best(folder, rows, evaluations) if spec.champions and rows else {},
         results=None if rows is None else frozenset(str(row.get("run_key")) for row in rows),
         now=time.time(),
     )
@@ -146,13 +146,18 @@ def _results(folder: SweepFolder) -> Rows | None:
     return rows if all(isinstance(row, dict) for row in rows) else None
 
 
-def _best(folder: SweepFolder, rows: Rows) -> dict[str, str]:
-    """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together."""
+def _best(folder: SweepFolder, rows: Rows, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together.
+
+    A task whose champion is sound is left out: that champion is the task's last one, and the one in MLflow's registry,
+    until a sweep has merged a better run.
+    """
     from orchestrator.search.best_run import choose
 
     summary = _json(folder.summary)
     try:
-        return {task: str(row["run_key"]) for task, row in choose(rows, summary).items()}
+        chosen = choose(rows, summary).items()
+        return {task: str(row["run_key"]) for task, row in chosen if evaluations.get(task, {}).get("status") != "sound"}
     except (KeyError, TypeError, ValueError, AttributeError):  # a file of another version, or of another moment
         return {}
 
