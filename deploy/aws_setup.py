@@ -61,8 +61,10 @@ def make_group(ec2: Any, subnet: str, name: str, ssh_from: str) -> str:
         group = str(there[0]["GroupId"])
         admitted = admits(there[0]["IpPermissions"])
         if admitted != {("tcp", 22, 22, ssh_from), ("-1", None, None, group)}:
-            said = ", ".join(" ".join(str(word) for word in one if word is not None) for one in sorted(admitted, key=str))
-            raise ValueError(f"the group {name} is there and admits [{said}]: delete it, or give another --name")
+            words = [" ".join(str(word) for word in one if word is not None) for one in sorted(admitted, key=str)]
+            raise ValueError(
+                f"the group {name} is there and admits [{', '.join(words)}]: delete it, or give another --name"
+            )
         return group
     group = str(ec2.create_security_group(GroupName=name, Description="Ray: SSH from one range", VpcId=vpc)["GroupId"])
     between = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
@@ -108,7 +110,7 @@ def make_profile(iam: Any, name: str, statements: list[dict[str, Any]]) -> tuple
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make group and profiles, and print the lines for cluster.yaml; 2 if the range is too wide, 1 if Amazon refuses."""
+    """Make group and profiles, and print the lines for cluster.yaml; 2 for too wide a range, 1 if Amazon refuses."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for word in ("region", "subnet", "ssh-from", "bucket"):
         parser.add_argument(f"--{word}", required=True)

@@ -24,6 +24,7 @@ from pathlib import Path
 ADDRESS = "http://127.0.0.1:8265"
 PAUSE_SECONDS = 60.0
 ANSWER_SECONDS = 60.0  # after so long a job server that hangs counts as one that does not answer
+RAYLET = ["pgrep", "-x", "raylet"]
 STOP = ["sudo", "systemctl", "poweroff"]
 
 
@@ -37,7 +38,7 @@ def busy() -> bool:
 
 def has_raylet() -> bool:
     """Return whether Ray runs on this machine, as it does on a worker that a head knows."""
-    return subprocess.run(["pgrep", "-x", "raylet"], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    return subprocess.run(RAYLET, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def answered(ask: Callable[[], bool], seconds: float = ANSWER_SECONDS) -> bool:
@@ -87,9 +88,7 @@ def main(argv: list[str] | None = None) -> int:
             print("another copy watches this machine already", flush=True)
             return 0
         used, what = (has_raylet, "Ray") if given.worker else (busy, "job")
-        wait_until_idle(
-            60 * given.minutes, lambda: answered(used), time.monotonic, lambda: time.sleep(PAUSE_SECONDS)
-        )
+        wait_until_idle(60 * given.minutes, lambda: answered(used), time.monotonic, lambda: time.sleep(PAUSE_SECONDS))
         print(f"{time.strftime('%F %T')} no {what} for {given.minutes:g} minutes: this machine stops", flush=True)
         return subprocess.run(STOP, check=False).returncode
 

@@ -74,7 +74,8 @@ def _with_gpu(
         return spec, None
     if not cluster.gpus_per_worker:
         raise InputError(
-            f"{name} is a GPU, and with cluster.gpus_per_worker=0 workers train on CPUs: give cluster.gpus_per_worker=1."
+            f"{name} is a GPU, and with cluster.gpus_per_worker=0 workers train on CPUs: give "
+            "cluster.gpus_per_worker=1."
         )
     changes = {"gpu": name, "spot": spot or cluster.spot, "prices": prices or cluster.prices}
     spec = with_values(spec, {f"cluster.{key}": value for key, value in changes.items()})

@@ -86,7 +86,7 @@ def machine_checks(
 
 
 def trainers(nodes: Sequence[Mapping[str, float]], spec: ClusterSpec) -> Iterator[Check]:
-    """Yield how many trainers of the recipe fit into the nodes that are up; ``nodes`` are their resources, as Ray counts."""
+    """Yield how many trainers of the recipe fit into the nodes that are up; ``nodes`` are their resources in Ray."""
     fits, words = fitting_trainers(nodes, spec), words_of(spec)
     if fits:
         yield ok("trainers", f"room for {count(fits, 'trainer')} of {words}")

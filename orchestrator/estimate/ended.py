@@ -100,8 +100,8 @@ def _is_whole(before: Any) -> bool:
     if not isinstance(recipe, dict) or not isinstance(data, dict):
         return False
     tasks = recipe.get("tasks", [])
-    sections = [recipe.get("model", {}), recipe.get("data", {}), *data.values(), *(tasks if isinstance(tasks, list) else [0])]
-    return all(isinstance(section, dict) for section in sections)
+    sections = [recipe.get("model", {}), recipe.get("data", {}), *data.values()]
+    return isinstance(tasks, list) and all(isinstance(section, dict) for section in [*sections, *tasks])
 
 
 def _same_rows(sweep: SweepSpec, before: Mapping[str, Any]) -> bool:

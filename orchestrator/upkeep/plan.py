@@ -121,9 +121,11 @@ def _with_ranks(spec: SweepSpec, before: Mapping[str, Any]) -> tuple[SweepSpec, 
         methods = [MethodSpec.model_validate(method) for method in before.get("methods", [])]
     except ValidationError:  # of a version that had other settings
         methods = []
-    if methods and before.get("budget") == spec.budget and {_apart_from_rank(method) for method in methods} <= {
-        _apart_from_rank(method) for method in spec.methods
-    }:
+    if (
+        methods
+        and before.get("budget") == spec.budget
+        and {_apart_from_rank(method) for method in methods} <= {_apart_from_rank(method) for method in spec.methods}
+    ):
         return spec.model_copy(update={"methods": methods}), []
     return spec, [f"budget: {spec.budget} chooses the ranks of these methods when the sweep starts"]
 

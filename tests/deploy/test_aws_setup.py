@@ -1,4 +1,4 @@
-"""deploy/aws_setup.py refuses a wide range before it asks Amazon for anything, and a group that admits more than one."""
+"""deploy/aws_setup.py refuses a wide range before it asks Amazon, and a group that admits more than one range."""
 
 from __future__ import annotations
 
@@ -61,25 +61,28 @@ def test_a_group_that_admits_anybody_else_is_refused_whichever_way(more: dict[st
 
 
 def test_a_profile_whose_making_was_broken_off_gets_its_role() -> None:
-    class There(Exception):
+    class ThereError(Exception):
         pass
 
     class Roles:
-        exceptions = type("Errors", (), {"EntityAlreadyExistsException": There})
-        added: list[str] = []
+        exceptions = type("Errors", (), {"EntityAlreadyExistsException": ThereError})
+
+        def __init__(self) -> None:
+            self.added: list[str] = []
 
         def __getattr__(self, name: str) -> Any:
             def call(**given: Any) -> Any:
                 if name.startswith("create_"):
-                    raise There
+                    raise ThereError
                 if name.startswith("add_role"):
                     self.added.append(given["RoleName"])
                 return {"Role": {"Arn": "role"}, "InstanceProfile": {"Arn": "profile", "Roles": []}}
 
             return call
 
-    assert make_profile(Roles(), "d2lora-head", []) == ("profile", "role")
-    assert Roles.added == ["d2lora-head"]
+    roles = Roles()
+    assert make_profile(roles, "d2lora-head", []) == ("profile", "role")
+    assert roles.added == ["d2lora-head"]
 
 
 def test_what_amazon_refuses_is_one_line_and_exit_code_1(

@@ -261,7 +261,9 @@ def test_the_sweep_and_the_plan_have_one_price_of_a_worker(capsys: pytest.Captur
     assert planned(capsys, PAPER, *values)["money"]["price_usd"] == budget.price
 
 
-def test_a_gpu_on_which_nothing_is_left_for_cuda_does_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gpu_on_which_nothing_is_left_for_cuda_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     need = planned(capsys, PAPER, *A100, "storage=/nowhere")["memory"]
     gib = (need["total_at_most"] - need["process"]) / 2**30
     for more, fits in ((0.1, False), (1.0, True)):

@@ -79,7 +79,11 @@ def test_a_node_that_sees_another_folder_is_a_failure(tmp_path: Path) -> None:
     ("nodes", "status", "said"),
     [
         ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}], "ok", "room for 2 trainers of 2 workers"),
-        ([{"CPU": 8.0, "GPU": 1.0}], "warn", "no room for a trainer of 2 workers of 4 CPUs and 1 GPUs; they have 8 CPUs"),
+        (
+            [{"CPU": 8.0, "GPU": 1.0}],
+            "warn",
+            "no room for a trainer of 2 workers of 4 CPUs and 1 GPUs; they have 8 CPUs",
+        ),
         ([], "warn", "they have 0 CPUs and 0 GPUs"),
     ],
 )
