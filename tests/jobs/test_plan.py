@@ -267,8 +267,9 @@ def test_a_gpu_on_which_nothing_is_left_for_cuda_does_not_fit(
     need = planned(capsys, PAPER, *A100, "storage=/nowhere")["memory"]
     gib = (need["total_at_most"] - need["process"]) / 2**30
     for more, fits in ((0.1, False), (1.0, True)):
-        (tmp_path / "mine.yaml").write_text(f"ours: {{on_demand: 1, memory_gib: {gib + more}}}\n")
-        words = (PAPER, "--gpu", "ours", "--prices", str(tmp_path / "mine.yaml"), "storage=/nowhere")
+        file = tmp_path / f"{fits}.yaml"  # a file is read once per process
+        file.write_text(f"ours: {{on_demand: 1, memory_gib: {gib + more}}}\n")
+        words = (PAPER, "--gpu", "ours", "--prices", str(file), "storage=/nowhere")
         assert planned(capsys, *words)["machine"]["fits"] is fits
 
 
