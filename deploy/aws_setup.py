@@ -86,11 +86,15 @@ SOURCES = {
 def admits(rules: list[dict[str, Any]]) -> set[tuple[str, int | None, int | None, str]]:
     """Return protocol, first port, last port and source of all that the rules admit; "-1" are all protocols."""
     return {
-        (str(rule["IpProtocol"]), rule.get("FromPort"), rule.get("ToPort"), str(source[word]))
+        (str(rule["IpProtocol"]), *_ports(rule), str(source[word]))
         for rule in rules
         for kind, word in SOURCES.items()
         for source in rule.get(kind, [])
     }
+
+
+def _ports(rule: dict[str, Any]) -> tuple[int | None, int | None]:
+    return (None, None) if rule["IpProtocol"] == "-1" else (rule.get("FromPort"), rule.get("ToPort"))
 
 
 def make_profile(iam: Any, name: str, statements: list[dict[str, Any]]) -> tuple[str, str]:
