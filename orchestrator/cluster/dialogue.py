@@ -108,6 +108,7 @@ class Dialogue:
         self._cursor += len(chunk.events)
         self.no_room = chunk.no_room
         self._news.begun = self._news.begun or chunk.begun
+        self._news.trainers = chunk.trainers
         self._news.progress(chunk.steps)
         for event in chunk.events:
             if isinstance(event, Line):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,17 +85,26 @@ class Spending:
         return {run.key: reason for pack in packs if pack.name not in names for run in pack.runs}
 
     @contextmanager
-    def metered(self, trainers: int) -> Iterator[None]:
-        """Within: so many trainers are held; their time is added, and written now and then and at the end."""
+    def metered(self, trainers: Callable[[], int]) -> Iterator[None]:
+        """Within: the time of trainers is added, and written now and then and at the end.
+
+        ``trainers`` returns how many have room at the moment: nodes come and go. Of two looks the larger number counts
+        for the time between them.
+        """
         if self.budget is None:
             yield
             return
-        before, begin = self._metered, self._clock()
-        held = trainers * self._ready.spec.cluster.workers
+        workers = self._ready.spec.cluster.workers
+        last, there, one_at_a_time = self._clock(), trainers(), threading.Lock()
 
         def write() -> None:
-            self._metered = before + held * (self._clock() - begin)
-            write_json(self._folder.spent, {"worker_seconds": round(self._metered, 3)})
+            nonlocal last, there
+            with one_at_a_time:
+                now, before = self._clock(), there
+                there = trainers()
+                self._metered += max(before, there) * workers * (now - last)
+                last = now
+                write_json(self._folder.spent, {"worker_seconds": round(self._metered, 3)})
 
         thread = None
         try:

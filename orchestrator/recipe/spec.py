@@ -44,7 +44,7 @@ class SweepSpec(Frozen):
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "./sweeps"
     champions: bool = True
-    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     nightly: NightlySpec = NightlySpec()
 
     @field_validator("seeds")

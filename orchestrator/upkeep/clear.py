@@ -23,6 +23,7 @@ from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.upkeep.made import made_as
 from orchestrator.upkeep.plan import Plan, plan_of
 from orchestrator.upkeep.stale import GONE, SOUND, Facts, Stale, ended_twice, stale
+from orchestrator.wording import count
 
 Rows = list[dict[str, Any]]
 
@@ -30,8 +31,8 @@ Rows = list[dict[str, Any]]
 def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[Stale]:
     """Return what is stale in the folder of a sweep; changes nothing.
 
-    InputError if the folder is damaged, or if it was made by a recipe whose runs cannot be told from the runs of this
-    recipe: then nothing is known to be stale. ``sweep_command`` is the remedy.
+    InputError if the folder is damaged, or if the sweep that was made there last has runs that this recipe lacks, or
+    whose keys are not known: then nothing is known to be stale. ``sweep_command`` is the remedy.
     """
     made, files = made_as(folder), inventory(folder.path)
     if made is None:
@@ -80,8 +81,9 @@ def _delete(folder: SweepFolder, name: str) -> None:
 
 def _refuse_another_recipe(folder: SweepFolder, plan: Plan, made: Mapping[str, Any], sweep_command: str) -> None:
     why = [*plan.unknown, *plan.assumed]
-    if not why and made["runs"] and plan.keys.keys().isdisjoint(made["runs"]):
-        why = ["no run of the folder's plan is in this recipe"]
+    lacking = set(made["runs"]) - plan.keys.keys()
+    if not why and lacking:  # a word of the command line that was forgotten, as seeds=[...], must not cost its runs
+        why = [f"this recipe lacks {len(lacking):,} of the {count(len(made['runs']), 'run')} of its sweep"]
     if why:
         raise InputError(
             f"{folder.path} was made by another recipe ({'; '.join(why)}), so nothing in it is known to be stale. Give "
@@ -98,7 +100,7 @@ def _facts(spec: SweepSpec, folder: SweepFolder, plan: Plan, files: Inventory) -
         ended_by=_ended_by(folder, files),
         champions={task: str(evaluation.get("run_key")) for task, evaluation in evaluations.items()},
         sound={task for task in evaluations if _is_sound(folder, task, evaluations[task], files)},
-        best=_best(folder, rows) if spec.champions and rows else {},
+        best=_best(folder, rows, evaluations) if spec.champions and rows else {},
         results=None if rows is None else frozenset(str(row.get("run_key")) for row in rows),
         now=time.time(),
     )
@@ -144,13 +146,18 @@ def _results(folder: SweepFolder) -> Rows | None:
     return rows if all(isinstance(row, dict) for row in rows) else None
 
 
-def _best(folder: SweepFolder, rows: Rows) -> dict[str, str]:
-    """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together."""
+def _best(folder: SweepFolder, rows: Rows, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together.
+
+    A task whose champion is sound is left out: that champion is the task's last one, and the one in MLflow's registry,
+    until a sweep has merged a better run.
+    """
     from orchestrator.search.best_run import choose
 
     summary = _json(folder.summary)
     try:
-        return {task: str(row["run_key"]) for task, row in choose(rows, summary).items()}
+        chosen = choose(rows, summary).items()
+        return {task: str(row["run_key"]) for task, row in chosen if evaluations.get(task, {}).get("status") != "sound"}
     except (KeyError, TypeError, ValueError, AttributeError):  # a file of another version, or of another moment
         return {}
 

@@ -95,7 +95,7 @@ def _by_name(parts: Sequence[str], entry: Entry, facts: Facts) -> Iterator[tuple
         yield "/".join(parts), "half written when a process ended"
     if first == "runs" and DAMAGED.fullmatch(last):
         yield "/".join(parts), "damaged, and kept aside"
-    if first == "logs" and len(parts) == 2 and last.startswith("pack-"):
+    if first == "logs" and len(parts) == 2 and last.startswith("pack-") and entry.modified:  # 0: a store without times
         days = (facts.now - entry.modified) / DAY_SECONDS
         if days > LOG_DAYS:
             yield "/".join(parts), f"a log of a pack, without a new line for {LOG_DAYS} days"

@@ -128,3 +128,15 @@ def test_the_version_of_ray_is_the_pinned_one() -> None:
     pinned = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ray=="))
     assert thing("raycluster")["spec"]["rayVersion"] == pinned.removeprefix("ray==")
     assert thing("rayjob")["spec"]["rayClusterSpec"]["rayVersion"] == pinned.removeprefix("ray==")
+
+
+def test_an_image_is_built_without_what_this_machine_made() -> None:
+    """A .venv of this machine would be copied, and `make` would take it for finished there."""
+
+    def names(file: str) -> set[str]:
+        lines = (ROOT / file).read_text().splitlines()
+        return {line.strip("/").removeprefix("**/") for line in lines if line and not line.startswith("#")}
+
+    assert "COPY --chown=ray:ray . ." in (PLACE / "Dockerfile").read_text()
+    assert names(".gitignore") <= names(".dockerignore")
+    assert ".git" in names(".dockerignore")

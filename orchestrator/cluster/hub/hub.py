@@ -186,7 +186,8 @@ class Hub:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait_for(lambda: self.finished), seconds)
         fresh, self._fresh = self._fresh, {}
-        return Chunk(fresh, tuple(self.events[cursor:]), self._begun, self.finished, self.no_room)
+        trainers = self.slots.with_room
+        return Chunk(fresh, tuple(self.events[cursor:]), self._begun, self.finished, self.no_room, trainers)
 
     def say(self, line: str, whole: bool = False) -> None:
         """Let the driver print a line; texts of Ray may be long, so a line is shortened unless ``whole``."""

@@ -96,6 +96,11 @@ class Slots:
         return [name for name, request in self.requests.items() if request.has_room and not leaving(name)]
 
     @property
+    def with_room(self) -> int:
+        """How many trainers have room, those that are about to leave too."""
+        return sum(request.has_room for request in self.requests.values())
+
+    @property
     def patient(self) -> bool:
         """Whether a trainer has waited for room for some time."""
         waiting = [one for one in self.requests.values() if one.wanted and not one.has_room]

@@ -42,7 +42,7 @@ def talk(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[Dialogue, list
 
 
 FIRST = Chunk({"key": 1}, (Line("a line"),), True, False)
-LAST = Chunk({}, (PackEnd("p", ""),), True, True)
+LAST = Chunk({}, (PackEnd("p", ""),), True, True, trainers=3)
 
 
 def test_a_hub_that_begins_slowly_is_waited_for_with_one_word_and_nothing_of_its_answer_is_lost(
@@ -55,6 +55,7 @@ def test_a_hub_that_begins_slowly_is_waited_for_with_one_word_and_nothing_of_its
         "a line",
     ]
     assert news.steps == {"key": 1}
+    assert news.trainers == 3  # by which a budget is counted
 
 
 def test_a_hub_that_never_answers_fails_its_packs_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,6 +352,14 @@ def test_the_driver_hears_steps_ends_and_packs_once_and_in_order() -> None:
     assert (again.steps, again.events) == ({}, ())
 
 
+def test_the_driver_hears_how_many_trainers_have_room() -> None:
+    stage = Stage(["p00"], lambda pack, rank: None)
+    stage.run(slots=1)
+    assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).trainers == 0  # its only one has left
+    stage.hub.slots.requests |= {"a": RoomRequest(has_room=True), "b": RoomRequest(), "c": RoomRequest(has_room=True)}
+    assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).trainers == 2
+
+
 def test_a_rank_whose_trainer_has_left_is_told_to_stop_and_not_listened_to() -> None:
     """It may have lost its node to Ray and work on, while its pack is in other hands."""
     stage = Stage(names(1), lambda pack, rank: None)
