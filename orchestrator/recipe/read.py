@@ -11,14 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import brief, check_keys, check_word, error_lines
+from orchestrator.recipe.reading.checks import brief, check_keys, check_word, error_lines
 from orchestrator.recipe.deepspeed import read_deepspeed
-from orchestrator.recipe.entries import resolve_entries
+from orchestrator.recipe.reading.entries import resolve_entries
 from orchestrator.recipe.environment import EXPERIMENT, VARIABLE, address_in, experiment_in
 from orchestrator.recipe.frozen import Frozen
-from orchestrator.recipe.interpolation import unfilled
-from orchestrator.recipe.located_yaml import Location, Locations, load_yaml, parse_word
-from orchestrator.recipe.search_checks import check_search, check_trials, keys_of_kind
+from orchestrator.recipe.reading.interpolation import unfilled
+from orchestrator.recipe.reading.located_yaml import Location, Locations, load_yaml, parse_word
+from orchestrator.recipe.reading.search_checks import check_search, check_trials, keys_of_kind
 from orchestrator.recipe.spec import WORDS, SweepSpec
 
 
