@@ -16,9 +16,10 @@ from orchestrator.store.sweep_folder import SweepFolder
 NIGHTS = "nights"
 """The name of the folder of all nights within the folder of a sweep."""
 CANARY, CONFIRM = "canary", "confirm"
-"""The names of the two sweeps that lie in the folder of a night."""
+"""The names of sweeps that lie in the folder of a night."""
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MEASURED, LOSSES, NIGHT_JSON = "measured.json", "losses.json", "night.json"
+ANCHORS, FRONTIER, FRESH = "anchors.json", "frontier.json", "fresh"
 
 
 def date_of(name: str) -> date | None:
@@ -63,6 +64,16 @@ class NightFolder:
         return self.path / LOSSES
 
     @property
+    def anchors(self) -> Path:
+        """The scores of the base and of the standing champions on this night, and the machine that scored them."""
+        return self.path / ANCHORS
+
+    @property
+    def frontier(self) -> Path:
+        """What the night has decided about the frontier: the content of ``nights/frontier.json`` after it, and why."""
+        return self.path / FRONTIER
+
+    @property
     def night_json(self) -> Path:
         """The verdict for programs; its existence, with the status "over", is the end of the night."""
         return self.path / NIGHT_JSON
@@ -86,6 +97,14 @@ class NightFolder:
     def canary(self) -> SweepFolder:
         """The folder of the sweep that the night trains anew: its recipe has the name `CANARY` and `storage`."""
         return SweepFolder(self.path / CANARY)
+
+    @property
+    def fresh(self) -> SweepFolder:
+        """The folder of the sweep with the seeds of this night alone: its recipe has the name `FRESH` and `storage`.
+
+        The runs are apart from the canary's, because the bits of a run depend on the runs of its pack.
+        """
+        return SweepFolder(self.path / FRESH)
 
     @property
     def confirm(self) -> SweepFolder:
@@ -173,7 +192,7 @@ class NightsFolder:
         for night in self.nights:
             if night.name not in names:
                 shutil.rmtree(night.path, ignore_errors=True)
-            for file in (night.measured, night.losses, night.night_json):
+            for file in (night.measured, night.losses, night.night_json, night.anchors, night.frontier):
                 if f"{night.name}/{file.name}" not in there:
                     file.unlink(missing_ok=True)
 
@@ -182,4 +201,4 @@ def _is_read_by_a_night(name: PurePosixPath) -> bool:
     """Return whether the next night reads the file ``name`` of the folder of all nights."""
     if len(name.parts) == 1:
         return name.suffix == ".json"
-    return len(name.parts) == 2 and name.name in (MEASURED, LOSSES, NIGHT_JSON)
+    return len(name.parts) == 2 and name.name in (MEASURED, LOSSES, NIGHT_JSON, ANCHORS, FRONTIER)
