@@ -129,10 +129,10 @@ def _nights(
     if not have_begun(files):
         return None, planned
     nights = NightsFolder(folder.path / NIGHTS)
-    facts = night_facts(nights, files, spec.nightly.keep, today)
-    of_frontiers = (
-        plan_of(spec.model_copy(update={"renewed": dict(renewed)}), made).keys for renewed in renewals(nights, files, facts)
-    )
+    facts = night_facts(spec, nights, files, today)
+    frontiers = renewals(spec, nights, files, facts)
+    copies = [spec.model_copy(update={"renewed": dict(renewed)}) for renewed in frontiers]
+    of_frontiers = [plan_of(copy, made).keys for copy in copies]
     return facts, planned.union(_runs_of_champions(folder, files), *of_frontiers)
 
 

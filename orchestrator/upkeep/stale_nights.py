@@ -8,16 +8,27 @@ from dataclasses import dataclass
 from datetime import date
 
 from orchestrator.recipe.nightly_section import KeepSpec
-from orchestrator.store.nights_folder import NIGHTS, date_of
+from orchestrator.store.nights_folder import (
+    ANCHORS,
+    CANARY,
+    CONFIRM,
+    FRESH,
+    FRONTIER,
+    LOSSES,
+    MEASURED,
+    NIGHT_JSON,
+    NIGHTS,
+    date_of,
+)
 from orchestrator.wording import count
 
-RUNS = ("canary/runs", "canary/logs", "canary/.ray")
-"""Of the folder of a night: the trained runs of its canary, with adapters and checkpoints."""
-ONCE = ("confirm", "bisect", ".cache")
+RUNS = tuple(f"{sweep}/{part}" for sweep in (CANARY, FRESH) for part in ("runs", "logs", ".ray"))
+"""Of the folder of a night: what it has trained, with adapters and checkpoints."""
+ONCE = (CONFIRM, "bisect", ".cache")
 """Of the folder of a night: what no later night reads."""
-ITEMS = ("canary", "measured.json", "losses.json")
+ITEMS = (CANARY, FRESH, MEASURED, LOSSES, ANCHORS)
 """Of the folder of a night: what it has measured per item and per step."""
-PAGES = ("index.html", "summary.md", "night.json")
+PAGES = ("index.html", "summary.md", NIGHT_JSON, FRONTIER)
 INCOMPLETE, WORSE, RULER_MOVED = "incomplete", "worse", "ruler_moved"
 
 
@@ -26,7 +37,7 @@ class NightFacts:
     """What decides, beside the names: the date of ``today``, and for how many days nights are kept.
 
     ``verdicts`` is the verdict of every night that is over, by night; the rows of nights.jsonl stay when a folder goes.
-    ``frontier`` are the nights that frontier.json names.
+    ``frontier`` are the nights that are in the run keys of the frontier.
     """
 
     today: date
