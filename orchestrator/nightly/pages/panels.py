@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.nightly.pages.series import MEASURES, series_of
 from orchestrator.nightly.pages.spark import Scale, Spark, draw_spark
-from orchestrator.nightly.words import duration, size
+from orchestrator.nightly.words import cell_name, duration, size
 from orchestrator.report.figures.csv_link import csv_link
 from orchestrator.wording import percent
 
@@ -28,6 +28,11 @@ class Panels(NamedTuple):
     seconds: Spark | None
     memory: Spark | None
     csv: str
+
+    @property
+    def name(self) -> str:
+        """The name of the cell."""
+        return cell_name({"task": self.task, "method": self.method})
 
 
 def panels_of(rows: Sequence[Mapping[str, Any]], cell: tuple[str, str], tonight: Mapping[str, Any] | None) -> Panels:
