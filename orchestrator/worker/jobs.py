@@ -65,6 +65,7 @@ class ChampionJob:
 
     ``folder`` is the sweep's folder, ``data`` the prepared file of the run's task, ``base_accuracy`` the untrained
     base's accuracy on its test items, if it was measured. With ``share`` the choices of a question share its prompt.
+    ``data_fingerprint`` is the fingerprint of ``data``.
     """
 
     row: dict[str, Any]
@@ -76,6 +77,7 @@ class ChampionJob:
     dtype: str
     share: bool = False
     gpus: float = 0
+    data_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
