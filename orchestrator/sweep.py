@@ -8,6 +8,7 @@ from orchestrator.doctor import quick
 from orchestrator.driver.champions import make_champions
 from orchestrator.driver.collect import collect
 from orchestrator.driver.final_message import final_message
+from orchestrator.driver.gate import Gate, gate_of
 from orchestrator.driver.prepare import make_ready, refuse_empty_merge, runs_of_other_versions
 from orchestrator.driver.provenance import refuse_moved_base, write_provenance
 from orchestrator.driver.publish import publish
@@ -25,13 +26,20 @@ from orchestrator.store.sweep_folder import SweepFolder
 
 
 def run_sweep(
-    spec: SweepSpec, command: str, console: Console, *, train: bool = True, shared: Shared | None = None
+    spec: SweepSpec,
+    command: str,
+    console: Console,
+    *,
+    train: bool = True,
+    gate: Gate | None = None,
+    shared: Shared | None = None,
 ) -> int:
     """Do the parts of a sweep that are not done yet; return the exit code: 0 all done, 1 something failed.
 
     All progress is in the run folders. The same call again continues where an earlier call ended, also after a crash
     (`store.run_folder` lists the steps). ``command`` is the command line as it is shown to people. Without ``train``
-    everything but training is done again. ``shared`` is what a night lends to its sweeps.
+    everything but training is done again. ``gate`` is the gate of a night before its champions; without it a folder
+    that has nights has a gate of its own. ``shared`` is what a night lends to its sweeps.
 
     Raises InputError before anything is trained, if storage, data, base, cluster or tracker cannot be used, and
     HeldError if another process works on the same sweep.
@@ -61,7 +69,7 @@ def run_sweep(
         scores = ValidationScores(folder, ready.runs, spec.search)
         errors = train_rounds(ready, folder, services, scores, console) if train else {}
         rows, summary = collect(ready, folder, services.tracker, scores, errors)
-        champions = make_champions(ready, folder, services, rows, summary, say)
+        champions = make_champions(ready, folder, services, rows, summary, say, gate or gate_of(folder))
         complete = publish(ready, folder, services.tracker, rows, summary, champions)
         problems = [f"no champion for {task}: {problem}" for task, problem in champions.problems.items()]
         if services.tracker.problem:

@@ -1,7 +1,8 @@
 """The frontier of a sweep on disk: per method the night that its runs are of, which is in their run keys.
 
 The first night adopts the runs of the sweep as they are. A later night renews the methods that a change has reached.
-Every job of the sweep reads the file, because it decides run keys.
+Every job of the sweep reads the file, because it decides run keys. Under ``methods`` it has for each label all that was
+trained and is kept, the present one last (`verdict.frontier.State`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def with_renewed(spec: SweepSpec) -> SweepSpec:
 
 def renewed_of(state: Mapping[str, Any], spec: SweepSpec) -> dict[str, str]:
     """Return the nights of the frontier by the recipe's labels; the recipe's own ``renewed`` comes first."""
-    nights = {label: method[NIGHT] for label, method in state[METHODS].items() if method[NIGHT] is not None}
+    nights = {label: kept[-1][NIGHT] for label, kept in state[METHODS].items() if kept[-1][NIGHT] is not None}
     all_nights = nights | spec.renewed
     return {method.label: all_nights[method.label] for method in spec.methods if method.label in all_nights}
 
@@ -63,7 +64,4 @@ def _is_whole(state: Any) -> bool:
     if not isinstance(state, dict) or state.get(SEAL) != seal_of(canonical(state)):
         return False
     methods = state.get(METHODS)
-    return isinstance(methods, dict) and all(
-        isinstance(method, dict) and (method.get(NIGHT) is None or isinstance(method[NIGHT], str))
-        for method in methods.values()
-    )
+    return isinstance(methods, dict) and all(isinstance(kept, list) and kept for kept in methods.values())
