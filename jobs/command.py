@@ -34,12 +34,14 @@ def run_job(
     argv: list[str] | None = None,
     add_options: AddOptions | None = None,
     needs_recipe: bool = True,
+    own: Sequence[str] = (),
 ) -> int:
     """Read ``RECIPE [key=value ...]``, call ``main(spec, command, console)`` and return the exit code.
 
     ``argv`` are the words of the command line, by default those of this process. ``add_options`` may add options of
     the job's own to the parser; ``main`` gets their values by name. Unless ``needs_recipe`` the recipe may be left out,
-    and ``main`` then gets None. Exit codes: 0 all done; 1 something failed; 2 bad
+    and ``main`` then gets None. ``own`` are keys that are the job's, not the recipe's: ``main`` gets the value of
+    ``key=value`` by the key's name, None without one. Exit codes: 0 all done; 1 something failed; 2 bad
     recipe or data, before anything is trained; 75 another process works on the same sweep;
     130 and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
     """
@@ -57,6 +59,7 @@ def run_job(
         if add_options is not None:
             add_options(parser)
         options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
+        options |= _taken(own, options["values"])
         code = _exit_code(lambda: _call(name, words, main, options), sigterm)
     if argv is None:
         gc.freeze()  # this process ends now: without the last garbage collection it ends a second sooner
@@ -76,6 +79,13 @@ def logged_as(kind: str, console: Console) -> Iterator[Console]:
         return
     with open(os.devnull, "w") as nowhere, streamed(standard_output()):
         yield terminal(nowhere)
+
+
+def _taken(own: Sequence[str], values: list[str]) -> dict[str, str | None]:
+    """Take the keys ``own`` out of the words ``values``; return the last value of each, None without one."""
+    words = dict.fromkeys(own, None) | {key: value for key, _, value in (word.partition("=") for word in values)}
+    values[:] = [word for word in values if word.partition("=")[0] not in own]
+    return {key: words[key] for key in own}
 
 
 def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:
