@@ -22,4 +22,4 @@ def main(spec: SweepSpec, command: str, console: Console, *, task: str | None) -
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("roll_back", str(__doc__), main, own=("task",)))
+    sys.exit(run_job("roll_back", str(__doc__), main, own_words=("task",)))

@@ -55,11 +55,16 @@ class KeepSpec(Frozen):
 
 
 class NightlySpec(Frozen):
-    """How a sweep is rerun every night. ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights."""
+    """How a sweep is rerun every night. ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights.
+
+    With ``retrain_when_ruler_moves`` the whole sweep is trained again on the night on which another base or other rows
+    appear; without it the night says which command does so.
+    """
 
     canary: CanarySpec = CanarySpec()
     false_alarms_per_year: Annotated[float, Field(gt=0, le=1)] = 0.01
     nights_per_year: Annotated[float, Field(ge=1, le=366)] = 365.0
     confirm_seeds: Annotated[int, Field(ge=2)] = 5
+    retrain_when_ruler_moves: bool = False
     tell: TellSpec = TellSpec()
     keep: KeepSpec = KeepSpec()

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.ends import ENDS
 from orchestrator.store.inventory import Inventory, content, inventory
 from orchestrator.store.manifest import read_sealed
+from orchestrator.store.nights_folder import NIGHTS, NightsFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.upkeep.made import made_as
+from orchestrator.upkeep.night_facts import have_begun, night_facts, renewals
 from orchestrator.upkeep.plan import Plan, plan_of
 from orchestrator.upkeep.stale import GONE, SOUND, Facts, Stale, ended_twice, stale
+from orchestrator.upkeep.stale_nights import NightFacts
 
 Rows = list[dict[str, Any]]
 
@@ -43,14 +47,20 @@ def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[S
         return []
     plan = plan_of(spec, made)
     _refuse_another_recipe(folder, plan, made, sweep_command)
-    return stale(files, _facts(spec, folder, plan, files))
+    return stale(files, _facts(spec, folder, made, files))
+
+
+def nights_have_begun(folder: SweepFolder) -> bool:
+    """Return whether the sweep has nights, on the disk or in the object store."""
+    nights = folder.path / NIGHTS
+    return bool(objects.sizes(nights)) if objects.key_of(nights) else nights.is_dir()
 
 
 def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
     """Delete what is stale; the caller holds the lease of the sweep. OSError if the storage refuses.
 
     Each thing leaves its place in one rename, so a kill at any instant leaves it whole, or out of the way under
-    `GONE`, where the next call finds it. In an object store the file that ends a run is deleted first.
+    `GONE`, where the next call finds it. In an object store the files that end runs are deleted first.
     """
     for row in rows:
         _delete(folder, row.name)
@@ -61,8 +71,9 @@ def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
 def _delete(folder: SweepFolder, name: str) -> None:
     place = folder.path / name
     if objects.key_of(place):
-        for end in ENDS.values():
-            objects.remove(place / end)
+        for name in objects.sizes(place):
+            if name.rpartition("/")[2] in ENDS.values():
+                objects.remove(place / name)
         objects.remove(place)
     if not (place.exists() or place.is_symlink()):
         return
@@ -89,19 +100,47 @@ def _refuse_another_recipe(folder: SweepFolder, plan: Plan, made: Mapping[str, A
         )
 
 
-def _facts(spec: SweepSpec, folder: SweepFolder, plan: Plan, files: Inventory) -> Facts:
-    rows = _results(folder)
+def _facts(spec: SweepSpec, folder: SweepFolder, made: Mapping[str, Any], files: Inventory) -> Facts:
+    rows, now = _results(folder), time.time()
     evaluations = _evaluations(folder, files)
+    nights, needed = _nights(spec, folder, made, files, date.fromtimestamp(now))
     return Facts(
-        planned=frozenset(plan.keys),
+        planned=needed,
         tasks=frozenset(task.name for task in spec.tasks),
         ended_by=_ended_by(folder, files),
         champions={task: str(evaluation.get("run_key")) for task, evaluation in evaluations.items()},
         sound={task for task in evaluations if _is_sound(folder, task, evaluations[task], files)},
-        best=_best(folder, rows) if spec.champions and rows else {},
+        best=_best(folder, rows) if spec.champions and rows and nights is None else {},
         results=None if rows is None else frozenset(str(row.get("run_key")) for row in rows),
-        now=time.time(),
+        now=now,
+        nights=nights,
     )
+
+
+def _nights(
+    spec: SweepSpec, folder: SweepFolder, made: Mapping[str, Any], files: Inventory, today: date
+) -> tuple[NightFacts | None, frozenset[str]]:
+    """Return the facts of the nights, None without a night, and the keys of the runs that are needed.
+
+    With nights these are also the runs of the frontiers to which a night may go back, and the runs of the champions
+    that stand or can be gone back to: the gate compares with their predictions.
+    """
+    planned = frozenset(plan_of(spec, made).keys)
+    if not have_begun(files):
+        return None, planned
+    nights = NightsFolder(folder.path / NIGHTS)
+    facts = night_facts(spec, nights, files, today)
+    frontiers = renewals(spec, nights, files, facts)
+    copies = [spec.model_copy(update={"renewed": dict(renewed)}) for renewed in frontiers]
+    of_frontiers = [plan_of(copy, made).keys for copy in copies]
+    return facts, planned.union(_runs_of_champions(folder, files), *of_frontiers)
+
+
+def _runs_of_champions(folder: SweepFolder, files: Inventory) -> set[str]:
+    """Return the run of every champion, the replaced champions among them, whose evaluation can be read."""
+    names = [name for name in files if name.startswith("champions/") and name.endswith(f"/{EVALUATION}")]
+    evaluations = [_json(folder.path / name) for name in names]
+    return {str(one.get("run_key")) for one in evaluations if isinstance(one, dict)}
 
 
 def _ended_by(folder: SweepFolder, files: Inventory) -> dict[str, int]:

@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from orchestrator.files import DRAFT
 from orchestrator.store.ends import CHECKPOINTS, ENDS
 from orchestrator.store.inventory import Entry
+from orchestrator.upkeep import stale_nights
+from orchestrator.upkeep.stale_nights import NightFacts
+from orchestrator.wording import count
 
 GONE = ".gone"
 """The folder in a sweep's folder into which a thing is moved before it is deleted, so that no half of it stays."""
 LOG_DAYS = 30
-ERROR, MANIFEST, SOUND = ".error.txt", "CHECKPOINT.json", ".sound-"
+ERROR, MANIFEST, SOUND, BEFORE = ".error.txt", "CHECKPOINT.json", ".sound-", ".before-"
 DAMAGED = re.compile(r".+\.damaged(-\d+)?")
 DAY_SECONDS = 86_400.0
+OF_NO_TASK = "the champion of a task that the recipe does not have"
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,13 @@ class Stale:
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides, beside the names: ``planned`` are the run keys of the recipe, ``tasks`` the names of its tasks.
+    """What decides, beside the names: ``planned`` are the run keys that are needed, ``tasks`` the names of the tasks.
 
     ``ended_by`` is the attempt that the end of a run names, by run key; a run whose end cannot be read is not in it.
     ``champions`` is the run of each champion that stands, by task, and ``sound`` are the tasks whose champion is sound.
     ``best`` is the run that a task's champion has to be of; without an entry the champion stays. ``results`` are the
-    run keys in results.jsonl; None if the file cannot be read. ``now`` is the time in seconds since 1970.
+    run keys in results.jsonl; None if the file cannot be read. ``now`` is the time in seconds since 1970. ``nights``
+    are the facts of the nights; None of a sweep without nights.
     """
 
     planned: Collection[str]
@@ -48,6 +53,7 @@ class Facts:
     best: Mapping[str, str] = field(default_factory=dict)
     results: Collection[str] | None = None
     now: float = 0.0
+    nights: NightFacts | None = None
 
 
 def stale(files: Mapping[str, Entry], facts: Facts) -> list[Stale]:
@@ -73,14 +79,17 @@ def _named(files: Mapping[str, Entry], facts: Facts) -> Iterator[tuple[str, str]
     runs = _runs(files)
     for key, names in runs.items():
         if key not in facts.planned:
-            yield f"runs/{key}", "a run that the recipe does not have"
+            yield f"runs/{key}", _not_planned(facts)
         else:
             yield from ((f"runs/{key}/{name}", reason) for name, reason in _of_run(names, facts.ended_by.get(key)))
+    if facts.nights:
+        yield from stale_nights.named(files, facts.nights)
+    newest = _newest_before(files)
     for name, entry in files.items():
         parts = name.rstrip("/").split("/")
         yield from _by_name(parts, entry, facts)
         yield from _by_key(parts, facts, runs)
-        if parts[0] == "champions" and len(parts) > 2 and (reason := _of_champion(parts[1], facts)):
+        if parts[0] == "champions" and len(parts) > 2 and (reason := _of_champion(parts[1], facts, newest)):
             yield f"champions/{parts[1]}", reason
 
 
@@ -132,19 +141,40 @@ def _of_run(names: Collection[str], ended_by: int | None) -> Iterator[tuple[str,
             yield f"attempt-{number}", f"attempt {number} left no checkpoint, and attempt {max(attempts)} has begun"
 
 
-def _of_champion(name: str, facts: Facts) -> str | None:
-    """Return why a champion is stale, by the name of its directory; None if it stands or is the last sound one."""
-    task, kept, _ = name.partition(SOUND)
+def _of_champion(name: str, facts: Facts, newest: Mapping[str, str]) -> str | None:
+    """Return why a champion is stale, by the name of its directory; None if it stands or can be gone back to.
+
+    ``newest`` is the directory of the champion that was replaced last, by task.
+    """
     if name.startswith("."):
         return None  # a draft, which `_by_name` knows
+    if BEFORE in name:
+        task = name.partition(BEFORE)[0]
+        replaced = name != newest[task]
+        reason = f"a replaced champion; {newest[task]} was replaced after it" if replaced else None
+        return reason if task in facts.tasks else OF_NO_TASK
+    task, kept, _ = name.partition(SOUND)
     if task not in facts.tasks:
-        return "the champion of a task that the recipe does not have"
+        return OF_NO_TASK
     if kept:
         return "a sound champion that a newer sound champion has replaced" if task in facts.sound else None
     run, best = facts.champions.get(task), facts.best.get(task)
     if run is None or best is None or run == best:
         return None
     return f"the champion is run {run}, and run {best} is the best now"
+
+
+def _newest_before(files: Collection[str]) -> dict[str, str]:
+    """Return by task the directory of the champion that was replaced last: its name ends with the date of a night."""
+    parts = (name.split("/") for name in files)
+    names = sorted({two[1] for two in parts if two[0] == "champions" and len(two) > 2 and BEFORE in two[1]})
+    return {name.partition(BEFORE)[0]: name for name in names}
+
+
+def _not_planned(facts: Facts) -> str:
+    if facts.nights is None:
+        return "a run that the recipe does not have"
+    return f"a run of neither the recipe nor a frontier of {count(facts.nights.keep.runs_days, 'day')} or less ago"
 
 
 def _end(names: Collection[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The three jobs that the driver gives to workers: train a pack, measure widths, merge a champion.
+"""The jobs that the driver gives to workers: train a pack, measure widths, merge a champion, score an anchor.
 
 All paths are on storage that every node sees.
 """
@@ -78,3 +78,19 @@ class ChampionJob:
     share: bool = False
     gpus: float = 0
     data_fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class AnchorJob:
+    """Score the model in the directory ``model`` on the test items of tasks; nothing is trained and nothing written.
+
+    ``data`` is the prepared file of each task. With ``share`` the choices of a question share its prompt. With
+    ``deterministic`` a GPU sums in a fixed order.
+    """
+
+    model: str
+    data: dict[str, str]
+    dtype: str
+    share: bool = False
+    gpus: float = 0
+    deterministic: bool = False
