@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.nightly.words import CHANGES, COUNTS, STATUSES, VERDICTS, cell_name, duration, said, short
+from orchestrator.nightly.words import CHANGES, COUNTS, STATUSES, VERDICTS, answered, cell_name, duration, said, short
 from orchestrator.wording import NOTHING, between, between_points, count, p_value, percent, points
 
 MOST_CELLS, MOST_FLIPS, LONGEST = 60, 10, 300
@@ -24,6 +24,7 @@ def night_as_markdown(night: Mapping[str, Any]) -> str:
         f"## {escaped(night.get('name') or 'sweep')}, night of {escaped(night['night'])}: "
         f"{escaped(VERDICTS.get(verdict, verdict))}",
         escaped(night.get("line") or ""),
+        escaped(night.get("why") or ""),
         _counts(night.get("counts") or {}),
         *_culprit(night.get("culprit")),
         *_changes("What changed", night.get("changed") or ()),
@@ -98,7 +99,7 @@ def _culprit(culprit: Mapping[str, Any] | None) -> list[str]:
     if flips:
         lines = [
             f"- item {escaped(flip.get('index'))}: {quoted(flip.get('question') or '')}: "
-            f"{quoted(_answer(flip.get('before')))} became {quoted(_answer(flip.get('after')))}"
+            f"{escaped(answered(flip.get('before')))} became {escaped(answered(flip.get('after')))}"
             for flip in flips[:MOST_FLIPS]
         ]
         parts.append("\n".join(lines))
@@ -106,10 +107,6 @@ def _culprit(culprit: Mapping[str, Any] | None) -> list[str]:
         if culprit.get(key):
             parts += [words, fenced(said(culprit[key]))]
     return parts
-
-
-def _answer(value: Any) -> str:
-    return "no answer" if value is None else str(value)
 
 
 def _changes(title: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -167,9 +164,9 @@ def _confirmed(confirmed: Mapping[str, Any] | None) -> list[str]:
 def _frontier(frontier: Mapping[str, Any] | None) -> list[str]:
     if not frontier:
         return []
-    trained, kept = int(frontier.get("trained") or 0), int(frontier.get("kept") or 0)
+    trained, kept = escaped(said(frontier.get("trained") or 0)), escaped(said(frontier.get("kept") or 0))
     why = f" {escaped(frontier['why'])}" if frontier.get("why") else ""
-    return [f"Frontier: {count(trained, 'run')} trained, {kept:,} kept.{why}"]
+    return [f"Frontier: {trained} trained, {kept} kept.{why}"]
 
 
 def _champions(champions: Sequence[Mapping[str, Any]]) -> list[str]:

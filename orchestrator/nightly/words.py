@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.wording import NOTHING, number
+from orchestrator.wording import NOTHING, number, percent
 
 VERDICTS = {
     "worse": "worse",
@@ -45,9 +45,12 @@ COUNTS = (
     ("unchanged", "unchanged"),
     ("moved", "with other bits only"),
     ("better", "better"),
+    ("new", "new"),
     ("too_few", "with too few data"),
+    ("never_passed", "never passed"),
     ("broken", "broken"),
 )
+"""What a night counts, and the words behind each number."""
 
 
 def duration(seconds: float | None) -> str:
@@ -90,6 +93,13 @@ def said(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(said, value)) or NOTHING
     return short(value)
+
+
+def answered(value: Any) -> str:
+    """Return how an item was answered: a share of runs as ``right in 50 % of runs``, anything else as it is written."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return {0: "wrong", 1: "right"}.get(value, f"right in {percent(value, 0)} of runs")
+    return NOTHING if value is None or value == "" else str(value)
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:

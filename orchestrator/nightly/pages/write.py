@@ -50,6 +50,6 @@ def _whole(night: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> li
 def _environment() -> Environment:
     made = environment(OWN, TEMPLATES)
     made.filters |= {"duration": words.duration, "size": words.size, "short": words.short, "said": words.said}
-    made.filters |= {"cell_name": words.cell_name, "safe_link": safe_link}
+    made.filters |= {"cell_name": words.cell_name, "answered": words.answered, "safe_link": safe_link}
     made.globals |= {"VERDICTS": words.VERDICTS, "STATUSES": words.STATUSES, "CHANGES": words.CHANGES}
     return made

@@ -1,0 +1,1 @@
+"""Tests of the nights: the parts that write pages and tell people."""
