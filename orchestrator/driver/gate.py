@@ -13,15 +13,16 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_lines
 from orchestrator.store.champion import BEFORE, GATE, evaluation_in
+from orchestrator.store.nights_folder import NIGHTS
 from orchestrator.store.rolled_back import SUFFIX, memory_of, rolled_back
 from orchestrator.store.rows import right_of
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.verdict.gate import Decision, Standing, gate
 from orchestrator.verdict.night import Anchor
-from orchestrator.worker.standing_scores import ScoreStanding
+from orchestrator.worker.anchor_scores import ScoreAnchor
+from orchestrator.worker.jobs import AnchorJob
 
 Row = Mapping[str, Any]
-NIGHTS = "nights"
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,16 @@ def _standing(  # noqa: PLR0913 - one place that knows every source of answers
 
 
 def _scored_now(key: str, ready: ReadySweep, place: Path, cluster: Cluster, task: str) -> Standing:
-    job = ScoreStanding(
-        ready.data_files[task], ready.spec.dtype, ready.shortcuts.share, ready.spec.cluster.gpus_per_worker
+    job = AnchorJob(
+        model=str(place),
+        data={task: ready.data_files[task]},
+        dtype=ready.spec.dtype,
+        share=ready.shortcuts.share,
+        gpus=ready.spec.cluster.gpus_per_worker,
     )
     try:
-        return Standing(key, cluster.call(job, place), "the champion scored now, for its items were others")
+        rows = cluster.call(ScoreAnchor(job), place)["scores"][task]
+        return Standing(key, right_of(rows), "the champion scored now, for its items were others")
     except Exception as error:  # whatever a model that was made long ago does: then nobody knows which is better
         why = f"the champion was scored on other items, and cannot be scored on these ({type(error).__name__}: {error})"
         return Standing(key, None, why_not=f"{why}. To let the new one in all the same, move {place} away")
