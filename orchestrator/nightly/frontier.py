@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.driver.gate import Gate
+from orchestrator.errors import InputError
 from orchestrator.files import read_lines, write_json
 from orchestrator.nightly.commands import sweep_command
 from orchestrator.nightly.sealing import sealed_content
@@ -15,8 +16,9 @@ from orchestrator.nightly.world import makers_of
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.champion import up_to_date
-from orchestrator.store.frontier import METHODS, read_frontier
+from orchestrator.store.frontier import METHODS, read_frontier, renewed_of
 from orchestrator.store.manifest import sealed
+from orchestrator.store.nights_folder import NightsFolder
 from orchestrator.store.rows import FINAL
 from orchestrator.sweep import run_sweep
 from orchestrator.verdict import frontier
@@ -171,3 +173,18 @@ def _without_champion(tonight: Tonight, decided: Mapping[str, Decision]) -> list
         if key is None or up_to_date(tonight.sweep.champion(task), key) is None:
             faults.append(f"{task} has no sound champion (why: {tonight.sweep.logs / 'driver.jsonl'})")
     return faults
+
+
+def refuse_own_renewed(nights: NightsFolder, spec: SweepSpec) -> None:
+    """Refuse a recipe that itself says which runs are renewed: on nights the frontier does. InputError.
+
+    ``spec`` is as a job gets it: with the nights of the frontier in ``renewed``.
+    """
+    state = read_frontier(nights)
+    of_nights = renewed_of(state, spec.model_copy(update={"renewed": {}})) if state else {}
+    own = {label: night for label, night in spec.renewed.items() if of_nights.get(label) != night}
+    if own:
+        raise InputError(
+            f"renewed: {own}: nights decide themselves which methods are trained anew. Leave the key out of a recipe "
+            "that runs at night."
+        )
