@@ -64,7 +64,7 @@ def run_night(spec: SweepSpec, word: str | None, command: str, console: Console)
             renewal = renew(tonight, measured.night, verdict, unfinished=bool(confirmation and confirmation.unfinished))
             verdict = _with_faults(verdict, renewal)
             night = assemble(tonight, earlier, measured, verdict, confirmation, renewal, monotonic() - begin)
-        publish(tonight, earlier, measured.night, verdict, night)
+        publish(tonight, measured.night, verdict, night)
     return exit_code(verdict.status)
 
 

@@ -24,19 +24,16 @@ AT_WORK = "telling"
 """The ``status`` of a night whose verdict is written and of which people may not have been told."""
 
 
-def publish(
-    tonight: Tonight, earlier: Sequence[Night], measured: Night, verdict: Verdict, night: dict[str, Any]
-) -> None:
+def publish(tonight: Tonight, measured: Night, verdict: Verdict, night: dict[str, Any]) -> None:
     """Write the night's files, tell people if the verdict is news, and end the night.
 
     The pages are there before anybody is told of them. The night is over when ``night.json`` says so; killed before, it
     is told again under the same id.
     """
-    del earlier
     rows, folder = read_rows(tonight.nights, tonight.say), tonight.folder
     before = [row for row in rows if row["night"] != folder.name]
     write_night(folder, night | {"status": AT_WORK})
-    _shown(tonight, night, before)
+    _pages(tonight, night, before)
     told = None
     if is_due(tonight.spec.nightly.tell.when, night, before):
         message = message_of(night, _place(tonight))
@@ -46,15 +43,15 @@ def publish(
     write_measured(folder, judged(measured, verdict, people_know))
     write_night(folder, night)
     write_rows(tonight.nights, [*before, row_of(night)])
-    _shown(tonight, night, before)
+    _pages(tonight, night, before)
+    _unfailing(tonight, "the summary", lambda: write_summary(folder.path, night, tonight.say))
     _unfailing(tonight, "MLflow", lambda: _track(tonight))
     tonight.say(f"{tonight.spec.name}, night of {folder.name}: {night['line']}")
     tonight.say(f"page: {folder.page}")
 
 
-def _shown(tonight: Tonight, night: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+def _pages(tonight: Tonight, night: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     _unfailing(tonight, "the pages", lambda: write_pages(tonight.nights.path, night, rows))
-    _unfailing(tonight, "the summary", lambda: write_summary(tonight.folder.path, night, tonight.say))
 
 
 def _track(tonight: Tonight) -> None:
