@@ -99,9 +99,10 @@ def _decided(tonight: Tonight, measured: Night, verdict: Verdict, unfinished: bo
             measured,
             verdict.status,
             [method.label for method in tonight.spec.methods],
-            unfinished,
-            _verified(tonight, measured),
-            tonight.spec.nightly.retrain_when_ruler_moves,
+            unfinished_confirmation=unfinished,
+            verified=_verified(tonight, measured),
+            retrain_when_ruler_moves=tonight.spec.nightly.retrain_when_ruler_moves,
+            missing=_ended(tonight, tonight.ready.runs) < len(tonight.ready.runs),
         )
         state = {label: [asdict(trained) for trained in kept] for label, kept in decision.state.items()}
         parts = ("renewed", "reached", "back", "kept", "trains", "why")

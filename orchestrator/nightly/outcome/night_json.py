@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.nightly.frontier import Renewal
-from orchestrator.nightly.outcome.levels import levels_of, value_of
 from orchestrator.nightly.outcome.steps import Losses, with_steps
+from orchestrator.nightly.record import OVER
 from orchestrator.verdict.night import Cell, Night
+from orchestrator.verdict.trend import lines_of
 from orchestrator.verdict.verdict import CellVerdict, Verdict
 
-PAST = "over"
-"""The ``status`` of a night that is over."""
+MEASURES = {"accuracy": "accuracy", "seconds": "seconds", "bytes": "memory"}
+"""The measures of a verdict's trend, by the names that the pages have for them."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,20 @@ def night_json(verdict: Verdict, renewal: Renewal, beside: Beside) -> dict[str, 
         "told": None,
         "series": _series(night),
         "commands": dict(beside.commands),
-        "status": PAST,
+        "status": OVER,
     }
 
 
 def _cell(cell: CellVerdict, beside: Beside) -> dict[str, Any]:
     """Return a cell with its steps, its questions, its levels, its memory, its command and its link."""
-    night, against = beside.nights[-1], cell.bytes.against
+    against, texts = cell.bytes.against, beside.questions.get(cell.task, {})
     before = beside.losses_of.get(against, {}) if against else {}
-    texts = beside.questions.get(cell.task, {})
+    lines = {MEASURES[line.measure]: line for line in lines_of(beside.nights, cell.cell)}
     return asdict(cell) | {
         "bytes": asdict(with_steps(cell.bytes, cell.cell, before, beside.losses)),
         "flips": _flips(cell.flips, texts),
-        "memory": value_of(night, cell.cell, "memory"),
-        "change_points": levels_of(beside.nights, cell.cell),
+        "memory": lines["memory"].values[-1],
+        "change_points": {measure: list(line.changed) for measure, line in lines.items()},
         "command": beside.cell_commands.get(cell.cell),
         "link": beside.links.get(cell.cell),
     }
