@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.nightly import commands
-from orchestrator.nightly.canary import canary_of
 from orchestrator.nightly.confirm import Confirmation
 from orchestrator.nightly.frontier import Renewal
+from orchestrator.nightly.items import item_texts
 from orchestrator.nightly.measure import Measured
 from orchestrator.nightly.outcome.night_json import Beside, night_json
-from orchestrator.nightly.outcome.questions import questions_of
 from orchestrator.nightly.record import Losses, read_losses
 from orchestrator.nightly.tonight import Tonight
 from orchestrator.prices.table import worker_price
@@ -32,7 +31,6 @@ def assemble(  # noqa: PLR0913 - one place that knows all parts of a night
 ) -> dict[str, Any]:
     """Return the content of ``night.json``, but for who was told; ``seconds`` is how long the night took."""
     spec, command, name = tonight.spec, tonight.command, tonight.folder.name
-    canary = canary_of(spec, tonight.folder)
     first = {run.cell: run.run_key for run in reversed(measured.night.runs) if not run.fresh}
     rows = [*measured.rows, *(confirmation.rows if confirmation else ())]
     trained = sum(row.get("train_seconds") or 0.0 for row in rows) + renewal.seconds
@@ -42,13 +40,11 @@ def assemble(  # noqa: PLR0913 - one place that knows all parts of a night
         losses=measured.losses,
         losses_of=_losses_of(tonight, verdict),
         questions=_questions(tonight, verdict),
-        cell_commands={
-            cell.cell: commands.cell_command(command, spec, canary, cell.cell, name) for cell in verdict.cells
-        },
+        cell_commands={cell: commands.repeat_command(command, spec, tonight.folder, cell) for cell in first},
         links={cell: f"{CANARY}/runs/{key}/" for cell, key in first.items()},
         commands={
             "again": commands.night_command(command, name),
-            "bisect": None,
+            "bisect": _bisect(command, verdict),
             "roll_back": _roll_back(command, renewal),
             "accept": commands.accept_command(command, spec, name) if verdict.status == "worse" else None,
         },
@@ -69,7 +65,12 @@ def _questions(tonight: Tonight, verdict: Verdict) -> dict[str, dict[int, str]]:
     for cell in verdict.cells:
         wanted.setdefault(cell.task, set()).update(flip.index for flip in cell.flips)
     files, base = tonight.ready.data_files, tonight.ready.base.path
-    return {task: questions_of(base, Path(files[task]), indices) for task, indices in wanted.items() if indices}
+    return {task: item_texts(base, Path(files[task]), indices) for task, indices in wanted.items() if indices}
+
+
+def _bisect(command: str, verdict: Verdict) -> str | None:
+    culprit = verdict.culprit
+    return commands.bisect_command(command, (culprit.task, culprit.method), culprit.changed) if culprit else None
 
 
 def _roll_back(command: str, renewal: Renewal) -> str | None:
