@@ -59,7 +59,7 @@ def night(verdict: str = "same_bytes", name: str = "2026-11-28", **values: Any) 
              "moved": False}
             for task in ("tiny_recall", "tiny_above")
         ],
-        "confirmed": None, "culprit": None, "notes": [], "why": "",
+        "confirmed": None, "culprit": None, "notes": [], "broken": "",
         "evidence": {"p": None, "e": 1.4, "threshold_p": 2.7e-4, "threshold_e": 36500.0, "joined_over": len(cells)},
         "frontier": {"trained": 0, "kept": 40, "renewed": {}, "why": "The canary's bytes are equal: results stand."},
         "champions": [{"task": "tiny_recall", "run_key": "a1" * 16, "standing": "a1" * 16, "decision": "kept",

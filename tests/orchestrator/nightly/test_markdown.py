@@ -72,7 +72,7 @@ def test_of_many_cells_the_worst_are_listed() -> None:
 
 
 def test_a_night_that_measured_nothing_has_its_lines() -> None:
-    text = night_as_markdown({"night": "2026-11-28", "verdict": "incomplete", "why": "The canary did not start."})
+    text = night_as_markdown({"night": "2026-11-28", "verdict": "incomplete", "broken": "The canary did not start."})
     assert "incomplete\n\nThe canary did not start.\n\n0 cells: none judged." in text
 
 
@@ -84,6 +84,10 @@ def test_it_is_appended_to_the_summary_of_a_step_and_a_file_that_cannot_be_is_sa
     assert step.read_text() == f"before\n{night_as_markdown(night())}\n"
     assert (tmp_path / "night/summary.md").read_text() == night_as_markdown(night())
     assert said == []
+    told = night(line="Other words.")
+    for _ in range(2):
+        write_summary(tmp_path / "night", told, said.append, {"GITHUB_STEP_SUMMARY": str(step)})
+    assert step.read_text() == f"before\n{night_as_markdown(told)}\n"
     write_summary(tmp_path / "night", night(), said.append, {"GITHUB_STEP_SUMMARY": str(tmp_path)})
     assert said == [f"GITHUB_STEP_SUMMARY={tmp_path} cannot be written to: Is a directory. The night's summary is "
                     f"{tmp_path / 'night/summary.md'}"]  # fmt: skip

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from orchestrator.nightly.message import message_of
+from orchestrator.nightly.message import is_due, message_of
 from orchestrator.nightly.telling.signature import headers_of
 from tests.helpers.nights import bad_night, night
 from tests.helpers.places import ROOT
@@ -70,3 +70,14 @@ def test_text_from_outside_calls_nobody_in_a_chat() -> None:
     text = message_of(night("worse", line="<!channel> @everyone <https://evil|here>"), PLACE).content["text"]
     assert not re.search(r"<[!h]|@e", text)
 
+
+
+def test_a_state_is_told_once_and_again_only_if_it_could_not_be_told() -> None:
+    when = ["worse", "incomplete"]
+    rows = [{"night": "2026-11-26", "verdict": "worse", "since": "2026-11-26", "told": {"status": "told"}}]
+    assert not is_due(when, night("worse", since="2026-11-26"), rows)
+    assert is_due(when, night("worse", since="2026-11-28"), rows)
+    assert is_due(when, night("incomplete"), rows)
+    assert not is_due(when, night("better"), rows)
+    assert is_due(when, night("worse", since="2026-11-26"), [rows[0] | {"told": {"status": "failed"}}])
+    assert not is_due(when, night("worse", since="2026-11-26"), [rows[0] | {"told": True}])

@@ -129,7 +129,7 @@ def hostile_night() -> dict[str, Any]:
                                  "command": HOSTILE, "bisect": HOSTILE, "first_bad": HOSTILE}  # fmt: skip
     return night(
         "worse", name="2026-11-28", cells=[one, cell(HOSTILE, "m", HOSTILE)], line=HOSTILE, changed=[change],
-        culprit=culprit, why=HOSTILE, notes=[HOSTILE], told={"to": HOSTILE, "status": "failed", "problem": HOSTILE},
+        culprit=culprit, broken=HOSTILE, notes=[HOSTILE], told={"to": HOSTILE, "status": "failed", "problem": HOSTILE},
         frontier={"trained": 0, "kept": 0, "renewed": {HOSTILE: HOSTILE}, "why": HOSTILE},
         champions=[{"task": HOSTILE, "run_key": HOSTILE, "standing": HOSTILE, "decision": HOSTILE, "why": HOSTILE}],
         series={"machine": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}}, commands={"again": HOSTILE, "roll_back": HOSTILE},
@@ -157,7 +157,7 @@ def test_the_first_night_has_a_page_without_a_night_before_it(tmp_path: Path) ->
 
 
 def test_a_night_that_measured_nothing_has_a_page() -> None:
-    text = render_night({"night": "2026-11-28", "verdict": "incomplete", "why": "The canary did not start."}, [])
+    text = render_night({"night": "2026-11-28", "verdict": "incomplete", "broken": "The canary did not start."}, [])
     words = Page(text).text
     assert "incomplete" in words
     assert "The canary did not start." in words
