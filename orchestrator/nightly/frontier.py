@@ -16,6 +16,7 @@ from orchestrator.nightly.world import makers_of
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.champion import up_to_date
+from orchestrator.store.ends import ENDS
 from orchestrator.store.frontier import METHODS, read_frontier, renewed_of
 from orchestrator.store.manifest import sealed
 from orchestrator.store.nights_folder import NightsFolder
@@ -65,19 +66,19 @@ def renew(tonight: Tonight, measured: Night, verdict: Verdict, *, unfinished: bo
     runs = planned(tonight, spec)
     if not decided["trains"]:
         return Renewal(renewed, decided["why"], kept=_ended(tonight, runs))
-    before = {run.key for run in runs if tonight.sweep.run(run.key).ended()}
+    before = set(decided["before"])
     gate = Gate(tonight.folder.name, {anchor.task: anchor for anchor in _champions(measured.anchors)})
     command = sweep_command(tonight.command)
     asked = tonight.asked.model_copy(update={"renewed": renewed})
     code = run_sweep(asked, command, tonight.console, gate=gate, shared=tonight.shared)
     rows = read_lines(tonight.sweep.results)
     faults = [*_failed(rows), *_without_champion(tonight, gate.decided)] if code else []
-    new = [row for row in rows if row["run_key"] not in before and row["status"] in FINAL]
+    new = [row for row in rows if row["run_key"] not in before and row["status"] in ENDS]
     return Renewal(
         renewed,
         decided["why"],
         trained=len(new),
-        kept=len(before),
+        kept=len(before & {run.key for run in runs}),
         seconds=sum(row.get("train_seconds") or 0.0 for row in new),
         champions=list(gate.decided.values()),
         faults=faults,
@@ -106,7 +107,9 @@ def _decided(tonight: Tonight, measured: Night, verdict: Verdict, unfinished: bo
         )
         state = {label: [asdict(trained) for trained in kept] for label, kept in decision.state.items()}
         parts = ("renewed", "reached", "back", "kept", "trains", "why")
-        decided = {part: getattr(decision, part) for part in parts} | {"status": verdict.status}
+        spec = tonight.spec.model_copy(update={"renewed": decision.renewed})
+        before = [run.key for run in planned(tonight, spec) if tonight.sweep.run(run.key).ended()]
+        decided = {part: getattr(decision, part) for part in parts} | {"status": verdict.status, "before": before}
         content = sealed({METHODS: state, DECIDED: decided})
         write_json(copy, content)
     write_json(tonight.nights.frontier, content)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from orchestrator.doctor import quick
 from orchestrator.driver.spending import budget_of
+from orchestrator.files import make_folder
 from orchestrator.logs import kept
 from orchestrator.nightly.canary import canary_of
 from orchestrator.nightly.confirm import Confirmation, confirm
@@ -55,8 +56,8 @@ def run_night(spec: SweepSpec, word: str | None, command: str, console: Console)
         if (before := over(folder)) is not None:
             say(f"The night {name} is over: {before['line']}")
             return exit_code(str(before["verdict"]))
-        folder.path.mkdir(parents=True, exist_ok=True)  # from now on older nights are refused
         with begun(spec, folder, command, console) as tonight:
+            make_folder(folder.path)  # from now on older nights are refused
             say(f"{spec.name}: the night {name}")
             earlier = history(nights, name, say)
             measured = measure(tonight)
