@@ -1,28 +1,60 @@
-"""Pure: the commands that a night's page names: the night again, the sweep, one cell again, a bad state accepted."""
+"""Pure: the commands that a night gives to people: the night and the sweep again, a cell, the change, the champion."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.recipe.sections import MethodSpec, TaskSpec
+from orchestrator.nightly.canary import canary_of
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.nights_folder import NightFolder
+from orchestrator.verdict.culprit import commits_of
+from orchestrator.verdict.night import Cell
+from orchestrator.verdict.verdict import Change
 
-SWEEP, NIGHTLY, ROLL_BACK = "jobs/sweep.py", "jobs/nightly.py", "jobs/roll_back.py"
-PLACED = ("tasks", "methods", "seeds", "name", "controls", "budget", "optim.lr", "search", "champions", "cluster.pack")
-"""The keys that the command of one cell sets; the same keys on the night's command line are left out of it."""
+NIGHTLY_ONLY = ("night",)
+"""Words of ``jobs/nightly.py`` that are no keys of a recipe."""
 
 
-def sweep_command(command: str) -> str:
-    """Return the command of the whole sweep, from the night's command line."""
-    return _joined(SWEEP, _words(command))
+def repeat_command(command: str, spec: SweepSpec, night: NightFolder, cell: Cell) -> str:
+    """Return the command that trains a cell of the canary anew, as the night did: same seeds, each in its own pack.
+
+    ``command`` is the night's command. The new sweep has a name of its own, so it trains, and writes over nothing.
+    """
+    canary = canary_of(spec, night)
+    task = next(task for task in canary.tasks if task.name == cell[0])
+    method = next(method for method in canary.methods if method.label == cell[1])
+    entry = {"name": method.name, **method.settings, "targets": method.targets, "label": method.label}
+    values: dict[str, Any] = {
+        "name": f"again-{night.name}-{hashlib.sha256('/'.join(cell).encode()).hexdigest()[:8]}",
+        "tasks": [task.model_dump(exclude_defaults=True)],
+        "methods": [entry],
+        "seeds": canary.seeds,
+        "controls": "none",
+        "budget": "none",
+        "optim.lr": canary.optim.lr,
+        "search": {"kind": "grid"},
+        "cluster.pack": 1,
+        "tracking.uri": "none",
+        "champions": False,
+        "budget_usd": None,
+    }
+    words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+    kept = [word for word in _words(command, "sweep") if word.partition("=")[0] not in values]
+    return shlex.join([*kept, *words])
 
 
 def night_command(command: str, night: str) -> str:
     """Return the command of this night; of a night that is over it prints the verdict again."""
-    return _joined(NIGHTLY, [*_words(command), f"night={night}"])
+    return shlex.join([*_words(command, "nightly"), f"night={night}"])
+
+
+def sweep_command(command: str) -> str:
+    """Return the command of the whole sweep."""
+    return shlex.join(_words(command, "sweep"))
 
 
 def accept_command(command: str, spec: SweepSpec, night: str) -> str:
@@ -30,65 +62,39 @@ def accept_command(command: str, spec: SweepSpec, night: str) -> str:
 
     The word may also stand in the recipe, which keeps who accepted it.
     """
-    words = [word for word in _words(command) if not word.startswith("nightly.accepted=")]
+    words = [word for word in _words(command, "nightly") if not word.startswith("nightly.accepted=")]
     accepted = sorted({*spec.nightly.accepted, night})
-    return _joined(NIGHTLY, [*words, f"nightly.accepted=[{', '.join(accepted)}]"])
+    return shlex.join([*words, f"nightly.accepted=[{', '.join(accepted)}]"])
+
+
+def bisect_command(command: str, cell: Cell, changed: Sequence[Change]) -> str | None:
+    """Return the command that looks for the first bad change; None if nothing that changed can be bisected.
+
+    Commits come first: they are at hand. For versions people have to make the two environments.
+    """
+    words = [*_words(command, "nightly"), "--cell", "/".join(cell)]
+    commits = commits_of(changed)
+    if commits:
+        return shlex.join([*words, "--bisect", "..".join(commit[:12] for commit in commits)])
+    versions = [change for change in changed if change.what == "version" and change.before and change.after]
+    if versions:
+        before, after = (
+            "ENV-" + "-".join(f"{change.name}-{getattr(change, side)}" for change in versions) + "/bin/python"
+            for side in ("before", "after")
+        )
+        return shlex.join([*words, "--python", before, after])
+    return None
 
 
 def roll_back_command(command: str, task: str) -> str:
-    """Return the command that takes a task's champion back to the one before it."""
-    return _joined(ROLL_BACK, [*_words(command), f"task={task}"])
+    """Return the command that brings back the champion before the champion of a task."""
+    return shlex.join([*_words(command, "roll_back"), f"task={task}"])
 
 
-def cell_command(command: str, spec: SweepSpec, canary: SweepSpec, cell: tuple[str, str], night: str) -> str:
-    """Return the command that trains one cell of the canary again, apart from the nights, to the same bits.
-
-    ``spec`` is the whole sweep, ``canary`` the recipe of its canary.
-    """
-    task = next(task for task in spec.tasks if task.name == cell[0])
-    method = next(method for method in spec.methods if method.label == cell[1])
-    words = [word for word in _words(command) if not _is_placed(word)]
-    words += [
-        f"name=again-{night}",
-        f"tasks={_json([_task(task)])}",
-        f"methods={_json([_method(method)])}",
-        f"seeds={_json(canary.seeds)}",
-        f"optim.lr={_json(canary.optim.lr)}",
-        "search.kind=grid",
-        "controls=none",
-        "budget=none",
-        "champions=false",
-        "cluster.pack=1",
-    ]
-    return _joined(SWEEP, words)
-
-
-def _words(command: str) -> list[str]:
-    """Return the recipe and the overrides of a night's command line, without the night itself and without options."""
-    words = shlex.split(command)[2:]  # python jobs/nightly.py
-    recipe = [word for word in words if not word.startswith("-") and "=" not in word]
-    return [*recipe[:1], *(word for word in words if "=" in word and not word.startswith(("-", "night=")))]
-
-
-def _is_placed(word: str) -> bool:
-    key = word.partition("=")[0]
-    return "=" in word and any(key == placed or key.startswith(f"{placed}.") for placed in PLACED)
-
-
-def _joined(job: str, words: Sequence[str]) -> str:
-    return shlex.join(["python", job, *words])
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value)
-
-
-def _task(task: TaskSpec) -> str | dict[str, Any]:
-    """Return a task as a recipe names it."""
-    given = task.model_dump(exclude_defaults=True)
-    return task.name if given.keys() == {"name"} else given
-
-
-def _method(method: MethodSpec) -> Mapping[str, Any]:
-    """Return a method as a recipe names it, with every setting, so that it is the same whatever defaults become."""
-    return {"name": method.name, "label": method.label, "targets": method.targets, **method.settings}
+def _words(command: str, job: str) -> list[str]:
+    """Return the words of a night's command for another job: without the options and the words of nights alone."""
+    python, script, *words = shlex.split(command)
+    values = [word for word in words if "=" in word and not word.startswith("-")]
+    recipe = next(word for word in words if "=" not in word and not word.startswith("-"))
+    kept = [word for word in values if word.partition("=")[0] not in NIGHTLY_ONLY]
+    return [python, script.replace("nightly.py", f"{job}.py"), recipe, *kept]

@@ -10,7 +10,7 @@ from orchestrator.nightly.tonight import Tonight
 from orchestrator.nightly.training import train_apart
 from orchestrator.verdict.night import CanaryRun
 from orchestrator.verdict.verdict import Candidate
-from orchestrator.wording import count
+from orchestrator.wording import count, listed
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Confirmation:
 
 
 def confirm(tonight: Tonight, candidate: Candidate) -> Confirmation:
-    """Train the seeds that confirm a candidate of this night, on all cells of the canary."""
-    spec = confirm_of(tonight.spec, tonight.folder)
-    cells = ", ".join(f"{method} on {task}" for task, method in candidate.cells) or "all cells together"
+    """Train the seeds that confirm a candidate of this night, on its suspected cells."""
+    spec = confirm_of(tonight.spec, tonight.folder, candidate.cells)
+    cells = listed([f"{method} on {task}" for task, method in candidate.cells])
     seeds = count(tonight.spec.nightly.confirm_seeds, "fresh seed")
     tonight.say(f"suspected to be {candidate.direction}: {cells}; nobody is told before {seeds} have confirmed it")
     rows = train_apart(tonight, spec)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.driver.gate import Gate
+from orchestrator.errors import InputError
 from orchestrator.files import read_lines, write_json
 from orchestrator.nightly.commands import sweep_command
 from orchestrator.nightly.sealing import sealed_content
@@ -15,8 +16,10 @@ from orchestrator.nightly.world import makers_of
 from orchestrator.plan.runs import PlannedRun, expand, keyed
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.champion import up_to_date
-from orchestrator.store.frontier import METHODS, read_frontier
+from orchestrator.store.ends import ENDS
+from orchestrator.store.frontier import METHODS, read_frontier, renewed_of
 from orchestrator.store.manifest import sealed
+from orchestrator.store.nights_folder import NightsFolder
 from orchestrator.store.rows import FINAL
 from orchestrator.sweep import run_sweep
 from orchestrator.verdict import frontier
@@ -63,19 +66,19 @@ def renew(tonight: Tonight, measured: Night, verdict: Verdict, *, unfinished: bo
     runs = planned(tonight, spec)
     if not decided["trains"]:
         return Renewal(renewed, decided["why"], kept=_ended(tonight, runs))
-    before = {run.key for run in runs if tonight.sweep.run(run.key).ended()}
+    before = set(decided["before"])
     gate = Gate(tonight.folder.name, {anchor.task: anchor for anchor in _champions(measured.anchors)})
     command = sweep_command(tonight.command)
     asked = tonight.asked.model_copy(update={"renewed": renewed})
     code = run_sweep(asked, command, tonight.console, gate=gate, shared=tonight.shared)
     rows = read_lines(tonight.sweep.results)
     faults = [*_failed(rows), *_without_champion(tonight, gate.decided)] if code else []
-    new = [row for row in rows if row["run_key"] not in before and row["status"] in FINAL]
+    new = [row for row in rows if row["run_key"] not in before and row["status"] in ENDS]
     return Renewal(
         renewed,
         decided["why"],
         trained=len(new),
-        kept=len(before),
+        kept=len(before & {run.key for run in runs}),
         seconds=sum(row.get("train_seconds") or 0.0 for row in new),
         champions=list(gate.decided.values()),
         faults=faults,
@@ -97,13 +100,16 @@ def _decided(tonight: Tonight, measured: Night, verdict: Verdict, unfinished: bo
             measured,
             verdict.status,
             [method.label for method in tonight.spec.methods],
-            unfinished,
-            _verified(tonight, measured),
-            tonight.spec.nightly.retrain_when_ruler_moves,
+            unfinished_confirmation=unfinished,
+            verified=_verified(tonight, measured),
+            retrain_when_ruler_moves=tonight.spec.nightly.retrain_when_ruler_moves,
+            missing=_ended(tonight, tonight.ready.runs) < len(tonight.ready.runs),
         )
         state = {label: [asdict(trained) for trained in kept] for label, kept in decision.state.items()}
         parts = ("renewed", "reached", "back", "kept", "trains", "why")
-        decided = {part: getattr(decision, part) for part in parts} | {"status": verdict.status}
+        spec = tonight.spec.model_copy(update={"renewed": decision.renewed})
+        before = [run.key for run in planned(tonight, spec) if tonight.sweep.run(run.key).ended()]
+        decided = {part: getattr(decision, part) for part in parts} | {"status": verdict.status, "before": before}
         content = sealed({METHODS: state, DECIDED: decided})
         write_json(copy, content)
     write_json(tonight.nights.frontier, content)
@@ -171,3 +177,18 @@ def _without_champion(tonight: Tonight, decided: Mapping[str, Decision]) -> list
         if key is None or up_to_date(tonight.sweep.champion(task), key) is None:
             faults.append(f"{task} has no sound champion (why: {tonight.sweep.logs / 'driver.jsonl'})")
     return faults
+
+
+def refuse_own_renewed(nights: NightsFolder, spec: SweepSpec) -> None:
+    """Refuse a recipe that itself says which runs are renewed: on nights the frontier does. InputError.
+
+    ``spec`` is as a job gets it: with the nights of the frontier in ``renewed``.
+    """
+    state = read_frontier(nights)
+    of_nights = renewed_of(state, spec.model_copy(update={"renewed": {}})) if state else {}
+    own = {label: night for label, night in spec.renewed.items() if of_nights.get(label) != night}
+    if own:
+        raise InputError(
+            f"renewed: {own}: nights decide themselves which methods are trained anew. Leave the key out of a recipe "
+            "that runs at night."
+        )

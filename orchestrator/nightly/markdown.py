@@ -24,7 +24,7 @@ def night_as_markdown(night: Mapping[str, Any]) -> str:
         f"## {escaped(night.get('name') or 'sweep')}, night of {escaped(night['night'])}: "
         f"{escaped(VERDICTS.get(verdict, verdict))}",
         escaped(night.get("line") or ""),
-        escaped(night.get("why") or ""),
+        escaped(night.get("broken") or ""),
         _counts(night.get("counts") or {}),
         *_culprit(night.get("culprit")),
         *_changes("What changed", night.get("changed") or ()),

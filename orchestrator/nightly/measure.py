@@ -30,11 +30,15 @@ MEGABYTE = 10**6
 
 @dataclass(frozen=True)
 class Measured:
-    """The night as it was measured, the rows of its own sweeps, and per fixed run ``(task, method, seed)`` its losses."""
+    """The night as it was measured, the rows of its own sweeps, and per fixed run ``(task, method, seed)`` its losses.
+
+    ``faults`` are the runs that failed, a line each. What they mean for the night, the verdict says.
+    """
 
     night: Night
     rows: list[Row]
     losses: dict[tuple[str, str, int], list[float]]
+    faults: list[str]
 
 
 def measure(tonight: Tonight) -> Measured:
@@ -47,9 +51,9 @@ def measure(tonight: Tonight) -> Measured:
     canary = train_apart(tonight, canary_of(spec, folder))
     of_night = fresh_of(spec, folder)
     fresh = train_apart(tonight, of_night) if of_night else []
-    faults = [*scored.faults, *faults_of(canary, folder.canary), *faults_of(fresh, folder.fresh)]
+    broken = list(scored.faults)
     if why := mixed([*canary, *fresh], scored.surroundings):
-        faults.append(f"{why}; delete {folder.path} and start the night again")
+        broken.append(f"{why}; delete {folder.path} and start the night again")
     night = Night(
         name=folder.name,
         world=world_of(
@@ -62,11 +66,12 @@ def measure(tonight: Tonight) -> Measured:
         ),
         runs=[*runs_of(canary, folder.canary, fresh=False), *runs_of(fresh, folder.fresh, fresh=True)],
         anchors=scored.anchors,
-        broken="; ".join(faults),
+        broken="; ".join(broken),
     )
     losses = {(row["task"], row["method"], row["seed"]): _losses(folder.canary.run(row["run_key"])) for row in canary}
     write_measured(folder, night, losses)
-    return Measured(night, [*canary, *fresh], losses)
+    faults = [*faults_of(canary, folder.canary), *faults_of(fresh, folder.fresh)]
+    return Measured(night, [*canary, *fresh], losses, faults)
 
 
 def runs_of(rows: Sequence[Row], folder: SweepFolder, *, fresh: bool) -> list[CanaryRun]:

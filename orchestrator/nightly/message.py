@@ -1,13 +1,14 @@
-"""Pure: what people are told of a night, and under which id."""
+"""Pure: what people are told of a night, under which id, and whether they have to be told at all."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.nightly.history import was_told
 from orchestrator.nightly.markdown import night_as_markdown
 from orchestrator.nightly.words import VERDICTS, cell_name
 
@@ -47,6 +48,21 @@ def message_of(night: Mapping[str, Any], place: str) -> Message:
         "markdown": night_as_markdown(night),
     }
     return Message(key, content)
+
+
+def is_due(when: Sequence[str], night: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether people have to be told of a night: of its verdict, and not of a state that they were told of.
+
+    A state is a verdict and the night ``since`` which it holds. ``history`` are the rows of ``nights.jsonl``. A state
+    that could not be told is due again on the next night.
+    """
+    if night["verdict"] not in when:
+        return False
+    return not any(was_told(row.get("told")) and _state(row) == _state(night) for row in history)
+
+
+def _state(row: Mapping[str, Any]) -> tuple[str, str]:
+    return str(row["verdict"]), str(row.get("since") or row["night"])
 
 
 def _text(night: Mapping[str, Any], name: str, date: str, page: str) -> str:

@@ -55,11 +55,11 @@ class KeepSpec(Frozen):
 
 
 class NightlySpec(Frozen):
-    """How a sweep is rerun every night. ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights.
+    """How a sweep is rerun every night.
 
-    ``accepted`` are bad nights whose level is accepted: a new baseline begins there.
-    With ``retrain_when_ruler_moves`` the whole sweep is trained again on the night on which another base or other rows
-    appear; without it the night says which command does so.
+    ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights. ``retrain_when_ruler_moves`` trains the sweep
+    anew under another base or other rows; else the page gives the command. ``accepted`` are bad nights whose level is
+    accepted: a new baseline begins there.
     """
 
     canary: CanarySpec = CanarySpec()

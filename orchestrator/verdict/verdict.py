@@ -141,14 +141,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a confirmation has to show: the direction, the suspected cells, and whether all cells together are it.
+    """What a confirmation has to show, and on which cells: train fresh seeds of ``cells``.
 
-    ``since`` is the night on which the change began, as far as bytes and evidence tell.
+    ``joint`` tells that these cells are suspected together, ``alone`` which cells are suspected by themselves. ``since``
+    is the night on which the change began, as far as bytes and evidence tell.
     """
 
     direction: Direction
     cells: tuple[Cell, ...]
     joint: bool
+    alone: tuple[Cell, ...]
     since: str
 
 

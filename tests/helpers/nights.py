@@ -9,10 +9,10 @@ from typing import Any
 
 from orchestrator.nightly.history import row_of
 
-CELLS = [("world_facts", "d2lora"), ("world_facts", "lora"), ("world_counts", "d2lora"), ("world_counts", "lora")]
+CELLS = [("tiny_recall", "d2lora"), ("tiny_recall", "lora"), ("tiny_above", "d2lora"), ("tiny_above", "lora")]
 LEVELS = {
-    ("world_facts", "d2lora"): 0.742, ("world_facts", "lora"): 0.715, ("world_counts", "d2lora"): 0.633,
-    ("world_counts", "lora"): 0.608,
+    ("tiny_recall", "d2lora"): 0.742, ("tiny_recall", "lora"): 0.715, ("tiny_above", "d2lora"): 0.633,
+    ("tiny_above", "lora"): 0.608,
 }  # fmt: skip
 COMMAND = "python jobs/nightly.py recipes/nightly.yaml"
 CHANGE = {"what": "version", "name": "torch", "before": "2.13.0", "after": "2.13.1", "since": "2026-11-28"}
@@ -57,17 +57,17 @@ def night(verdict: str = "same_bytes", name: str = "2026-11-28", **values: Any) 
         "anchors": [
             {"kind": "base", "task": task, "accuracy": 0.262, "before": 0.262, "median_score_change": 0.0, "flips": 0,
              "moved": False}
-            for task in ("world_facts", "world_counts")
+            for task in ("tiny_recall", "tiny_above")
         ],
-        "confirmed": None, "culprit": None, "notes": [], "why": "",
+        "confirmed": None, "culprit": None, "notes": [], "broken": "",
         "evidence": {"p": None, "e": 1.4, "threshold_p": 2.7e-4, "threshold_e": 36500.0, "joined_over": len(cells)},
         "frontier": {"trained": 0, "kept": 40, "renewed": {}, "why": "The canary's bytes are equal: results stand."},
-        "champions": [{"task": "world_facts", "run_key": "a1" * 16, "standing": "a1" * 16, "decision": "kept",
+        "champions": [{"task": "tiny_recall", "run_key": "a1" * 16, "standing": "a1" * 16, "decision": "kept",
                        "p": None, "difference": 0.0, "why": "It is the same run."}],
         "cost": {"seconds": 94.0, "train_seconds": 61.0, "usd": None},
         "told": None,
         "series": {"machine": "AMD EPYC, 1 worker", "versions": {"torch": "2.13.1", "python": "3.11.9"},
-                   "base": "b" * 64, "rows": {"world_facts": "c" * 64}, "settings": "d" * 64},
+                   "base": "b" * 64, "rows": {"tiny_recall": "c" * 64}, "settings": "d" * 64},
         "commands": {"again": f"{COMMAND} night={name}", "bisect": None,
                      "roll_back": "python jobs/roll_back.py recipes/nightly.yaml task=TASK", "accept": None},
         "status": "over",
@@ -78,38 +78,38 @@ def bad_night(name: str = "2026-11-28") -> dict[str, Any]:
     """Return a night with a confirmed loss of one cell, its culprit and its flipped items, and one cell of each kind."""
     lost = {"equal": False, "against": "2026-11-27", "comparable": True, "run": 0, "first_step": 3,
             "step_before": 1.3921, "step_after": 1.4108}  # fmt: skip
-    bisect = f"{COMMAND} night={name} --bisect 4f1c2d9..b07a11e cell=world_facts/d2lora"
+    bisect = f"{COMMAND} night={name} --bisect 4f1c2d9..b07a11e cell=tiny_recall/d2lora"
     changed = [
         {"what": "commit", "name": "", "before": "4f1c2d9", "after": "b07a11e", "since": name},
         {"what": "code", "name": "", "before": "1f" * 32, "after": "2e" * 32, "since": name},
         CHANGE | {"since": name},
     ]
     cells = [
-        cell("world_facts", "d2lora", "worse", accuracy=0.694, difference=-0.048, interval=[-0.071, -0.025], p=1.8e-5,
+        cell("tiny_recall", "d2lora", "worse", accuracy=0.694, difference=-0.048, interval=[-0.071, -0.025], p=1.8e-5,
              nights_in_row=1, first_bad=name, bytes=lost, flips=FLIPS, flips_lost=31, flips_won=7),
-        cell("world_facts", "lora", "suspected", accuracy=0.702, difference=-0.013, interval=[-0.03, 0.004], p=0.031,
+        cell("tiny_recall", "lora", "suspected", accuracy=0.702, difference=-0.013, interval=[-0.03, 0.004], p=0.031,
              nights_in_row=1, bytes=lost),
-        cell("world_counts", "d2lora", "moved", accuracy=0.636, difference=0.003, p=0.62, bytes=lost),
-        cell("world_counts", "lora", "better", accuracy=0.641, difference=0.033, interval=[0.01, 0.056], p=0.99,
+        cell("tiny_above", "d2lora", "moved", accuracy=0.636, difference=0.003, p=0.62, bytes=lost),
+        cell("tiny_above", "lora", "better", accuracy=0.641, difference=0.033, interval=[0.01, 0.056], p=0.99,
              nights_in_row=1, bytes=lost),
-        cell("world_names", "d2lora", "new", baseline=None, difference=None, interval=None, p=None, nights_in_row=1,
+        cell("tiny_new", "d2lora", "new", baseline=None, difference=None, interval=None, p=None, nights_in_row=1,
              bytes=None),
-        cell("world_names", "lora", "never_passed", accuracy=None, baseline=None, difference=None, interval=None,
+        cell("tiny_new", "lora", "never_passed", accuracy=None, baseline=None, difference=None, interval=None,
              p=None, nights_in_row=5, bytes=None, seconds=None, memory=None, slower=None, link=None),
     ]  # fmt: skip
     return night(
         "worse",
         name,
         cells=cells,
-        line="d2lora on world_facts lost 4.8 points since tonight; confirmed with 5 fresh seeds.",
+        line="d2lora on tiny_recall lost 4.8 points since tonight; confirmed with 5 fresh seeds.",
         changed=changed,
         confirmed={"seeds": 5, "p": 2.1e-4, "difference": -0.046, "interval": [-0.068, -0.024],
-                   "cells": [["world_facts", "d2lora"]], "holds": True},
-        culprit={"task": "world_facts", "method": "d2lora", "first_bad": name, "last_good": "2026-11-27",
+                   "cells": [["tiny_recall", "d2lora"]], "holds": True},
+        culprit={"task": "tiny_recall", "method": "d2lora", "first_bad": name, "last_good": "2026-11-27",
                  "changed": changed, "flips": FLIPS, "command": cells[0]["command"], "bisect": bisect},
         evidence={"p": 1.8e-5, "e": 71000.0, "threshold_p": 2.7e-4, "threshold_e": 36500.0, "joined_over": 4},
         frontier={"trained": 0, "kept": 40, "renewed": {}, "why": "A confirmed loss: nothing is trained under it."},
-        champions=[{"task": "world_facts", "run_key": "e5" * 16, "standing": "a1" * 16, "decision": "refused",
+        champions=[{"task": "tiny_recall", "run_key": "e5" * 16, "standing": "a1" * 16, "decision": "refused",
                     "p": 0.003, "difference": -0.041, "why": "It is found worse than the standing one."}],
         cost={"seconds": 312.0, "train_seconds": 205.0, "usd": 0.31},
         told={"to": "https://hooks.example.com", "status": "told", "attempts": 2, "problem": None},

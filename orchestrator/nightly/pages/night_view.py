@@ -50,7 +50,7 @@ def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> d
         "name": str(night.get("name") or "sweep"),
         "verdict": str(night["verdict"]),
         "line": str(night.get("line") or VERDICTS.get(str(night["verdict"]), night["verdict"])),
-        "why": str(night.get("why") or ""),
+        "why": str(night.get("broken") or ""),
         "notes": [str(note) for note in night.get("notes") or ()],
         "counts": counted(night.get("counts") or {}),
         "before": str(rows[-2]["night"]) if len(rows) > 1 else None,

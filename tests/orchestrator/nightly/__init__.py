@@ -1,1 +1,0 @@
-"""Tests of the nights: the parts that write pages and tell people."""
