@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,15 @@ class ReadySweep:
         """The optimizer steps of each run, by run key."""
         return {run.key: self.steps[run.spec.task.name] for run in self.runs}
 
+    def part(self, spec: SweepSpec) -> ReadySweep:
+        """Return the ready sweep of another recipe with the same base and some of the same tasks, for its own runs."""
+        tasks = [task.name for task in spec.tasks]
+        data = {task: self.data[task] for task in tasks}
+        fingerprints = {task: prepared.fingerprint for task, prepared in data.items()}
+        by_task = {name: _of(getattr(self, name), tasks) for name in ("steps", "chance", "row_tokens", "work")}
+        runs = tuple(keyed(expand(spec), self.base.fingerprint, fingerprints))
+        return replace(self, spec=spec, data=data, runs=runs, **by_task)
+
     def base_scores(self, folder: SweepFolder, task: str) -> Path:
         """Return the file with the untrained base's scores on the task's test items."""
         return folder.base_scores(str(self.data[task].path), self.base.fingerprint, self.spec.dtype)
@@ -106,6 +115,10 @@ def make_ready(spec: SweepSpec, cache: Path, say: Say, when_checked: Callable[[]
         shortcuts=shortcuts,
         runs=tuple(keyed(expand(spec), base.fingerprint, fingerprints)),
     )
+
+
+def _of(by_task: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    return {task: by_task[task] for task in tasks}
 
 
 def refuse_empty_merge(ready: ReadySweep, folder: SweepFolder, command: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import InputError
-from orchestrator.recipe.interpolation import Key, hidden, shown
+from orchestrator.recipe.reading.interpolation import Key, hidden, shown
 
 MAX_BYTES = 100_000  # a recipe has a few thousand
 MAX_VALUES = 8_000  # keys and values, parsed in a second; a recipe has a few hundred

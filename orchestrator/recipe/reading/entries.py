@@ -7,10 +7,10 @@ from typing import Any
 from d2lora.names import unknown
 from orchestrator.data.tasks import available_tasks
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import brief, check_keys
-from orchestrator.recipe.interpolation import Key
-from orchestrator.recipe.located_yaml import Locations
-from orchestrator.recipe.method_entries import resolve_methods
+from orchestrator.recipe.reading.checks import brief, check_keys
+from orchestrator.recipe.reading.interpolation import Key
+from orchestrator.recipe.reading.located_yaml import Locations
+from orchestrator.recipe.reading.method_entries import resolve_methods
 from orchestrator.recipe.sections import TaskSpec
 from orchestrator.recipe.seeds import SeedAxes
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from d2lora.names import unknown
 from orchestrator.errors import InputError
-from orchestrator.recipe.interpolation import Key
-from orchestrator.recipe.located_yaml import Locations
+from orchestrator.recipe.reading.interpolation import Key
+from orchestrator.recipe.reading.located_yaml import Locations
 from orchestrator.recipe.search import KINDS
 
 MAX_SHOWN = 200

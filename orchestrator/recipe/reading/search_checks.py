@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import check_keys, dotted
-from orchestrator.recipe.located_yaml import Locations
+from orchestrator.recipe.reading.checks import check_keys, dotted
+from orchestrator.recipe.reading.located_yaml import Locations
 from orchestrator.recipe.search import KINDS
 from orchestrator.wording import listed
 
