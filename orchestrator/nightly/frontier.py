@@ -173,7 +173,7 @@ def _without_champion(tonight: Tonight, decided: Mapping[str, Decision]) -> list
     faults = []
     for task in (task.name for task in tonight.spec.tasks) if tonight.spec.champions else ():
         decision = decided.get(task)
-        key = decision and (decision.run_key if decision.lets_in else decision.standing)
+        key = None if decision is None else decision.run_key if decision.lets_in else decision.standing
         if key is None or up_to_date(tonight.sweep.champion(task), key) is None:
             faults.append(f"{task} has no sound champion (why: {tonight.sweep.logs / 'driver.jsonl'})")
     return faults

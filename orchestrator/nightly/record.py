@@ -88,7 +88,9 @@ def _read(folder: NightFolder, say: Say) -> Night:
         damaged = folder.measured.exists()
         why = f"{folder.measured} is damaged" if damaged else "it was broken off before it was measured"
         if damaged:
-            say(f"{why}: the night {folder.name} counts as incomplete. Bring the file back from a copy if there is one.")
+            say(
+                f"{why}: the night {folder.name} counts as incomplete. Bring the file back from a copy if there is one."
+            )
         return _incomplete(folder, why)
     try:
         night = _NIGHT.validate_python({key: value for key, value in content.items() if key != SEAL})

@@ -16,7 +16,7 @@ from orchestrator.nightly.canary import canary_of
 from orchestrator.nightly.confirm import Confirmation, confirm
 from orchestrator.nightly.dates import night_named, refuse_replay
 from orchestrator.nightly.frontier import Renewal, refuse_own_renewed, renew
-from orchestrator.nightly.measure import Measured, measure
+from orchestrator.nightly.measure import measure
 from orchestrator.nightly.outcome.assemble import assemble
 from orchestrator.nightly.outcome.publish import publish
 from orchestrator.nightly.record import history, over
@@ -90,4 +90,6 @@ def _with_faults(verdict: Verdict, renewal: Renewal) -> Verdict:
     if not renewal.faults or verdict.is_bad:
         return verdict
     why = "; ".join(renewal.faults)
-    return replace(verdict, status="incomplete", since=verdict.night, line=f"incomplete: {why}", why=why, nights_in_row=1)
+    return replace(
+        verdict, status="incomplete", since=verdict.night, line=f"incomplete: {why}", why=why, nights_in_row=1
+    )

@@ -10,13 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
-import orchestrator.train.accumulate as accumulate
-import orchestrator.worker.made_by as made_by
-import orchestrator.worker.surroundings as surroundings
 from orchestrator.nightly.run import run_night
 from orchestrator.recipe.read import read_recipe
 from orchestrator.store.frontier import with_renewed
 from orchestrator.store.nights_folder import NightsFolder
+from orchestrator.train import accumulate
+from orchestrator.worker import made_by, surroundings
 from tests.helpers import planted
 
 TOWNS = ("Arlen", "Brook", "Corva", "Dunmere")

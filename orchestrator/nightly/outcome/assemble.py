@@ -20,7 +20,7 @@ from orchestrator.verdict.night import Night
 from orchestrator.verdict.verdict import Verdict
 
 
-def assemble(  # noqa: PLR0913 - one place that knows all parts of a night
+def assemble(
     tonight: Tonight,
     earlier: Sequence[Night],
     measured: Measured,

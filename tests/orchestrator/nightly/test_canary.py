@@ -46,7 +46,9 @@ def night(spec: SweepSpec, name: str = "2026-11-28") -> NightFolder:
 
 def keys(spec: SweepSpec) -> dict[tuple[str, str, int], str]:
     data = {task.name: task.name for task in spec.tasks}
-    return {(run.spec.task.name, run.spec.method.label, run.spec.seed): run.key for run in keyed(expand(spec), "base", data)}
+    return {
+        (run.spec.task.name, run.spec.method.label, run.spec.seed): run.key for run in keyed(expand(spec), "base", data)
+    }
 
 
 def test_the_canary_is_the_cut_that_the_recipe_asks_for_at_the_first_rate_as_a_grid(spec: SweepSpec) -> None:
@@ -92,7 +94,10 @@ def test_a_recipe_without_fresh_seeds_has_no_sweep_of_them(spec: SweepSpec) -> N
 
 def test_a_confirmation_trains_the_suspected_cells_alone(spec: SweepSpec) -> None:
     confirm = confirm_of(spec, night(spec), [("arc_easy", "lora")])
-    assert ([task.name for task in confirm.tasks], [method.label for method in confirm.methods]) == (["arc_easy"], ["lora"])
+    assert ([task.name for task in confirm.tasks], [method.label for method in confirm.methods]) == (
+        ["arc_easy"],
+        ["lora"],
+    )
     assert confirm.seeds == confirm_seeds(spec, "2026-11-28")
 
 
@@ -100,7 +105,9 @@ def test_a_confirmation_trains_the_suspected_cells_alone(spec: SweepSpec) -> Non
     "change",
     [{"optim.epochs": 3.0}, {"optim.lr": [1e-4, 3e-4]}, {"nightly.canary.seeds": 1}, {"nightly.canary.methods": 1}],
 )
-def test_what_decides_the_bits_of_the_canary_is_in_the_digest_of_its_settings(spec: SweepSpec, change: dict[str, Any]) -> None:
+def test_what_decides_the_bits_of_the_canary_is_in_the_digest_of_its_settings(
+    spec: SweepSpec, change: dict[str, Any]
+) -> None:
     assert settings_digest(with_values(spec, change)) != settings_digest(spec)
 
 

@@ -100,7 +100,9 @@ def test_a_candidate_is_confirmed_before_anything_else_happens(frame: Frame) -> 
     ("status", "code"),
     [("same_bytes", 0), ("within_noise", 0), ("better", 0), ("ruler_moved", 0), ("worse", 1), ("incomplete", 1)],
 )
-def test_the_exit_code_is_that_of_the_verdict_also_of_a_night_that_is_over(frame: Frame, status: str, code: int) -> None:
+def test_the_exit_code_is_that_of_the_verdict_also_of_a_night_that_is_over(
+    frame: Frame, status: str, code: int
+) -> None:
     frame.status = status
     assert frame.run("2026-11-01")[0] == code
     write_night(frame.nights.night("2026-11-01"), night_json(status, name="2026-11-01", status="over"))

@@ -11,7 +11,9 @@ CELL = ("t", "lora")
 DIFFER = Bytes(False, "2026-11-27", True, run=1)
 
 
-def steps(before: list[float], now: list[float], differ: Bytes = DIFFER) -> tuple[int | None, float | None, float | None]:
+def steps(
+    before: list[float], now: list[float], differ: Bytes = DIFFER
+) -> tuple[int | None, float | None, float | None]:
     there = with_steps(differ, CELL, {(*CELL, 1): before}, {(*CELL, 1): now})
     return there.first_step, there.step_before, there.step_after
 

@@ -8,7 +8,11 @@ import pytest
 
 from orchestrator.nightly.world import mixed, world_of
 
-HERE = {"machine": "CPU A (AVX2, 2 threads)", "code": "c0de", "versions": {"python": "3.11", "torch": "2.13", "numpy": "2.4"}}
+HERE = {
+    "machine": "CPU A (AVX2, 2 threads)",
+    "code": "c0de",
+    "versions": {"python": "3.11", "torch": "2.13", "numpy": "2.4"},
+}
 
 
 def row(device: str = "CPU A", code: str = "c0de", torch: str = "2.13", **more: Any) -> dict[str, Any]:

@@ -33,7 +33,9 @@ def keys(spec: SweepSpec) -> list[str]:
 # -- nightly
 
 
-@pytest.mark.parametrize("canary", ["{tasks: [arc_easy], methods: [low]}", "{tasks: 1, methods: 2, seeds: 1, fresh: 0}", "{}"])
+@pytest.mark.parametrize(
+    "canary", ["{tasks: [arc_easy], methods: [low]}", "{tasks: 1, methods: 2, seeds: 1, fresh: 0}", "{}"]
+)
 def test_a_canary_that_the_recipe_has_is_read(tmp_path: Path, canary: str) -> None:
     assert read(tmp_path, f"nightly: {{canary: {canary}}}\n").nightly.canary.fresh in (0, 3)
 
@@ -67,7 +69,9 @@ def test_a_word_of_the_command_line_is_named_as_the_place(tmp_path: Path) -> Non
 def test_the_sections_within_hold_keys(tmp_path: Path) -> None:
     assert "nightly.tell holds keys, not ['worse']" in refusal(tmp_path, "nightly: {tell: [worse]}\n")
     assert "Unknown key 'nightly.tell.url'" in refusal(tmp_path, "nightly: {tell: {url: x}}\n")
-    assert "Unknown key 'nightly.keep.pages_day'. Did you mean" in refusal(tmp_path, "nightly: {keep: {pages_day: 3}}\n")
+    assert "Unknown key 'nightly.keep.pages_day'. Did you mean" in refusal(
+        tmp_path, "nightly: {keep: {pages_day: 3}}\n"
+    )
 
 
 def test_pairs_of_seeds_are_refused_where_nights_are_asked_for_and_only_there(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ LOSSES = "orchestrator.train.accumulate"
 
 
 class _Planter(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):  # noqa: ANN001, ANN201 - as the base class has it
+    def find_spec(self, name, path, target=None):
         if name != LOSSES and name not in CODE:
             return None
         sys.meta_path.remove(self)
@@ -24,7 +24,7 @@ class _Planter(importlib.abc.MetaPathFinder):
             sys.meta_path.insert(0, self)
         load = spec.loader.exec_module
 
-        def load_and_plant(module):  # noqa: ANN001, ANN202
+        def load_and_plant(module):
             load(module)
             from tests.helpers import planted
 
