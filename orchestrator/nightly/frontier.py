@@ -1,4 +1,4 @@
-"""The whole sweep on a night: only what a change has reached is trained again, and every job then sees which runs count."""
+"""The whole sweep on a night: only what a change has reached is trained again; every job sees which runs count."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ tracking: {{uri: none}}
 storage: {place}/sweeps
 nightly:
   canary: {{tasks: 1, methods: 2, seeds: 2, fresh: 2}}
-  tell: {{when: [worse, better, ruler_moved, incomplete], command: [sh, -c, "cat >> {place}/told; echo >> {place}/told"]}}
+  tell:
+    when: [worse, better, ruler_moved, incomplete]
+    command: [sh, -c, "cat >> {place}/told; echo >> {place}/told"]
 """
 
 
