@@ -17,7 +17,7 @@ _ORDER = list(STATUSES)
 
 
 def night_as_markdown(night: Mapping[str, Any]) -> str:
-    """Return the content of a ``night.json`` as Markdown: verdict, culprit, changes, cells, frontier, cost, commands."""
+    """Return the content of a ``night.json`` as Markdown: verdict, culprit, changes, cells, frontier, commands."""
     verdict = str(night["verdict"])
     cost = night.get("cost") or {}
     parts = [
@@ -137,7 +137,8 @@ def _cells(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cell(cell: Mapping[str, Any]) -> list[str]:
     baseline = cell.get("baseline") or {}
-    over = f" ({count(baseline['nights'], 'night')}: {between(baseline.get('interval'))})" if baseline.get("nights") else ""
+    nights = baseline.get("nights") or 0
+    over = f" ({count(nights, 'night')}: {between(baseline.get('interval'))})" if nights else ""
     interval = f" ({between_points(cell['interval'], 2)})" if cell.get("interval") else ""
     row = cell.get("nights_in_row")
     return [

@@ -1,4 +1,4 @@
-"""Nights as their ``night.json`` and their rows have them, made up: for the tests of pages, of telling and of MLflow."""
+"""Made-up nights, as ``night.json`` and the rows have them: for the tests of pages, of telling and of MLflow."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def night(verdict: str = "same_bytes", name: str = "2026-11-28", **values: Any) 
 
 
 def bad_night(name: str = "2026-11-28") -> dict[str, Any]:
-    """Return a night with a confirmed loss of one cell, its culprit and its flipped items, and one cell of each kind."""
+    """Return a night with a confirmed loss, its culprit and its flipped items, and one cell of each kind."""
     lost = {"equal": False, "against": "2026-11-27", "comparable": True, "run": 0, "first_step": 3,
             "step_before": 1.3921, "step_after": 1.4108}  # fmt: skip
     bisect = f"{COMMAND} night={name} --bisect 4f1c2d9..b07a11e cell=tiny_recall/d2lora"

@@ -116,7 +116,8 @@ def _culprit(night: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     view["changed"] = _each("change", view["changed"])
     view["flips"] = _each("flip", view["flips"])
-    own = [cell for cell in night.get("cells") or () if (cell["task"], cell["method"]) == (view["task"], view["method"])]
+    cells = night.get("cells") or ()
+    own = [cell for cell in cells if (cell["task"], cell["method"]) == (view["task"], view["method"])]
     for key in ("flips_lost", "flips_won"):
         view[key] = view[key] if view[key] is not None or not own else own[0].get(key)
     return view

@@ -60,6 +60,7 @@ def draw_spark(title: str, series: Series, scale: Scale, band: Sequence[float] |
         return None
     low, high = _ends([*series.known, *(band or ())], scale.least)
     nights = [point.night for point in series.points]
+    broken = [point.night for point in series.points if point.broken]
     place = {night: _across(index, len(nights)) for index, night in enumerate(nights)}
 
     def y(value: float) -> float:
@@ -73,10 +74,10 @@ def draw_spark(title: str, series: Series, scale: Scale, band: Sequence[float] |
         [piece[0] for piece in pieces if len(piece) == 1],
         (y(band[1]), round(y(band[0]) - y(band[1]), 2)) if band else None,
         pieces[-1][-1],
-        [Mark(place[one.night], one.night, f"{one.night}: broken, in no baseline") for one in series.points if one.broken],
+        [Mark(place[one], one, f"{one}: broken, in no baseline") for one in broken],
         [Mark(place[one], one, f"{one}: the level changed") for one in nights if one in series.changes],
         [Mark(place[one], one, f"{one}: the ruler moved") for one in nights if one in series.moved],
-        [Tick(tick_label(scale.factor * value), 0.0, y(value), "start") for value in ticks(low, high)[:: _every(low, high)]],
+        [Tick(tick_label(scale.factor * value), 0.0, y(value), "start") for value in _few(ticks(low, high))],
         _dates(nights),
     )
 
@@ -85,9 +86,9 @@ def _across(index: int, nights: int) -> float:
     return round(LEFT + WIDE * index / (nights - 1), 2) if nights > 1 else 50.0
 
 
-def _every(low: float, high: float) -> int:
-    """Return of how many ticks one is labelled, so that at most three stand in a low panel."""
-    return -(-len(ticks(low, high)) // 3)
+def _few(values: Sequence[float]) -> Sequence[float]:
+    """Return at most three of the ticks, because more do not stand in a low panel."""
+    return values[:: -(-len(values) // 3)]
 
 
 def _ends(values: Sequence[float], least: float) -> tuple[float, float]:

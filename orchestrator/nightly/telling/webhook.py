@@ -40,7 +40,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What came of one attempt: the problem, None without one; whether to try again, and not before how many seconds."""
+    """What came of one attempt: the problem, whether to try again, and after how many seconds at least."""
 
     problem: str | None
     again: bool = False

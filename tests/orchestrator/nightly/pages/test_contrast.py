@@ -27,7 +27,8 @@ def colours(dark: bool) -> dict[str, str]:
     for sheet in (TEMPLATES / "style.css", OWN / "nights.css"):
         text = sheet.read_text(encoding="utf-8")
         begin = text.index("@media (prefers-color-scheme: dark)")
-        light, in_dark = text[:begin], text[begin : text.index("} }", begin) if "} }" in text[begin : begin + 400] else None]
+        end = text.index("\n}", begin) if TEMPLATES in sheet.parents else text.index("\n", begin)
+        light, in_dark = text[:begin], text[begin:end]
         known |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
         if dark:
             known |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", in_dark))

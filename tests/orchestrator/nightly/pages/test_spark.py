@@ -12,11 +12,11 @@ from tests.helpers.nights import dates
 SCALE = SCALES["accuracy"]
 
 
-def series(*values: float | None, broken: tuple[int, ...] = (), changes: tuple[int, ...] = (), moved: int = -1) -> Series:
+def series(*values: float | None, broken: tuple[int, ...] = (), moved: int = -1) -> Series:
     nights = dates(len(values))
     return Series(
         [Point(night, value, index in broken) for index, (night, value) in enumerate(zip(nights, values, strict=True))],
-        frozenset(nights[index] for index in changes),
+        frozenset(),
         frozenset([nights[moved]] if moved >= 0 else []),
     )
 
