@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.nightly.words import CHANGES, COUNTS, STATUSES, VERDICTS, answered, cell_name, duration, said, short
+from orchestrator.nightly.words import CHANGES, COUNTS, STATUSES, VERDICTS, answered, cell_name, duration, rank_of, said, short
 from orchestrator.wording import NOTHING, between, between_points, count, p_value, percent, points
 
 MOST_CELLS, MOST_FLIPS, LONGEST = 60, 10, 300
 """How many cells and flipped items are listed, and how many characters of a text are kept: a page has the rest."""
 _MARKUP = re.compile(r"([\\`*_\[\]~#])")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f\u2028\u2029]+")
-_ORDER = list(STATUSES)
 
 
 def night_as_markdown(night: Mapping[str, Any]) -> str:
@@ -127,7 +126,7 @@ def _changes(title: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cells(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     if not cells:
         return []
-    ranked = sorted(cells, key=lambda cell: _ORDER.index(cell["status"]) if cell["status"] in _ORDER else len(_ORDER))
+    ranked = sorted(cells, key=rank_of)
     header = ("Cell", "Status", "Tonight", "Baseline", "Difference", "p", "Nights in a row")
     parts = ["**Cells**", _table(header, [_cell(cell) for cell in ranked[:MOST_CELLS]])]
     if len(ranked) > MOST_CELLS:

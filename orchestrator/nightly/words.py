@@ -102,6 +102,12 @@ def answered(value: Any) -> str:
     return NOTHING if value is None or value == "" else str(value)
 
 
+def rank_of(cell: Mapping[str, Any]) -> int:
+    """Return the place of a cell's status in the order of rows; a status of another version comes last."""
+    order = list(STATUSES)
+    return order.index(cell["status"]) if cell["status"] in order else len(order)
+
+
 def cell_name(cell: Mapping[str, Any]) -> str:
     """Return the name of a cell: its method on its task."""
     return f"{cell['method']} on {cell['task']}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.nightly.history import was_told
 from orchestrator.nightly.pages.panels import panels_of
-from orchestrator.nightly.words import COUNTS, VERDICTS
+from orchestrator.nightly.words import COUNTS, VERDICTS, rank_of
 from orchestrator.wording import count
 
 JUDGED = ("worse", "suspected", "moved", "unchanged")
@@ -42,9 +42,11 @@ WHOLE = {
 
 def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the values of the template; ``rows`` are those of all nights until this one, in order."""
-    cells = [cell_view(cell) for cell in night.get("cells") or ()]
-    judged, better = of_status(cells, JUDGED), of_status(cells, BETTER)
-    apart = [cell for cell in cells if cell not in judged and cell not in better]
+    cells = sorted((cell_view(cell) for cell in night.get("cells") or ()), key=rank_of)
+    judged, better = (
+        [cell for cell in cells if cell["status"] in statuses] for statuses in (JUDGED, BETTER)
+    )
+    apart = [cell for cell in cells if cell["status"] not in (*JUDGED, *BETTER)]
     return {
         "night": str(night["night"]),
         "name": str(night.get("name") or "sweep"),
@@ -90,11 +92,6 @@ def cell_view(cell: Mapping[str, Any]) -> dict[str, Any]:
     view["bytes"] = _one("bytes", view["bytes"])
     view["flips"] = _each("flip", view["flips"])
     return view
-
-
-def of_status(cells: Sequence[dict[str, Any]], statuses: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the cells of these statuses, in the order of the statuses."""
-    return [cell for status in statuses for cell in cells if cell["status"] == status]
 
 
 def counted(counts: Mapping[str, Any]) -> list[str]:
