@@ -6,7 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.nightly.words import CHANGES, COUNTS, STATUSES, VERDICTS, answered, cell_name, duration, rank_of, said, short
+from orchestrator.nightly.words import (
+    CHANGES,
+    COUNTS,
+    STATUSES,
+    VERDICTS,
+    answered,
+    cell_name,
+    duration,
+    rank_of,
+    said,
+    short,
+)
 from orchestrator.wording import NOTHING, between, between_points, count, p_value, percent, points
 
 MOST_CELLS, MOST_FLIPS, LONGEST = 60, 10, 300

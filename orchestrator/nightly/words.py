@@ -66,6 +66,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
+def evidence(value: float | None) -> str:
+    """Return an E or a p with three digits: ``1.4``, ``0.00027``, ``71,000``."""
+    if value is None:
+        return NOTHING
+    return number(value, 0) if 100 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
 def size(amount: float | None) -> str:
     """Return a number of bytes as ``512 MiB`` or ``1.5 GiB``."""
     if amount is None:

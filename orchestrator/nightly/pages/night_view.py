@@ -43,9 +43,7 @@ WHOLE = {
 def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the values of the template; ``rows`` are those of all nights until this one, in order."""
     cells = sorted((cell_view(cell) for cell in night.get("cells") or ()), key=rank_of)
-    judged, better = (
-        [cell for cell in cells if cell["status"] in statuses] for statuses in (JUDGED, BETTER)
-    )
+    judged, better = ([cell for cell in cells if cell["status"] in statuses] for statuses in (JUDGED, BETTER))
     apart = [cell for cell in cells if cell["status"] not in (*JUDGED, *BETTER)]
     return {
         "night": str(night["night"]),
@@ -76,7 +74,7 @@ def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> d
         "told": _one("told", night.get("told")),
         "was_told": was_told(night.get("told")),
         "series": dict(night.get("series") or {}),
-        "commands": {name: text for name, text in whole("commands", night.get("commands") or {}).items() if text},
+        "commands": whole("commands", night.get("commands") or {}),
     }
 
 
@@ -132,4 +130,3 @@ def _each(kind: str, parts: Sequence[Mapping[str, Any]] | None) -> list[dict[str
 
 def _one(kind: str, part: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return whole(kind, part) if part else None
-

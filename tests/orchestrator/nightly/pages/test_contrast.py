@@ -11,8 +11,8 @@ from orchestrator.report.environment import TEMPLATES
 
 TEXT, MARK = 4.5, 3.0
 PAIRS = [
-    *((ink, ground, TEXT) for ink in ("ink", "quiet", "accent", "bad", "s2", "s3") for ground in ("card", "paper")),
-    *((ink, "card", TEXT) for ink in ("good", "warn")),
+    *((ink, ground, TEXT) for ink in ("ink", "quiet", "accent", "bad") for ground in ("card", "paper")),
+    *((ink, "card", TEXT) for ink in ("good", "warn", "s2", "s3")),
     *((kind, f"{kind}-soft", TEXT) for kind in ("good", "bad", "warn")),
     *(("ink", f"{kind}-soft", TEXT) for kind in ("good", "bad", "warn", "calm")),
     *(("accent", f"{kind}-soft", TEXT) for kind in ("good", "bad", "warn", "calm")),  # the link of the trend's headline
