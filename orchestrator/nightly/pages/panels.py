@@ -12,9 +12,9 @@ from orchestrator.report.figures.csv_link import csv_link
 from orchestrator.wording import percent
 
 SCALES = {
-    "accuracy": Scale(100.0, 0.02, percent),
+    "accuracy": Scale(100.0, 2.0, percent),
     "seconds": Scale(1.0, 0.1, duration),
-    "memory": Scale(1 / 2**20, 2.0**20, size),
+    "memory": Scale(1 / 2**20, 4.0, size),
 }
 TITLES = {"accuracy": "accuracy, in percent", "seconds": "training seconds", "memory": "peak memory, in MiB"}
 

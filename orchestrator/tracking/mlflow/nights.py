@@ -15,7 +15,14 @@ from orchestrator.tracking.mlflow.entities import points, run_tags
 from orchestrator.tracking.mlflow.entries import FAILED, SWEEP_ID
 from orchestrator.tracking.mlflow.experiment import runs_of, usable_experiment
 from orchestrator.tracking.mlflow.fields import NOTE
-from orchestrator.tracking.mlflow.night_fields import digest_of, night_metrics, night_tags, night_title, step_of, time_ms
+from orchestrator.tracking.mlflow.night_fields import (
+    digest_of,
+    night_metrics,
+    night_tags,
+    night_title,
+    step_of,
+    time_ms,
+)
 from orchestrator.tracking.mlflow.source import source_tags
 from orchestrator.tracking.sqlite_address import no_other_folder
 

@@ -71,7 +71,6 @@ def test_text_from_outside_calls_nobody_in_a_chat() -> None:
     assert not re.search(r"<[!h]|@e", text)
 
 
-
 def test_a_state_is_told_once_and_again_only_if_it_could_not_be_told() -> None:
     when = ["worse", "incomplete"]
     rows = [{"night": "2026-11-26", "verdict": "worse", "since": "2026-11-26", "told": {"status": "told"}}]
