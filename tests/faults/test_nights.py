@@ -1,4 +1,4 @@
-"""Real nights under fire: killed at any instant, started twice at once, replayed; and five nights of the real recipe."""
+"""Real nights under fire: killed at any instant, started twice, replayed; and five nights of the real recipe."""
 
 from __future__ import annotations
 

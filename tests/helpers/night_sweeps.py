@@ -72,6 +72,17 @@ class Nights:
         code = run_night(spec, night, command, Console(file=output, width=200))
         return code, output.getvalue()
 
+    def expect(self, night: str, code: int, verdict: str) -> dict[str, Any]:
+        """Run a night, which has to end with this code and verdict and to leave its pages; return its ``night.json``."""
+        ended, printed = self.run(night)
+        content, folder = self.of(night), self.folder.night(night)
+        assert (ended, content["verdict"]) == (code, verdict), printed
+        assert "could not be written" not in printed, printed
+        assert folder.page.exists()
+        assert folder.markdown.exists()
+        assert self.folder.trend.exists()
+        return content
+
     def of(self, night: str) -> dict[str, Any]:
         """Return the content of ``night.json``."""
         content: dict[str, Any] = json.loads(self.folder.night(night).night_json.read_text())
