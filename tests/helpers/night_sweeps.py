@@ -73,7 +73,7 @@ class Nights:
         return code, output.getvalue()
 
     def expect(self, night: str, code: int, verdict: str) -> dict[str, Any]:
-        """Run a night, which has to end with this code and verdict and to leave its pages; return its ``night.json``."""
+        """Run a night, which has to end so and to leave its pages; return its ``night.json``."""
         ended, printed = self.run(night)
         content, folder = self.of(night), self.folder.night(night)
         assert (ended, content["verdict"]) == (code, verdict), printed
