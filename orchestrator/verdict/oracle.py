@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -111,6 +111,30 @@ def mark_of(tried: Tried, ends: Ends) -> tuple[Mark, str]:
         return ("bad", f"worse: {said}") if is_worse else ("good", f"not worse: {said}")
     near_bad = _apart(tried, ends.bad) < _apart(tried, ends.good)
     return ("bad", f"nearer to the bad end: {said}") if near_bad else ("good", f"nearer to the good end: {said}")
+
+
+def marks_of(number: int, tried: Mapping[int, Tried]) -> tuple[dict[int, Mark], dict[int, str], Ends | None]:
+    """Return the marks of the candidates that were ``tried`` of ``number``, why each has its mark, and how the ends differ.
+
+    Until both ends have results no candidate between them has a mark.
+    """
+    low, high = tried.get(0), tried.get(number - 1)
+    marks: dict[int, Mark] = {}
+    whys = {index: one.why for index, one in ((0, low), (number - 1, high)) if one is not None and not one.runs}
+    marks.update(dict.fromkeys(whys, "skip"))
+    if low is not None and low.runs:
+        marks[0], whys[0] = "good", "the good end"
+    if high is not None and high.runs:
+        marks[number - 1], whys[number - 1] = "bad", "the bad end"
+    if low is None or high is None or not (low.runs and high.runs):
+        return marks, whys, None
+    ends = ends_of(low, high)
+    if ends.kind == "none":
+        return marks | {number - 1: "good"}, whys | {number - 1: ends.line}, ends
+    for index, one in tried.items():
+        if 0 < index < number - 1:
+            marks[index], whys[index] = mark_of(one, ends)
+    return marks, whys, ends
 
 
 def _worse(first: Tried, second: Tried) -> tuple[float | None, float | None]:
