@@ -29,11 +29,11 @@ def cell_recipe(spec: SweepSpec, cell: Cell, settings: Sequence[Mapping[str, Any
         raise InputError("budget=parameters chooses ranks from all methods: give the method of the cell its rank.")
     task = next(task for task in spec.tasks if task.name == cell[0])
     method = next(method for method in spec.methods if method.label == cell[1])
-    seeds = canary_of(spec, NightFolder(Path("nights/bisect"))).seeds
+    seeds = fixed_seeds(spec)
     entries = [_entry(method, {**_own(method), **one}, f"s{number}") for number, one in enumerate(settings)]
-    lanes = len(entries) * len(seeds) if entries else 1  # type: ignore[arg-type]
-    model = spec.model.model_dump(exclude_defaults=True) | {"dtype": spec.dtype}
-    data = spec.data.model_dump(exclude_defaults=True)
+    lanes = len(entries) * len(seeds) if entries else 1
+    model = spec.model.model_dump(mode="json", exclude_defaults=True) | {"dtype": spec.dtype}
+    data = spec.data.model_dump(mode="json", exclude_defaults=True)
     cluster: dict[str, Any] = {"kind": "local", "pack": lanes}
     if spec.cluster.gpus_per_worker:
         cluster["gpus_per_worker"] = spec.cluster.gpus_per_worker
@@ -44,12 +44,19 @@ def cell_recipe(spec: SweepSpec, cell: Cell, settings: Sequence[Mapping[str, Any
         "methods": entries or [_entry(method, _own(method), method.label)],
         "seeds": seeds,
         "data": _absolute(data, "mirror"),
-        "optim": spec.optim.model_dump(exclude_defaults=True) | {"lr": spec.optim.rates[0]},
-        "engine": spec.engine.model_dump(exclude_defaults=True),
+        "optim": spec.optim.model_dump(mode="json", exclude_defaults=True) | {"lr": spec.optim.rates[0]},
+        "engine": spec.engine.model_dump(mode="json", exclude_defaults=True),
         "cluster": cluster,
         "tracking": {"uri": "none"},
         "champions": False,
     }
+
+
+def fixed_seeds(spec: SweepSpec) -> list[int]:
+    """Return the seeds that the canary trains on every night; InputError for seeds that are pairs of two axes."""
+    seeds = canary_of(spec, NightFolder(Path("nights/bisect"))).seeds
+    assert isinstance(seeds, list)
+    return seeds
 
 
 def _entry(method: MethodSpec, settings: Mapping[str, Any], label: str) -> dict[str, Any]:
@@ -64,7 +71,7 @@ def _own(method: MethodSpec) -> dict[str, Any]:
 
 def _task(task: TaskSpec) -> dict[str, Any]:
     files = ("path", "test") if task.path else ()  # without a path, ``test`` names a split
-    return _absolute(task.model_dump(exclude_defaults=True), *files)
+    return _absolute(task.model_dump(mode="json", exclude_defaults=True), *files)
 
 
 def _absolute(section: dict[str, Any], *keys: str) -> dict[str, Any]:

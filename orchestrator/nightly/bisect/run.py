@@ -86,7 +86,7 @@ class _Search:
                 self._say(f"  {self.ends.line}")
 
     def _remembered(self, candidate: Candidate) -> Tried | None:
-        content = read_json(self._file(candidate))
+        content = read_json(self.file(candidate))
         return Tried.of_json(content) if isinstance(content, dict) else None
 
     def _try(self, candidate: Candidate, left: int) -> Tried:
@@ -99,14 +99,15 @@ class _Search:
         tried = results(self._bench.sweep(tried_by), self._seeds, method, seconds)
         if not tried.runs and why:
             tried = Tried((), why, seconds)
-        write_json(self._file(candidate), tried.as_json() | {"label": candidate.label})
+        write_json(self.file(candidate), tried.as_json() | {"label": candidate.label})
         return tried
 
     def _limit(self) -> float:
         slowest = max((one.seconds for one in self._tried.values() if one.runs), default=0.0)
         return max(LEAST_LIMIT, SLOWER * slowest) if slowest else FIRST_LIMIT
 
-    def _file(self, candidate: Candidate) -> Path:
+    def file(self, candidate: Candidate) -> Path:
+        """Return the file that remembers what a candidate gave."""
         return self._bench.folder / "tried" / f"{candidate.key}.json"
 
     def as_rows(self) -> list[dict[str, Any]]:
@@ -158,7 +159,12 @@ def _lines(cell: Cell, search: _Search, end: Outcome) -> list[str]:
         return [f"first bad for {'/'.join(cell)}: {search.candidates[end.first_bad].words}"]
     lines = [f"not found: {end.why}."]
     for index in end.suspects:
-        skipped = f"; skipped: {search.whys[index]}" if search.marks.get(index) == "skip" else ""
-        lines.append(f"  one of: {search.candidates[index].words}{skipped}")
-    ends = [index for index in (0, len(search.candidates) - 1) if search.marks.get(index) == "skip"]
-    return lines + [f"  {search.candidates[index].label}: {search.whys[index]}" for index in ends]
+        why = f"; skipped: {search.whys[index]}" if search.marks.get(index) == "skip" else ""
+        lines.append(f"  one of: {search.candidates[index].words}{why}")
+    skipped = [index for index, mark in search.marks.items() if mark == "skip"]
+    ends = [index for index in skipped if index in (0, len(search.candidates) - 1)]
+    lines += [f"  {search.candidates[index].label}: {search.whys[index]}" for index in ends]
+    if skipped:
+        files = " ".join(str(search.file(search.candidates[index])) for index in sorted(skipped))
+        lines.append(f"  to try what was skipped once more, first: rm {files}")
+    return lines

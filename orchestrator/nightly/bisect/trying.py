@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import HeldError
 from orchestrator.files import make_folder, read_lines
 from orchestrator.machine.code import COMMIT
 from orchestrator.nightly.bisect.candidates import Candidate
@@ -49,7 +50,8 @@ class Bench:
 def train(candidate: Candidate, bench: Bench, limit: float) -> str:
     """Train the cell under a candidate, for ``limit`` seconds at most; return why there is no result, "" if there is.
 
-    KeyboardInterrupt ends the candidate's process, which saves its runs.
+    KeyboardInterrupt ends the candidate's process, which saves its runs. HeldError if the process of a bisection that
+    was killed still trains the candidate.
     """
     make_folder(bench.folder / "logs")
     end = time.monotonic() + limit
@@ -65,6 +67,8 @@ def train(candidate: Candidate, bench: Bench, limit: float) -> str:
             if code != HELD or time.monotonic() > held:
                 break
             time.sleep(1.0)
+    if code == HELD:
+        raise HeldError(f"{bench.sweep(candidate).path} is in use: {_last_line(bench.log(candidate))}")
     if code == 0:
         return ""
     if code is None:
@@ -112,7 +116,7 @@ def _run(words: list[str], folder: Path, environment: Mapping[str, str], log: Pa
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, which takes no lock
         )
         try:
             return process.wait(max(0.0, limit))
