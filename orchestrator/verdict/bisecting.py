@@ -33,8 +33,9 @@ def next_candidate(number: int, marks: Mapping[int, Mark], most_skips: int = MOS
     """Return which of ``number`` candidates to try next; None when the search is over.
 
     The last one is tried first, then the first one: if they are not bad and good there is nothing to search. Between
-    the newest good and the oldest bad candidate the middle of the largest gap without a skipped one is tried: so skips
-    cost few tries, because the next try is far from them.
+    the newest good and the oldest bad candidate the middle is tried. Candidates that cannot be tried lie in rows, so
+    after a skip the search closes in from both sides: next is the middle of the larger gap between the good or the bad
+    candidate and the skipped ones, and only then a gap between two skipped ones.
     """
     for end in (number - 1, 0):
         if end not in marks:
@@ -46,8 +47,12 @@ def next_candidate(number: int, marks: Mapping[int, Mark], most_skips: int = MOS
     if len(skipped) >= most_skips:
         return None
     edges = [low, *skipped, high]
-    gap, start = max((after - before, -before) for before, after in zip(edges, edges[1:], strict=False))
-    return None if gap < 2 else -start + gap // 2
+    gaps = list(zip(edges, edges[1:], strict=False))
+    for some in ((gaps[0], gaps[-1]), gaps):
+        before, after = max(some, key=lambda gap: gap[1] - gap[0])  # of equal ones the first
+        if after - before > 1:
+            return (before + after) // 2
+    return None
 
 
 def outcome(number: int, marks: Mapping[int, Mark]) -> Outcome:

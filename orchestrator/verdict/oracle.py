@@ -73,6 +73,8 @@ class Ends:
         if self.kind == "bits":
             worse = "" if self.p is None else f" ({points(self.difference, 2)} points, p {p_value(self.p)})"
             return f"the ends have other bytes, and the bad end is not shown to be worse{worse}: the change of bytes is sought"
+        if self.p is None:
+            return f"of the bad end {count(_diverged(self.bad), 'run')} diverged"
         return f"the bad end is worse: {points(self.difference, 2)} points, p {p_value(self.p)}"
 
 
@@ -81,7 +83,7 @@ def ends_of(good: Tried, bad: Tried) -> Ends:
     if good.digests == bad.digests:
         return Ends(good, bad, "none")
     p, difference = _worse(good, bad)
-    broke = any(run.status == "diverged" for run in bad.runs) and all(run.status != "diverged" for run in good.runs)
+    broke = _diverged(bad) and not _diverged(good)
     return Ends(good, bad, "accuracy" if broke or (p is not None and p <= LEVEL) else "bits", p, difference)
 
 
@@ -100,12 +102,14 @@ def mark_of(tried: Tried, ends: Ends) -> tuple[Mark, str]:
         return "bad", "the bytes of the bad end"
     if ends.kind == "bits":
         return "bad", "other bytes than the good end"
+    if _diverged(tried) and not _diverged(ends.good):
+        return "bad", f"{count(_diverged(tried), 'run')} diverged"
     worse, loss = _worse(ends.good, tried)
     better, _ = _worse(tried, ends.bad)
-    if worse is None or better is None:
-        diverged = sum(run.status == "diverged" for run in tried.runs)
-        return ("bad", f"{count(diverged, 'run')} diverged") if diverged else ("skip", "its items are others")
-    is_worse, is_better = worse <= LEVEL, better <= LEVEL
+    if worse is None:
+        return "skip", "its items are others"
+    is_worse = worse <= LEVEL
+    is_better = better <= LEVEL if better is not None else not is_worse  # a bad end without answers: it diverged
     said = f"{points(loss, 2)} points against the good end, p {p_value(worse)}"
     if is_worse != is_better:
         return ("bad", f"worse: {said}") if is_worse else ("good", f"not worse: {said}")
@@ -135,6 +139,10 @@ def marks_of(number: int, tried: Mapping[int, Tried]) -> tuple[dict[int, Mark], 
         if 0 < index < number - 1:
             marks[index], whys[index] = mark_of(one, ends)
     return marks, whys, ends
+
+
+def _diverged(tried: Tried) -> int:
+    return sum(run.status == "diverged" for run in tried.runs)
 
 
 def _worse(first: Tried, second: Tried) -> tuple[float | None, float | None]:
