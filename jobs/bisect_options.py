@@ -23,7 +23,7 @@ def add_bisect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def asked_of(options: dict[str, Any]) -> Asked | None:
-    """Take the options out of ``options``; None if they ask for no bisection. InputError if they contradict each other."""
+    """Take the options out of ``options``; None if they ask for no bisection. InputError if they contradict."""
     bisect, python, settings, cell = (options.pop(name, None) for name in NAMES)
     if not (bisect or python or settings):
         if cell:

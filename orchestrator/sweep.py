@@ -54,7 +54,9 @@ def run_sweep(
         say(f"{spec.name}: preparing")
         folder.fetch()
         services.check()
-        ready = make_ready(spec, shared.cache if shared else folder.cache, say, services.begin_cluster if train else None)
+        ready = make_ready(
+            spec, shared.cache if shared else folder.cache, say, services.begin_cluster if train else None
+        )
         if train:
             for line in rung_lines(spec.search, ready.steps):
                 say(line)

@@ -68,7 +68,7 @@ def decide(night: Gate, ready: ReadySweep, folder: SweepFolder, cluster: Cluster
     return gate(task, key, right, before, gone)
 
 
-def _standing(  # noqa: PLR0913 - one place that knows every source of answers
+def _standing(
     key: str, evaluation: Row, night: Gate, ready: ReadySweep, folder: SweepFolder, cluster: Cluster, task: str
 ) -> Standing:
     """Return the standing champion with its answers on tonight's items, from the first source that has them."""

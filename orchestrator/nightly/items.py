@@ -1,4 +1,4 @@
-"""The text of test items by their index: read from the tokens that are scored, so index and text always belong together."""
+"""The text of test items by their index, read from the tokens that are scored: so index and text belong together."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Ends:
             return "both ends have the same bytes"
         if self.kind == "bits":
             worse = "" if self.p is None else f" ({points(self.difference, 2)} points, p {p_value(self.p)})"
-            return f"the ends have other bytes, and the bad end is not shown to be worse{worse}: the change of bytes is sought"
+            return f"the bytes differ, and the bad end is not shown to be worse{worse}: the change of bytes is sought"
         if self.p is None:
             return f"of the bad end {count(_diverged(self.bad), 'run')} diverged"
         return f"the bad end is worse: {points(self.difference, 2)} points, p {p_value(self.p)}"
@@ -94,16 +94,24 @@ def mark_of(tried: Tried, ends: Ends) -> tuple[Mark, str]:
     ends on the same items and seeds: it is bad if it is found worse than the good end and not better than the bad end;
     where the tests say neither or both, the nearer end decides.
     """
+    return _by_bytes(tried, ends) or _by_answers(tried, ends)
+
+
+def _by_bytes(tried: Tried, ends: Ends) -> tuple[Mark, str] | None:
+    """Return the mark of a candidate that its bytes, or its end, alone decide; else None."""
     if not tried.runs:
         return "skip", tried.why
     if tried.digests == ends.good.digests:
         return "good", "the bytes of the good end"
     if tried.digests == ends.bad.digests:
         return "bad", "the bytes of the bad end"
-    if ends.kind == "bits":
-        return "bad", "other bytes than the good end"
-    if _diverged(tried) and not _diverged(ends.good):
-        return "bad", f"{count(_diverged(tried), 'run')} diverged"
+    diverged = 0 if _diverged(ends.good) else _diverged(tried)
+    if ends.kind == "bits" or diverged:
+        return "bad", f"{count(diverged, 'run')} diverged" if diverged else "other bytes than the good end"
+    return None
+
+
+def _by_answers(tried: Tried, ends: Ends) -> tuple[Mark, str]:
     worse, loss = _worse(ends.good, tried)
     better, _ = _worse(tried, ends.bad)
     if worse is None:
@@ -118,7 +126,7 @@ def mark_of(tried: Tried, ends: Ends) -> tuple[Mark, str]:
 
 
 def marks_of(number: int, tried: Mapping[int, Tried]) -> tuple[dict[int, Mark], dict[int, str], Ends | None]:
-    """Return the marks of the candidates that were ``tried`` of ``number``, why each has its mark, and how the ends differ.
+    """Return the marks of the candidates that were ``tried`` of ``number``, a reason each, and how the ends differ.
 
     Until both ends have results no candidate between them has a mark.
     """

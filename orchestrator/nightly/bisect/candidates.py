@@ -1,4 +1,4 @@
-"""The candidates of a bisection, from good to bad: commits of this project's repository, or interpreters with libraries."""
+"""The candidates of a bisection, from good to bad: commits of this project, or interpreters with their libraries."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def commits(named: str, repository: Path = CODE) -> list[Candidate]:
 
 
 def interpreters(pythons: Sequence[str]) -> list[Candidate]:
-    """Return one candidate per interpreter, labelled by the versions in which they differ; InputError if one is none."""
+    """Return a candidate per interpreter, labelled by the versions in which they differ; InputError if one is none."""
     versions = [_versions(python) for python in pythons]
     differing = [name for name in versions[0] if len({each[name] for each in versions}) > 1]
     candidates = []
@@ -125,7 +125,7 @@ def _versions(python: str) -> dict[str, str | None]:
         versions: dict[str, str | None] = json.loads(said)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise InputError(
-            f"--python {python}: this is no Python that can be started ({type(error).__name__}). Give the bin/python of "
-            "an environment with this project's dependencies."
+            f"--python {python}: this is no Python that can be started ({type(error).__name__}). Give the bin/python "
+            "of an environment with this project's dependencies."
         ) from error
     return versions

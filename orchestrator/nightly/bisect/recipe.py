@@ -55,8 +55,7 @@ def cell_recipe(spec: SweepSpec, cell: Cell, settings: Sequence[Mapping[str, Any
 def fixed_seeds(spec: SweepSpec) -> list[int]:
     """Return the seeds that the canary trains on every night; InputError for seeds that are pairs of two axes."""
     seeds = canary_of(spec, NightFolder(Path("nights/bisect"))).seeds
-    assert isinstance(seeds, list)
-    return seeds
+    return seeds if isinstance(seeds, list) else []
 
 
 def _entry(method: MethodSpec, settings: Mapping[str, Any], label: str) -> dict[str, Any]:

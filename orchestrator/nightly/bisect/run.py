@@ -29,7 +29,7 @@ from orchestrator.verdict.oracle import Ends, Tried, marks_of
 from orchestrator.wording import count
 
 FIRST_LIMIT, LEAST_LIMIT, SLOWER = 86_400.0, 600.0, 10.0
-"""Seconds that a candidate may take: the first ones, and any; later ones so many times as long as the slowest so far."""
+"""Seconds that a candidate may take: the first ones, and any; later ones this many times the slowest so far."""
 
 
 def bisect(spec: SweepSpec, command: str, asked: Asked, console: Console, code: Path = CODE) -> int:

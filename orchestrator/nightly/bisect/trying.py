@@ -1,4 +1,4 @@
-"""Try a candidate: train the cell by the candidate's own ``jobs/sweep.py`` in a process of its own, and read its results."""
+"""Try a candidate: train the cell by the candidate's own ``jobs/sweep.py`` in another process, and read its results."""
 
 from __future__ import annotations
 

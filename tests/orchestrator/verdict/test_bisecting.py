@@ -10,7 +10,9 @@ import pytest
 from orchestrator.verdict.bisecting import Mark, Outcome, next_candidate, outcome, tries_left
 
 
-def search(number: int, first_bad: int, skipped: set[int] | None = None, most_skips: int = 10**6) -> tuple[Outcome, int]:
+def search(
+    number: int, first_bad: int, skipped: set[int] | None = None, most_skips: int = 10**6
+) -> tuple[Outcome, int]:
     """Return the end of a search, and the number of candidates that it tried."""
     marks: dict[int, Mark] = {}
     while (index := next_candidate(number, marks, most_skips)) is not None:

@@ -35,7 +35,9 @@ def test_a_run_is_refused_exactly_where_the_test_finds_it_worse(lost: int, won: 
     decided = gate("boolq", "new", new, Standing("old", champion, "scored tonight"))
     assert (decided.decision, decided.standing, decided.run_key) == (decision, "old", "new")
     assert (decided.lost, decided.won) == (lost, won)
-    assert decided.p == pytest.approx(stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1)
+    assert decided.p == pytest.approx(
+        stats.binomtest(lost, lost + won, alternative="greater").pvalue if lost + won else 1
+    )
     assert (decided.p <= LEVEL) == (decision == "refused") == (not decided.lets_in)
     assert decided.difference == pytest.approx((won - lost) / len(new))
     assert "scored tonight" in decided.why

@@ -76,7 +76,10 @@ def test_divergence_is_bad() -> None:
 
 
 def test_other_items_are_no_comparison() -> None:
-    assert mark_of(tried("other", right(9, of=10), right(9, of=10)), ends_of(GOOD, BAD)) == ("skip", "its items are others")
+    assert mark_of(tried("other", right(9, of=10), right(9, of=10)), ends_of(GOOD, BAD)) == (
+        "skip",
+        "its items are others",
+    )
 
 
 def test_marks_wait_for_both_ends_and_equal_ends_end_the_search() -> None:
