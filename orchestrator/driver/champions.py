@@ -34,7 +34,7 @@ class Champions:
         return {task: evaluation for task, evaluation in self.evaluations.items() if evaluation["status"] == "sound"}
 
 
-def make_champions(  # noqa: PLR0913 - what a sweep has at its end
+def make_champions(
     ready: ReadySweep,
     folder: SweepFolder,
     services: Services,

@@ -23,7 +23,7 @@ from orchestrator.verdict.gate import Decision
 Row = Mapping[str, Any]
 
 
-def through_the_gate(  # noqa: PLR0913 - as `make_champions`
+def through_the_gate(
     gate: Gate, ready: ReadySweep, folder: SweepFolder, services: Services, row: Row, say: Say
 ) -> dict[str, Any]:
     """Return the evaluation of the task's champion after the gate has decided on the best run of ``row``.
@@ -54,7 +54,7 @@ def _fields(decision: Decision, gate: Gate, place: Path) -> dict[str, Any]:
     return decision.as_json() | {"night": gate.night}
 
 
-def _let_in(  # noqa: PLR0913 - as `make_champions`
+def _let_in(
     fields: Row, gate: Gate, ready: ReadySweep, folder: SweepFolder, services: Services, row: Row
 ) -> dict[str, Any]:
     """Merge a run beside the champion of its task, let it take the champion's place, and return its evaluation.

@@ -23,8 +23,8 @@ from orchestrator.tracking.mlflow.ledger import Ledger
 from orchestrator.tracking.mlflow.pages import Pages
 from orchestrator.tracking.mlflow.progress import Progress
 from orchestrator.tracking.mlflow.registry.champions import own_name, register_champion
-from orchestrator.tracking.mlflow.registry.replaced import forget_before, register_before
 from orchestrator.tracking.mlflow.registry.flavour import give_flavour
+from orchestrator.tracking.mlflow.registry.replaced import forget_before, register_before
 from orchestrator.tracking.mlflow.stream import send_error, send_new
 from orchestrator.tracking.sqlite_address import no_other_folder
 

@@ -55,9 +55,7 @@ def register_champion(
     client.set_registered_model_alias(name, ALIAS, version.version)
 
 
-def version_of(  # noqa: PLR0913 - what a version is made of
-    client: Any, name: str, tags: Mapping[str, str], place: Path, run_id: str | None, server: bool
-) -> Any:
+def version_of(client: Any, name: str, tags: Mapping[str, str], place: Path, run_id: str | None, server: bool) -> Any:
     """Return the version of the champion in ``place``, as of `register_champion`; it is created if it is new.
 
     An uploaded champion is one version for life: the tag ``place`` follows its directory.

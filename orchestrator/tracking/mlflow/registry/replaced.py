@@ -11,7 +11,7 @@ from orchestrator.tracking.mlflow.registry.champions import version_of
 BEFORE = "champion-before"
 
 
-def register_before(  # noqa: PLR0913 - as `version_of`
+def register_before(
     client: Any, name: str, tags: Mapping[str, str], before: Path, run_id: str | None, server: bool
 ) -> None:
     """Put the alias `BEFORE` of the model ``name`` on the version of the champion in the directory ``before``.
