@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -46,9 +46,9 @@ def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[S
                 f"{sweep_command}"
             )
         return []
-    plan = plan_of(spec, made)
-    _refuse_another_recipe(folder, plan, made, sweep_command)
-    return stale(files, _facts(spec, folder, made, files))
+    facts = _facts(spec, folder, made, files)
+    _refuse_another_recipe(folder, plan_of(spec, made), facts.planned, made, sweep_command)
+    return stale(files, facts)
 
 
 def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
@@ -66,9 +66,9 @@ def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
 def _delete(folder: SweepFolder, name: str) -> None:
     place = folder.path / name
     if objects.key_of(place):
-        for name in objects.sizes(place):
-            if name.rpartition("/")[2] in ENDS.values():
-                objects.remove(place / name)
+        ends = [below for below in objects.sizes(place) if below.rpartition("/")[2] in ENDS.values()]
+        for end in ends:
+            objects.remove(place / end)
         objects.remove(place)
     if not (place.exists() or place.is_symlink()):
         return
@@ -84,9 +84,11 @@ def _delete(folder: SweepFolder, name: str) -> None:
         place.unlink()
 
 
-def _refuse_another_recipe(folder: SweepFolder, plan: Plan, made: Mapping[str, Any], sweep_command: str) -> None:
+def _refuse_another_recipe(
+    folder: SweepFolder, plan: Plan, needed: Collection[str], made: Mapping[str, Any], sweep_command: str
+) -> None:
     why = [*plan.unknown, *plan.assumed]
-    if not why and made["runs"] and plan.keys.keys().isdisjoint(made["runs"]):
+    if not why and made["runs"] and set(needed).isdisjoint(made["runs"]):
         why = ["no run of the folder's plan is in this recipe"]
     if why:
         raise InputError(

@@ -45,7 +45,7 @@ def renewals(spec: SweepSpec, nights: NightsFolder, files: Collection[str], fact
     """
     over = sorted(_over(files), reverse=True)
     recent = [name for name in over if _age(name, facts.today) <= facts.keep.runs_days]
-    different = [_standing(spec, nights)]
+    different: list[Renewed] = [_standing(spec, nights)]
     for name in over[: len(recent) + 1]:
         renewed = _left_by(nights, name)
         if renewed not in different:

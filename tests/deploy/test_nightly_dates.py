@@ -1,4 +1,4 @@
-"""Which night a schedule starts: over clock changes, downtime and repetition every date has one night, or says why not."""
+"""Which night a schedule starts: over clock changes, downtime and repetition every date has one night, or none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -90,7 +91,7 @@ def test_the_timer_elapses_every_night_also_when_clocks_change() -> None:
     for begin in ("2027-03-26 12:00 UTC", "2027-10-29 12:00 UTC"):
         told = calendar(when, begin, 4)
         days = [datetime.fromisoformat(moment) for moment in told]
-        assert [later - earlier for earlier, later in zip(days, days[1:], strict=False)] == [timedelta(days=1)] * 3
+        assert [later - earlier for earlier, later in pairwise(days)] == [timedelta(days=1)] * 3
 
 
 def test_nights_that_a_scheduler_makes_up_are_tonight_and_an_older_one_is_refused() -> None:

@@ -75,7 +75,7 @@ def frontier(made: Made, renewed: Renewed) -> None:
     write_json(NightsFolder.of(made.spec).frontier, sealed({"methods": kept}))
 
 
-@pytest.fixture(params=["disk", "store"])
+@pytest.fixture(params=["disk", pytest.param("store", marks=pytest.mark.slow)])
 def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
     """Return a sweep on the disk, and one in an object store."""
     if request.param == "disk":
@@ -107,7 +107,9 @@ def test_old_nights_are_listed_then_deleted_and_the_nights_that_are_needed_stay(
     assert reasons(capsys, made) == {}
 
 
-def test_runs_of_former_frontiers_stay_for_the_days_in_which_a_night_may_go_back(anywhere: Made, capsys: Output) -> None:
+def test_runs_of_former_frontiers_stay_for_the_days_in_which_a_night_may_go_back(
+    anywhere: Made, capsys: Output
+) -> None:
     made = anywhere.begin()
     results(made, *range(3))
     first, second = ago(40), ago(10)
@@ -134,7 +136,8 @@ def test_runs_of_former_frontiers_stay_for_the_days_in_which_a_night_may_go_back
 
 
 def all_runs(made: Made) -> set[str]:
-    return {name.split("/")[1] for name in inventory(made.folder.path) if name.startswith("runs/")}
+    parts = [name.split("/") for name in inventory(made.folder.path)]
+    return {part[1] for part in parts if part[0] == "runs" and part[1]}
 
 
 def test_the_reason_of_a_run_that_neither_recipe_nor_frontier_has(made: Made, capsys: Output) -> None:

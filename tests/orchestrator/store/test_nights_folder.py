@@ -45,7 +45,9 @@ def test_a_date_is_a_night(name: str) -> None:
     assert date_of(name) == date.fromisoformat(name)
 
 
-@pytest.mark.parametrize("name", ["2027-02-29", "2027-2-3", "20270228", "2027-02-28x", "canary", "", "２０２７-02-28", "2027-W08-7"])
+@pytest.mark.parametrize(
+    "name", ["2027-02-29", "2027-2-3", "20270228", "2027-02-28x", "canary", "", "\uff12027-02-28", "2027-W08-7"]
+)
 def test_what_is_no_date_is_no_night(name: str) -> None:
     assert date_of(name) is None
 

@@ -21,8 +21,8 @@ ITEMS = {"anchors.json", "canary", "fresh", "losses.json", "measured.json"}
 FILES = (
     "anchors.json", "bisect/1/runs/x/COMMITTED.json", "canary/logs/driver.jsonl", "canary/predictions/k.jsonl",
     "canary/results.jsonl", "canary/runs/k/COMMITTED.json", "canary/runs/k/attempt-1/adapter/adapter.safetensors",
-    "confirm/runs/k/COMMITTED.json", "fresh/results.jsonl", "fresh/runs/k/COMMITTED.json", "frontier.json", "index.html",
-    "losses.json", "measured.json", "night.json", "summary.md", "told.json",
+    "confirm/runs/k/COMMITTED.json", "fresh/results.jsonl", "fresh/runs/k/COMMITTED.json", "frontier.json",
+    "index.html", "losses.json", "measured.json", "night.json", "summary.md", "told.json",
 )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def test_of_a_night_that_nothing_needs_age_alone_decides(age: int, wanted: set[s
 
 
 def test_a_baseline_keeps_the_measurements_of_its_segment_at_any_age_and_the_runs_of_its_newest_night() -> None:
-    told = gone({900: "same_bytes", 800: "ruler_moved", 400: "within_noise", 100: "same_bytes", 99: "worse", 1: "worse"})
+    told = gone(
+        {900: "same_bytes", 800: "ruler_moved", 400: "within_noise", 100: "same_bytes", 99: "worse", 1: "worse"}
+    )
     assert told[900] == {""}
     assert told[800] == told[400] == RUNS | ONCE
     assert told[100] == ONCE  # the newest night of the baseline: what bytes are compared with
@@ -93,7 +95,13 @@ def test_a_name_that_no_night_gives_stays_and_so_does_its_folder() -> None:
     known = {"frontier.json", "index.html", "night.json", "summary.md", "told.json"}
     told = gone({800: "same_bytes", **MOVED}, more=(f"nights/{ago(800)}/notes.txt",))
     assert told[800] == ITEMS | ONCE | known
-    others = ("nights/index.html", "nights/frontier.json", "nights/.lease/00000001", "nights.jsonl", "nights/2027-02-30/x")
+    others = (
+        "nights/index.html",
+        "nights/frontier.json",
+        "nights/.lease/00000001",
+        "nights.jsonl",
+        "nights/2027-02-30/x",
+    )
     assert gone({800: "same_bytes", **MOVED}, more=others) == {800: {""}, 0: set()}
 
 
