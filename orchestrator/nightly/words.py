@@ -105,7 +105,7 @@ def said(value: Any) -> str:
 def answered(value: Any) -> str:
     """Return how an item was answered: a share of runs as ``right in 50 % of runs``, anything else as it is written."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
-        return {0: "wrong", 1: "right"}.get(value, f"right in {percent(value, 0)} of runs")
+        return {0.0: "wrong", 1.0: "right"}.get(float(value), f"right in {percent(value, 0)} of runs")
     return NOTHING if value is None or value == "" else str(value)
 
 

@@ -143,7 +143,7 @@ def story(nights: int, seed: int = 0) -> list[dict[str, Any]]:
 
 def _quiet_night(name: str, verdict: str, share: float, draw: random.Random) -> dict[str, Any]:
     """Return a night on which nothing was lost; after a moved ruler the level is another one."""
-    level = 0.0 if share > 0.75 else -0.03
+    level = 0.0 if share >= 0.75 else -0.03
     cells = [
         cell(
             *one,

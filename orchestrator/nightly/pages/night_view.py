@@ -120,8 +120,9 @@ def _culprit(night: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _points(night: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, Any]:
     """Return the change points of a cell, which are no part of its row on the page."""
-    own = (one for one in night.get("cells") or () if (one["task"], one["method"]) == (view["task"], view["method"]))
-    return {"change_points": next(own, {}).get("change_points")}
+    cells = night.get("cells") or ()
+    own = [cell for cell in cells if (cell["task"], cell["method"]) == (view["task"], view["method"])]
+    return {"change_points": own[0].get("change_points") if own else None}
 
 
 def _each(kind: str, parts: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:

@@ -40,12 +40,15 @@ def panels_of(rows: Sequence[Mapping[str, Any]], cell: tuple[str, str], tonight:
     points = (tonight or {}).get("change_points")
     series = {measure: series_of(rows, cell, measure, points) for measure in MEASURES}
     band = ((tonight or {}).get("baseline") or {}).get("interval")
+    sparks = {
+        measure: draw_spark(TITLES[measure], series[measure], SCALES[measure], band if measure == "accuracy" else None)
+        for measure in MEASURES
+    }
     return Panels(
         *cell,
-        *(
-            draw_spark(TITLES[measure], series[measure], SCALES[measure], band if measure == "accuracy" else None)
-            for measure in MEASURES
-        ),
+        sparks["accuracy"],
+        sparks["seconds"],
+        sparks["memory"],
         csv_link(
             ("night", "verdict", *MEASURES),
             (

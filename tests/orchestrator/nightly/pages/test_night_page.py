@@ -65,7 +65,7 @@ def test_a_cells_row_has_all_that_a_cell_needs(bad: str) -> None:
         *(
             "69.4 %",
             "74.2 %",
-            "12 nights: 73.0 to 75.4",
+            "12 nights 73.0 to 75.4",
             f"{MINUS}4.80",
             f"{MINUS}7.10 to {MINUS}2.50",
             "< 0.001",
