@@ -27,9 +27,9 @@ SHORTEST = 2
 
 
 class ChangePoint(NamedTuple):
-    """The index of the first value of a new level, and the p of the step between the neighbouring stretches."""
+    """``at`` is the index of the first value of a new level, ``p`` that of the step between the neighbouring stretches."""
 
-    index: int
+    at: int
     p: float
 
 
@@ -79,7 +79,9 @@ def _strict(series: NDArray[np.float64], splits: list[int], level: float) -> lis
     """Return what is left when the least sure change point is removed until all are sure."""
     while splits:
         ends = [0, *splits, len(series)]
-        p_values = [_step_p(series[ends[i - 1] : ends[i]], series[ends[i] : ends[i + 1]]) for i in range(1, len(ends) - 1)]
+        p_values = [
+            _step_p(series[ends[i - 1] : ends[i]], series[ends[i] : ends[i + 1]]) for i in range(1, len(ends) - 1)
+        ]
         worst = int(np.argmax(p_values))
         if p_values[worst] <= level:
             return [ChangePoint(index, p) for index, p in zip(splits, p_values, strict=True)]

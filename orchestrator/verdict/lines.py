@@ -13,7 +13,13 @@ MOST_NAMED = 3
 
 
 def line_of(
-    status: Status, night: str, since: str, cells: Sequence[CellVerdict], baseline: int, why: str, confirmed: Confirmed | None
+    status: Status,
+    night: str,
+    since: str,
+    cells: Sequence[CellVerdict],
+    baseline: int,
+    why: str,
+    confirmed: Confirmed | None,
 ) -> str:
     """Return the line; ``baseline`` is the number of nights compared with, ``why`` as of `Verdict`."""
     if status == "incomplete":

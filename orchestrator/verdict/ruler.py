@@ -28,7 +28,9 @@ def _compare(before: Anchor | None, now: Anchor, rules: Rules) -> AnchorVerdict:
         return AnchorVerdict(now.kind, now.task, accuracy, known, None, 0, moved=False)
     pairs = list(zip(before.right, now.right, strict=True))
     won, lost = pairs.count(("0", "1")), pairs.count(("1", "0"))
-    change = statistics.median(abs(a - b) for a, b in zip(before.scores, now.scores, strict=True)) if now.scores else 0.0
+    change = (
+        statistics.median(abs(a - b) for a, b in zip(before.scores, now.scores, strict=True)) if now.scores else 0.0
+    )
     tilted = won + lost > rules.ruler_flips * len(pairs) and mcnemar_p(won, lost) <= rules.candidate_p
     moved = change > rules.ruler_nats or tilted
     return AnchorVerdict(now.kind, now.task, accuracy, _accuracy(before), change, won + lost, moved)

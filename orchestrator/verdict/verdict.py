@@ -11,9 +11,7 @@ from typing import Literal
 
 from orchestrator.verdict.night import Cell, Status
 
-CellStatus = Literal[
-    "unchanged", "moved", "suspected", "worse", "better", "never_passed", "new", "too_few", "broken"
-]
+CellStatus = Literal["unchanged", "moved", "suspected", "worse", "better", "never_passed", "new", "too_few", "broken"]
 """What a night says of one cell (docs/nightly.md).
 
 - unchanged: the bytes of all its fixed runs are those of a baseline night; moved: bytes differ, accuracy does not;
