@@ -13,7 +13,7 @@ from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_lines
 from orchestrator.store.champion import BEFORE, GATE, evaluation_in
-from orchestrator.store.nights_folder import NIGHTS
+from orchestrator.store.nights_folder import NIGHTS, date_of
 from orchestrator.store.rolled_back import SUFFIX, memory_of, rolled_back
 from orchestrator.store.rows import right_of
 from orchestrator.store.sweep_folder import SweepFolder
@@ -42,7 +42,8 @@ class Gate:
 def gate_of(folder: SweepFolder) -> Gate | None:
     """Return the gate of a sweep that is no night: None unless its folder has nights, or a champion was rolled back."""
     nights, champions = folder.path / NIGHTS, folder.path / "champions"
-    have_begun = bool(objects.sizes(nights)) if objects.key_of(nights) else nights.is_dir()
+    names = objects.sizes(nights) if objects.key_of(nights) else (path.name for path in nights.glob("*/"))
+    have_begun = any(date_of(name.split("/", 1)[0]) for name in names)
     gated = have_begun or any(champions.glob(f"*{SUFFIX}")) or any(champions.glob(f"*{BEFORE}*"))
     return Gate(date.today().isoformat()) if gated else None
 

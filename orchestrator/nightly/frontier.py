@@ -1,4 +1,4 @@
-"""The whole sweep on a night: only what a change has reached is trained again, and every job then sees which runs count."""
+"""The whole sweep on a night: only what a change has reached is trained again; every job sees which runs count."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _without_champion(tonight: Tonight, decided: Mapping[str, Decision]) -> list
     faults = []
     for task in (task.name for task in tonight.spec.tasks) if tonight.spec.champions else ():
         decision = decided.get(task)
-        key = decision and (decision.run_key if decision.lets_in else decision.standing)
+        key = None if decision is None else decision.run_key if decision.lets_in else decision.standing
         if key is None or up_to_date(tonight.sweep.champion(task), key) is None:
             faults.append(f"{task} has no sound champion (why: {tonight.sweep.logs / 'driver.jsonl'})")
     return faults

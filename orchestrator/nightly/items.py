@@ -1,4 +1,4 @@
-"""The text of test items by their index: read from the tokens that are scored, so index and text always belong together."""
+"""The text of test items by their index, read from the tokens that are scored: so index and text belong together."""
 
 from __future__ import annotations
 
@@ -35,10 +35,6 @@ def text_of(item: Item, tokenizer: Any) -> str:
     rest of its whole text behind the shared part.
     """
     whole = [str(tokenizer.decode(list(choice), skip_special_tokens=True)) for choice in item.choices]
-    prompts = [
-        str(tokenizer.decode(list(choice[:start]), skip_special_tokens=True))
-        for choice, start in zip(item.choices, item.starts, strict=True)
-    ]
-    prompt = min(prompts, key=len)
+    prompt = str(tokenizer.decode(list(item.choices[0][: item.starts[0]]), skip_special_tokens=True))
     choices = [text[len(prompt) :].strip() if text.startswith(prompt) else text for text in whole]
     return f"{prompt.strip()} -> {' / '.join(choices)} (right: {choices[item.answer]})"

@@ -66,6 +66,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
+def evidence(value: float | None) -> str:
+    """Return an E or a p with three digits: ``1.4``, ``0.00027``, ``71,000``."""
+    if value is None:
+        return NOTHING
+    return number(value, 0) if 100 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
 def size(amount: float | None) -> str:
     """Return a number of bytes as ``512 MiB`` or ``1.5 GiB``."""
     if amount is None:
@@ -98,8 +105,14 @@ def said(value: Any) -> str:
 def answered(value: Any) -> str:
     """Return how an item was answered: a share of runs as ``right in 50 % of runs``, anything else as it is written."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
-        return {0: "wrong", 1: "right"}.get(value, f"right in {percent(value, 0)} of runs")
+        return {0.0: "wrong", 1.0: "right"}.get(float(value), f"right in {percent(value, 0)} of runs")
     return NOTHING if value is None or value == "" else str(value)
+
+
+def rank_of(cell: Mapping[str, Any]) -> int:
+    """Return the place of a cell's status in the order of rows; a status of another version comes last."""
+    order = list(STATUSES)
+    return order.index(cell["status"]) if cell["status"] in order else len(order)
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:

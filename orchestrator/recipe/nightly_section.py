@@ -1,4 +1,4 @@
-"""The section ``nightly`` of a recipe: what a night trains anew, how often it may err, whom it tells, what it keeps.
+"""The section ``nightly`` of a recipe: what a night trains anew, how often it cries wolf, whom it tells, what it keeps.
 
 Nothing in it decides the result of a run, so nothing in it is part of a run key.
 """

@@ -27,9 +27,9 @@ SHORTEST = 2
 
 
 class ChangePoint(NamedTuple):
-    """The index of the first value of a new level, and the p of the step between the neighbouring stretches."""
+    """``at`` is the index of the first value of a new level, ``p`` that of the step between the neighbouring stretches."""
 
-    index: int
+    at: int
     p: float
 
 

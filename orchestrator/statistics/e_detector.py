@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from orchestrator.statistics.estimate import scores_of
 
@@ -52,8 +51,8 @@ def residuals(values_HNF: Array, floor_H: Array) -> Residuals:
     """
     known = np.isfinite(values_HNF)
     count = known.sum(axis=2).astype(np.float64)
-    first = np.nanmean(np.where(known, values_HNF, np.nan), axis=(1, 2), keepdims=True) if known.any() else 0.0
-    centred = np.where(known, values_HNF - first, 0.0)  # near 0, so that sums of squares lose no digits
+    middle = np.where(known, values_HNF, 0.0).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    centred = np.where(known, values_HNF - middle[:, None, None], 0.0)  # near 0: sums of squares lose no digits
     total, squares = centred.sum(axis=2), (centred**2).sum(axis=2)
     before = np.cumsum(count, axis=1) - count
     sum_before, squares_before = np.cumsum(total, axis=1) - total, np.cumsum(squares, axis=1) - squares
@@ -79,10 +78,18 @@ def detector(series: Residuals, starts_HN: NDArray[np.bool_], sign: int) -> Dete
     spent = _sums_from(series.gains**2)
     shift = np.array(SHIFTS)[:, None, None] * series.before  # S, H, N: the bet at gain 1
     bets = shift * gained - shift**2 * spent / 2
-    per_start = special.logsumexp(bets, axis=0) - np.log(len(SHIFTS))
+    per_start = _log_sum(bets, axis=0) - np.log(len(SHIFTS))
     per_start = np.where(starts_HN & (series.before >= 2), per_start, -np.inf)
+    return Detected(_log_sum(per_start, axis=1), per_start.argmax(axis=1))
+
+
+def _log_sum(values: Array, axis: int) -> Array:
+    """Return the logarithm of the sum of exponentials; of nothing but -inf it is -inf."""
+    largest = values.max(axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(largest), largest, 0.0)
     with np.errstate(divide="ignore"):
-        return Detected(special.logsumexp(per_start, axis=1), per_start.argmax(axis=1))
+        total: Array = np.log(np.exp(values - shift).sum(axis=axis)) + shift.squeeze(axis)
+    return total
 
 
 def _sums_from(values_HN: Array) -> Array:

@@ -32,7 +32,7 @@ def mcnemar_p(wins: int, losses: int) -> float:
 
 
 def one_sided_mcnemar_p(losses: int, wins: int) -> float:
-    """Return McNemar's exact p of "losses are no likelier than wins" against "likelier"; 1.0 if no item is discordant."""
+    """Return McNemar's exact one-sided p of "losses are no likelier than wins"; 1.0 if no item is discordant."""
     return float(stats.binom.sf(losses - 1, losses + wins, 0.5))
 
 

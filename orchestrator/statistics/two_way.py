@@ -47,6 +47,8 @@ def grid_mean(differences_IS: NDArray[np.float64]) -> Estimate:
     mean = float(differences_IS.mean())
     rows, columns = differences_IS.mean(axis=1) - mean, differences_IS.mean(axis=0) - mean
     whole = float(((differences_IS - mean) ** 2).sum())
+    if whole <= 0:  # equal differences: as many signs as items
+        return Estimate(mean, 0.0, float(items - 1))
     factors = [MeanSquare(seeds * float(rows @ rows), items - 1)]
     if seeds > 1:
         factors.append(MeanSquare(items * float(columns @ columns), seeds - 1))
@@ -69,6 +71,4 @@ def _freedom(kept: list[MeanSquare], rest: MeanSquare, cells: int) -> float:
     terms = [(factor.mean, factor.freedom) for factor in kept] + [((1 - len(kept)) * rest.mean, rest.freedom)]
     spent = sum(value**2 / freedom for value, freedom in terms)
     fewest = min((factor.freedom for factor in kept), default=cells - 1)
-    if spent <= 0:
-        return float(fewest)
     return float(min(max(_sum(kept, rest) ** 2 / spent, fewest), cells - 1))

@@ -1,8 +1,8 @@
-"""A champion takes the place of another, or comes back: a kill at any instant leaves a whole champion in place (ADR 44).
+"""A champion takes the place of another, or comes back: a kill at any instant leaves a whole one in place (ADR 44).
 
-On a file system a change is one exchange of two names, and what a kill leaves undone is finished by `settle` at the next
-start: the run keys in the evaluations say which directory belongs where. An object store has no renames. There files are
-copied, the evaluation last, and `settle` begins the copying anew.
+On a file system a change is one exchange of two names, and what a kill leaves undone is finished by `settle` at the
+next start: the run keys in the evaluations say which directory belongs where. An object store has no renames. There
+files are copied, the evaluation last, and `settle` begins the copying anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orchestrator.store.champion import (
     run_key_in,
     up_to_date,
 )
-from orchestrator.store.rolled_back import RolledBack, remember, rolled_back
+from orchestrator.store.rolled_back import RolledBack, memory_of, remember, rolled_back
 
 GONE = ".tmp-gone-"
 
@@ -80,6 +80,7 @@ def settle(place: Path) -> None:
     last = next(iter(rolled_back(place)[::-1]), None)
     for other in beside(place, BEFORE) if stands else ():
         if last and run_key_in(place) == last.run_key and run_key_in(other) == last.back_to:
+            objects.put(memory_of(place))  # perhaps the kill came before
             _take_place(place, other, None)
         elif run_key_in(other) in gone or run_key_in(other) != replaced_by(place):
             drop(other)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Mark = Literal["good", "bad", "skip"]
@@ -33,8 +34,9 @@ def next_candidate(number: int, marks: Mapping[int, Mark], most_skips: int = MOS
     """Return which of ``number`` candidates to try next; None when the search is over.
 
     The last one is tried first, then the first one: if they are not bad and good there is nothing to search. Between
-    the newest good and the oldest bad candidate the middle of the largest gap without a skipped one is tried: so skips
-    cost few tries, because the next try is far from them.
+    the newest good and the oldest bad candidate the middle is tried. Candidates that cannot be tried lie in rows, so
+    after a skip the search closes in from both sides: next is the middle of the larger gap between the good or the bad
+    candidate and the skipped ones, and only then a gap between two skipped ones.
     """
     for end in (number - 1, 0):
         if end not in marks:
@@ -46,8 +48,12 @@ def next_candidate(number: int, marks: Mapping[int, Mark], most_skips: int = MOS
     if len(skipped) >= most_skips:
         return None
     edges = [low, *skipped, high]
-    gap, start = max((after - before, -before) for before, after in zip(edges, edges[1:], strict=False))
-    return None if gap < 2 else -start + gap // 2
+    gaps = list(pairwise(edges))
+    for some in ((gaps[0], gaps[-1]), gaps):
+        before, after = max(some, key=lambda gap: gap[1] - gap[0])  # of equal ones the first
+        if after - before > 1:
+            return (before + after) // 2
+    return None
 
 
 def outcome(number: int, marks: Mapping[int, Mark]) -> Outcome:
@@ -68,7 +74,8 @@ def outcome(number: int, marks: Mapping[int, Mark]) -> Outcome:
 def tries_left(number: int, marks: Mapping[int, Mark]) -> int:
     """Return about how many candidates are still to be tried, if none is skipped from now on."""
     ends = sum(end not in marks for end in {0, number - 1})
-    low, high = _range({0: "good", number - 1: "bad"} | dict(marks))
+    taken: dict[int, Mark] = {0: "good", number - 1: "bad"}
+    low, high = _range(taken | dict(marks))
     return ends + max(0, math.ceil(math.log2(max(1, high - low))))
 
 

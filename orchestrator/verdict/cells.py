@@ -14,10 +14,12 @@ from orchestrator.statistics.thresholds import SIGNIFICANT
 from orchestrator.verdict.bytes import series_of
 from orchestrator.verdict.confirmation import Weighed
 from orchestrator.verdict.night import Cell, Night
-from orchestrator.verdict.scores import Array, versions
+from orchestrator.verdict.scores import Array
 from orchestrator.verdict.verdict import Bytes, Candidate, CellBaseline, CellStatus, CellVerdict, Flip
 
 MOST_FLIPS = 20
+MOST_BROKEN = 60
+"""So many nights in a row may be broken, and tonight still knows which runs it should have."""
 BAD: Collection[CellStatus] = ("worse", "suspected", "broken", "never_passed")
 """The statuses with a first bad night."""
 
@@ -41,17 +43,23 @@ class Findings:
 
 def all_cells(history: Sequence[Night], tonight: Night) -> list[Cell]:
     """Return the cells of tonight, and those of the last night with the same settings: one that is gone is missing."""
+    last = _last_alike(history, tonight)
     cells = {run.cell for run in tonight.runs}
-    if history and history[-1].world.settings == tonight.world.settings:
-        cells |= {run.cell for run in history[-1].runs} | set(history[-1].marks)
-    return sorted(cells)
+    return sorted(cells if last is None else cells | {run.cell for run in last.runs} | set(last.marks))
 
 
 def failed_cells(history: Sequence[Night], tonight: Night) -> list[Cell]:
-    """Return the cells of which a run has no result or is missing."""
+    """Return the cells of which a run has no result or is missing: equal settings have equal numbers of runs."""
+    last = _last_alike(history, tonight)
     results, tried = _counts(tonight, with_result=True), _counts(tonight, with_result=False)
-    wanted = max(tried.values(), default=0)
+    wanted = max([*tried.values(), *(_counts(last, with_result=False).values() if last else ())], default=0)
     return [cell for cell in all_cells(history, tonight) if results.get(cell, 0) < wanted]
+
+
+def _last_alike(history: Sequence[Night], tonight: Night) -> Night | None:
+    """Return the last whole night with tonight's settings, or else the last one of any status."""
+    alike = [night for night in history[-MOST_BROKEN:] if night.world.settings == tonight.world.settings]
+    return next((night for night in reversed(alike) if night.status != "incomplete"), alike[-1] if alike else None)
 
 
 def never_passed(history: Sequence[Night], cell: Cell) -> bool:
@@ -125,9 +133,14 @@ def _first_bad(findings: Findings, status: CellStatus, first: str) -> str | None
 
 
 def _streak(history: Sequence[Night], tonight: str, cell: Cell, status: CellStatus) -> tuple[int, str]:
-    """Return for how many nights in a row the cell has the status, and the first of them."""
+    """Return for how many nights in a row the cell has the status, and the first of them.
+
+    Nights that were broken off before they were judged are not counted.
+    """
     row, first = 1, tonight
     for night in reversed(history):
+        if not night.marks:
+            continue
         if night.marks.get(cell) != status:
             break
         row, first = row + 1, night.name
@@ -161,8 +174,8 @@ def _baseline(weighed: Weighed | None, cell: Cell) -> CellBaseline:
         return CellBaseline(0, None, None)
     index = weighed.scores.cells.index(cell)
     fresh: Array = weighed.scores.fresh_CNF[index, :-1]
-    values = np.array([*fresh[np.isfinite(fresh)], *weighed.scores.fixed[index]])
-    nights = sum(cell in night.fixed for night in weighed.scores.baseline)
+    values = np.concatenate([fresh[np.isfinite(fresh)], weighed.scores.fixed(index)])
+    nights = int(weighed.scores.nights_C[index])
     if len(values) < 2:
         return CellBaseline(nights, float(values.mean()) if len(values) else None, None)
     of_mean = Estimate(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5), float(len(values) - 1))
@@ -173,11 +186,7 @@ def _shares(weighed: Weighed, cell: Cell) -> tuple[Array, Array] | None:
     """Return per item the share of fixed runs that were right in the baseline, and tonight; None if bytes are equal."""
     if cell not in weighed.scores.cells or weighed.bytes[cell].equal:
         return None
-    pairs = []
-    for seed, run in weighed.scores.tonight.fixed[cell].items():
-        before = versions(weighed.scores.baseline, cell, seed)
-        if before and len(before[0]) == len(run.right_I):
-            pairs.append((np.mean(before, axis=0), run.right_I))
+    pairs = weighed.scores.before_and_now[weighed.scores.cells.index(cell)]
     if not pairs:
         return None
     befores, afters = zip(*pairs, strict=True)

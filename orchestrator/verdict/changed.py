@@ -12,7 +12,8 @@ def changes(reference: Night | None, between: Sequence[Night], tonight: Night) -
     """Return what differs between the reference and tonight.
 
     ``between`` are the nights after the reference, the oldest first, also bad and incomplete ones, because they tell
-    since when. Each change is dated with the first night from which on tonight's value was there without a break.
+    since when; a night without a world tells nothing. Each change is dated with the first night from which on tonight's
+    value was there without a break.
     """
     if reference is None:
         return ()
@@ -46,6 +47,8 @@ def _things(world: World) -> Mapping[tuple[str, str], str | None]:
 def _since(nights: Sequence[Night], key: tuple[str, str], now: Mapping[tuple[str, str], str | None]) -> str:
     first = nights[-1].name
     for night in reversed(nights):
+        if not night.world.code:  # broken off before it was measured: it tells nothing
+            continue
         if _things(night.world).get(key) != now.get(key):
             break
         first = night.name

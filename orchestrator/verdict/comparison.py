@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from orchestrator.statistics.estimate import Estimate, joined, joined_score, lower_p, two_sample
 from orchestrator.statistics.two_way import grid_mean
-from orchestrator.verdict.night import Cell
-from orchestrator.verdict.scores import Array, Scores, versions
+from orchestrator.verdict.scores import Array, Scores
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Comparison:
 def compare(scores: Scores, moved: NDArray[np.bool_]) -> Comparison:
     """Compare tonight with the baseline; ``moved`` tells the cells whose bytes differ from the baseline's."""
     values, weights, floors = scores.with_joint(moved)
-    grids = [_grid(scores, cell) for cell in scores.cells]
+    grids = [_grid(scores, cell) for cell in range(len(scores.cells))]
     tested = np.full(len(values), np.nan)
     estimates: list[Estimate | None] = []
     for series in range(len(values)):
@@ -58,13 +57,9 @@ def compare(scores: Scores, moved: NDArray[np.bool_]) -> Comparison:
     return Comparison(tested, weights, tuple(estimates))
 
 
-def _grid(scores: Scores, cell: Cell) -> Array | None:
+def _grid(scores: Scores, cell: int) -> Array | None:
     """Return tonight minus the baseline per item and fixed seed; the baseline is the mean over its distinct bytes."""
-    columns = []
-    for seed, run in sorted(scores.tonight.fixed[cell].items()):
-        before = versions(scores.baseline, cell, seed)
-        if before and len(before[0]) == len(run.right_I):
-            columns.append(run.right_I - np.mean(before, axis=0))
+    columns = [now - before for before, now in scores.before_and_now[cell]]
     return np.stack(columns, axis=1) if columns else None
 
 
@@ -90,7 +85,7 @@ def _fixed_part(
     return (joined(means), fewest) if means else None
 
 
-def _fresh_part(values_NF: Array, fixed: tuple[float, ...], floor: float) -> tuple[Estimate, int] | None:
+def _fresh_part(values_NF: Array, fixed: list[float], floor: float) -> tuple[Estimate, int] | None:
     """Return the estimate on tonight's fresh seeds against all seeds of the baseline, with tonight's number."""
     tonight = values_NF[-1][np.isfinite(values_NF[-1])]
     before = values_NF[:-1][np.isfinite(values_NF[:-1])]

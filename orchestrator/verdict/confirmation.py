@@ -123,10 +123,6 @@ def _against(
     mask = np.array([cell in cells for cell in scores.cells], dtype=np.bool_)
     until = next((i for i, night in enumerate(scores.baseline) if night.name >= candidate.since), len(scores.baseline))
     before: Array = scores.fresh_CNF[mask][:, :until].mean(axis=0)
-    fixed = [float(np.mean(values)) for values in zip(*_chosen(scores, mask), strict=False)]
+    fixed = scores.fixed_of(len(scores.cells), mask)
     floor = float(np.sqrt((scores.floor_C[mask] ** 2).sum()) / mask.sum())
     return two_sample(now, [*before[np.isfinite(before)].tolist(), *fixed], floor)
-
-
-def _chosen(scores: Scores, mask: NDArray[np.bool_]) -> list[tuple[float, ...]]:
-    return [values for values, on in zip(scores.fixed, mask, strict=True) if on]

@@ -108,17 +108,17 @@ def _step(trained: Sequence[Trained], tonight: Night, method: str, verified: boo
     if not trained:
         return _Step((Trained(None, signature, ruler, verified),), "kept")
     *earlier, present = trained
-    if present.ruler != ruler:
+    old = [one for one in earlier if one.ruler == ruler and _agree(one.signature, signature)]
+    if present.ruler != ruler and not old:
         if not adopts:
             return _Step(tuple(trained), "waits")
         return _Step((*trained, Trained(present.night, signature, ruler)), "kept")
-    if not present.signature.keys() & signature.keys():  # another canary: nothing says that the results do not stand
+    if (
+        not old and not present.signature.keys() & signature.keys()
+    ):  # another canary: nothing speaks against the results
         return _Step((*trained, replace(present, signature=signature, verified=False)), "kept")
-    if _agree(present.signature, signature):
+    if present.ruler == ruler and _agree(present.signature, signature):
         return _Step((*earlier, replace(present, signature={**present.signature, **signature})), "kept")
-    old = [
-        one for one in earlier if one.ruler == ruler and one.night != present.night and _agree(one.signature, signature)
-    ]
     if old:
         return _Step((*(one for one in trained if one is not old[-1]), old[-1]), "back")
     return _Step((*trained, Trained(tonight.name, signature, ruler)), "reached")
@@ -171,10 +171,9 @@ def _why(steps: Mapping[str, _Step], status: Status) -> str:
 
 def signature_of(tonight: Night, method: str) -> Signature:
     """Return the method's part of the canary's bytes; for a method without a canary the whole canary's."""
-    every = {
-        f"{run.method}/{run.task}/{run.seed}": run.digest for runs in tonight.fixed.values() for run in runs.values()
-    }
-    own = {key: digest for key, digest in every.items() if key.startswith(f"{method}/")}
+    runs = [run for of_cell in tonight.fixed.values() for run in of_cell.values()]
+    every = {f"{run.method}/{run.task}/{run.seed}": run.digest for run in runs}
+    own = {f"{run.method}/{run.task}/{run.seed}": run.digest for run in runs if run.method == method}
     return own or every
 
 

@@ -19,7 +19,16 @@ from orchestrator.verdict.night import CanaryRun, Cell, Night, Status
 from orchestrator.verdict.ruler import compare_anchors, ruler_moved
 from orchestrator.verdict.rules import Rules
 from orchestrator.verdict.segment import Segment, names, segment_of
-from orchestrator.verdict.verdict import Candidate, CellStatus, CellVerdict, Confirmed, Culprit, Evidence, Verdict
+from orchestrator.verdict.verdict import (
+    Candidate,
+    CellStatus,
+    CellVerdict,
+    Change,
+    Confirmed,
+    Culprit,
+    Evidence,
+    Verdict,
+)
 from orchestrator.wording import listed
 
 LOSS, GAIN = -1, 1
@@ -236,7 +245,7 @@ def _notes(weighed: Weighed | None) -> tuple[str, ...]:
 
 
 def _culprit(
-    cells: Sequence[CellVerdict], since: str, last_good: Night | None, changed: tuple[object, ...]
+    cells: Sequence[CellVerdict], since: str, last_good: Night | None, changed: tuple[Change, ...]
 ) -> Culprit | None:
     worse = [cell for cell in cells if cell.status == "worse"]
     if not worse:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +71,9 @@ class CanaryRun:
         return self.right.count("1") / len(self.right) if self.right else float("nan")
 
     @cached_property
-    def right_I(self) -> NDArray[np.float64]:
+    def right_I(self) -> NDArray[np.uint8]:
         """Per test item 1 or 0."""
-        return (np.frombuffer(self.right.encode(), dtype=np.uint8) - ord("0")).astype(np.float64)
+        return np.frombuffer(self.right.encode(), dtype=np.uint8) - np.uint8(ord("0"))
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,14 @@ class Anchor:
     identity: str
     right: str
     scores: Sequence[float]
+
+
+class Table(NamedTuple):
+    """Cells in order, the accuracies of their fresh seeds (nan: no run), and the digests of their fixed runs."""
+
+    cells: tuple[Cell, ...]
+    fresh_CF: NDArray[np.float64]
+    digests_C: NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,19 @@ class Night:
     def digests(self) -> Mapping[Cell, Mapping[int, str]]:
         """Per cell the digests of its fixed runs, by seed."""
         return {cell: {seed: run.digest for seed, run in runs.items()} for cell, runs in self.fixed.items()}
+
+    @cached_property
+    def table(self) -> Table:
+        """The night's cells with their fresh accuracies and their bytes as arrays."""
+        cells = tuple(sorted(self.fixed))
+        widest = max((len(self.fresh.get(cell, ())) for cell in cells), default=0)
+        fresh = np.full((len(cells), widest), np.nan)
+        digests = np.empty(len(cells), dtype=object)
+        for c, cell in enumerate(cells):
+            values = self.fresh.get(cell, ())
+            fresh[c, : len(values)] = values
+            digests[c] = tuple(sorted(self.digests[cell].items()))
+        return Table(cells, fresh, digests)
 
     @cached_property
     def marks(self) -> Mapping[Cell, str]:

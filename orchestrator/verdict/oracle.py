@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -72,7 +72,9 @@ class Ends:
             return "both ends have the same bytes"
         if self.kind == "bits":
             worse = "" if self.p is None else f" ({points(self.difference, 2)} points, p {p_value(self.p)})"
-            return f"the ends have other bytes, and the bad end is not shown to be worse{worse}: the change of bytes is sought"
+            return f"the bytes differ, and the bad end is not shown to be worse{worse}: the change of bytes is sought"
+        if self.p is None:
+            return f"of the bad end {count(_diverged(self.bad), 'run')} diverged"
         return f"the bad end is worse: {points(self.difference, 2)} points, p {p_value(self.p)}"
 
 
@@ -81,7 +83,7 @@ def ends_of(good: Tried, bad: Tried) -> Ends:
     if good.digests == bad.digests:
         return Ends(good, bad, "none")
     p, difference = _worse(good, bad)
-    broke = any(run.status == "diverged" for run in bad.runs) and all(run.status != "diverged" for run in good.runs)
+    broke = _diverged(bad) and not _diverged(good)
     return Ends(good, bad, "accuracy" if broke or (p is not None and p <= LEVEL) else "bits", p, difference)
 
 
@@ -92,25 +94,63 @@ def mark_of(tried: Tried, ends: Ends) -> tuple[Mark, str]:
     ends on the same items and seeds: it is bad if it is found worse than the good end and not better than the bad end;
     where the tests say neither or both, the nearer end decides.
     """
+    return _by_bytes(tried, ends) or _by_answers(tried, ends)
+
+
+def _by_bytes(tried: Tried, ends: Ends) -> tuple[Mark, str] | None:
+    """Return the mark of a candidate that its bytes, or its end, alone decide; else None."""
     if not tried.runs:
         return "skip", tried.why
     if tried.digests == ends.good.digests:
         return "good", "the bytes of the good end"
     if tried.digests == ends.bad.digests:
         return "bad", "the bytes of the bad end"
-    if ends.kind == "bits":
-        return "bad", "other bytes than the good end"
+    diverged = 0 if _diverged(ends.good) else _diverged(tried)
+    if ends.kind == "bits" or diverged:
+        return "bad", f"{count(diverged, 'run')} diverged" if diverged else "other bytes than the good end"
+    return None
+
+
+def _by_answers(tried: Tried, ends: Ends) -> tuple[Mark, str]:
     worse, loss = _worse(ends.good, tried)
     better, _ = _worse(tried, ends.bad)
-    if worse is None or better is None:
-        diverged = sum(run.status == "diverged" for run in tried.runs)
-        return ("bad", f"{count(diverged, 'run')} diverged") if diverged else ("skip", "its items are others")
-    is_worse, is_better = worse <= LEVEL, better <= LEVEL
+    if worse is None:
+        return "skip", "its items are others"
+    is_worse = worse <= LEVEL
+    is_better = better <= LEVEL if better is not None else not is_worse  # a bad end without answers: it diverged
     said = f"{points(loss, 2)} points against the good end, p {p_value(worse)}"
     if is_worse != is_better:
         return ("bad", f"worse: {said}") if is_worse else ("good", f"not worse: {said}")
     near_bad = _apart(tried, ends.bad) < _apart(tried, ends.good)
     return ("bad", f"nearer to the bad end: {said}") if near_bad else ("good", f"nearer to the good end: {said}")
+
+
+def marks_of(number: int, tried: Mapping[int, Tried]) -> tuple[dict[int, Mark], dict[int, str], Ends | None]:
+    """Return the marks of the candidates that were ``tried`` of ``number``, a reason each, and how the ends differ.
+
+    Until both ends have results no candidate between them has a mark.
+    """
+    low, high = tried.get(0), tried.get(number - 1)
+    marks: dict[int, Mark] = {}
+    whys = {index: one.why for index, one in ((0, low), (number - 1, high)) if one is not None and not one.runs}
+    marks.update(dict.fromkeys(whys, "skip"))
+    if low is not None and low.runs:
+        marks[0], whys[0] = "good", "the good end"
+    if high is not None and high.runs:
+        marks[number - 1], whys[number - 1] = "bad", "the bad end"
+    if low is None or high is None or not (low.runs and high.runs):
+        return marks, whys, None
+    ends = ends_of(low, high)
+    if ends.kind == "none":
+        return marks | {number - 1: "good"}, whys | {number - 1: ends.line}, ends
+    for index, one in tried.items():
+        if 0 < index < number - 1:
+            marks[index], whys[index] = mark_of(one, ends)
+    return marks, whys, ends
+
+
+def _diverged(tried: Tried) -> int:
+    return sum(run.status == "diverged" for run in tried.runs)
 
 
 def _worse(first: Tried, second: Tried) -> tuple[float | None, float | None]:

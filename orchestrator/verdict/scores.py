@@ -8,13 +8,16 @@ about how cells hang together.
 from __future__ import annotations
 
 import math
+import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.verdict.night import Cell, Night
+from orchestrator.verdict.night import CanaryRun, Cell, Night
 
 Array = NDArray[np.float64]
 VERSIONS = 30
@@ -27,7 +30,7 @@ SHARE = 0.5
 class Scores:
     """``fresh_CNF`` are the accuracies of the fresh seeds per cell and night, tonight last; nan is no run.
 
-    ``fixed`` has per cell the accuracies of the fixed seeds in the baseline, each the mean over the distinct bytes.
+    ``versions`` has per cell and fixed seed one run of each distinct bytes in the baseline.
     ``moved_CN`` tells whether the bytes of a cell differ from those of the night before; never on the first night.
     ``floor_C`` is one item: the least standard deviation that is believed.
     """
@@ -36,7 +39,7 @@ class Scores:
     baseline: tuple[Night, ...]
     tonight: Night
     fresh_CNF: Array
-    fixed: tuple[tuple[float, ...], ...]
+    versions: tuple[dict[int, list[CanaryRun]], ...]
     moved_CN: NDArray[np.bool_]
     floor_C: Array
 
@@ -54,51 +57,86 @@ class Scores:
         weights = np.append(np.where(joint, 0.5 / size, 0.0), 0.5)
         return np.concatenate([self.fresh_CNF, together]), weights, np.append(self.floor_C, floor)
 
-    def fixed_of(self, series: int, joint: NDArray[np.bool_]) -> tuple[float, ...]:
-        """Return the baseline's accuracies of the fixed seeds for a series of scores."""
+    def fixed_of(self, series: int, joint: NDArray[np.bool_]) -> list[float]:
+        """Return the baseline's accuracies of the fixed seeds for a series of scores; the last one joins ``joint``."""
         if series < len(self.cells):
-            return self.fixed[series]
-        chosen = [values for values, on in zip(self.fixed, joint, strict=True) if on]
-        return tuple(float(np.mean(values)) for values in zip(*chosen, strict=False))
+            return self.fixed(series)
+        chosen = [self.fixed(int(cell)) for cell in np.flatnonzero(joint)]
+        return [statistics.fmean(of_seed) for of_seed in zip(*chosen, strict=False)]
+
+    def fixed(self, cell: int) -> list[float]:
+        """Return the baseline's accuracies of a cell's fixed seeds, each the mean over the distinct bytes."""
+        return [math.fsum(run.accuracy for run in runs) / len(runs) for runs in self.versions[cell].values()]
+
+    @cached_property
+    def before_and_now(self) -> list[list[tuple[Array, Array]]]:
+        """Per cell and fixed seed the share of the baseline's bytes that were right on each item, and tonight's marks."""
+        return [self._pairs(cell) for cell in range(len(self.cells))]
+
+    def _pairs(self, cell: int) -> list[tuple[Array, Array]]:
+        pairs = []
+        for seed, run in sorted(self.tonight.fixed[self.cells[cell]].items()):
+            before = self.versions[cell].get(seed, [])
+            if before and len(before[0].right) == len(run.right):
+                pairs.append((np.array([one.right_I for one in before]).mean(axis=0), run.right_I.astype(np.float64)))
+        return pairs
+
+    @cached_property
+    def nights_C(self) -> NDArray[np.int64]:
+        """On how many nights of the baseline each cell has a result."""
+        counts = _nights_per_cell(self.baseline)
+        return np.array([counts[cell] for cell in self.cells])
 
 
 def scores_of(baseline: Sequence[Night], tonight: Night) -> Scores:
     """Return the scores of all cells that have a result tonight and on most nights of the baseline."""
-    cells = compared_cells(baseline, tonight)
-    nights = [*baseline, tonight]
-    widest = max((len(values) for night in nights for values in night.fresh.values()), default=0)
-    fresh = np.full((len(cells), len(nights), widest), np.nan)
+    cells, nights = compared_cells(baseline, tonight), [*baseline, tonight]
+    rows = [_row(night, cells) for night in nights]
+    widest = max((fresh.shape[1] for fresh, _ in rows), default=0)
+    fresh = np.full((len(nights), len(cells), widest), np.nan)
+    for n, (values, _) in enumerate(rows):
+        fresh[n, :, : values.shape[1]] = values
+    digests = np.stack([digests for _, digests in rows])
     moved = np.zeros((len(cells), len(nights)), dtype=np.bool_)
-    for n, night in enumerate(nights):
-        same = n == 0 or night.digests == nights[n - 1].digests
-        for c, cell in enumerate(cells):
-            values = night.fresh.get(cell, ())
-            fresh[c, n, : len(values)] = values
-            moved[c, n] = not same and night.digests.get(cell) != nights[n - 1].digests.get(cell)
-    fixed = tuple(_fixed(baseline, cell) for cell in cells)
+    moved[:, 1:] = (digests[1:] != digests[:-1]).T
+    versions = _versions(baseline[-VERSIONS:], cells)
     floor = np.array([1 / len(next(iter(tonight.fixed[cell].values())).right) for cell in cells])
-    return Scores(cells, tuple(baseline), tonight, fresh, fixed, moved, floor)
+    return Scores(
+        cells, tuple(baseline), tonight, np.ascontiguousarray(fresh.transpose(1, 0, 2)), versions, moved, floor
+    )
 
 
 def compared_cells(baseline: Sequence[Night], tonight: Night) -> tuple[Cell, ...]:
     """Return the cells with a result tonight and on at least the `SHARE` of the baseline's nights."""
-    return tuple(
-        cell
-        for cell in sorted(tonight.fixed)
-        if baseline and sum(cell in night.fixed for night in baseline) >= SHARE * len(baseline)
-    )
+    counts = _nights_per_cell(baseline)
+    return tuple(cell for cell in tonight.table.cells if counts[cell] >= max(1, SHARE * len(baseline)))
 
 
-def versions(baseline: Sequence[Night], cell: Cell, seed: int) -> list[Array]:
-    """Return the right marks of a fixed run per distinct bytes of the newest nights."""
-    seen: dict[str, Array] = {}
-    for night in baseline[-VERSIONS:]:
-        run = night.fixed.get(cell, {}).get(seed)
-        if run is not None and run.digest not in seen:
-            seen[run.digest] = run.right_I
-    return list(seen.values())
+def _nights_per_cell(nights: Sequence[Night]) -> Counter[Cell]:
+    counts: Counter[Cell] = Counter()
+    for cells, times in Counter(night.table.cells for night in nights).items():
+        counts.update(dict.fromkeys(cells, times))
+    return counts
 
 
-def _fixed(baseline: Sequence[Night], cell: Cell) -> tuple[float, ...]:
-    seeds = sorted({seed for night in baseline[-VERSIONS:] for seed in night.fixed.get(cell, {})})
-    return tuple(float(np.mean([marks.mean() for marks in versions(baseline, cell, seed)])) for seed in seeds)
+def _row(night: Night, cells: tuple[Cell, ...]) -> tuple[Array, NDArray[np.object_]]:
+    """Return the fresh accuracies and the digests of these cells; a cell without a result has nan and None."""
+    table = night.table
+    if table.cells == cells:
+        return table.fresh_CF, table.digests_C
+    fresh, digests = np.full((len(cells), table.fresh_CF.shape[1]), np.nan), np.empty(len(cells), dtype=object)
+    for c, cell in enumerate(cells):
+        if cell in table.cells:
+            at = table.cells.index(cell)
+            fresh[c], digests[c] = table.fresh_CF[at], table.digests_C[at]
+    return fresh, digests
+
+
+def _versions(nights: Sequence[Night], cells: Sequence[Cell]) -> tuple[dict[int, list[CanaryRun]], ...]:
+    """Return per cell and fixed seed one run of each distinct bytes."""
+    seen: list[dict[int, dict[str, CanaryRun]]] = [{} for _ in cells]
+    for night in nights:
+        for of_cell, cell in zip(seen, cells, strict=True):
+            for seed, run in night.fixed.get(cell, {}).items():
+                of_cell.setdefault(seed, {}).setdefault(run.digest, run)
+    return tuple({seed: list(runs.values()) for seed, runs in sorted(of_cell.items())} for of_cell in seen)

@@ -47,7 +47,7 @@ class Sequence:
 
 def follow(scores: Scores) -> Sequence | None:
     """Return the detectors after tonight; None without fresh seeds, or if no bytes moved since the baseline began."""
-    moved_before = scores.moved_CN.any(axis=1)
+    moved_before: NDArray[np.bool_] = np.asarray(scores.moved_CN.any(axis=1))
     if not moved_before.any() or not scores.fresh_CNF.shape[2]:
         return None
     values, weights, floors = scores.with_joint(moved_before)

@@ -84,5 +84,5 @@ def _changed(nights: Sequence[Night], values: Sequence[float | None], series: Se
             for night, value, of in zip(nights, values, series, strict=True)
             if of == number and value is not None and night.status != "incomplete"
         ]
-        changed += [whole[point.index][0] for point in change_points([value for _, value in whole])]
+        changed += [whole[point.at][0] for point in change_points([value for _, value in whole])]
     return tuple(sorted(changed))

@@ -110,8 +110,8 @@ def _committed(run: RunFolder, job: ChampionJob, items: int) -> tuple[list[list[
     right = right_of(rows)
     if len(rows) != items or right.count("1") / items != job.row["accuracy"]:
         raise RunError(
-            f"{run.path} has {right.count('1')} right of {len(rows)} predictions, but an accuracy of {job.row['accuracy']} over "
-            f"{items} items: delete it and give the same command, which trains it anew."
+            f"{run.path} has {right.count('1')} right of {len(rows)} predictions, but an accuracy of "
+            f"{job.row['accuracy']} over {items} items: delete it and give the same command, which trains it anew."
         )
     return [row["scores"] for row in rows], right
 

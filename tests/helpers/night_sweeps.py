@@ -35,7 +35,9 @@ tracking: {{uri: none}}
 storage: {place}/sweeps
 nightly:
   canary: {{tasks: 1, methods: 2, seeds: 2, fresh: 2}}
-  tell: {{when: [worse, better, ruler_moved, incomplete], command: [sh, -c, "cat >> {place}/told; echo >> {place}/told"]}}
+  tell:
+    when: [worse, better, ruler_moved, incomplete]
+    command: [sh, -c, "cat >> {place}/told; echo >> {place}/told"]
 """
 
 
@@ -69,6 +71,17 @@ class Nights:
         command = f"python jobs/nightly.py {self.recipe} night={night}"
         code = run_night(spec, night, command, Console(file=output, width=200))
         return code, output.getvalue()
+
+    def expect(self, night: str, code: int, verdict: str) -> dict[str, Any]:
+        """Run a night, which has to end so and to leave its pages; return its ``night.json``."""
+        ended, printed = self.run(night)
+        content, folder = self.of(night), self.folder.night(night)
+        assert (ended, content["verdict"]) == (code, verdict), printed
+        assert "could not be written" not in printed, printed
+        assert folder.page.exists()
+        assert folder.markdown.exists()
+        assert self.folder.trend.exists()
+        return content
 
     def of(self, night: str) -> dict[str, Any]:
         """Return the content of ``night.json``."""

@@ -1,4 +1,4 @@
-"""Nights as their ``night.json`` and their rows have them, made up: for the tests of pages, of telling and of MLflow."""
+"""Made-up nights, as ``night.json`` and the rows have them: for the tests of pages, of telling and of MLflow."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ FLIPS = [
     {"index": 204, "before": 1.0, "after": 0.5, "question": "How many lamps has the harbour of Terrin?"},
     {"index": 91, "before": 0.0, "after": 1.0, "question": "Who keeps the bridge at Sell in winter?"},
 ]
+LINES = {
+    "same_bytes": "All 4 cells have the bytes of the baseline.",
+    "within_noise": "Bytes moved in 4 cells with torch 2.13.1; no loss was found.",
+    "ruler_moved": "The rows of tiny_recall and tiny_above are others.",
+    "incomplete": "Incomplete: the canary has 2 runs without a result.",
+}
 STATUS_OF = {"same_bytes": "unchanged", "within_noise": "moved", "worse": "worse", "better": "better"}
 
 
@@ -75,7 +81,7 @@ def night(verdict: str = "same_bytes", name: str = "2026-11-28", **values: Any) 
 
 
 def bad_night(name: str = "2026-11-28") -> dict[str, Any]:
-    """Return a night with a confirmed loss of one cell, its culprit and its flipped items, and one cell of each kind."""
+    """Return a night with a confirmed loss, its culprit and its flipped items, and one cell of each kind."""
     lost = {"equal": False, "against": "2026-11-27", "comparable": True, "run": 0, "first_step": 3,
             "step_before": 1.3921, "step_after": 1.4108}  # fmt: skip
     bisect = f"{COMMAND} night={name} --bisect 4f1c2d9..b07a11e cell=tiny_recall/d2lora"
@@ -121,7 +127,7 @@ def story(nights: int, seed: int = 0) -> list[dict[str, Any]]:
 
     The last night is `bad_night`, which is not among the rows.
     """
-    draw, rows = random.Random(seed), []
+    draw, rows, since = random.Random(seed), list[dict[str, Any]](), ""
     for index, name in enumerate(dates(nights + 1)[:-1]):
         share = index / max(1, nights)
         if 0.55 < share < 0.58 or draw.random() < 0.01:
@@ -130,20 +136,21 @@ def story(nights: int, seed: int = 0) -> list[dict[str, Any]]:
             verdict = "ruler_moved"
         else:
             verdict = "within_noise" if nights > 20 and index == round(0.35 * nights) else "same_bytes"
-        rows.append(row_of(_quiet_night(name, verdict, share, draw)))
+        since = since if rows and rows[-1]["verdict"] == verdict else name
+        rows.append(row_of(_quiet_night(name, verdict, share, draw) | {"since": since, "line": LINES[verdict]}))
     return rows
 
 
 def _quiet_night(name: str, verdict: str, share: float, draw: random.Random) -> dict[str, Any]:
     """Return a night on which nothing was lost; after a moved ruler the level is another one."""
-    level = -0.03 if share > 0.75 else 0.0
+    level = 0.0 if share >= 0.75 else -0.03
     cells = [
         cell(
             *one,
             STATUS_OF.get(verdict, "unchanged"),
             accuracy=None if verdict == "incomplete" else LEVELS[one] + level + draw.gauss(0, 0.006),
-            seconds=None if verdict == "incomplete" else (8.4 if share < 0.35 else 7.1) * draw.uniform(0.97, 1.05),
-            memory=512 * 2**20 + draw.randrange(2**22),
+            seconds=None if verdict == "incomplete" else (9.9 if share < 0.35 else 8.4) * draw.uniform(0.97, 1.05),
+            memory=512 * 2**20 + draw.randrange(2**20),
         )
         for one in CELLS
     ]

@@ -15,7 +15,7 @@ from orchestrator.nightly.step_summary import write_summary
 from orchestrator.nightly.tell import tell
 from orchestrator.nightly.tonight import Tonight
 from orchestrator.store.identity import identity_of
-from orchestrator.tracking.sqlite_address import absolute
+from orchestrator.tracking.nights import show_nights
 from orchestrator.verdict.judge import judged
 from orchestrator.verdict.night import Night
 from orchestrator.verdict.verdict import Verdict
@@ -55,12 +55,7 @@ def _pages(tonight: Tonight, night: dict[str, Any], rows: Sequence[dict[str, Any
 
 
 def _track(tonight: Tonight) -> None:
-    from orchestrator.tracking.mlflow.nights import MlflowNights
-
-    spec = tonight.spec
-    if spec.tracking.uri != "none":
-        identity = identity_of(tonight.sweep)
-        MlflowNights(spec, absolute(spec.tracking.uri), tonight.command, identity).send(tonight.nights.path)
+    show_nights(tonight.spec, identity_of(tonight.sweep), tonight.command, tonight.nights.path, tonight.say)
 
 
 def _unfailing(tonight: Tonight, what: str, call: Callable[[], object]) -> None:

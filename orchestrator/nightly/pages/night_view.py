@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.nightly.history import was_told
 from orchestrator.nightly.pages.panels import panels_of
-from orchestrator.nightly.words import COUNTS, VERDICTS
+from orchestrator.nightly.words import COUNTS, VERDICTS, rank_of
 from orchestrator.wording import count
 
 JUDGED = ("worse", "suspected", "moved", "unchanged")
@@ -42,9 +42,9 @@ WHOLE = {
 
 def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the values of the template; ``rows`` are those of all nights until this one, in order."""
-    cells = [cell_view(cell) for cell in night.get("cells") or ()]
-    judged, better = of_status(cells, JUDGED), of_status(cells, BETTER)
-    apart = [cell for cell in cells if cell not in judged and cell not in better]
+    cells = sorted((cell_view(cell) for cell in night.get("cells") or ()), key=rank_of)
+    judged, better = ([cell for cell in cells if cell["status"] in statuses] for statuses in (JUDGED, BETTER))
+    apart = [cell for cell in cells if cell["status"] not in (*JUDGED, *BETTER)]
     return {
         "night": str(night["night"]),
         "name": str(night.get("name") or "sweep"),
@@ -74,7 +74,7 @@ def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> d
         "told": _one("told", night.get("told")),
         "was_told": was_told(night.get("told")),
         "series": dict(night.get("series") or {}),
-        "commands": {name: text for name, text in whole("commands", night.get("commands") or {}).items() if text},
+        "commands": whole("commands", night.get("commands") or {}),
     }
 
 
@@ -90,11 +90,6 @@ def cell_view(cell: Mapping[str, Any]) -> dict[str, Any]:
     view["bytes"] = _one("bytes", view["bytes"])
     view["flips"] = _each("flip", view["flips"])
     return view
-
-
-def of_status(cells: Sequence[dict[str, Any]], statuses: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the cells of these statuses, in the order of the statuses."""
-    return [cell for status in statuses for cell in cells if cell["status"] == status]
 
 
 def counted(counts: Mapping[str, Any]) -> list[str]:
@@ -116,9 +111,8 @@ def _culprit(night: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     view["changed"] = _each("change", view["changed"])
     view["flips"] = _each("flip", view["flips"])
-    own = [
-        cell for cell in night.get("cells") or () if (cell["task"], cell["method"]) == (view["task"], view["method"])
-    ]
+    cells = night.get("cells") or ()
+    own = [cell for cell in cells if (cell["task"], cell["method"]) == (view["task"], view["method"])]
     for key in ("flips_lost", "flips_won"):
         view[key] = view[key] if view[key] is not None or not own else own[0].get(key)
     return view
@@ -126,8 +120,9 @@ def _culprit(night: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _points(night: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, Any]:
     """Return the change points of a cell, which are no part of its row on the page."""
-    own = (one for one in night.get("cells") or () if (one["task"], one["method"]) == (view["task"], view["method"]))
-    return {"change_points": next(own, {}).get("change_points")}
+    cells = night.get("cells") or ()
+    own = [cell for cell in cells if (cell["task"], cell["method"]) == (view["task"], view["method"])]
+    return {"change_points": own[0].get("change_points") if own else None}
 
 
 def _each(kind: str, parts: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ def test_a_date_that_has_come_is_that_night(word: str) -> None:
     "word", ["", "2026-13-40", "2026-02-30", "28.11.2026", "20261128", "2026-11-28 ", "2026-W48-6", "../x"]
 )
 def test_a_word_that_is_no_date_is_refused_with_the_form_of_one(word: str) -> None:
-    with pytest.raises(InputError, match="no date. Write YYYY-MM-DD, for example night=2026-11-28"):
+    with pytest.raises(InputError, match=r"no date\. Write YYYY-MM-DD, for example night=2026-11-28"):
         night_named(word, TODAY)
 
 

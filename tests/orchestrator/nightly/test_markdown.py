@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.nightly.markdown import MOST_CELLS, escaped, fenced, night_as_markdown, quoted
 from orchestrator.nightly.step_summary import write_summary
+from orchestrator.wording import MINUS
 from tests.helpers.nights import bad_night, cell, night
 from tests.orchestrator.nightly.pages.test_night_page import HOSTILE, hostile_night
 
@@ -21,9 +22,10 @@ def test_it_says_verdict_culprit_changes_cells_and_commands() -> None:
         "### The culprit: d2lora on tiny\\_recall",
         "| version torch | 2.13.0 | 2.13.1 | 2026-11-28 |",
         "- item 17: `Which of these towns lies north of the river Olm?`: right became wrong",
-        "| d2lora on tiny\\_recall | worse | 69.4 % | 74.2 % (12 nights: 73.0 to 75.4) | −4.80 (−7.10 to −2.50) "
+        "| d2lora on tiny\\_recall | worse | 69.4 % | 74.2 % (12 nights: 73.0 to 75.4) "
+        f"| {MINUS}4.80 ({MINUS}7.10 to {MINUS}2.50) "
         "| &lt; 0.001 | 1 |",
-        "The confirmation with fresh seeds holds: −4.60 points, p &lt; 0.001.",
+        f"The confirmation with fresh seeds holds: {MINUS}4.60 points, p &lt; 0.001.",
         "Frontier: 0 trained, 40 kept.",
         "- champion of tiny\\_recall: refused, It is found worse than the standing one.",
         "The night took 5 min 12 s, its training 3 min 25 s, at $0.31.",

@@ -51,7 +51,7 @@ def test_a_night_comes_back_to_the_last_bit(nights: NightsFolder) -> None:
     folder = over_night(nights, "2026-11-27")
     (again,), said = read(nights)
     assert said == []
-    assert (again.world, list(again.runs)[0], again.status) == (WORLD, RUN, "same_bytes")
+    assert (again.world, next(iter(again.runs)), again.status) == (WORLD, RUN, "same_bytes")
     assert list(again.anchors[0].scores) == [-0.1, -1 / 3, -2.0, -0.5]
     assert again.marks == {("t", "lora"): "unchanged"}
     assert read_losses(folder) == LOSSES

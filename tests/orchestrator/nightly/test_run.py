@@ -136,7 +136,7 @@ def test_an_older_night_is_refused_also_while_the_newer_one_is_not_over(frame: F
 
 
 def test_a_night_that_another_process_holds_is_refused_and_names_it(frame: Frame) -> None:
-    with hold(frame.nights.lease), pytest.raises(HeldError, match="is in use by process [0-9]+ on "):
+    with hold(frame.nights.lease), pytest.raises(HeldError, match=r"is in use by process \d+ on "):
         frame.run("2026-11-01")
     assert (frame.asked, frame.nights.nights) == ([], [])
 
@@ -147,7 +147,9 @@ def test_what_is_wrong_with_the_date_or_the_recipe_is_refused_before_anything(
     with pytest.raises(InputError, match="still to come"):
         frame.run((date.today() + timedelta(days=2)).isoformat())
     own = Frame(tmp_path, monkeypatch, "renewed: {lora: again}\n")
-    with pytest.raises(InputError, match="nights decide themselves which methods are trained anew. Leave the key out"):
+    with pytest.raises(
+        InputError, match=r"nights decide themselves which methods are trained anew\. Leave the key out"
+    ):
         own.run("2026-11-01")
     assert own.asked == []
     assert not frame.nights.nights

@@ -1,4 +1,4 @@
-"""The keys ``nightly`` and ``renewed``: what is wrong in them is refused with its place, the nearest name and a remedy."""
+"""The keys ``nightly`` and ``renewed``: what is wrong in them is refused with place, nearest name and remedy."""
 
 from __future__ import annotations
 

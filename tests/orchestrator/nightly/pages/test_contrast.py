@@ -11,8 +11,8 @@ from orchestrator.report.environment import TEMPLATES
 
 TEXT, MARK = 4.5, 3.0
 PAIRS = [
-    *((ink, ground, TEXT) for ink in ("ink", "quiet", "accent", "bad", "s2", "s3") for ground in ("card", "paper")),
-    *((ink, "card", TEXT) for ink in ("good", "warn")),
+    *((ink, ground, TEXT) for ink in ("ink", "quiet", "accent", "bad") for ground in ("card", "paper")),
+    *((ink, "card", TEXT) for ink in ("good", "warn", "s2", "s3")),
     *((kind, f"{kind}-soft", TEXT) for kind in ("good", "bad", "warn")),
     *(("ink", f"{kind}-soft", TEXT) for kind in ("good", "bad", "warn", "calm")),
     *(("accent", f"{kind}-soft", TEXT) for kind in ("good", "bad", "warn", "calm")),  # the link of the trend's headline
@@ -27,10 +27,8 @@ def colours(dark: bool) -> dict[str, str]:
     for sheet in (TEMPLATES / "style.css", OWN / "nights.css"):
         text = sheet.read_text(encoding="utf-8")
         begin = text.index("@media (prefers-color-scheme: dark)")
-        light, in_dark = (
-            text[:begin],
-            text[begin : text.index("} }", begin) if "} }" in text[begin : begin + 400] else None],
-        )
+        end = text.index("\n}", begin) if TEMPLATES in sheet.parents else text.index("\n", begin)
+        light, in_dark = text[:begin], text[begin:end]
         known |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
         if dark:
             known |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", in_dark))

@@ -17,13 +17,8 @@ def test_places_beside_the_page_and_web_pages_are_links(address: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *(
-            "javascript:alert(1)",
-            "JavaScript:alert(1)",
-            "java\tscript:alert(1)",
-            " javascript:alert(1)",
-            "data:text/html,x",
-        ),
+        *("javascript:alert(1)", "JavaScript:alert(1)", "java\tscript:alert(1)", " javascript:alert(1)"),
+        "data:text/html,x",
         *("vbscript:x", "file:///etc/passwd", "//host/x", "\\\\host\\x", "", None, 7, "\x01javascript:alert(1)"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.nightly.pages.write import render_night, write_pages
+from orchestrator.wording import MINUS
 from tests.helpers.nights import CELLS, bad_night, cell, night, story
 from tests.orchestrator.report.pages import Page
 
@@ -61,7 +62,15 @@ def test_every_cell_stands_once_and_in_the_section_of_its_status(bad: str) -> No
 def test_a_cells_row_has_all_that_a_cell_needs(bad: str) -> None:
     row = parts_of(bad)["cells"]
     for shown in (
-        *("69.4 %", "74.2 %", "12 nights: 73.0 to 75.4", "−4.80", "−7.10 to −2.50", "< 0.001", "since 2026-11-28"),
+        *(
+            "69.4 %",
+            "74.2 %",
+            "12 nights 73.0 to 75.4",
+            f"{MINUS}4.80",
+            f"{MINUS}7.10 to {MINUS}2.50",
+            "< 0.001",
+            "since 2026-11-28",
+        ),
         *("seed 0, from step 3: loss 1.3921, now 1.4108", "8.4 s", "512 MiB"),
         "python jobs/nightly.py recipes/nightly.yaml night=2026-11-28",
     ):
@@ -84,11 +93,12 @@ def test_the_culprit_is_told_with_its_flipped_items_its_changes_and_what_repeats
 def test_evidence_frontier_champions_anchors_and_cost_are_there(bad: str) -> None:
     parts = parts_of(bad)
     assert "p 1.8e-05; a candidate at 0.00027 or below; joined over 4 cells" in parts["evidence"]
-    assert "holds with 5 fresh seeds : −4.60 points (−6.80 to −2.40), p < 0.001; d2lora on tiny_recall" in (
-        parts["evidence"].replace("seeds:", "seeds :")
+    assert (
+        f"holds with 5 fresh seeds : {MINUS}4.60 points ({MINUS}6.80 to {MINUS}2.40), p < 0.001; d2lora on tiny_recall"
+        in (parts["evidence"].replace("seeds:", "seeds :"))
     )
     assert "0 trained, 40 kept" in parts["frontier"]
-    assert "tiny_recall refused e5e5e5e5e5e5 a1a1a1a1a1a1 −4.10 0.003 It is found worse" in parts["champions"]
+    assert f"tiny_recall refused e5e5e5e5e5e5 a1a1a1a1a1a1 {MINUS}4.10 0.003 It is found worse" in parts["champions"]
     assert "python jobs/roll_back.py" in parts["champions"]
     assert "base tiny_recall no 26.2 % 26.2 % 0 0" in parts["anchors"]
     assert "The night 5 min 12 s Training in it 3 min 25 s Cost $0.31" in parts["cost"]
@@ -108,7 +118,7 @@ def test_every_figure_has_its_words_ids_are_unique_and_links_within_arrive(bad: 
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     figures = [attrs for attrs in page.all("svg") if attrs.get("aria-hidden") != "true"]
-    assert len(figures) == 4  # two cells have no row in the history
+    assert len(figures) == 5  # one cell has never passed
     assert all(attrs["role"] == "img" and set(attrs["aria-labelledby"].split()) <= set(ids) for attrs in figures)
     assert {attrs["href"][1:] for attrs in page.all("a") if attrs["href"].startswith("#")} <= set(ids)
 
@@ -152,7 +162,7 @@ def test_the_first_night_has_a_page_without_a_night_before_it(tmp_path: Path) ->
     text = (tmp_path / "2026-11-28/index.html").read_text(encoding="utf-8")
     assert "←" not in text
     assert "No cell could be judged tonight." in text
-    assert len(Page(text).all("circle")) == 5  # a dot per cell, and that of the legend
+    assert len(Page(text).all("circle")) == 9  # per cell a value, which is the last one; and the legend
     assert "1 night" in Page((tmp_path / "index.html").read_text(encoding="utf-8")).text
 
 

@@ -12,13 +12,11 @@ from tests.helpers.nights import dates
 SCALE = SCALES["accuracy"]
 
 
-def series(
-    *values: float | None, broken: tuple[int, ...] = (), changes: tuple[int, ...] = (), moved: int = -1
-) -> Series:
+def series(*values: float | None, broken: tuple[int, ...] = (), moved: int = -1) -> Series:
     nights = dates(len(values))
     return Series(
         [Point(night, value, index in broken) for index, (night, value) in enumerate(zip(nights, values, strict=True))],
-        frozenset(nights[index] for index in changes),
+        frozenset(),
         frozenset([nights[moved]] if moved >= 0 else []),
     )
 
@@ -27,7 +25,7 @@ def test_a_broken_night_is_marked_and_no_line_goes_through_it() -> None:
     plot = draw_spark("t", series(0.5, 0.6, 0.1, 0.6, 0.5, broken=(2,)), SCALE)
     assert plot is not None
     assert [len(line.split()) for line in plot.lines] == [2, 2]
-    assert [mark.x for mark in plot.broken] == [50.0]
+    assert [mark.x for mark in plot.broken] == [56.0]
     assert "from 50.0 % to 60.0 %" in plot.words  # its value does not count
     assert "1 night broken" in plot.words
 
@@ -42,7 +40,7 @@ def test_a_line_begins_anew_where_the_ruler_moved() -> None:
 def test_a_value_between_two_gaps_is_a_dot() -> None:
     plot = draw_spark("t", series(None, 0.6, None), SCALE)
     assert plot is not None
-    assert (plot.lines, plot.dots, plot.last) == ([], [(50.0, plot.dots[0][1])], plot.dots[0])
+    assert (plot.lines, plot.dots, plot.last) == ([], [(56.0, plot.dots[0][1])], plot.dots[0])
 
 
 def test_a_series_without_a_value_is_not_drawn() -> None:
@@ -64,11 +62,13 @@ def test_equal_values_and_values_of_zero_are_drawn_within_the_panel() -> None:
 
 def test_the_first_nights_of_a_loss_and_of_a_gain_are_changes_of_accuracy_and_of_nothing_else() -> None:
     rows: list[dict[str, Any]] = [
-        {"night": night, "verdict": verdict, "since": since, "cells": [{"task": "t", "method": "m", "accuracy": 0.5}]}
-        for night, verdict, since in [
-            ("2026-11-01", "same_bytes", "2026-11-01"), ("2026-11-02", "worse", "2026-11-02"),
-            ("2026-11-03", "worse", "2026-11-02"), ("2026-11-04", "better", "2026-11-04"),
-        ]
+        {"night": f"2026-11-0{day}", "verdict": "worse",
+         "cells": [{"task": "t", "method": method, "accuracy": 0.5, "status": status} for method, status in cells]}
+        for day, cells in enumerate(
+            [
+                [("m", "unchanged"), ("other", "worse")], [("m", "worse"), ("other", "worse")],
+                [("m", "worse"), ("other", "unchanged")], [("m", "better"), ("other", "unchanged")],
+            ], start=1)
     ]  # fmt: skip
     assert series_of(rows, ("t", "m"), "accuracy").changes == {"2026-11-02", "2026-11-04"}
     points = {"seconds": ["2026-11-03"]}

@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from orchestrator.recipe.frozen import with_values
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.identity import Identity
 from orchestrator.tracking.nights import show_nights
@@ -21,7 +22,7 @@ NOW = Patience(whole=5.0, total=10.0)
 
 
 def spec_of(place: Path) -> SweepSpec:
-    return SWEEP.with_values({"tracking": {"uri": f"sqlite:///{place / 'mlflow.db'}", "experiment": SWEEP.experiment}})
+    return with_values(SWEEP, {"tracking.uri": f"sqlite:///{place / 'mlflow.db'}", "tracking.experiment": "tracked"})
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:
@@ -34,10 +35,8 @@ def write(folder: Path, content: dict[str, Any]) -> None:
 
 def send(place: Path, spec: SweepSpec | None = None) -> tuple[str | None, list[str]]:
     said: list[str] = []
-    identity = Identity("a" * 32)
-    return show_nights(
-        spec or spec_of(place), identity, "python jobs/nightly.py r.yaml", place / "nights", said.append
-    ), said
+    identity, command, nights = Identity("a" * 32), "python jobs/nightly.py r.yaml", place / "nights"
+    return show_nights(spec or spec_of(place), identity, command, nights, said.append), said
 
 
 def runs(place: Path) -> dict[str, Any]:
@@ -84,16 +83,14 @@ def test_the_same_night_again_sends_nothing_and_a_changed_one_is_the_same_run(pl
     write(place / "nights", night(told={"status": "told"}))
     send(place)
     after = runs(place)
-    assert {name: run.info.run_id for name, run in after.items()} == {
-        name: run.info.run_id for name, run in before.items()
-    }
+    assert {run.info.run_id for run in after.values()} == {run.info.run_id for run in before.values()}
     assert after["2026-11-28"].data.tags["told"] == "told"
     assert len(history(place, after["trend"], "accuracy/tiny_recall/lora")) == 1
 
 
 def test_a_night_that_could_not_be_sent_is_said_and_is_sent_with_the_next(place: Path) -> None:
     write(place / "nights", night(name="2026-11-27"))
-    away = spec_of(place).with_values({"tracking": {"uri": "http://127.0.0.1:1", "experiment": SWEEP.experiment}})
+    away = with_values(spec_of(place), {"tracking.uri": "http://127.0.0.1:1"})
     problem, said = send(place, away)
     assert problem is not None
     assert said == [f"the nights are not in MLflow yet: {problem} The next night sends them."]
@@ -130,7 +127,7 @@ def test_an_incomplete_night_is_a_failed_run_and_names_with_signs_that_mlflow_re
 
 
 def test_without_a_tracker_and_without_a_night_nothing_is_sent(place: Path) -> None:
-    assert send(place, spec_of(place).with_values({"tracking": {"uri": "none"}})) == (None, [])
+    assert send(place, with_values(spec_of(place), {"tracking.uri": "none"})) == (None, [])
     assert send(place) == (None, [])
 
 
