@@ -78,7 +78,7 @@ def test_a_page_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark(
 @pytest.mark.parametrize("name", PAGES)
 def test_hostile_text_runs_nothing_and_keeps_within_a_phone(name: str, browser: Chrome, tmp_path: Path) -> None:
     long = "a_name_without_a_place_to_break" * 8
-    content = hostile_night() | {"line": long}
+    content = hostile_night() | {"line": long, "name": long}
     content["cells"].append(content["cells"][0] | {"task": long, "method": long, "status": "worse", "command": long})
     place = written(tmp_path / "nights", content, 3)
     browser.get((place / PAGES[name]).as_uri())
