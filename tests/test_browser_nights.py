@@ -56,7 +56,7 @@ def test_a_page_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark(
     assert browser.find_element(By.TAG_NAME, "h1").text
     assert browser.find_elements(By.CSS_SELECTOR, "svg polyline.value")
     assert not problems(browser)  # nothing is fetched, nothing is missing
-    keep(browser, f"{name}.png", tmp_path, 1700)
+    keep(browser, f"{name}.png", tmp_path, {"night": 2600, "nights": 1700}[name])
 
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     assert browser.switch_to.active_element.get_attribute("class") == "skip"
@@ -78,7 +78,7 @@ def test_a_page_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark(
 @pytest.mark.parametrize("name", PAGES)
 def test_hostile_text_runs_nothing_and_keeps_within_a_phone(name: str, browser: Chrome, tmp_path: Path) -> None:
     long = "a_name_without_a_place_to_break" * 8
-    content = hostile_night() | {"line": long}
+    content = hostile_night() | {"line": long, "name": long}
     content["cells"].append(content["cells"][0] | {"task": long, "method": long, "status": "worse", "command": long})
     place = written(tmp_path / "nights", content, 3)
     browser.get((place / PAGES[name]).as_uri())

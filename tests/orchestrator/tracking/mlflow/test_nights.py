@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from tests.helpers.nights import bad_night, dates, night
 from tests.helpers.tracked.tracked_sweep import SWEEP
 
 NAME = f"{SWEEP.experiment}-nights"
-NOW = Patience(whole=5.0, total=10.0)
+SHORT = Patience(whole=0.5, total=5.0)
 
 
 def spec_of(place: Path) -> SweepSpec:
@@ -97,6 +99,18 @@ def test_a_night_that_could_not_be_sent_is_said_and_is_sent_with_the_next(place:
     write(place / "nights", night())
     assert send(place) == (None, [])
     assert runs(place).keys() == {"2026-11-27", "2026-11-28", "trend"}
+
+
+def test_a_server_that_never_answers_is_not_waited_for(place: Path) -> None:
+    write(place / "nights", night())
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        away = with_values(spec_of(place), {"tracking.uri": f"http://127.0.0.1:{door.getsockname()[1]}"})
+        begin = time.monotonic()
+        problem = show_nights(away, Identity("a" * 32), "command", place / "nights", said.append, SHORT)
+    assert problem == "the tracker has not answered for 0.5 s."
+    assert time.monotonic() - begin < 10
+    assert said == [f"the nights are not in MLflow yet: {problem} The next night sends them."]
 
 
 def test_a_night_that_was_killed_between_two_requests_is_whole_after_the_next_start(
