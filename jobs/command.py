@@ -42,9 +42,9 @@ def run_job(
     ``argv`` are the words of the command line, by default those of this process. ``add_options`` may add options of
     the job's own to the parser; ``main`` gets their values by name. ``own_words`` are keys such as ``night`` in
     ``night=2026-11-28`` that are no keys of a recipe; ``main`` gets their texts by name, None where a word is not
-    given. Unless ``needs_recipe`` the recipe may be left out, and ``main`` then gets None. Exit codes: 0 all done; 1 something failed; 2 bad
-    recipe or data, before anything is trained; 75 another process works on the same sweep;
-    130 and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
+    given. Unless ``needs_recipe`` the recipe may be left out, and ``main`` then gets None. Exit codes: 0 all done; 1
+    something failed; 2 bad recipe or data, before anything is trained; 75 another process works on the same sweep; 130
+    and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
     """
     sigterm = _Sigterm()
     if argv is None:

@@ -22,7 +22,7 @@ from orchestrator.store.lease import driver_of, hold
 from orchestrator.store.links import refuse_links_out
 from orchestrator.store.nights_folder import NIGHTS, NightsFolder
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.upkeep.clear import delete, nights_have_begun, stale_in
+from orchestrator.upkeep.clear import delete, stale_in
 from orchestrator.upkeep.stale import Stale
 from orchestrator.upkeep.stale_lines import lines_of
 
@@ -30,9 +30,8 @@ from orchestrator.upkeep.stale_lines import lines_of
 def main(spec: SweepSpec, command: str, console: Console, *, delete_it: bool, as_data: bool) -> int:
     """List what is stale; with ``delete_it`` hold the leases of the sweep and its nights and delete what was listed."""
     folder = SweepFolder.of(spec)
-    leases = [folder.path]
-    if nights_have_begun(folder):
-        leases.insert(0, NightsFolder.of(spec).lease)  # as a night does: first its own lease, then the sweep's
+    nights = NightsFolder.of(spec)
+    leases = [nights.lease, folder.path] if nights.have_begun() else [folder.path]  # in the order of a night
     driver = None if delete_it else next(filter(None, map(driver_of, leases)), None)
     sweep_command = command.replace("jobs/gc.py", "jobs/sweep.py", 1).replace(" --delete", "").replace(" --json", "")
     refuse_links_out(folder.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,16 @@ class ReadySweep:
         tasks = [task.name for task in spec.tasks]
         data = {task: self.data[task] for task in tasks}
         fingerprints = {task: prepared.fingerprint for task, prepared in data.items()}
-        by_task = {name: _of(getattr(self, name), tasks) for name in ("steps", "chance", "row_tokens", "work")}
-        runs = tuple(keyed(expand(spec), self.base.fingerprint, fingerprints))
-        return replace(self, spec=spec, data=data, runs=runs, **by_task)
+        return replace(
+            self,
+            spec=spec,
+            data=data,
+            steps={task: self.steps[task] for task in tasks},
+            chance={task: self.chance[task] for task in tasks},
+            row_tokens={task: self.row_tokens[task] for task in tasks},
+            work={task: self.work[task] for task in tasks},
+            runs=tuple(keyed(expand(spec), self.base.fingerprint, fingerprints)),
+        )
 
     def base_scores(self, folder: SweepFolder, task: str) -> Path:
         """Return the file with the untrained base's scores on the task's test items."""
@@ -115,10 +122,6 @@ def make_ready(spec: SweepSpec, cache: Path, say: Say, when_checked: Callable[[]
         shortcuts=shortcuts,
         runs=tuple(keyed(expand(spec), base.fingerprint, fingerprints)),
     )
-
-
-def _of(by_task: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    return {task: by_task[task] for task in tasks}
 
 
 def refuse_empty_merge(ready: ReadySweep, folder: SweepFolder, command: str) -> None:

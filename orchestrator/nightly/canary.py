@@ -36,9 +36,18 @@ def fresh_of(spec: SweepSpec, folder: NightFolder) -> SweepSpec | None:
     return _apart(spec, folder, FRESH, seeds, packed=True) if seeds else None
 
 
-def confirm_of(spec: SweepSpec, folder: NightFolder) -> SweepSpec:
-    """Return the recipe that confirms a candidate, with seeds that no other sweep has. InputError as above."""
-    return _apart(spec, folder, CONFIRM, confirm_seeds(spec, folder.name), packed=True)
+def confirm_of(spec: SweepSpec, folder: NightFolder, cells: Collection[tuple[str, str]]) -> SweepSpec:
+    """Return the recipe that confirms a candidate, with seeds that no other sweep has. InputError as above.
+
+    ``cells`` are the suspected (task, label of a method): all of their tasks are trained with all of their methods.
+    """
+    whole = _apart(spec, folder, CONFIRM, confirm_seeds(spec, folder.name), packed=True)
+    tasks, methods = {task for task, _ in cells}, {label for _, label in cells}
+    few = {
+        "tasks": [task for task in whole.tasks if task.name in tasks],
+        "methods": [method for method in whole.methods if method.label in methods],
+    }
+    return whole.model_copy(update=few)
 
 
 def fresh_seeds(spec: SweepSpec, night: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Pure: the commands that a night gives to people: repeat a cell, look for the change, roll a champion back."""
+"""Pure: the commands that a night gives to people: the night and the sweep again, a cell, the change, the champion."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ def repeat_command(command: str, spec: SweepSpec, night: NightFolder, cell: Cell
     words = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
     kept = [word for word in _words(command, "sweep") if word.partition("=")[0] not in values]
     return shlex.join([*kept, *words])
+
+
+def night_command(command: str, night: str) -> str:
+    """Return the command of this night; of a night that is over it prints the verdict again."""
+    return shlex.join([*_words(command, "nightly"), f"night={night}"])
+
+
+def sweep_command(command: str) -> str:
+    """Return the command of the whole sweep."""
+    return shlex.join(_words(command, "sweep"))
+
+
+def accept_command(command: str, spec: SweepSpec, night: str) -> str:
+    """Return the command of the next nights, if the level of this night is to be their baseline from now on.
+
+    The word may also stand in the recipe, which keeps who accepted it.
+    """
+    words = [word for word in _words(command, "nightly") if not word.startswith("nightly.accepted=")]
+    accepted = sorted({*spec.nightly.accepted, night})
+    return shlex.join([*words, f"nightly.accepted=[{', '.join(accepted)}]"])
 
 
 def bisect_command(command: str, cell: Cell, changed: Sequence[Change]) -> str | None:

@@ -6,24 +6,35 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.nightly.words import CHANGES, COUNTS, STATUSES, VERDICTS, cell_name, duration, said, short
+from orchestrator.nightly.words import (
+    CHANGES,
+    COUNTS,
+    STATUSES,
+    VERDICTS,
+    answered,
+    cell_name,
+    duration,
+    rank_of,
+    said,
+    short,
+)
 from orchestrator.wording import NOTHING, between, between_points, count, p_value, percent, points
 
 MOST_CELLS, MOST_FLIPS, LONGEST = 60, 10, 300
 """How many cells and flipped items are listed, and how many characters of a text are kept: a page has the rest."""
 _MARKUP = re.compile(r"([\\`*_\[\]~#])")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f\u2028\u2029]+")
-_ORDER = list(STATUSES)
 
 
 def night_as_markdown(night: Mapping[str, Any]) -> str:
-    """Return the content of a ``night.json`` as Markdown: verdict, culprit, changes, cells, frontier, cost, commands."""
+    """Return the content of a ``night.json`` as Markdown: verdict, culprit, changes, cells, frontier, commands."""
     verdict = str(night["verdict"])
     cost = night.get("cost") or {}
     parts = [
         f"## {escaped(night.get('name') or 'sweep')}, night of {escaped(night['night'])}: "
         f"{escaped(VERDICTS.get(verdict, verdict))}",
         escaped(night.get("line") or ""),
+        escaped(night.get("broken") or ""),
         _counts(night.get("counts") or {}),
         *_culprit(night.get("culprit")),
         *_changes("What changed", night.get("changed") or ()),
@@ -98,7 +109,7 @@ def _culprit(culprit: Mapping[str, Any] | None) -> list[str]:
     if flips:
         lines = [
             f"- item {escaped(flip.get('index'))}: {quoted(flip.get('question') or '')}: "
-            f"{quoted(_answer(flip.get('before')))} became {quoted(_answer(flip.get('after')))}"
+            f"{escaped(answered(flip.get('before')))} became {escaped(answered(flip.get('after')))}"
             for flip in flips[:MOST_FLIPS]
         ]
         parts.append("\n".join(lines))
@@ -106,10 +117,6 @@ def _culprit(culprit: Mapping[str, Any] | None) -> list[str]:
         if culprit.get(key):
             parts += [words, fenced(said(culprit[key]))]
     return parts
-
-
-def _answer(value: Any) -> str:
-    return "no answer" if value is None else str(value)
 
 
 def _changes(title: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -130,7 +137,7 @@ def _changes(title: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cells(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     if not cells:
         return []
-    ranked = sorted(cells, key=lambda cell: _ORDER.index(cell["status"]) if cell["status"] in _ORDER else len(_ORDER))
+    ranked = sorted(cells, key=rank_of)
     header = ("Cell", "Status", "Tonight", "Baseline", "Difference", "p", "Nights in a row")
     parts = ["**Cells**", _table(header, [_cell(cell) for cell in ranked[:MOST_CELLS]])]
     if len(ranked) > MOST_CELLS:
@@ -140,7 +147,8 @@ def _cells(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cell(cell: Mapping[str, Any]) -> list[str]:
     baseline = cell.get("baseline") or {}
-    over = f" ({count(baseline['nights'], 'night')}: {between(baseline.get('interval'))})" if baseline.get("nights") else ""
+    nights = baseline.get("nights") or 0
+    over = f" ({count(nights, 'night')}: {between(baseline.get('interval'))})" if nights else ""
     interval = f" ({between_points(cell['interval'], 2)})" if cell.get("interval") else ""
     row = cell.get("nights_in_row")
     return [
@@ -167,9 +175,9 @@ def _confirmed(confirmed: Mapping[str, Any] | None) -> list[str]:
 def _frontier(frontier: Mapping[str, Any] | None) -> list[str]:
     if not frontier:
         return []
-    trained, kept = int(frontier.get("trained") or 0), int(frontier.get("kept") or 0)
+    trained, kept = escaped(said(frontier.get("trained") or 0)), escaped(said(frontier.get("kept") or 0))
     why = f" {escaped(frontier['why'])}" if frontier.get("why") else ""
-    return [f"Frontier: {count(trained, 'run')} trained, {kept:,} kept.{why}"]
+    return [f"Frontier: {trained} trained, {kept} kept.{why}"]
 
 
 def _champions(champions: Sequence[Mapping[str, Any]]) -> list[str]:

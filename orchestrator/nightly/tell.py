@@ -42,7 +42,7 @@ class Told:
 
 @dataclass(frozen=True)
 class _Channel:
-    """A way to people: its name without secrets, and what sends a message; ``note`` is said of a message that arrived."""
+    """A way to people: its name without secrets, what sends a message, and what to say of a message that arrived."""
 
     to: str
     send: Callable[[Message], Delivered]

@@ -23,8 +23,12 @@ from orchestrator.store.sweep_folder import SweepFolder
 
 @dataclass(frozen=True)
 class Tonight:
-    """A night at work. ``ready`` is the whole sweep, ``command`` the night's command line as it is shown to people."""
+    """A night at work. ``ready`` is the whole sweep, ``command`` the night's command line as it is shown to people.
 
+    ``asked`` is the recipe as it was read, for the sweep that chooses its adapter ranks itself.
+    """
+
+    asked: SweepSpec
     ready: ReadySweep
     nights: NightsFolder
     folder: NightFolder
@@ -70,6 +74,6 @@ def begun(spec: SweepSpec, night: NightFolder, command: str, console: Console) -
         folder.fetch()
         ready = make_ready(spec, folder.cache, say, cluster.begin if early else None)
         shared = Shared(cluster, folder.cache, take_moved_base=spec.nightly.retrain_when_ruler_moves)
-        yield Tonight(ready, nights, night, shared, command, console)
+        yield Tonight(spec, ready, nights, night, shared, command, console)
     finally:
         cluster.close(lambda open_cluster: open_cluster.close())

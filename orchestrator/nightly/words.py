@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.wording import NOTHING, number
+from orchestrator.wording import NOTHING, number, percent
 
 VERDICTS = {
     "worse": "worse",
@@ -45,9 +45,12 @@ COUNTS = (
     ("unchanged", "unchanged"),
     ("moved", "with other bits only"),
     ("better", "better"),
+    ("new", "new"),
     ("too_few", "with too few data"),
+    ("never_passed", "never passed"),
     ("broken", "broken"),
 )
+"""What a night counts, and the words behind each number."""
 
 
 def duration(seconds: float | None) -> str:
@@ -61,6 +64,13 @@ def duration(seconds: float | None) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def evidence(value: float | None) -> str:
+    """Return an E or a p with three digits: ``1.4``, ``0.00027``, ``71,000``."""
+    if value is None:
+        return NOTHING
+    return number(value, 0) if 100 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def size(amount: float | None) -> str:
@@ -90,6 +100,19 @@ def said(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(said, value)) or NOTHING
     return short(value)
+
+
+def answered(value: Any) -> str:
+    """Return how an item was answered: a share of runs as ``right in 50 % of runs``, anything else as it is written."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return {0.0: "wrong", 1.0: "right"}.get(float(value), f"right in {percent(value, 0)} of runs")
+    return NOTHING if value is None or value == "" else str(value)
+
+
+def rank_of(cell: Mapping[str, Any]) -> int:
+    """Return the place of a cell's status in the order of rows; a status of another version comes last."""
+    order = list(STATUSES)
+    return order.index(cell["status"]) if cell["status"] in order else len(order)
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:

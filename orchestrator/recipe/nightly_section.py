@@ -1,4 +1,4 @@
-"""The section ``nightly`` of a recipe: what a night trains anew, how often it may cry wolf, whom it tells, what it keeps.
+"""The section ``nightly`` of a recipe: what a night trains anew, how often it cries wolf, whom it tells, what it keeps.
 
 Nothing in it decides the result of a run, so nothing in it is part of a run key.
 """
@@ -55,10 +55,11 @@ class KeepSpec(Frozen):
 
 
 class NightlySpec(Frozen):
-    """How a sweep is rerun every night. ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights.
+    """How a sweep is rerun every night.
 
-    With ``retrain_when_ruler_moves`` the whole sweep is trained again on the night on which another base or other rows
-    appear; without it the night says which command does so.
+    ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights. ``retrain_when_ruler_moves`` trains the sweep
+    anew under another base or other rows; else the page gives the command. ``accepted`` are bad nights whose level is
+    accepted: a new baseline begins there.
     """
 
     canary: CanarySpec = CanarySpec()
@@ -66,5 +67,6 @@ class NightlySpec(Frozen):
     nights_per_year: Annotated[float, Field(ge=1, le=366)] = 365.0
     confirm_seeds: Annotated[int, Field(ge=2)] = 5
     retrain_when_ruler_moves: bool = False
+    accepted: list[Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]] = []  # noqa: RUF012 - pydantic copies it
     tell: TellSpec = TellSpec()
     keep: KeepSpec = KeepSpec()

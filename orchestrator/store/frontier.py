@@ -37,9 +37,10 @@ def read_frontier(nights: NightsFolder) -> dict[str, Any] | None:
     if not _is_whole(state):
         copies = [night.frontier for night in nights.nights if night.frontier.exists()]
         remedy = f"cp {copies[-1]} {nights.frontier}" if copies else f"rm {nights.frontier}"
-        why = "the newest night that changed it kept a copy" if copies else "then the next night adopts the sweep as it is"
+        why = "the newest night kept a copy" if copies else "then the next night adopts the sweep as it is"
         raise InputError(
-            f"{nights.frontier} is damaged: it does not say of which nights the runs of the methods are. {remedy} ({why})"
+            f"{nights.frontier} is damaged: it does not say of which nights the runs of each method are. {remedy} "
+            f"({why})"
         )
     return dict(state)
 

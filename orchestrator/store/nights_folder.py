@@ -19,7 +19,9 @@ CANARY, CONFIRM = "canary", "confirm"
 """The names of sweeps that lie in the folder of a night."""
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 MEASURED, LOSSES, NIGHT_JSON = "measured.json", "losses.json", "night.json"
-ANCHORS, FRONTIER, FRESH = "anchors.json", "frontier.json", "fresh"
+ANCHORS, FRONTIER, TOLD, FRESH = "anchors.json", "frontier.json", "told.json", "fresh"
+READ = (MEASURED, LOSSES, NIGHT_JSON, ANCHORS, FRONTIER, TOLD)
+"""The files of a night that a night reads."""
 
 
 def date_of(name: str) -> date | None:
@@ -77,6 +79,11 @@ class NightFolder:
     def night_json(self) -> Path:
         """The verdict for programs; its existence, with the status "over", is the end of the night."""
         return self.path / NIGHT_JSON
+
+    @property
+    def told(self) -> Path:
+        """Whom the night has told, by message."""
+        return self.path / TOLD
 
     @property
     def page(self) -> Path:
@@ -153,6 +160,10 @@ class NightsFolder:
         """The page over all nights, one HTML file."""
         return self.path / "index.html"
 
+    def have_begun(self) -> bool:
+        """Return whether the sweep has nights, on the disk or in the object store."""
+        return bool(objects.sizes(self.path)) if objects.key_of(self.path) else self.path.is_dir()
+
     def night(self, name: str) -> NightFolder:
         """Return the folder of the night with this date (``YYYY-MM-DD``)."""
         return NightFolder(self.path / name)
@@ -192,13 +203,13 @@ class NightsFolder:
         for night in self.nights:
             if night.name not in names:
                 shutil.rmtree(night.path, ignore_errors=True)
-            for file in (night.measured, night.losses, night.night_json, night.anchors, night.frontier):
-                if f"{night.name}/{file.name}" not in there:
-                    file.unlink(missing_ok=True)
+            for name in READ:
+                if f"{night.name}/{name}" not in there:
+                    (night.path / name).unlink(missing_ok=True)
 
 
 def _is_read_by_a_night(name: PurePosixPath) -> bool:
     """Return whether the next night reads the file ``name`` of the folder of all nights."""
     if len(name.parts) == 1:
         return name.suffix == ".json"
-    return len(name.parts) == 2 and name.name in (MEASURED, LOSSES, NIGHT_JSON, ANCHORS, FRONTIER)
+    return len(name.parts) == 2 and name.name in READ

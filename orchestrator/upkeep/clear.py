@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -16,11 +16,12 @@ from orchestrator import objects
 from orchestrator.errors import DamagedRunError, InputError
 from orchestrator.files import make_folder, sync_folder
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.store.champion import EVALUATION, up_to_date
+from orchestrator.store.champion import BEFORE, EVALUATION, up_to_date
 from orchestrator.store.ends import ENDS
 from orchestrator.store.inventory import Inventory, content, inventory
 from orchestrator.store.manifest import read_sealed
 from orchestrator.store.nights_folder import NIGHTS, NightsFolder
+from orchestrator.store.rolled_back import SUFFIX as ROLLED_BACK
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.upkeep.made import made_as
 from orchestrator.upkeep.night_facts import have_begun, night_facts, renewals
@@ -45,15 +46,9 @@ def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[S
                 f"{sweep_command}"
             )
         return []
-    plan = plan_of(spec, made)
-    _refuse_another_recipe(folder, plan, made, sweep_command)
-    return stale(files, _facts(spec, folder, made, files))
-
-
-def nights_have_begun(folder: SweepFolder) -> bool:
-    """Return whether the sweep has nights, on the disk or in the object store."""
-    nights = folder.path / NIGHTS
-    return bool(objects.sizes(nights)) if objects.key_of(nights) else nights.is_dir()
+    facts = _facts(spec, folder, made, files)
+    _refuse_another_recipe(folder, plan_of(spec, made), facts.planned, made, sweep_command)
+    return stale(files, facts)
 
 
 def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
@@ -71,9 +66,9 @@ def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
 def _delete(folder: SweepFolder, name: str) -> None:
     place = folder.path / name
     if objects.key_of(place):
-        for name in objects.sizes(place):
-            if name.rpartition("/")[2] in ENDS.values():
-                objects.remove(place / name)
+        ends = [below for below in objects.sizes(place) if below.rpartition("/")[2] in ENDS.values()]
+        for end in ends:
+            objects.remove(place / end)
         objects.remove(place)
     if not (place.exists() or place.is_symlink()):
         return
@@ -89,9 +84,11 @@ def _delete(folder: SweepFolder, name: str) -> None:
         place.unlink()
 
 
-def _refuse_another_recipe(folder: SweepFolder, plan: Plan, made: Mapping[str, Any], sweep_command: str) -> None:
+def _refuse_another_recipe(
+    folder: SweepFolder, plan: Plan, needed: Collection[str], made: Mapping[str, Any], sweep_command: str
+) -> None:
     why = [*plan.unknown, *plan.assumed]
-    if not why and made["runs"] and plan.keys.keys().isdisjoint(made["runs"]):
+    if not why and made["runs"] and set(needed).isdisjoint(made["runs"]):
         why = ["no run of the folder's plan is in this recipe"]
     if why:
         raise InputError(
@@ -110,7 +107,7 @@ def _facts(spec: SweepSpec, folder: SweepFolder, made: Mapping[str, Any], files:
         ended_by=_ended_by(folder, files),
         champions={task: str(evaluation.get("run_key")) for task, evaluation in evaluations.items()},
         sound={task for task in evaluations if _is_sound(folder, task, evaluations[task], files)},
-        best=_best(folder, rows) if spec.champions and rows and nights is None else {},
+        best={} if nights or _has_gate(files) else _best(folder, rows) if spec.champions and rows else {},
         results=None if rows is None else frozenset(str(row.get("run_key")) for row in rows),
         now=now,
         nights=nights,
@@ -134,6 +131,15 @@ def _nights(
     copies = [spec.model_copy(update={"renewed": dict(renewed)}) for renewed in frontiers]
     of_frontiers = [plan_of(copy, made).keys for copy in copies]
     return facts, planned.union(_runs_of_champions(folder, files), *of_frontiers)
+
+
+def _has_gate(files: Inventory) -> bool:
+    """Return whether a gate has decided which champion stands, by what it leaves beside a champion.
+
+    Then the best run of the results may be one that the gate has refused, or that somebody has rolled back.
+    """
+    names = [name for name in files if name.startswith("champions/")]
+    return any(BEFORE in name or name.endswith(ROLLED_BACK) for name in names)
 
 
 def _runs_of_champions(folder: SweepFolder, files: Inventory) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -26,11 +27,11 @@ def have_begun(files: Collection[str]) -> bool:
 def night_facts(spec: SweepSpec, nights: NightsFolder, files: Collection[str], today: date) -> NightFacts:
     """Return the facts of the nights; ``files`` are the names in the sweep's folder.
 
-    InputError if a file that tells the facts is damaged: then nothing of the nights is known to be stale.
+    InputError if a night.json that tells a fact is damaged: then nothing of the nights is known to be stale.
     """
-    verdicts = {str(row["night"]): str(row["verdict"]) for row in _rows(nights)}
+    verdicts = _in_rows(nights)
     for name in _over(files):
-        if name not in verdicts:  # a night that was ended before it wrote its row
+        if name not in verdicts:  # the row was not written yet, or is damaged
             verdicts[name] = str(_night_json(nights, name)["verdict"])
     frontier = {*spec.renewed.values(), *_standing(spec, nights).values()}
     return NightFacts(today, spec.nightly.keep, verdicts, frozenset(frontier))
@@ -44,7 +45,7 @@ def renewals(spec: SweepSpec, nights: NightsFolder, files: Collection[str], fact
     """
     over = sorted(_over(files), reverse=True)
     recent = [name for name in over if _age(name, facts.today) <= facts.keep.runs_days]
-    different = [_standing(spec, nights)]
+    different: list[Renewed] = [_standing(spec, nights)]
     for name in over[: len(recent) + 1]:
         renewed = _left_by(nights, name)
         if renewed not in different:
@@ -64,19 +65,15 @@ def _over(files: Collection[str]) -> Iterator[str]:
             yield parts[1]
 
 
-def _rows(nights: NightsFolder) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in content(nights.rows).splitlines()]
-    except FileNotFoundError:
-        return []
-    except (ValueError, RecursionError):
-        rows = [None]
-    if not all(isinstance(row, dict) and {"night", "verdict"} <= row.keys() for row in rows):
-        raise InputError(
-            f"{nights.rows} is damaged, so nothing of the nights is known to be stale. Bring it back from a copy, or "
-            f"delete it: each night's {NIGHT_JSON} has its verdict too."
-        )
-    return rows
+def _in_rows(nights: NightsFolder) -> dict[str, str]:
+    """Return the verdicts by night that the rows of nights.jsonl tell; a row that cannot be read is passed over."""
+    verdicts = {}
+    with suppress(FileNotFoundError):
+        for line in content(nights.rows).splitlines():
+            with suppress(ValueError, RecursionError, TypeError, KeyError):
+                row = json.loads(line)
+                verdicts[str(row["night"])] = str(row["verdict"])
+    return verdicts
 
 
 def _night_json(nights: NightsFolder, name: str) -> dict[str, Any]:

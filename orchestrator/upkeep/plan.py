@@ -13,8 +13,8 @@ from typing import Any
 from orchestrator.data.batches import count_steps
 from orchestrator.paths import readable
 from orchestrator.plan.runs import PlannedRun, expand, keyed
-from orchestrator.recipe.reading.checks import brief
 from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.reading.checks import brief
 from orchestrator.recipe.sections import MethodSpec
 from orchestrator.recipe.spec import SweepSpec
 

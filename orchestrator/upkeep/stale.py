@@ -18,10 +18,9 @@ from orchestrator.wording import count
 GONE = ".gone"
 """The folder in a sweep's folder into which a thing is moved before it is deleted, so that no half of it stays."""
 LOG_DAYS = 30
-ERROR, MANIFEST, SOUND, BEFORE = ".error.txt", "CHECKPOINT.json", ".sound-", ".before-"
+ERROR, MANIFEST, SOUND = ".error.txt", "CHECKPOINT.json", ".sound-"
 DAMAGED = re.compile(r".+\.damaged(-\d+)?")
 DAY_SECONDS = 86_400.0
-OF_NO_TASK = "the champion of a task that the recipe does not have"
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,11 @@ def _named(files: Mapping[str, Entry], facts: Facts) -> Iterator[tuple[str, str]
             yield from ((f"runs/{key}/{name}", reason) for name, reason in _of_run(names, facts.ended_by.get(key)))
     if facts.nights:
         yield from stale_nights.named(files, facts.nights)
-    newest = _newest_before(files)
     for name, entry in files.items():
         parts = name.rstrip("/").split("/")
         yield from _by_name(parts, entry, facts)
         yield from _by_key(parts, facts, runs)
-        if parts[0] == "champions" and len(parts) > 2 and (reason := _of_champion(parts[1], facts, newest)):
+        if parts[0] == "champions" and len(parts) > 2 and (reason := _of_champion(parts[1], facts)):
             yield f"champions/{parts[1]}", reason
 
 
@@ -141,34 +139,22 @@ def _of_run(names: Collection[str], ended_by: int | None) -> Iterator[tuple[str,
             yield f"attempt-{number}", f"attempt {number} left no checkpoint, and attempt {max(attempts)} has begun"
 
 
-def _of_champion(name: str, facts: Facts, newest: Mapping[str, str]) -> str | None:
-    """Return why a champion is stale, by the name of its directory; None if it stands or can be gone back to.
+def _of_champion(name: str, facts: Facts) -> str | None:
+    """Return why a champion is stale, by the name of its directory; None if it stands or may stand again.
 
-    ``newest`` is the directory of the champion that was replaced last, by task.
+    What lies beside a champion has its task and a dot in its name: the gate of nights needs and clears it.
     """
     if name.startswith("."):
         return None  # a draft, which `_by_name` knows
-    if BEFORE in name:
-        task = name.partition(BEFORE)[0]
-        replaced = name != newest[task]
-        reason = f"a replaced champion; {newest[task]} was replaced after it" if replaced else None
-        return reason if task in facts.tasks else OF_NO_TASK
-    task, kept, _ = name.partition(SOUND)
+    task = name.partition(".")[0]
     if task not in facts.tasks:
-        return OF_NO_TASK
-    if kept:
+        return "the champion of a task that the recipe does not have"
+    if SOUND in name:
         return "a sound champion that a newer sound champion has replaced" if task in facts.sound else None
     run, best = facts.champions.get(task), facts.best.get(task)
-    if run is None or best is None or run == best:
+    if name != task or run is None or best is None or run == best:
         return None
     return f"the champion is run {run}, and run {best} is the best now"
-
-
-def _newest_before(files: Collection[str]) -> dict[str, str]:
-    """Return by task the directory of the champion that was replaced last: its name ends with the date of a night."""
-    parts = (name.split("/") for name in files)
-    names = sorted({two[1] for two in parts if two[0] == "champions" and len(two) > 2 and BEFORE in two[1]})
-    return {name.partition(BEFORE)[0]: name for name in names}
 
 
 def _not_planned(facts: Facts) -> str:

@@ -18,6 +18,7 @@ from orchestrator.store.nights_folder import (
     MEASURED,
     NIGHT_JSON,
     NIGHTS,
+    TOLD,
     date_of,
 )
 from orchestrator.wording import count
@@ -28,7 +29,7 @@ ONCE = (CONFIRM, "bisect", ".cache")
 """Of the folder of a night: what no later night reads."""
 ITEMS = (CANARY, FRESH, MEASURED, LOSSES, ANCHORS)
 """Of the folder of a night: what it has measured per item and per step."""
-PAGES = ("index.html", "summary.md", NIGHT_JSON, FRONTIER)
+PAGES = ("index.html", "summary.md", NIGHT_JSON, FRONTIER, TOLD)
 INCOMPLETE, WORSE, RULER_MOVED = "incomplete", "worse", "ruler_moved"
 
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 Status = Literal["same_bytes", "within_noise", "better", "worse", "ruler_moved", "incomplete"]
 """The verdict of a night (docs/nightly.md)."""
@@ -61,10 +65,15 @@ class CanaryRun:
         """The cell of the run."""
         return self.task, self.method
 
-    @property
+    @cached_property
     def accuracy(self) -> float:
         """The share of test items that are right; nan for a run without a result."""
         return self.right.count("1") / len(self.right) if self.right else float("nan")
+
+    @cached_property
+    def right_I(self) -> NDArray[np.uint8]:
+        """Per test item 1 or 0."""
+        return np.frombuffer(self.right.encode(), dtype=np.uint8) - np.uint8(ord("0"))
 
 
 @dataclass(frozen=True)
@@ -82,12 +91,22 @@ class Anchor:
     scores: Sequence[float]
 
 
+class Table(NamedTuple):
+    """Cells in order, the accuracies of their fresh seeds (nan: no run), and the digests of their fixed runs."""
+
+    cells: tuple[Cell, ...]
+    fresh_CF: NDArray[np.float64]
+    digests_C: NDArray[np.object_]
+
+
 @dataclass(frozen=True)
 class Night:
     """A night: its date (``YYYY-MM-DD``), its measurements, and for a night that is over its ``status``.
 
     ``since`` is the first night of the state that ``status`` continues, for "worse" the first bad night. ``told`` tells
-    whether people were told of this state. ``broken`` is why a night is incomplete; "" for a whole night.
+    whether people were told of this state. ``broken`` is why a night is incomplete apart from its runs, which speak for
+    themselves (an anchor that could not be scored, a frontier that failed); "" for a whole night. ``cells`` are
+    the (task, method, status) of the night's cells.
     """
 
     name: str
@@ -99,3 +118,45 @@ class Night:
     since: str | None = None
     told: bool = False
     renewed: Mapping[str, str] = field(default_factory=dict)
+    cells: Sequence[Sequence[str]] = ()
+
+    @cached_property
+    def fixed(self) -> Mapping[Cell, Mapping[int, CanaryRun]]:
+        """Per cell its runs of every night that have a result, by seed."""
+        runs: dict[Cell, dict[int, CanaryRun]] = {}
+        for run in self.runs:
+            if run.right and not run.fresh:
+                runs.setdefault(run.cell, {})[run.seed] = run
+        return runs
+
+    @cached_property
+    def fresh(self) -> Mapping[Cell, Sequence[float]]:
+        """Per cell the accuracies of its runs of this night alone that have a result, in the order of their seeds."""
+        runs: dict[Cell, list[float]] = {}
+        for run in sorted(self.runs, key=lambda run: run.seed):
+            if run.right and run.fresh:
+                runs.setdefault(run.cell, []).append(run.accuracy)
+        return runs
+
+    @cached_property
+    def digests(self) -> Mapping[Cell, Mapping[int, str]]:
+        """Per cell the digests of its fixed runs, by seed."""
+        return {cell: {seed: run.digest for seed, run in runs.items()} for cell, runs in self.fixed.items()}
+
+    @cached_property
+    def table(self) -> Table:
+        """The night's cells with their fresh accuracies and their bytes as arrays."""
+        cells = tuple(sorted(self.fixed))
+        widest = max((len(self.fresh.get(cell, ())) for cell in cells), default=0)
+        fresh = np.full((len(cells), widest), np.nan)
+        digests = np.empty(len(cells), dtype=object)
+        for c, cell in enumerate(cells):
+            values = self.fresh.get(cell, ())
+            fresh[c, : len(values)] = values
+            digests[c] = tuple(sorted(self.digests[cell].items()))
+        return Table(cells, fresh, digests)
+
+    @cached_property
+    def marks(self) -> Mapping[Cell, str]:
+        """Per cell the status that the night's verdict gave it."""
+        return {(task, method): status for task, method, status in self.cells}

@@ -11,9 +11,7 @@ from typing import Literal
 
 from orchestrator.verdict.night import Cell, Status
 
-CellStatus = Literal[
-    "unchanged", "moved", "suspected", "worse", "better", "never_passed", "new", "too_few", "broken"
-]
+CellStatus = Literal["unchanged", "moved", "suspected", "worse", "better", "never_passed", "new", "too_few", "broken"]
 """What a night says of one cell (docs/nightly.md).
 
 - unchanged: the bytes of all its fixed runs are those of a baseline night; moved: bytes differ, accuracy does not;
@@ -141,14 +139,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a confirmation has to show: the direction, the suspected cells, and whether all cells together are it.
+    """What a confirmation has to show, and on which cells: train fresh seeds of ``cells``.
 
-    ``since`` is the night on which the change began, as far as bytes and evidence tell.
+    ``joint`` tells that these cells are suspected together, ``alone`` which cells are suspected by themselves. ``since``
+    is the night on which the change began, as far as bytes and evidence tell.
     """
 
     direction: Direction
     cells: tuple[Cell, ...]
     joint: bool
+    alone: tuple[Cell, ...]
     since: str
 
 

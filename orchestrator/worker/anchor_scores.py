@@ -1,4 +1,4 @@
-"""Score a model that nothing has trained tonight on test items, and say on what machine: when it moves, the ruler moved."""
+"""Score a model that nothing has trained tonight, and say on what machine: when its scores move, the ruler moved."""
 
 from __future__ import annotations
 

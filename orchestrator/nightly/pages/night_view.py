@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.nightly.history import was_told
 from orchestrator.nightly.pages.panels import panels_of
-from orchestrator.nightly.words import COUNTS, VERDICTS
+from orchestrator.nightly.words import COUNTS, VERDICTS, rank_of
 from orchestrator.wording import count
 
 JUDGED = ("worse", "suspected", "moved", "unchanged")
@@ -17,15 +17,19 @@ SHOWN_NIGHTS = 90
 WHOLE = {
     "cell": (
         *("task", "method", "status", "accuracy", "baseline", "difference", "interval", "p", "nights_in_row"),
-        *("first_bad", "bytes", "flips", "flips_lost", "flips_won", "seconds", "memory", "command", "link"),
+        *("first_bad", "bytes", "flips", "flips_lost", "flips_won", "seconds", "slower", "memory", "command"),
+        "link",
     ),
     "baseline": ("nights", "mean", "interval"),
-    "bytes": ("equal", "first_step", "step_before", "step_after"),
+    "bytes": ("equal", "against", "comparable", "run", "first_step", "step_before", "step_after"),
     "flip": ("index", "before", "after", "question"),
     "change": ("what", "name", "before", "after", "since"),
     "anchor": ("kind", "task", "accuracy", "before", "median_score_change", "flips", "moved"),
     "confirmed": ("seeds", "p", "difference", "interval", "cells", "holds"),
-    "culprit": ("task", "method", "first_bad", "changed", "flips", "flips_lost", "flips_won", "command", "bisect"),
+    "culprit": (
+        *("task", "method", "first_bad", "last_good", "changed", "flips", "flips_lost", "flips_won", "command"),
+        "bisect",
+    ),
     "evidence": ("p", "e", "threshold_p", "threshold_e", "joined_over"),
     "frontier": ("trained", "kept", "renewed", "why"),
     "champion": ("task", "run_key", "standing", "decision", "p", "difference", "why"),
@@ -38,15 +42,16 @@ WHOLE = {
 
 def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the values of the template; ``rows`` are those of all nights until this one, in order."""
-    cells = [cell_view(cell) for cell in night.get("cells") or ()]
-    judged, better = of_status(cells, JUDGED), of_status(cells, BETTER)
-    apart = [cell for cell in cells if cell not in judged and cell not in better]
+    cells = sorted((cell_view(cell) for cell in night.get("cells") or ()), key=rank_of)
+    judged, better = ([cell for cell in cells if cell["status"] in statuses] for statuses in (JUDGED, BETTER))
+    apart = [cell for cell in cells if cell["status"] not in (*JUDGED, *BETTER)]
     return {
         "night": str(night["night"]),
         "name": str(night.get("name") or "sweep"),
         "verdict": str(night["verdict"]),
         "line": str(night.get("line") or VERDICTS.get(str(night["verdict"]), night["verdict"])),
-        "broken": str(night.get("broken") or ""),
+        "why": str(night.get("broken") or ""),
+        "notes": [str(note) for note in night.get("notes") or ()],
         "counts": counted(night.get("counts") or {}),
         "before": str(rows[-2]["night"]) if len(rows) > 1 else None,
         "nights": len(rows),
@@ -69,7 +74,7 @@ def night_view(night: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> d
         "told": _one("told", night.get("told")),
         "was_told": was_told(night.get("told")),
         "series": dict(night.get("series") or {}),
-        "commands": {name: text for name, text in whole("commands", night.get("commands") or {}).items() if text},
+        "commands": whole("commands", night.get("commands") or {}),
     }
 
 
@@ -85,11 +90,6 @@ def cell_view(cell: Mapping[str, Any]) -> dict[str, Any]:
     view["bytes"] = _one("bytes", view["bytes"])
     view["flips"] = _each("flip", view["flips"])
     return view
-
-
-def of_status(cells: Sequence[dict[str, Any]], statuses: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the cells of these statuses, in the order of the statuses."""
-    return [cell for status in statuses for cell in cells if cell["status"] == status]
 
 
 def counted(counts: Mapping[str, Any]) -> list[str]:
@@ -111,7 +111,8 @@ def _culprit(night: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     view["changed"] = _each("change", view["changed"])
     view["flips"] = _each("flip", view["flips"])
-    own = [cell for cell in night.get("cells") or () if (cell["task"], cell["method"]) == (view["task"], view["method"])]
+    cells = night.get("cells") or ()
+    own = [cell for cell in cells if (cell["task"], cell["method"]) == (view["task"], view["method"])]
     for key in ("flips_lost", "flips_won"):
         view[key] = view[key] if view[key] is not None or not own else own[0].get(key)
     return view
@@ -119,8 +120,9 @@ def _culprit(night: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _points(night: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, Any]:
     """Return the change points of a cell, which are no part of its row on the page."""
-    own = (one for one in night.get("cells") or () if (one["task"], one["method"]) == (view["task"], view["method"]))
-    return {"change_points": next(own, {}).get("change_points")}
+    cells = night.get("cells") or ()
+    own = [cell for cell in cells if (cell["task"], cell["method"]) == (view["task"], view["method"])]
+    return {"change_points": own[0].get("change_points") if own else None}
 
 
 def _each(kind: str, parts: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
@@ -129,4 +131,3 @@ def _each(kind: str, parts: Sequence[Mapping[str, Any]] | None) -> list[dict[str
 
 def _one(kind: str, part: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return whole(kind, part) if part else None
-

@@ -12,9 +12,9 @@ from orchestrator.report.figures.csv_link import csv_link
 from orchestrator.wording import percent
 
 SCALES = {
-    "accuracy": Scale(100.0, 0.02, percent),
+    "accuracy": Scale(100.0, 2.0, percent),
     "seconds": Scale(1.0, 0.1, duration),
-    "memory": Scale(1 / 2**20, 2.0**20, size),
+    "memory": Scale(1 / 2**20, 4.0, size),
 }
 TITLES = {"accuracy": "accuracy, in percent", "seconds": "training seconds", "memory": "peak memory, in MiB"}
 
@@ -40,12 +40,15 @@ def panels_of(rows: Sequence[Mapping[str, Any]], cell: tuple[str, str], tonight:
     points = (tonight or {}).get("change_points")
     series = {measure: series_of(rows, cell, measure, points) for measure in MEASURES}
     band = ((tonight or {}).get("baseline") or {}).get("interval")
+    sparks = {
+        measure: draw_spark(TITLES[measure], series[measure], SCALES[measure], band if measure == "accuracy" else None)
+        for measure in MEASURES
+    }
     return Panels(
         *cell,
-        *(
-            draw_spark(TITLES[measure], series[measure], SCALES[measure], band if measure == "accuracy" else None)
-            for measure in MEASURES
-        ),
+        sparks["accuracy"],
+        sparks["seconds"],
+        sparks["memory"],
         csv_link(
             ("night", "verdict", *MEASURES),
             (

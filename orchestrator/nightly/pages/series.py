@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MEASURES = ("accuracy", "seconds", "memory")
-BEGINS = ("worse", "better")
-"""Verdicts whose first night is a change of accuracy."""
+LEVELS = ("worse", "better")
+"""Statuses of a cell whose first night is a change of its accuracy."""
 
 
 class Point(NamedTuple):
@@ -21,8 +21,8 @@ class Point(NamedTuple):
 class Series(NamedTuple):
     """A measure of a cell over the nights, the oldest first.
 
-    ``changes`` are nights at which the level changed: the first nights of "worse" and "better", and the change points
-    of a search over the history. ``moved`` are the nights on which the ruler moved.
+    ``changes`` are nights at which the level changed: the cell's first nights of "worse" and "better", and the change
+    points of a search over the history. ``moved`` are the nights on which the ruler moved.
     """
 
     points: list[Point]
@@ -46,8 +46,12 @@ def series_of(
     """Return the series of a cell; ``points`` are its change points by measure, from ``night.json``."""
     changes = set((points or {}).get(measure) or ())
     if measure == "accuracy":
-        changes |= {str(row["since"]) for row in rows if row["verdict"] in BEGINS and row.get("since")}
-        changes |= {str(row["night"]) for row in rows if row["verdict"] in BEGINS and not row.get("since")}
+        statuses = [_of(row, cell).get("status") for row in rows]
+        changes |= {
+            str(row["night"])
+            for row, before, status in zip(rows, [None, *statuses], statuses, strict=False)
+            if status in LEVELS and status != before
+        }
     return Series(
         [_point(row, cell, measure) for row in rows],
         frozenset(changes),
@@ -56,6 +60,11 @@ def series_of(
 
 
 def _point(row: Mapping[str, Any], cell: tuple[str, str], measure: str) -> Point:
-    own = next((one for one in row.get("cells") or () if (one["task"], one["method"]) == cell), {})
+    own = _of(row, cell)
     broken = row["verdict"] == "incomplete" or own.get("status") == "broken"
     return Point(str(row["night"]), own.get(measure), broken)
+
+
+def _of(row: Mapping[str, Any], cell: tuple[str, str]) -> Mapping[str, Any]:
+    """Return what a row has of a cell."""
+    return next((one for one in row.get("cells") or () if (one["task"], one["method"]) == cell), {})

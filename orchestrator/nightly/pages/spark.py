@@ -9,8 +9,8 @@ from orchestrator.nightly.pages.series import Point, Series
 from orchestrator.report.figures.axis import Tick, tick_label, ticks
 from orchestrator.wording import count
 
-LEFT, WIDE = 2.0, 96.0
-"""Where the first night stands, and the distance to the last, in percent of the width."""
+LEFT, WIDE = 14.0, 84.0
+"""Where the first night stands, and the distance to the last, in percent of the width; labels stand left of it."""
 TOP, TALL = 8.0, 84.0
 """Where the highest value stands, and the distance to the lowest, in percent of the height."""
 BOTTOM = 96.0
@@ -47,7 +47,7 @@ class Spark(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """How values are shown: the factor before the ticks, the narrowest axis, and a value in words."""
+    """How values are shown: the factor that makes the axis of them, its least width, and a value in words."""
 
     factor: float
     least: float
@@ -58,12 +58,13 @@ def draw_spark(title: str, series: Series, scale: Scale, band: Sequence[float] |
     """Return the spark line of a series; None if no night that counts has a value."""
     if not series.known:
         return None
-    low, high = _ends([*series.known, *(band or ())], scale.least)
+    low, high = _ends([scale.factor * value for value in [*series.known, *(band or ())]], scale.least)
     nights = [point.night for point in series.points]
+    broken = [point.night for point in series.points if point.broken]
     place = {night: _across(index, len(nights)) for index, night in enumerate(nights)}
 
     def y(value: float) -> float:
-        return round(TOP + TALL * (high - value) / (high - low), 2)
+        return round(TOP + TALL * (high - scale.factor * value) / (high - low), 2)
 
     pieces = [[(place[point.night], y(point.value or 0.0)) for point in piece] for piece in _pieces(series)]
     return Spark(
@@ -73,21 +74,21 @@ def draw_spark(title: str, series: Series, scale: Scale, band: Sequence[float] |
         [piece[0] for piece in pieces if len(piece) == 1],
         (y(band[1]), round(y(band[0]) - y(band[1]), 2)) if band else None,
         pieces[-1][-1],
-        [Mark(place[one.night], one.night, f"{one.night}: broken, in no baseline") for one in series.points if one.broken],
+        [Mark(place[one], one, f"{one}: broken, in no baseline") for one in broken],
         [Mark(place[one], one, f"{one}: the level changed") for one in nights if one in series.changes],
         [Mark(place[one], one, f"{one}: the ruler moved") for one in nights if one in series.moved],
-        [Tick(tick_label(scale.factor * value), 0.0, y(value), "start") for value in ticks(low, high)[:: _every(low, high)]],
+        [Tick(tick_label(value), 0.0, y(value / scale.factor), "start") for value in _few(ticks(low, high))],
         _dates(nights),
     )
 
 
 def _across(index: int, nights: int) -> float:
-    return round(LEFT + WIDE * index / (nights - 1), 2) if nights > 1 else 50.0
+    return round(LEFT + WIDE * index / (nights - 1), 2) if nights > 1 else LEFT + WIDE / 2
 
 
-def _every(low: float, high: float) -> int:
-    """Return of how many ticks one is labelled, so that at most three stand in a low panel."""
-    return -(-len(ticks(low, high)) // 3)
+def _few(values: Sequence[float]) -> Sequence[float]:
+    """Return at most three of the ticks, because more do not stand in a low panel."""
+    return values[:: -(-len(values) // 3)]
 
 
 def _ends(values: Sequence[float], least: float) -> tuple[float, float]:
@@ -111,7 +112,7 @@ def _pieces(series: Series) -> list[list[Point]]:
 def _dates(nights: Sequence[str]) -> list[Tick]:
     """Return the labels of the first and the last night."""
     if len(nights) == 1:
-        return [Tick(nights[0], 50.0, 0.0, "middle")]
+        return [Tick(nights[0], LEFT + WIDE / 2, 0.0, "middle")]
     return [Tick(nights[0], LEFT, 0.0, "start"), Tick(nights[-1], LEFT + WIDE, 0.0, "end")]
 
 

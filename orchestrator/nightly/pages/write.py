@@ -13,6 +13,7 @@ from orchestrator.nightly import words
 from orchestrator.nightly.history import Row, in_order, row_of
 from orchestrator.nightly.pages.links import safe_link
 from orchestrator.nightly.pages.night_view import night_view
+from orchestrator.nightly.pages.spark import LEFT
 from orchestrator.nightly.pages.trend_view import trend_view
 from orchestrator.report.environment import TEMPLATES, environment
 
@@ -50,6 +51,11 @@ def _whole(night: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> li
 def _environment() -> Environment:
     made = environment(OWN, TEMPLATES)
     made.filters |= {"duration": words.duration, "size": words.size, "short": words.short, "said": words.said}
-    made.filters |= {"cell_name": words.cell_name, "safe_link": safe_link}
-    made.globals |= {"VERDICTS": words.VERDICTS, "STATUSES": words.STATUSES, "CHANGES": words.CHANGES}
+    made.filters |= {
+        "cell_name": words.cell_name,
+        "answered": words.answered,
+        "evidence": words.evidence,
+        "safe_link": safe_link,
+    }
+    made.globals |= {"VERDICTS": words.VERDICTS, "STATUSES": words.STATUSES, "CHANGES": words.CHANGES, "LEFT": LEFT}
     return made

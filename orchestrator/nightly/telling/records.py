@@ -30,5 +30,8 @@ class Records:
         write_json(self._file, {**self._all(), message_id: record})
 
     def _all(self) -> dict[str, Any]:
-        content = read_json(self._file)
+        try:
+            content = read_json(self._file)
+        except OSError:  # people are told all the same, and `write` says what is wrong
+            content = None
         return content if isinstance(content, dict) else {}

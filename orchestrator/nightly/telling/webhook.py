@@ -14,6 +14,8 @@ from orchestrator.nightly.telling.signature import headers_of
 ASK_AGAIN = (408, 425, 429)
 """Answers 4xx that may be different at another time, beside all 5xx."""
 
+SHORTEST = 0.05  # seconds: a limit of 0 is refused
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -40,7 +42,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What came of one attempt: the problem, None without one; whether to try again, and not before how many seconds."""
+    """What came of one attempt: the problem, whether to try again, and after how many seconds at least."""
 
     problem: str | None
     again: bool = False
@@ -106,6 +108,7 @@ class Delivery:
             self._problem = f"{type(error).__name__} ({_cause(error)})"
 
     def _attempt(self, session: requests.Session, left: float) -> _Answer:
+        left = max(left, SHORTEST)
         limits = min(self._patience.connect, left), min(self._patience.answer, left)
         headers = headers_of(self._id, int(time.time()), self._body, self._secret)
         try:

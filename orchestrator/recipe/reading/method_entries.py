@@ -15,8 +15,8 @@ from d2lora import available_methods, get_method
 from d2lora.method import LowRankConfig
 from d2lora.names import unknown
 from orchestrator.errors import InputError
-from orchestrator.recipe.reading.checks import brief, check_word, error_lines
 from orchestrator.recipe.controls import REFERENCE, controls_of, with_controls
+from orchestrator.recipe.reading.checks import brief, check_word, error_lines
 from orchestrator.recipe.reading.interpolation import Key
 from orchestrator.recipe.reading.located_yaml import Locations
 from orchestrator.recipe.sections import MethodSpec

@@ -1,4 +1,4 @@
-"""Refusals of the keys ``nightly`` and ``renewed`` of a recipe, each with its place, the nearest name and the remedy."""
+"""Refusals of the keys ``nightly`` and ``renewed`` of a recipe, each with its place, nearest name and remedy."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def check_renewed(data: Mapping[str, Any], locations: Locations) -> None:
     renewed = data.get("renewed", {})
     if not isinstance(renewed, dict):
         raise InputError(
-            f"{locations.at(('renewed',))}: renewed holds a night per method, not {brief(renewed)}. Write, for example, "
-            "renewed: {lora: 2026-11-28}."
+            f"{locations.at(('renewed',))}: renewed holds a night per method, not {brief(renewed)}. Write, for "
+            "example, renewed: {lora: 2026-11-28}."
         )
     labels = [method["label"] for method in data["methods"]]
     for label in renewed:
