@@ -128,6 +128,31 @@ def test_two_ends_of_the_same_bytes_are_said_to_be_so(
     assert len(world.trained) == 2
 
 
+def test_settings_are_trained_once_as_lanes_of_one_pack(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+
+    def train(candidate: Candidate, bench: trying.Bench, _: float) -> str:
+        trained.append(candidate.key)
+        content = json.loads(bench.recipe.read_text())
+        assert [method["label"] for method in content["methods"]] == [f"s{number}" for number in range(5)]
+        return ""
+
+    def results(sweep: SweepFolder, seeds: list[int], method: str, *_: object) -> Tried:
+        assert sweep.path.name == "s0"
+        right = "1" * 20 if method in ("s0", "s1") else "0" * 20
+        return Tried(tuple(TriedRun(seed, "committed", f"{method}-{seed}", right) for seed in seeds))
+
+    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(run, "results", results)
+    settings = tuple({"alpha": float(alpha)} for alpha in (1, 2, 4, 8, 16))
+    code, told = asked_for(recipe, Asked(settings=settings, cell=CELL), tmp_path)
+    assert code == 0
+    assert told.splitlines()[-1] == f'first bad for {CELL}: {{"alpha": 4.0}}'
+    assert trained == ["s0"]
+
+
 def test_a_second_bisection_of_the_same_is_held_off_and_the_cell_comes_from_the_newest_bad_night(
     tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
