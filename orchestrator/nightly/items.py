@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from orchestrator.data.prepared import load_prepared
 from orchestrator.data.tokens import Item
 from orchestrator.model.loading import load_tokenizer
-from orchestrator.verdict.verdict import Flip
 
 
 def item_texts(base: Path, prepared: Path, indices: Iterable[int]) -> dict[int, str]:
@@ -20,12 +18,6 @@ def item_texts(base: Path, prepared: Path, indices: Iterable[int]) -> dict[int, 
     """
     items, tokenizer = load_prepared(prepared)["test"], load_tokenizer(base)
     return {index: text_of(items[index], tokenizer) for index in indices if 0 <= index < len(items)}
-
-
-def with_questions(flips: Sequence[Flip], base: Path, prepared: Path) -> tuple[Flip, ...]:
-    """Return the flips with the text of their items."""
-    texts = item_texts(base, prepared, [flip.index for flip in flips]) if flips else {}
-    return tuple(replace(flip, question=texts.get(flip.index, "")) for flip in flips)
 
 
 def text_of(item: Item, tokenizer: Any) -> str:

@@ -72,6 +72,7 @@ class _Search:
         self.marks: dict[int, Mark] = {}
         self.whys: dict[int, str] = {}
         self.ends: Ends | None = None
+        self._why = ""  # why the last training gave no result
 
     def go(self) -> None:
         """Try candidates until the search is over."""
@@ -94,7 +95,9 @@ class _Search:
         self._say(f"  trying {candidate.words}; about {count(left, 'try').replace('trys', 'tries')} left")
         begin = time.monotonic()
         tried_by, method = (self.candidates[0], candidate.key) if self._at_once else (candidate, None)
-        why = train(tried_by, self._bench, self._limit())
+        if not (self._at_once and self._tried):
+            self._why = train(tried_by, self._bench, self._limit())
+        why = self._why
         seconds = round(time.monotonic() - begin, 1)
         tried = results(self._bench.sweep(tried_by), self._seeds, method, seconds)
         if not tried.runs and why:

@@ -40,10 +40,11 @@ def tidy(place: Path) -> None:
 
 def _unpack(commit: str, place: Path, code: Path) -> None:
     """Unpack the part of a commit that this project's code is: a repository may hold it in a folder."""
-    within = code.resolve().relative_to(repository_of(code).resolve()).as_posix()
+    top = repository_of(code).resolve()
+    within = code.resolve().relative_to(top).as_posix()
     tree = commit if within == "." else f"{commit}:{within}"
     archive = place.with_suffix(".tar")
-    words = ["git", "-C", str(code), "archive", "--format=tar", f"--output={archive}", tree]
+    words = ["git", "-C", str(top), "archive", "--format=tar", f"--output={archive}", tree]
     try:
         subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
         with tarfile.open(archive) as content:
