@@ -1,6 +1,6 @@
 """Verdicts on invented nights: how often people are told for nothing, and after how many nights of a true loss.
 
-    python -m benchmarks.simulations.nights [--years 20] [--trials 200]     # Markdown tables
+    python -m benchmarks.simulations.nights [--years 20] [--trials 200] [quiet|loss|harmless ...]
 
 A test item has a margin, normal over items, so that 70 % are right. A run adds an effect of its seed on all items, half
 of it shared by the methods of a task, and noise of its own on every item; an item is right above 0. When bytes move, a
@@ -11,13 +11,14 @@ a little. A loss lowers all margins. The canary and the thresholds are the defau
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from orchestrator.recipe.nightly_section import NightlySpec
 from orchestrator.verdict.judge import is_news, judge, judged
@@ -41,13 +42,17 @@ NEVER, WEEKLY, NIGHTLY = 0, 7, 1
 
 @dataclass(frozen=True)
 class Case:
-    """``moves`` is after how many nights bytes move (`NEVER`, `WEEKLY`, `NIGHTLY`); ``seed_sd`` is in points."""
+    """``moves`` is after how many nights bytes move (`NEVER`, `WEEKLY`, `NIGHTLY`); ``seed_sd`` is in points.
+
+    ``one_cell`` says that a loss hits the first cell alone.
+    """
 
     tasks: int
     methods: int
     items: int
     seed_sd: float
     moves: int
+    one_cell: bool = False
 
     @property
     def cells(self) -> list[Cell]:
@@ -69,8 +74,8 @@ class Canary:
     def __post_init__(self) -> None:
         """Draw the items, and what the fixed seeds keep when bytes move."""
         spread = (1 + ITEM_NOISE**2) ** 0.5
-        self.level = float(stats.norm.ppf(RIGHT)) * spread
-        self.slope = float(stats.norm.pdf(self.level / spread)) / spread
+        self.level = float(special.ndtri(RIGHT)) * spread
+        self.slope = math.exp(-((self.level / spread) ** 2) / 2) / (2 * math.pi) ** 0.5 / spread
         self.margins = self.level + self.random.normal(size=(self.case.tasks, 1, 1, self.case.items))
         self.kept = self._noise(FIXED)
         self.move(0.0)
@@ -82,10 +87,13 @@ class Canary:
         level = (0.5**0.5) * (shared + self.random.normal(size=shape)) * self.case.seed_sd / 100 / self.slope
         return level + ITEM_NOISE * self.random.normal(size=(*shape[:3], self.case.items))
 
-    def _shift(self, loss: float) -> float:
-        """Return by how much margins fall for a loss in points."""
-        spread = (1 + ITEM_NOISE**2) ** 0.5
-        return self.level - float(stats.norm.ppf(RIGHT - loss / 100)) * spread
+    def _shift(self, loss: float) -> NDArray[np.float64]:
+        """Return by how much margins fall for a loss in points: tasks x methods x 1 x 1."""
+        fall = self.level - float(special.ndtri(RIGHT - loss / 100)) * (1 + ITEM_NOISE**2) ** 0.5
+        hit = np.zeros if self.case.one_cell else np.ones
+        shift = fall * hit((self.case.tasks, self.case.methods, 1, 1))
+        shift[0, 0] = fall
+        return shift
 
     def move(self, loss: float) -> None:
         """Train the fixed seeds with other bytes."""
@@ -190,7 +198,6 @@ def nights_until_told(case: Case, loss: float, before: int, trials: int, seed: i
     return told, statuses
 
 
-SMALL, LARGE = Case(1, 1, 500, 0.7, NIGHTLY), Case(2, 2, 500, 0.7, NIGHTLY)
 WORDS = {NEVER: "never", WEEKLY: "once a week", NIGHTLY: "every night"}
 QUIET = [
     Case(tasks, methods, items, sd, moves)
@@ -202,23 +209,14 @@ QUIET = [
         (2, 2, 500, 0.7, NEVER),
     ]
 ]
-LOSSES = [
-    (Case(tasks, methods, items, sd, moves), loss)
-    for loss in (2.0, 1.0)
-    for tasks, methods, items, sd in [
-        (1, 1, 300, 1.0),
-        (1, 1, 500, 0.7),
-        (1, 1, 1000, 0.5),
-        (2, 2, 300, 1.0),
-        (2, 2, 500, 0.7),
-        (2, 2, 1000, 0.5),
-    ]
-    for moves in (NEVER, NIGHTLY)
-]
+SIZES = [(1, 1, 300, 1.0), (1, 1, 500, 0.7), (1, 1, 1000, 0.5), (2, 2, 300, 1.0), (2, 2, 500, 0.7), (2, 2, 1000, 0.5)]
+LOSSES = [(Case(*size, moves), loss) for loss in (2.0, 1.0) for size in SIZES for moves in (NEVER, NIGHTLY)]
+LOSSES += [(Case(2, 2, 500, 0.7, moves, one_cell=True), 2.0) for moves in (NEVER, NIGHTLY)]
 
 
 def _described(case: Case) -> str:
-    return f"{case.tasks} x {case.methods} | {case.items} | {case.seed_sd:g} | {_total_sd(case):.1f}"
+    size = f"{case.tasks} x {case.methods}{', a loss in one cell' if case.one_cell else ''}"
+    return f"{size} | {case.items} | {case.seed_sd:g} | {_total_sd(case):.1f}"
 
 
 def _total_sd(case: Case) -> float:
@@ -234,12 +232,15 @@ def quiet_table(years: int) -> Iterator[str]:
         "| called better | confirmations a year | damaged nights, of them ever in a baseline |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    begin = time.process_time()
     for case in QUIET:
         one = quiet(case, years)
         yield (
             f"| {_described(case)} | {WORDS[case.moves]} | {one.nights} | {one.told} | {one.told / years:.2f} "
             f"| {one.better} | {one.confirmations / years:.1f} | {one.damaged}, {one.damaged_in_baseline} |"
         )
+    seconds = (time.process_time() - begin) / (len(QUIET) * 365 * years) * 10_000
+    yield f"\n10,000 nights: {seconds:.0f} s of one core"
 
 
 def loss_table(trials: int) -> Iterator[str]:
@@ -263,7 +264,7 @@ def harmless_table(trials: int) -> Iterator[str]:
     yield "| tasks x methods | items | seed sd | run sd | called within noise | worse | better |"
     yield "|---|---|---|---|---|---|---|"
     for case in (Case(1, 1, 300, 1.0, NEVER), Case(2, 2, 500, 0.7, NEVER)):
-        statuses = nights_until_told(case, 0.0, 60, trials)[1]
+        statuses = nights_until_told(case, 0.0, 20, trials)[1]
         shares = [statuses.count(status) / len(statuses) for status in ("within_noise", "worse", "better")]
         yield f"| {_described(case)} | {' | '.join(f'{share:.1%}' for share in shares)} |"
 
@@ -273,14 +274,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--years", type=int, default=20)
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("tables", nargs="*", default=["quiet", "loss", "harmless"])
     options = parser.parse_args()
-    begin = time.perf_counter()
-    for line in quiet_table(options.years):
-        print(line, flush=True)  # noqa: T201 - the tables are the output of this command
-    seconds = (time.perf_counter() - begin) / (len(QUIET) * 365 * options.years) * 10_000
-    print(f"\n10,000 nights: {seconds:.0f} s\n", flush=True)  # noqa: T201
-    for table in (loss_table(options.trials), harmless_table(10 * options.trials)):
-        print("\n".join(table), end="\n\n", flush=True)  # noqa: T201
+    made = {
+        "quiet": lambda: quiet_table(options.years),
+        "loss": lambda: loss_table(options.trials),
+        "harmless": lambda: harmless_table(5 * options.trials),
+    }
+    for name in options.tables:
+        for line in made[name]():
+            print(line, flush=True)  # noqa: T201 - the tables are the output of this command
+        print(flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

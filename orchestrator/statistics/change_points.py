@@ -2,10 +2,9 @@
 
 Where: the split that maximises the energy distance between its two sides (Matteson and James 2014, A nonparametric
 approach for multiple change point analysis of multivariate data, JASA 109). Whether: Student's t between the two
-neighbouring stretches, as Apache Otava does it (window 50, first at ten times the level, then strictly). Permutations,
-as in the paper, cannot reach a level of 0.001 on short stretches (6 and 5 values have 462 orders) and differ from call
-to call. The test follows a search for the best split, so its p is too small: a mark on a page, no reason to tell people.
-"""
+neighbouring stretches, as Apache Otava does it (window 50, first at ten times the level, then strictly). With the
+paper's permutations short stretches cannot reach a level of 0.001 (6 and 5 values have 462 orders). The test follows a
+search for the best split, so its p is too small: a mark on a page, no reason to tell people."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ SHORTEST = 2
 
 
 class ChangePoint(NamedTuple):
-    """``at`` is the index of the first value of a new level, ``p`` that of the step between the neighbouring stretches."""
+    """A new level: the index of its first value, and the p of the step between the neighbouring stretches."""
 
     at: int
     p: float

@@ -1,4 +1,4 @@
-"""A detector of a lasting shift that may be looked at every night: an e-detector over nights with unknown mean and spread.
+"""A detector of a lasting shift that may be looked at every night; mean and spread before the shift are not known.
 
 Shin, Ramdas and Rinaldo (2023), E-detectors: a nonparametric framework for sequential change detection, NEJSDS 2. The
 detector of Shiryaev and Roberts is the sum over all possible first nights j of an e-process that starts at j. Without a
@@ -8,8 +8,8 @@ or more (their theorem 2.4).
 An e-process needs a null with known distribution; mean and spread of a canary are unknown. Recursive residuals have one
 (Brown, Durbin and Evans 1975): night t's mean minus the mean of all earlier runs, over its standard error from the runs
 so far, is Student's t, and independent over nights if runs are independent and normal. So its normal score z_t is
-standard normal, and ``exp(m z_t - m^2 / 2)`` has expectation 1 for any m that is known before night t.
-A shift of d standard deviations at night j moves z_t by about ``m = d * N_j * gain_t``, where N_j runs came before j and
+standard normal, and ``exp(m z_t - m^2 / 2)`` has expectation 1 for any m that is known before night t. A shift of d
+standard deviations at night j moves z_t by about ``m = d * N_j * gain_t``, where N_j runs came before j and
 ``gain_t = 1 / (N_t sqrt(1 / n_t + 1 / N_t))``, because the runs after j have moved the mean, too. That m is the bet.
 The size d is not known: the e-process is the mean over `SHIFTS`.
 """

@@ -20,14 +20,17 @@ def series_of(world: World) -> SeriesKey:
 
 
 def twin_of(nights: Sequence[Night], tonight: Night) -> Night | None:
-    """Return the night that tonight's bytes are compared with: the newest of tonight's series, else the newest.
+    """Return the night that tonight's bytes are compared with; None without nights.
 
-    A newest night with equal bytes is the one, whatever its series: equal bytes are equal bytes.
+    It is the newest night with equal bytes, whatever its series, because equal bytes are equal bytes. Without one it is
+    the newest night of tonight's series, or else the newest.
     """
-    if not nights or nights[-1].digests == tonight.digests:
-        return nights[-1] if nights else None
+    if not nights:
+        return None
     series = series_of(tonight.world)
-    return next((night for night in reversed(nights) if series_of(night.world) == series), nights[-1])
+    equal = (night for night in reversed(nights) if night.digests == tonight.digests)
+    alike = (night for night in reversed(nights) if series_of(night.world) == series)
+    return next(equal, None) or next(alike, nights[-1])
 
 
 def bytes_of(twin: Night | None, tonight: Night, cell: Cell) -> Bytes:

@@ -174,7 +174,7 @@ def _baseline(weighed: Weighed | None, cell: Cell) -> CellBaseline:
         return CellBaseline(0, None, None)
     index = weighed.scores.cells.index(cell)
     fresh: Array = weighed.scores.fresh_CNF[index, :-1]
-    values = np.concatenate([fresh[np.isfinite(fresh)], weighed.scores.fixed(index)])
+    values = np.concatenate([fresh[np.isfinite(fresh)], weighed.scores.fixed[index]])
     nights = int(weighed.scores.nights_C[index])
     if len(values) < 2:
         return CellBaseline(nights, float(values.mean()) if len(values) else None, None)

@@ -1,10 +1,9 @@
 """Pure: whose results of the whole sweep still stand tonight, by the bytes of the canary.
 
-Every method's results were trained under some bytes of the canary (`Trained`). If tonight's bytes are those, the results
-stand, whatever changed under the code. If not, the method is reached: its runs are trained again with the night in their
-key. If an earlier night had tonight's bytes (a bug was reverted) and its runs are still there, the sweep goes back to
-them and trains nothing.
-"""
+Every method's results were trained under some bytes of the canary (`Trained`). If tonight's bytes are those, the
+results stand, whatever changed under the code. If not, the method is reached: its runs are trained again with the night
+in their key. If an earlier night had tonight's bytes (a bug was reverted) and its runs are still there, the sweep goes
+back to them and trains nothing."""
 
 from __future__ import annotations
 
@@ -44,9 +43,9 @@ class Frontier:
     """What happens to the sweep tonight.
 
     ``renewed`` is for ``SweepSpec.renewed``: a method that is missing has its runs of before nights. ``reached`` are
-    the methods that are trained again, ``back`` those that went back to earlier runs, ``kept`` the rest. ``trains`` says
-    whether runs that are missing may be trained tonight at all. ``why`` is one sentence. ``state`` is to be written.
-    """
+    the methods that are trained again, ``back`` those that went back to earlier runs, ``kept`` the rest. ``trains``
+    says whether runs that are missing may be trained tonight at all. ``why`` is one sentence. ``state`` is to be
+    written."""
 
     renewed: dict[str, str]
     reached: tuple[str, ...]
@@ -65,7 +64,7 @@ class _Step:
     word: Literal["kept", "reached", "back", "waits"]
 
 
-def decide(
+def decide(  # noqa: PLR0913 - each word is a fact of its own that only the caller knows
     state: State,
     tonight: Night,
     status: Status,
@@ -108,19 +107,16 @@ def _step(trained: Sequence[Trained], tonight: Night, method: str, verified: boo
     if not trained:
         return _Step((Trained(None, signature, ruler, verified),), "kept")
     *earlier, present = trained
-    old = [one for one in earlier if one.ruler == ruler and _agree(one.signature, signature)]
-    if present.ruler != ruler and not old:
-        if not adopts:
-            return _Step(tuple(trained), "waits")
-        return _Step((*trained, Trained(present.night, signature, ruler)), "kept")
-    if (
-        not old and not present.signature.keys() & signature.keys()
-    ):  # another canary: nothing speaks against the results
-        return _Step((*trained, replace(present, signature=signature, verified=False)), "kept")
     if present.ruler == ruler and _agree(present.signature, signature):
         return _Step((*earlier, replace(present, signature={**present.signature, **signature})), "kept")
+    old = [one for one in earlier if one.ruler == ruler and _agree(one.signature, signature)]
     if old:
         return _Step((*(one for one in trained if one is not old[-1]), old[-1]), "back")
+    if present.ruler != ruler:
+        adopted = (*trained, Trained(present.night, signature, ruler))
+        return _Step(adopted, "kept") if adopts else _Step(tuple(trained), "waits")
+    if not present.signature.keys() & signature.keys():  # another canary: nothing speaks against the results
+        return _Step((*trained, replace(present, signature=signature, verified=False)), "kept")
     return _Step((*trained, Trained(tonight.name, signature, ruler)), "reached")
 
 

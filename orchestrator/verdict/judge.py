@@ -1,8 +1,8 @@
 """A night's verdict from the nights before it: incomplete, ruler moved, same bytes, within noise, better or worse.
 
 In this order: a night that is not whole is judged no further; if the ruler moved, no model is judged; if a loss stands,
-the question is whether it still does; else tonight is weighed against the baseline, and a candidate has to be confirmed.
-"""
+the question is whether it still does; else tonight is weighed against the baseline, and a candidate has to be
+confirmed."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def _verdict(case: Case, ruling: Ruling) -> Verdict:
         last_good=last_good.name if last_good else None,
         nights_in_row=row,
         why=ruling.why,
-        notes=_notes(ruling.weighed),
+        notes=_notes(ruling, case.segment),
     )
 
 
@@ -216,8 +216,12 @@ def _state(history: Sequence[Night], tonight: Night, ruling: Ruling) -> tuple[st
         since = ruling.since
     else:
         since = (last.since or last.name) if last and last.status == ruling.status else tonight.name
-    row = sum(night.status == ruling.status and (night.since or night.name) == since for night in history)
-    return since, row + 1
+    row = 1
+    for night in reversed(history):
+        if ((night.since or night.name) != since and night.status == ruling.status) or night.name < since:
+            break
+        row += night.status == ruling.status
+    return since, row
 
 
 def _last_good(case: Case, before: str) -> Night | None:
@@ -232,11 +236,13 @@ def _evidence(rules: Rules, weighed: Weighed | None) -> Evidence:
     return Evidence(p, e, rules.candidate_p, rules.candidate_e, joined_over)
 
 
-def _notes(weighed: Weighed | None) -> tuple[str, ...]:
-    """Return what a reader has to know of the comparison."""
+def _notes(ruling: Ruling, segment: Segment) -> tuple[str, ...]:
+    """Return what a reader has to know of the comparison, and of a loss that nothing is compared with any more."""
+    dropped = segment.dropped or (segment.bad[0].since if segment.bad and ruling.status == "ruler_moved" else "")
+    notes = [f"the loss since {dropped} is judged no further: tonight is not comparable with it"] if dropped else []
+    weighed = ruling.weighed
     if weighed is None or weighed.twin is None:
-        return ()
-    notes = []
+        return tuple(notes)
     if any(bytes_.equal is False and not bytes_.comparable for bytes_ in weighed.bytes.values()):
         notes.append("compared across machines or versions: other bytes were to be expected, accuracies are compared")
     if any(len(runs) == 1 for runs in weighed.scores.tonight.fixed.values()):

@@ -22,19 +22,16 @@ def line_of(
     confirmed: Confirmed | None,
 ) -> str:
     """Return the line; ``baseline`` is the number of nights compared with, ``why`` as of `Verdict`."""
-    if status == "incomplete":
-        return f"incomplete: {why}"
-    if status == "ruler_moved":
-        return f"the ruler moved: {why}; the night's models are not judged, and a new baseline begins"
-    if status == "worse":
-        return f"worse {_since(night, since)}: {_named(cells, 'worse')}{_confirmed(confirmed)}"
-    if status == "better":
-        return f"better: {_named(cells, 'better') or why}{_confirmed(confirmed)}"
-    if not baseline:
-        return f"the first night of a baseline: {count(len(cells), 'cell')} measured, nothing to compare with"
-    if status == "same_bytes":
-        return f"same bytes in {count(len(cells), 'cell')}, as on the nights before ({baseline} in the baseline)"
-    return _within_noise(cells)
+    calm = f"same bytes in {count(len(cells), 'cell')}, as on the nights before ({baseline} in the baseline)"
+    if status == "within_noise":
+        first = f"the first night of a baseline: {count(len(cells), 'cell')} measured, nothing to compare with"
+        calm = _within_noise(cells) if baseline else first
+    return {
+        "incomplete": f"incomplete: {why}",
+        "ruler_moved": f"the ruler moved: {why}; the night's models are not judged, and a new baseline begins",
+        "worse": f"worse {_since(night, since)}: {_named(cells, 'worse')}{_confirmed(confirmed)}",
+        "better": f"better: {_named(cells, 'better') or why}{_confirmed(confirmed)}",
+    }.get(status, calm)
 
 
 def _within_noise(cells: Sequence[CellVerdict]) -> str:

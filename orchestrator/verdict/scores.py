@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.verdict.night import CanaryRun, Cell, Night
+from orchestrator.verdict.night import CanaryRun, Cell, Night, Table
 
 Array = NDArray[np.float64]
 VERSIONS = 30
@@ -32,7 +32,8 @@ class Scores:
 
     ``versions`` has per cell and fixed seed one run of each distinct bytes in the baseline.
     ``moved_CN`` tells whether the bytes of a cell differ from those of the night before; never on the first night.
-    ``floor_C`` is one item: the least standard deviation that is believed.
+    ``floor_C`` is one item: the least standard deviation that is believed. ``nights_C`` counts the nights of the
+    baseline on which a cell has a result.
     """
 
     cells: tuple[Cell, ...]
@@ -42,6 +43,7 @@ class Scores:
     versions: tuple[dict[int, list[CanaryRun]], ...]
     moved_CN: NDArray[np.bool_]
     floor_C: Array
+    nights_C: NDArray[np.int64]
 
     def with_joint(self, joint: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
         """Return accuracies, weights and floors of all series of scores; the last one joins the cells of ``joint``.
@@ -60,17 +62,21 @@ class Scores:
     def fixed_of(self, series: int, joint: NDArray[np.bool_]) -> list[float]:
         """Return the baseline's accuracies of the fixed seeds for a series of scores; the last one joins ``joint``."""
         if series < len(self.cells):
-            return self.fixed(series)
-        chosen = [self.fixed(int(cell)) for cell in np.flatnonzero(joint)]
+            return self.fixed[series]
+        chosen = [self.fixed[int(cell)] for cell in np.flatnonzero(joint)]
         return [statistics.fmean(of_seed) for of_seed in zip(*chosen, strict=False)]
 
-    def fixed(self, cell: int) -> list[float]:
-        """Return the baseline's accuracies of a cell's fixed seeds, each the mean over the distinct bytes."""
-        return [math.fsum(run.accuracy for run in runs) / len(runs) for runs in self.versions[cell].values()]
+    @cached_property
+    def fixed(self) -> list[list[float]]:
+        """Per cell the baseline's accuracies of its fixed seeds, each the mean over the distinct bytes."""
+        return [
+            [math.fsum(run.accuracy for run in runs) / len(runs) for runs in of_cell.values()]
+            for of_cell in self.versions
+        ]
 
     @cached_property
     def before_and_now(self) -> list[list[tuple[Array, Array]]]:
-        """Per cell and fixed seed the share of the baseline's bytes that were right on each item, and tonight's marks."""
+        """Per cell and fixed seed: per item the share of the baseline's bytes that were right, and tonight's marks."""
         return [self._pairs(cell) for cell in range(len(self.cells))]
 
     def _pairs(self, cell: int) -> list[tuple[Array, Array]]:
@@ -81,55 +87,56 @@ class Scores:
                 pairs.append((np.array([one.right_I for one in before]).mean(axis=0), run.right_I.astype(np.float64)))
         return pairs
 
-    @cached_property
-    def nights_C(self) -> NDArray[np.int64]:
-        """On how many nights of the baseline each cell has a result."""
-        counts = _nights_per_cell(self.baseline)
-        return np.array([counts[cell] for cell in self.cells])
-
 
 def scores_of(baseline: Sequence[Night], tonight: Night) -> Scores:
     """Return the scores of all cells that have a result tonight and on most nights of the baseline."""
-    cells, nights = compared_cells(baseline, tonight), [*baseline, tonight]
-    rows = [_row(night, cells) for night in nights]
-    widest = max((fresh.shape[1] for fresh, _ in rows), default=0)
-    fresh = np.full((len(nights), len(cells), widest), np.nan)
-    for n, (values, _) in enumerate(rows):
-        fresh[n, :, : values.shape[1]] = values
-    digests = np.stack([digests for _, digests in rows])
-    moved = np.zeros((len(cells), len(nights)), dtype=np.bool_)
+    counts = _nights_per_cell(baseline, tonight.table.cells)
+    cells = tuple(cell for cell in tonight.table.cells if counts[cell] >= max(1, SHARE * len(baseline)))
+    tables = [_of_cells(night.table, cells) for night in (*baseline, tonight)]
+    digests = np.concatenate([table.digests_C for table in tables]).reshape(len(tables), len(cells))
+    moved = np.zeros((len(cells), len(tables)), dtype=np.bool_)
     moved[:, 1:] = (digests[1:] != digests[:-1]).T
-    versions = _versions(baseline[-VERSIONS:], cells)
-    floor = np.array([1 / len(next(iter(tonight.fixed[cell].values())).right) for cell in cells])
     return Scores(
-        cells, tuple(baseline), tonight, np.ascontiguousarray(fresh.transpose(1, 0, 2)), versions, moved, floor
+        cells=cells,
+        baseline=tuple(baseline),
+        tonight=tonight,
+        fresh_CNF=_fresh(tables, len(cells)),
+        versions=_versions(baseline[-VERSIONS:], cells),
+        moved_CN=moved,
+        floor_C=np.array([1 / len(next(iter(tonight.fixed[cell].values())).right) for cell in cells]),
+        nights_C=np.array([counts[cell] for cell in cells]),
     )
 
 
-def compared_cells(baseline: Sequence[Night], tonight: Night) -> tuple[Cell, ...]:
-    """Return the cells with a result tonight and on at least the `SHARE` of the baseline's nights."""
-    counts = _nights_per_cell(baseline)
-    return tuple(cell for cell in tonight.table.cells if counts[cell] >= max(1, SHARE * len(baseline)))
-
-
-def _nights_per_cell(nights: Sequence[Night]) -> Counter[Cell]:
-    counts: Counter[Cell] = Counter()
-    for cells, times in Counter(night.table.cells for night in nights).items():
-        counts.update(dict.fromkeys(cells, times))
+def _nights_per_cell(nights: Sequence[Night], cells: tuple[Cell, ...]) -> Counter[Cell]:
+    """Count the nights on which each cell has a result; most have the same cells as tonight."""
+    others = [night.table.cells for night in nights if night.table.cells != cells]
+    counts: Counter[Cell] = Counter(dict.fromkeys(cells, len(nights) - len(others)))
+    for other in others:
+        counts.update(other)
     return counts
 
 
-def _row(night: Night, cells: tuple[Cell, ...]) -> tuple[Array, NDArray[np.object_]]:
-    """Return the fresh accuracies and the digests of these cells; a cell without a result has nan and None."""
-    table = night.table
+def _of_cells(table: Table, cells: tuple[Cell, ...]) -> Table:
+    """Return the rows of these cells; a cell without a result has nan and None."""
     if table.cells == cells:
-        return table.fresh_CF, table.digests_C
+        return table
     fresh, digests = np.full((len(cells), table.fresh_CF.shape[1]), np.nan), np.empty(len(cells), dtype=object)
     for c, cell in enumerate(cells):
         if cell in table.cells:
             at = table.cells.index(cell)
             fresh[c], digests[c] = table.fresh_CF[at], table.digests_C[at]
-    return fresh, digests
+    return Table(cells, fresh, digests)
+
+
+def _fresh(tables: Sequence[Table], cells: int) -> Array:
+    """Return the fresh accuracies of all nights, cells x nights x runs; nan where a night has fewer runs."""
+    widths = {table.fresh_CF.shape[1] for table in tables}
+    widest = max(widths)
+    rows = [table.fresh_CF for table in tables]
+    if len(widths) > 1:
+        rows = [np.pad(row, ((0, 0), (0, widest - row.shape[1])), constant_values=np.nan) for row in rows]
+    return np.ascontiguousarray(np.concatenate(rows).reshape(len(tables), cells, widest).transpose(1, 0, 2))
 
 
 def _versions(nights: Sequence[Night], cells: Sequence[Cell]) -> tuple[dict[int, list[CanaryRun]], ...]:

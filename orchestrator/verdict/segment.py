@@ -1,9 +1,8 @@
 """What history leaves to compare with: the nights of the baseline, the bad nights that stand, the last whole night.
 
-The baseline is all whole nights since the last change point: since the ruler moved, since the canary's settings changed,
-since a confirmed gain, or since a loss that somebody accepted. Which nights are left out is decided by their status
-alone, so nobody keeps a baseline by hand.
-"""
+The baseline is all whole nights since the last change point: since the ruler moved, since the canary's settings
+changed, since a confirmed gain, or since a loss that somebody accepted. Which nights are left out is decided by their
+status alone, so nobody keeps a baseline by hand."""
 
 from __future__ import annotations
 
@@ -21,12 +20,14 @@ class Segment:
     """``baseline`` and ``bad`` have the oldest night first.
 
     ``bad`` are the nights of a confirmed loss that stands; empty if none stands. ``last`` is the newest whole night of
-    any status, None on the first night.
+    any status, None on the first night. ``dropped`` is the first bad night of a loss that stood under other settings
+    and that nothing of tonight is comparable with; "" without one.
     """
 
     baseline: tuple[Night, ...] = ()
     bad: tuple[Night, ...] = ()
     last: Night | None = None
+    dropped: str = ""
 
 
 def segment_of(history: Sequence[Night], tonight: World, accepted: Collection[str] = ()) -> Segment:
@@ -47,9 +48,11 @@ def segment_of(history: Sequence[Night], tonight: World, accepted: Collection[st
         else:
             baseline.append(night)
             bad = []
+    dropped = ""
     if last is not None and last.world.settings != tonight.settings:
+        dropped = (bad[0].since or bad[0].name) if bad else ""
         baseline, bad = [], []
-    return Segment(tuple(baseline[-LONGEST:]), tuple(bad[-LONGEST:]), last)
+    return Segment(tuple(baseline[-LONGEST:]), tuple(bad[-LONGEST:]), last, dropped)
 
 
 def _begins_anew(night: Night, stands: bool, baseline: Sequence[Night], accepted: Collection[str]) -> bool:

@@ -141,9 +141,8 @@ class Evidence:
 class Candidate:
     """What a confirmation has to show, and on which cells: train fresh seeds of ``cells``.
 
-    ``joint`` tells that these cells are suspected together, ``alone`` which cells are suspected by themselves. ``since``
-    is the night on which the change began, as far as bytes and evidence tell.
-    """
+    ``joint`` tells that these cells are suspected together, ``alone`` which cells are suspected by themselves.
+    ``since`` is the night on which the change began, as far as bytes and evidence tell."""
 
     direction: Direction
     cells: tuple[Cell, ...]

@@ -170,6 +170,6 @@ def test_an_image_is_built_without_what_this_machine_made() -> None:
         lines = (ROOT / file).read_text().splitlines()
         return {line.strip("/").removeprefix("**/") for line in lines if line and not line.startswith("#")}
 
-    assert "COPY --chown=ray:ray . ." in (PLACE / "Dockerfile").read_text()
+    assert "COPY --chown=ray:ray . ." in (ROOT / "deploy" / "kuberay" / "Dockerfile").read_text()
     assert names(".gitignore") <= names(".dockerignore")
     assert ".git" in names(".dockerignore")

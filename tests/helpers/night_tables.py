@@ -1,4 +1,4 @@
-"""Nights for tests: the bytes of a run are a word, its right items are drawn from that word, a loss is so many points."""
+"""Nights for tests: a run's bytes are a word, its right items are drawn from the word, a loss is so many points."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.e_detector import SHIFTS, Residuals, detector, residuals
+from orchestrator.verdict.rules import RETURNS
 
 
 def _nights(runs: int, nights: int, seed: int, shift: float = 0.0, at: int = 0) -> np.ndarray:
@@ -77,6 +78,14 @@ def test_the_mean_time_to_a_false_alarm_is_at_least_the_threshold() -> None:
         series = residuals(_nights(3, 400, seed), np.zeros(1))
         firsts.append(next((t for t in range(5, 401, 1) if _at(series, t) >= threshold), 400))
     assert np.mean(firsts) >= threshold
+
+
+def test_nights_above_a_threshold_are_as_rare_as_the_thresholds_of_nights_assume() -> None:
+    """The share of nights without a change above A, times A, over 6,000 histories: below `RETURNS` of the rules."""
+    values = np.random.default_rng(0).normal(size=(6000, 60, 3))
+    above = np.exp(detector(residuals(values, np.zeros(6000)), _everywhere(values), -1).logarithm)
+    for threshold in (20, 50, 100):
+        assert 1 < threshold * np.mean(above >= threshold) < RETURNS
 
 
 def _at(series: Residuals, night: int) -> float:

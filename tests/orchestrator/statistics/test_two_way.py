@@ -1,4 +1,4 @@
-"""The mean of a grid items x seeds: a worked example, the general method on a full grid, and its errors under no effect."""
+"""The mean of a grid items x seeds: a worked example, the general method on a full grid, coverage."""
 
 from __future__ import annotations
 

@@ -206,3 +206,23 @@ def test_a_loss_in_any_one_cell_names_that_cell(cell: tuple[str, str]) -> None:
     verdict = story.after("bug", loss={cell: 15.0})
     assert verdict.status == "worse"
     assert of(verdict, cell) == "worse"
+
+
+@pytest.mark.parametrize(("name", "value", "status"), [("base", "b", "ruler_moved"), ("settings", "s", "within_noise")])
+def test_a_loss_that_nothing_is_comparable_with_any_more_does_not_vanish_silently(
+    name: str, value: str, status: str
+) -> None:
+    story = Story()
+    story.after(count=4)
+    story.after("bug", loss=8.0, count=2)
+    verdict = story.after("bug", loss=8.0, world=replace(WORLD, **{name: value}))
+    assert verdict.status == status
+    assert verdict.notes == (f"the loss since {day(5)} is judged no further: tonight is not comparable with it",)
+
+
+def test_bytes_of_an_older_night_of_the_baseline_are_the_same_bytes() -> None:
+    story = Story()
+    story.after("a", count=3)
+    story.after("b", count=2)
+    verdict = story.after("a")
+    assert (verdict.status, verdict.cells[0].bytes.against) == ("same_bytes", day(3))
