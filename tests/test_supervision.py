@@ -125,6 +125,18 @@ def test_the_pack_of_a_node_that_is_gone_goes_on_elsewhere_at_once_and_spends_no
 
 
 @pytest.mark.rare
+def test_a_node_that_fails_pack_after_pack_while_another_works_gets_no_trainer_any_more(tmp_path: Path) -> None:
+    out = outcome(tmp_path, *(f"ecc-{number}" for number in range(6)), what="bad")
+    broken = (tmp_path / "broken.txt").read_text()
+    there = [start.pack for start in starts(tmp_path) if start.node == broken]
+    assert len(there) == 3
+    assert set(out["failures"]) == set(there)  # which the driver's next attempt trains
+    assert len([line for line in out["said"] if "this sweep starts no trainer on" in line]) == 1
+    elsewhere = {start.pack for start in starts(tmp_path) if start.node != broken}
+    assert elsewhere == {f"ecc-{number}" for number in range(6)} - set(there)
+
+
+@pytest.mark.rare
 def test_ray_s_notice_that_a_node_goes_lets_its_pack_be_saved_first(tmp_path: Path) -> None:
     out = outcome(tmp_path, "long-0", "long-1", "fine-2", what="drain")
     assert out["failures"] == {}

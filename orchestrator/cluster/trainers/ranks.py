@@ -161,7 +161,10 @@ def errors_of(calls: Sequence[Any], limit: float | None = None) -> dict[int, Exc
         if not ended:
             break
     if ranks and not failures:
-        failures = {rank: TimeoutError(f"rank {rank} has not begun within {limit:.0f} s") for rank in ranks.values()}
+        failures = {
+            rank: TimeoutError(f"rank {rank} has not begun within {limit:.0f} s; `ray status` shows its node")
+            for rank in ranks.values()
+        }
     return failures
 
 

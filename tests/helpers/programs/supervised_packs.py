@@ -3,10 +3,11 @@
 usage: supervised_packs.py FOLDER WORKERS HANG_SECONDS WHAT PACK...
 
 Packs do what their names say, in steps that are saved on disk as a trainer saves its runs ("fine...", "long...",
-"alike...", "stops...", "sleeps...", "memory..."). WHAT happens to the cluster meanwhile: "nothing", "trials" (Tune's
-trials are killed), "hub" (the hub is killed), "lose" or "drain" (the node of the first pack goes, of two), "late" (no
-node is there, and one comes), "grows" (a second node comes while the first pack trains), "shares" (another sweep comes
-to the cluster that RAY_ADDRESS names).
+"alike...", "stops...", "sleeps...", "memory...", "ecc...": fails on the node that the pack "ecc-1" breaks). WHAT
+happens to the cluster meanwhile: "nothing", "trials" (Tune's trials are killed), "hub" (the hub is killed), "lose" or
+"drain" (the node of the first pack goes, of two), "bad" (nothing, with two nodes), "late" (no node is there, and one
+comes), "grows" (a second node comes while the first pack trains), "shares" (another sweep comes to the cluster that
+RAY_ADDRESS names).
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from orchestrator.recipe.sections import EngineSpec
 from orchestrator.store.trial import FromWorker, StorageTrial
 from orchestrator.worker.jobs import PackJob
 
-NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1}
+NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1, "bad": 2}
 ADDED: list[subprocess.Popen[bytes]] = []
-MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto", "shares": "auto"}
-STEPS = {"long": 40}
+MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto", "shares": "auto", "bad": "auto"}
+STEPS = {"long": 40, "ecc": 40}
 STEP_SECONDS = 0.25
 
 
@@ -55,6 +56,12 @@ class Stepper:
         node = ray.get_runtime_context().get_node_id()
         with (folder / "starts.txt").open("a") as trace:
             trace.write(f"{name} {rank} {first} {os.getpid()} {node} {time.time()}\n")
+        if name.startswith("ecc"):
+            broken = folder / "broken.txt"
+            if name.endswith("-1"):
+                broken.write_text(node)
+            if broken.exists() and broken.read_text() == node:
+                raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
         if name.startswith("alike"):
             raise OSError("/data is not there")
         if name.startswith("memory") and first == 0:
@@ -174,7 +181,7 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
     nodes = some_nodes(NODES[what]) if what in NODES else None
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
     spec = ClusterSpec(workers=workers, hang_seconds=hang, max_concurrent=MOST.get(what, 1))
-    if what not in ("nothing", "shares"):
+    if what not in ("nothing", "shares", "bad"):
         threading.Thread(target=happen, args=(what, folder, nodes), daemon=True).start()
     cluster = RayCluster(spec, folder / "ray", say=say)
     tried = try_nodes(cluster, folder / "storage") if what in ("lose", "drain") else []

@@ -148,6 +148,20 @@ def test_trainers_that_never_start_fail_the_packs_with_what_they_said() -> None:
     assert len(started) == 2 * STARTS
 
 
+def test_nodes_that_go_while_trainers_start_give_no_slot_up() -> None:
+    stage = Stage(names(3), lambda pack, rank: None)
+    whole, started = stage.fit, list[str]()
+    gone = End("The actor died because its node has died.", {}, "lost", node_gone=True)
+
+    def fit(name: str, request: RoomRequest) -> End:
+        started.append(name)
+        return gone if len(started) <= 2 * STARTS else whole(name, request)
+
+    stage.fit = fit
+    assert set(stage.run(slots=1).values()) == {""}
+    assert len(started) == 2 * STARTS + 1
+
+
 def test_a_slot_that_cannot_start_leaves_its_packs_to_the_others() -> None:
     stage = Stage(names(6), lambda pack, rank: None)
     whole = stage.fit
@@ -386,43 +400,30 @@ def test_a_hub_forgets_what_the_driver_has_heard() -> None:
 
 
 class Nodes(Stage):
-    """A hub on two nodes: "bad" fails each pack in its first moment, "good" works until ``over``, and then well.
+    """A hub with two trainers: the first is on a node that fails each pack at once, until it may go elsewhere.
 
-    A trainer gets a place on the bad node while it may: that node is always free.
+    The second works on its first pack until the hub has given the bad node up, or ``over``.
     """
 
-    def __init__(self, packs: list[str], end: End, bad_trainers: int) -> None:
+    def __init__(self, packs: list[str], end: End) -> None:
         super().__init__(packs, lambda pack, rank: None)
-        self.over, self.bad, self.bad_end, self.free = threading.Event(), 0, end, bad_trainers
-        self.good_at_work = threading.Event()
+        self.bad, self.bad_end, self.works, self.over = 0, end, threading.Event(), threading.Event()
         self.fit = self.on_a_node
 
     def on_a_node(self, name: str, request: RoomRequest) -> End:
-        on_good = "bad" in request.avoid or not self.free
-        if on_good:
-            return self.work(name, request)
-        self.free -= 1
-        try:
-            self.good_at_work.wait(20)
-            if not request.wanted:
-                return End(sort="unplaced")
-            request.has_room = True
-            self.call(self.hub.hello(name, 0, Place("bad", "bad-host", 7, None)))
-            pack = self.call(self.hub.take(name, 0))
-            self.bad += pack is not None
-            if self.bad >= 3:
-                self.over.set()
-            return self.bad_end if pack is not None else End()
-        finally:
-            self.free += 1
-
-    def work(self, name: str, request: RoomRequest) -> End:
         request.has_room = True
+        if name.startswith("slot0") and "bad" not in request.avoid:
+            assert self.works.wait(20)
+            self.call(self.hub.hello(name, 0, Place("bad", "bad-host", 7, None)))
+            if self.call(self.hub.take(name, 0)) is None:
+                return End()
+            self.bad += 1
+            return self.bad_end
         self.call(self.hub.hello(name, 0, Place("good", "good-host", 8, None)))
-        while (pack := self.call(self.hub.take(name, 0))) is not None:
-            self.good_at_work.set()
-            self.over.wait(20)
-            self.done.setdefault(pack.decode(), []).append((name, 0))
+        while self.call(self.hub.take(name, 0)) is not None:
+            self.works.set()
+            while not (self.hub.bad_nodes.hosts or self.over.wait(0.01)):
+                pass
         return End()
 
 
@@ -431,7 +432,8 @@ RAISES = End("RuntimeError: uncorrectable ECC", {0: "RuntimeError: uncorrectable
 
 @pytest.mark.parametrize("end", [RAISES, CRASH])
 def test_a_node_that_fails_pack_after_pack_while_another_works_is_used_no_more(end: End) -> None:
-    stage = Nodes(names(20), end, bad_trainers=1)
+    stage = Nodes(names(20), end)
+    threading.Timer(5, stage.over.set).start()
     errors = stage.run(slots=2)
     assert stage.bad == LIKE
     assert not [error for error in errors.values() if error.startswith(NOT_TRIED)]
