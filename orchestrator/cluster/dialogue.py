@@ -38,8 +38,9 @@ class Dialogue:
     def follow(self, added: Any, packs: Sequence[str], stopping: Callable[[], bool]) -> Failures:
         """Listen until these packs have ended, or until ``stopping`` says so; return the errors of those that failed.
 
-        ``added`` is the call that has given the packs to the hub: its end is the hub's first answer. If the hub dies, or does not answer for HUB_SECONDS (FIRST_SECONDS the first time), the packs that have not
-        ended fail with that reason, and the trainers end, because Ray ends the actors of a process that is gone.
+        ``added`` is the call that has given the packs to the hub: its end is the hub's first answer. If the hub dies,
+        or does not answer for HUB_SECONDS (FIRST_SECONDS the first time), the packs that have not ended fail with that
+        reason, and the trainers end, because Ray ends the actors of a process that is gone.
         """
         self._packs, self._ended, self.no_room = packs, {}, ""
         try:

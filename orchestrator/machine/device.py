@@ -23,7 +23,8 @@ def describe_device(gpus_per_worker: float, dtype: str, there: bool) -> str:
 def device_of(gpus_per_worker: float) -> torch.device:
     """Return the GPU of this worker if the recipe gives each worker one, else the CPU.
 
-    A worker with a part of a GPU gets that part of its memory alone: the rest belongs to its neighbours. InputError if torch sees no GPU where the recipe asks for one.
+    A worker with a part of a GPU gets that part of its memory alone: the rest belongs to its neighbours. InputError if
+    torch sees no GPU where the recipe asks for one.
     """
     if not gpus_per_worker:
         return torch.device("cpu")

@@ -16,8 +16,8 @@ NEXT_WORD = 60.0  # and between two later words
 class RoomRequest:
     """The hub writes whether the trainer is still ``wanted``, the trainer's thread whether the trainer ``has_room``.
 
-    ``since`` is when the hub has made the request, in seconds of its clock, ``avoid`` the ids of nodes that are not to be
-    used; the hub may add nodes while the request waits.
+    ``since`` is when the hub has made the request, in seconds of its clock. ``avoid`` are the ids of nodes that are not
+    to be used; the hub may add nodes while the request waits.
     """
 
     wanted: bool = True

@@ -201,7 +201,9 @@ class Slots:
                 return  # a new slot may begin (`_open_slots`)
             if left.worked:
                 vain = 0
-            elif not (end.node_gone or self._hub.assignments.stopping(name)):  # a spot node may go while a trainer starts
+            elif not (
+                end.node_gone or self._hub.assignments.stopping(name)
+            ):  # a spot node may go while a trainer starts
                 vain += 1
             if vain == STARTS:
                 self._given_up[slot] = f"No trainer could be started, {vain} times in a row: {end.error}"

@@ -118,8 +118,8 @@ class Rank:
         except RuntimeError as error:
             why = " ".join(str(error).split())[:200]
             raise RuntimeError(
-                f"rank {self._rank} has not met the other ranks at {host}:{port} within {MEET_SECONDS} s ({why}). Nodes "
-                "have to reach each other on all ports: `python jobs/doctor.py` measures it (exchange)."
+                f"rank {self._rank} has not met the other ranks at {host}:{port} within {MEET_SECONDS} s ({why}). "
+                "Nodes have to reach each other on all ports: `python jobs/doctor.py` measures it (exchange)."
             ) from error
         store.set_timeout(limit)
         torch.distributed.init_process_group(backend, store=store, rank=self._rank, world_size=world, timeout=limit)

@@ -61,7 +61,6 @@ class Trainers:
 
     def _group(self, request: RoomRequest) -> Any:
         """Return a placement group with room for all ranks; None if the trainer is not wanted any more."""
-        import ray
         from ray.util.placement_group import placement_group
 
         while request.wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ def seconds_of(patch: pytest.MonkeyPatch, count: int) -> float:
     services: Any = SimpleNamespace(tracker=SimpleNamespace(connecting=True))
     scores: Any = SimpleNamespace(read=lambda: dict(results))
     begin = time.process_time()
-    failed = train_rounds(ready, folder, services, scores, Console(file=Path("/dev/null").open("w")))  # type: ignore[arg-type]
+    failed = train_rounds(ready, folder, services, scores, Console(file=io.StringIO()))
     assert failed == {runs[0].key: UNREADABLE}
     return time.process_time() - begin
 

@@ -120,7 +120,7 @@ def test_trainers_on_nodes_that_come_in_the_middle_are_paid_for(tmp_path: Path) 
     cluster = Growing(folder)
     errors = trained(ready, cluster)
     assert left_out(errors.values())
-    assert read_json(folder.spent) == {"worker_seconds": pytest.approx(40.0 * len(sum(cluster.calls, [])))}
+    assert read_json(folder.spent) == {"worker_seconds": pytest.approx(40.0 * sum(map(len, cluster.calls)))}
 
 
 def test_a_sweep_says_what_it_left_out_and_the_same_command_with_more_money_finishes(recipe: Path) -> None:

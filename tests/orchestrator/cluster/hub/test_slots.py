@@ -150,7 +150,7 @@ def test_an_error_of_the_hub_itself_fails_the_packs_of_its_round_and_a_later_rou
         return [first, await stage.round(["next"])]
 
     first, second = stage.act(play, 1)
-    assert set(first.values()) == {"The hub met an error: RuntimeError(\"can't start new thread\")"}
+    assert set(first.values()) == {'The hub met an error: RuntimeError("can\'t start new thread")'}
     assert second == {"next": ""}
 
 
