@@ -199,7 +199,9 @@ class Slots:
             left = await self._hub.leave(name, end)
             if not wanted or not self._hub.assignments.open or (left.worked and self._share is not None):
                 return  # a new slot may begin (`_open_slots`)
-            taken_away = end.node_gone or self._hub.assignments.stopping(name)  # a spot node goes while a trainer starts
+            taken_away = end.node_gone or self._hub.assignments.stopping(
+                name
+            )  # a spot node goes while a trainer starts
             vain = 0 if left.worked else vain + (not taken_away)
             if vain == STARTS:
                 self._given_up[slot] = f"No trainer could be started, {vain} times in a row: {end.error}"

@@ -118,7 +118,7 @@ def test_a_ray_that_does_not_say_what_other_sweeps_hold_takes_no_trainer_from_th
     stage: Stage, monkeypatch: pytest.MonkeyPatch, silent: bool
 ) -> None:
     """A sweep whose share was 0 when Ray fell silent would wait for ever."""
-    over, shares = threading.Event(), list[int | None]()
+    over, shares, early, late = threading.Event(), list[int | None](), list[int | None](), list[int | None]()
 
     def ask() -> Any:
         if silent:
@@ -129,15 +129,17 @@ def test_a_ray_that_does_not_say_what_other_sweeps_hold_takes_no_trainer_from_th
         hub.slots.share(0)
         monkeypatch.setattr(hub.slots, "share", shares.append)
 
+    def meanwhile(_: Hub) -> None:
+        if stage.now == ANSWER_SECONDS - 5:
+            early.extend(shares)
+        if stage.now == ANSWER_SECONDS + 10:
+            late.extend(shares)
+            over.set()
+
     monkeypatch.setattr(module, "look_around", ask)
-    stage.run(int(ANSWER_SECONDS) - 5, begin=begin)
-    assert (shares == []) == silent
-    shares.clear()
-    over.set()
-    over.clear()
-    stage.run(int(ANSWER_SECONDS) + 10, begin=begin)
-    over.set()
-    assert set(shares) == {None}
+    stage.run(int(ANSWER_SECONDS) + 12, meanwhile, begin)
+    assert (early == []) == silent
+    assert set(late) == {None}
 
 
 def test_trainers_on_a_node_that_goes_are_stopped(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
