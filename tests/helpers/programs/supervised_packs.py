@@ -3,7 +3,8 @@
 usage: supervised_packs.py FOLDER WORKERS HANG_SECONDS WHAT PACK...
 
 Packs do what their names say, in steps that are saved on disk as a trainer saves its runs ("fine...", "long...",
-"alike...", "stops...", "sleeps...", "memory...", "ecc...": fails on the node that the pack "ecc-1" breaks). WHAT
+"alike...", "stops...", "sleeps...", "memory...", "ecc...": fails on the node that the pack "ecc-1" breaks, and works
+elsewhere until that node has failed LIKE packs). WHAT
 happens to the cluster meanwhile: "nothing", "trials" (Tune's trials are killed), "hub" (the hub is killed), "lose" or
 "drain" (the node of the first pack goes, of two), "bad" (nothing, with two nodes), "late" (no node is there, and one
 comes), "grows" (a second node comes while the first pack trains), "shares" (another sweep comes to the cluster that
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import psutil
 import torch
 
+from orchestrator.cluster.hub.breaker import LIKE
 from orchestrator.cluster.ray_tune import RayCluster
 from orchestrator.control import Control
 from orchestrator.errors import InputError, StoppedError
@@ -62,6 +64,8 @@ class Stepper:
                 broken.write_text(node)
             if broken.exists() and broken.read_text() == node:
                 raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+            while not broken.exists() or (folder / "starts.txt").read_text().count(broken.read_text()) < LIKE:
+                time.sleep(STEP_SECONDS)  # until the broken node has failed often enough, however slow its starts are
         if name.startswith("alike"):
             raise OSError("/data is not there")
         if name.startswith("memory") and first == 0:
