@@ -59,13 +59,7 @@ class Stepper:
         with (folder / "starts.txt").open("a") as trace:
             trace.write(f"{name} {rank} {first} {os.getpid()} {node} {time.time()}\n")
         if name.startswith("ecc"):
-            broken = folder / "broken.txt"
-            if name.endswith("-1"):
-                broken.write_text(node)
-            if broken.exists() and broken.read_text() == node:
-                raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
-            while not broken.exists() or (folder / "starts.txt").read_text().count(broken.read_text()) < LIKE:
-                time.sleep(STEP_SECONDS)  # until the broken node has failed often enough, however slow its starts are
+            self.meet_a_broken_node(name, folder, node)
         if name.startswith("alike"):
             raise OSError("/data is not there")
         if name.startswith("memory") and first == 0:
@@ -81,6 +75,16 @@ class Stepper:
                 self.meet(name)
             if control.stopping:
                 raise StoppedError(f"{name} is saved at step {step}")
+
+    def meet_a_broken_node(self, name: str, folder: Path, node: str) -> None:
+        """Raise on the node that the pack "ecc-1" breaks; elsewhere wait until that node has failed LIKE packs."""
+        broken = folder / "broken.txt"
+        if name.endswith("-1"):
+            broken.write_text(node)
+        if broken.exists() and broken.read_text() == node:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+        while not broken.exists() or (folder / "starts.txt").read_text().count(broken.read_text()) < LIKE:
+            time.sleep(STEP_SECONDS)
 
     def meet(self, name: str) -> None:
         """Hang in one of two ways, the first time."""
