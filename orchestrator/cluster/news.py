@@ -11,8 +11,7 @@ class News:
     """The news of a cluster, by run key. The cluster writes, the driver reads from any thread.
 
     ``steps`` are the optimizer steps that a run has done, ``ends`` how runs ended, ``beside`` in how large a pack a run
-    was last trained. ``begun`` is whether a trainer has taken a pack since `begin`, ``trainers`` is how many have room
-    now.
+    was last trained. ``begun`` is whether a trainer has taken a pack since `begin`, ``trainers`` how many hold room.
     """
 
     def __init__(self) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from orchestrator.addresses import SERVERS
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.cluster.opening import open_cluster
 from orchestrator.cluster.session.address import named_address
 from orchestrator.doctor.quick import try_from_nodes, try_ray_of
+from orchestrator.driver.final_message import pages_of
 from orchestrator.driver.opening import Opening
 from orchestrator.files import read_lines
 from orchestrator.recipe.environment import experiment_passed_over, passed_over
@@ -67,6 +69,8 @@ class Services:
         self.tracker.look()
         tracking = self._spec.tracking
         lines = [passed_over(tracking.uri, os.environ)]
+        if tracking.uri.startswith(SERVERS):
+            lines.append(f"MLflow shows the runs: {pages_of(tracking.uri)}")
         if tracking.experiment is not None:
             lines.append(experiment_passed_over(tracking.experiment, os.environ))
         for line in filter(None, lines):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.repeating import repeating
@@ -85,25 +85,23 @@ class Spending:
         return {run.key: reason for pack in packs if pack.name not in names for run in pack.runs}
 
     @contextmanager
-    def metered(self, trainers: Callable[[], int]) -> Iterator[None]:
-        """Within: the time of trainers is added, and written now and then and at the end.
+    def metered(self, held: Callable[[], int]) -> Iterator[None]:
+        """Within: the time of the trainers that are held is added, and written now and then and at the end.
 
-        ``trainers`` returns how many have room at the moment: nodes come and go. Of two looks the larger number counts
-        for the time between them.
+        ``held`` says how many trainers hold room now: nodes come and go while packs train. Between two looks the larger
+        of the two numbers counts.
         """
         if self.budget is None:
             yield
             return
-        workers = self._ready.spec.cluster.workers
-        last, there, one_at_a_time = self._clock(), trainers(), threading.Lock()
+        last, before, lock = self._clock(), held(), Lock()
 
         def write() -> None:
-            nonlocal last, there
-            with one_at_a_time:
-                now, before = self._clock(), there
-                there = trainers()
-                self._metered += max(before, there) * workers * (now - last)
-                last = now
+            nonlocal last, before
+            with lock:
+                now, trainers = self._clock(), held()
+                self._metered += max(before, trainers) * self._ready.spec.cluster.workers * (now - last)
+                last, before = now, trainers
                 write_json(self._folder.spent, {"worker_seconds": round(self._metered, 3)})
 
         thread = None

@@ -65,8 +65,8 @@ Event = Line | PackEnd | RunEnd
 class Chunk:
     """What has happened since the driver last asked.
 
-    ``begun`` is whether a trainer has taken a pack of this round, ``finished`` whether all packs have ended, and
-    ``no_room`` why they ended if not a single trainer had room in time. ``trainers`` is how many have room now.
+    ``begun`` is whether a trainer has taken a pack of this round, ``finished`` whether all packs have ended,
+    ``no_room`` why they ended if not a single trainer had room in time, and ``trainers`` how many trainers hold room.
     """
 
     steps: Mapping[str, int]

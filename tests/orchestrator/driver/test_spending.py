@@ -146,6 +146,21 @@ def test_a_pack_that_fails_is_paid_for_too(tmp_path: Path) -> None:
     assert read_json(folder.spent) == {"worker_seconds": pytest.approx(10.0)}
 
 
+def test_trainers_on_nodes_that_come_in_the_middle_are_paid_for(tmp_path: Path) -> None:
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=90")
+    folder = SweepFolder.of(ready.spec)
+
+    class Growing(Cluster):
+        def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
+            self.news.trainers = 4  # of which the driver knew nothing when the portion began
+            return super().run_packs(jobs, train)
+
+    cluster = Growing(folder)
+    errors = trained(ready, cluster)
+    assert left_out(errors.values())
+    assert read_json(folder.spent) == {"worker_seconds": pytest.approx(40.0 * sum(map(len, cluster.calls)))}
+
+
 def test_a_sweep_says_what_it_left_out_and_the_same_command_with_more_money_finishes(recipe: Path) -> None:
     words = ("tasks=[tiny_recall]", "cluster.price_per_hour=3600", "champions=false", "tracking.uri=none")
     code, output, folder = run(recipe, *words, "budget_usd=0.001")
