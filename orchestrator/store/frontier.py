@@ -30,7 +30,7 @@ def read_frontier(nights: NightsFolder) -> dict[str, Any] | None:
     try:
         with objects.patience(PATIENCE_SECONDS):
             state = json.loads(content(nights.frontier))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a file in the place of the folder is for the job to tell
         return None
     except (ValueError, RecursionError):
         state = None

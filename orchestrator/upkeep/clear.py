@@ -48,7 +48,7 @@ def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[S
             )
         return []
     facts = _facts(spec, folder, made, files)
-    _refuse_another_recipe(folder, plan_of(spec, made), facts.planned, made, sweep_command)
+    _refuse_another_recipe(folder, plan_of(spec, made), facts.planned | _keys_then(spec, made), made, sweep_command)
     return stale(files, facts)
 
 
@@ -85,11 +85,18 @@ def _delete(folder: SweepFolder, name: str) -> None:
         place.unlink()
 
 
+def _keys_then(spec: SweepSpec, made: Mapping[str, Any]) -> frozenset[str]:
+    """Return the run keys of this recipe with the nights that its runs were of when sweep.json was written."""
+    then = made["recipe"].get("renewed", {})
+    renewed = {method.label: then[method.label] for method in spec.methods if method.label in then}
+    return frozenset(plan_of(spec.model_copy(update={"renewed": renewed}), made).keys)
+
+
 def _refuse_another_recipe(
-    folder: SweepFolder, plan: Plan, needed: Collection[str], made: Mapping[str, Any], sweep_command: str
+    folder: SweepFolder, plan: Plan, known: Collection[str], made: Mapping[str, Any], sweep_command: str
 ) -> None:
     why = [*plan.unknown, *plan.assumed]
-    lacking = set(made["runs"]) - set(needed)
+    lacking = set(made["runs"]) - set(known)
     if not why and lacking:  # a word of the command line that was forgotten, as seeds=[...], must not cost its runs
         why = [f"this recipe lacks {len(lacking):,} of the {count(len(made['runs']), 'run')} of its sweep"]
     if why:

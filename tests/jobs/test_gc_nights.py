@@ -176,7 +176,7 @@ def test_without_nights_a_champion_that_was_brought_back_stays(made: Made, capsy
     made.begin()
     commit_all(made, {})
     results(made, 0, 1, 2)
-    champion(made, "tiny_recall", 0)
+    champion(made, "tiny_recall", 0, "broken")
     assert set(reasons(capsys, made)) == {"champions/tiny_recall"}  # the run 2 is the best
     write_json(made.folder.path / "champions" / "tiny_recall.refused.json", {"rolled_back": []})
     assert reasons(capsys, made) == {}
