@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator import objects
 from orchestrator.addresses import without_secrets
 from orchestrator.files import read_json, write_json
-from orchestrator.nightly.sealing import sealed_content
+from orchestrator.nightly.record import sealed_content
 from orchestrator.nightly.tonight import Tonight
 from orchestrator.store.champion import up_to_date
 from orchestrator.store.manifest import sealed

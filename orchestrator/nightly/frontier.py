@@ -10,7 +10,7 @@ from orchestrator.driver.gate import Gate
 from orchestrator.errors import InputError
 from orchestrator.files import read_lines, write_json
 from orchestrator.nightly.commands import sweep_command
-from orchestrator.nightly.sealing import sealed_content
+from orchestrator.nightly.record import sealed_content
 from orchestrator.nightly.tonight import Tonight
 from orchestrator.nightly.world import makers_of
 from orchestrator.plan.runs import PlannedRun, expand, keyed

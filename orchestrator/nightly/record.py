@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.files import write_json, write_lines
+from orchestrator.files import read_json, write_json, write_lines
 from orchestrator.nightly.history import in_order, row_of
-from orchestrator.nightly.sealing import SEAL, sealed_content
 from orchestrator.say import Say
-from orchestrator.store.manifest import sealed
+from orchestrator.store.manifest import seal_of, sealed
 from orchestrator.store.nights_folder import NightFolder, NightsFolder
 from orchestrator.verdict.night import Night, World
 
-OVER = "over"
+OVER, SEAL = "over", "seal"
 NOWHERE = World("", {}, None, "", "", {}, "")
 """The world of a night that left no measurements."""
 Losses = dict[tuple[str, str, int], list[float]]
 """By task, method and seed the loss of each step."""
 _NIGHT = TypeAdapter(Night)
+
+
+def sealed_content(file: Path) -> dict[str, Any] | None:
+    """Return the JSON object in ``file``; None if the file is missing or is not what was written."""
+    content = read_json(file)
+    return dict(content) if isinstance(content, dict) and content.get(SEAL) == seal_of(content) else None
 
 
 def write_measured(folder: NightFolder, night: Night, losses: Losses | None = None) -> None:
