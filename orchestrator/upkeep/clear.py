@@ -48,7 +48,9 @@ def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[S
             )
         return []
     facts = _facts(spec, folder, made, files)
-    _refuse_another_recipe(folder, plan_of(spec, made), facts.planned | _keys_then(spec, made), made, sweep_command)
+    _refuse_another_recipe(
+        folder, plan_of(spec, made), frozenset(facts.planned) | _keys_then(spec, made), made, sweep_command
+    )
     return stale(files, facts)
 
 
