@@ -50,7 +50,7 @@ format: .venv/.installed
 
 # The pictures of the docs, of the quickstart as it is: the browser test looks at it and keeps what it sees. Wants Chromium.
 pictures: quickstart
-	D2LORA_SWEEP=sweeps/quickstart D2LORA_PICTURES=docs $(BIN)/python -m pytest tests/test_browser.py
+	D2LORA_SWEEP=sweeps/quickstart D2LORA_PICTURES=docs $(BIN)/python -m pytest tests/test_browser.py tests/test_browser_nights.py
 
 # Against PEFT, lm-eval and others: tables and a picture in bench-results/. Wants a machine that does nothing else.
 bench: .venv/.bench
