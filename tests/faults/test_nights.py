@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -16,13 +15,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.recipe.read import read_recipe
-from orchestrator.store.nights_folder import NightsFolder
 from tests.faults.scorecard import Scorecard
 from tests.helpers import planted
 from tests.helpers.night_sweeps import Nights
 from tests.helpers.places import ROOT
-from tests.helpers.webhooks import webhook
 
 pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
@@ -105,42 +101,3 @@ def test_of_two_nights_started_together_one_works_and_the_other_names_it(tmp_pat
     code, printed = run(nights.recipe, *words, "night=2026-10-19")
     assert code == 75
     assert "2026-10-19 is older than the night 2026-10-20" in printed
-
-
-FIVE = [
-    ("2026-11-01", "", 0, "within_noise"),
-    ("2026-11-02", "", 0, "same_bytes"),
-    ("2026-11-03", planted.HARMLESS, 0, "within_noise"),
-    ("2026-11-04", planted.BUG, 1, "worse"),
-    ("2026-11-05", "", 0, "better"),
-]
-
-
-@pytest.mark.timeout(3600)
-def test_five_nights_of_the_real_recipe_and_another_tokeniser_under_its_base(tmp_path: Path) -> None:
-    words = (f"storage={tmp_path}/sweeps", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
-    recipe = ROOT / "recipes" / "nightly.yaml"
-    nights = NightsFolder.of(read_recipe(recipe, words))
-    seconds = {}
-    with webhook() as hook:
-        secrets = {"NIGHTLY_WEBHOOK_URL": hook.address, "NIGHTLY_WEBHOOK_SECRET": "a secret"}
-        for night, kind, code, verdict in FIVE:
-            begin = time.monotonic()
-            ended, printed = run(recipe, *words, f"night={night}", kind=kind, more=secrets)
-            seconds[night] = time.monotonic() - begin
-            content = json.loads(nights.night(night).night_json.read_text())
-            assert (ended, content["verdict"]) == (code, verdict), printed
-        base = next((tmp_path / "sweeps" / ".cache" / "models").glob("tiny-*"))
-        moved = tmp_path / "moved"
-        shutil.copytree(base, moved)
-        tokenizer = json.loads((moved / "tokenizer.json").read_text())
-        vocabulary = tokenizer["model"]["vocab"]
-        vocabulary["bread"], vocabulary["cheese"] = vocabulary["cheese"], vocabulary["bread"]
-        (moved / "tokenizer.json").write_text(json.dumps(tokenizer))
-        ended, printed = run(recipe, *words, f"model.path={moved}", "night=2026-11-06", more=secrets)
-        content = json.loads(nights.night("2026-11-06").night_json.read_text())
-        assert (ended, content["verdict"]) == (0, "ruler_moved"), printed
-    assert [message["verdict"] for message in hook.messages] == ["worse"]
-    same = json.loads(nights.night("2026-11-02").night_json.read_text())
-    assert same["frontier"]["trained"] == 0
-    assert seconds["2026-11-02"] < 120, seconds
