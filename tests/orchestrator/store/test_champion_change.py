@@ -209,6 +209,7 @@ def until_killed(act: Act, place: Path, number: int, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("same_machine", [True, False])
 @pytest.mark.parametrize("act", [moving, rolling])
 def test_in_an_object_store_a_change_that_was_broken_off_is_ended_by_whoever_comes_next(
@@ -235,6 +236,6 @@ def test_in_an_object_store_a_change_that_was_broken_off_is_ended_by_whoever_com
             assert before(each) == (None if gone else "B"), number
         shutil.rmtree(machine("first"), ignore_errors=True)
         if ended:
-            assert number >= 8
+            assert number >= 7  # four files and a memory are put, two things are removed
             return
     raise AssertionError("never ended")
