@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Gate:
-    """Lets a new champion in only if it is not found worse than the standing one (ADR 44).
+    """Lets a new champion in only if it is not found worse than the standing one (ADR 43).
 
     ``night`` (``YYYY-MM-DD``) names the directory of a champion that is replaced. ``tonight`` are the scores of the
     standing champions on tonight's items, by task, where a night has made them. The sweep puts its decision on each

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import objects
 from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.prepare import ReadySweep
+from orchestrator.store.champion import fetch_champion
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.worker.jobs import ChampionJob
 from orchestrator.worker.merge import make_champion
@@ -33,7 +33,7 @@ def merge(
     )
     place.parent.mkdir(parents=True, exist_ok=True)
     evaluation: dict[str, Any] = cluster.call(MergeChampion(job), place)
-    objects.fetch(place)  # from the node that has merged it
+    fetch_champion(place)  # from the node that has merged it
     return evaluation
 
 

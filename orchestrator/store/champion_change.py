@@ -1,4 +1,4 @@
-"""A champion takes the place of another, or comes back: a kill at any instant leaves a whole one in place (ADR 44).
+"""A champion takes the place of another, or comes back: a kill at any instant leaves a whole one in place (ADR 43).
 
 On a file system a change is one exchange of two names, and what a kill leaves undone is finished by `settle` at the
 next start: the run keys in the evaluations say which directory belongs where. An object store has no renames. There

@@ -13,6 +13,7 @@ from orchestrator.machine.deterministic import deterministic
 from orchestrator.machine.device import device_of
 from orchestrator.machine.memory import let_go
 from orchestrator.model.loading import DTYPES, load_model
+from orchestrator.store.champion import fetch_champion
 from orchestrator.train.engine.plain import OneProcess
 from orchestrator.train.score import prediction_rows, score_items
 from orchestrator.worker.jobs import AnchorJob
@@ -21,7 +22,9 @@ from orchestrator.worker.surroundings import surroundings
 
 def score_anchor(job: AnchorJob) -> dict[str, Any]:
     """Return the rows of a predictions file by task (``scores``), and the `surroundings` of this process."""
-    for file in (job.model, *job.data.values()):
+    objects.ensure(Path(job.model))
+    fetch_champion(Path(job.model))  # a base has no evaluation, and was just fetched
+    for file in job.data.values():
         objects.ensure(Path(file))
     device = device_of(job.gpus)
     with deterministic(job.deterministic):
