@@ -135,6 +135,7 @@ def test_the_same_nights_through_ray_job_submit_with_mlflow_on_postgresql(cluste
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=1200, check=False)
         return done.returncode, done.stdout + done.stderr
 
+    (tmp_path / "artefacts").mkdir()
     with webhook() as hook, postgresql() as database, mlflow_server(database, tmp_path / "artefacts") as server:
         words = (f"storage={tmp_path}/sweeps", f"tracking.uri={server}", "cluster.kind=ray")
         five_nights(submitted, words, hook)
