@@ -116,7 +116,12 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         while "Ray runtime started" not in (tmp_path / "head.txt").read_text():
             assert time.monotonic() < deadline, (tmp_path / "head.txt").read_text()
             time.sleep(0.5)
-        yield f"http://127.0.0.1:{ports[3]}"
+        address = f"http://127.0.0.1:{ports[3]}"
+        trial = [*RAY, "job", "submit", "--address", address, "--", "true"]
+        while subprocess.run(trial, env=environment, capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, "no job could be submitted"  # the head takes jobs some seconds later
+            time.sleep(1)
+        yield address
     finally:
         head.send_signal(signal.SIGTERM)
         head.wait(60)
