@@ -27,7 +27,7 @@ faults: .venv/.installed
 
 # Three hosts on this machine, made by `ray up` over SSH: a sweep across two nodes, a node lost and back, a job stopped. Wants root.
 cluster-test: .venv/.installed
-	$(BIN)/python -m pytest tests/cluster -m cluster --durations=10
+	$(BIN)/python -m pytest tests/cluster -m "cluster and not rare" --durations=10
 
 # Sweep after sweep, struck at random every 30 to 90 seconds: SOAK_HOURS=4 SOAK_SEED=0 make soak
 soak: .venv/.installed
@@ -50,7 +50,7 @@ format: .venv/.installed
 
 # The pictures of the docs, of the quickstart as it is: the browser test looks at it and keeps what it sees. Wants Chromium.
 pictures: quickstart
-	D2LORA_SWEEP=sweeps/quickstart D2LORA_PICTURES=docs $(BIN)/python -m pytest tests/test_browser.py
+	D2LORA_SWEEP=sweeps/quickstart D2LORA_PICTURES=docs $(BIN)/python -m pytest tests/test_browser.py tests/test_browser_nights.py
 
 # Against PEFT, lm-eval and others: tables and a picture in bench-results/. Wants a machine that does nothing else.
 bench: .venv/.bench

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +57,44 @@ def make_group(ec2: Any, subnet: str, name: str, ssh_from: str) -> str:
     vpc = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["VpcId"]
     filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": [name]}]
     there = ec2.describe_security_groups(Filters=filters)["SecurityGroups"]
-    kind = "Ipv6Ranges" if ":" in ssh_from else "IpRanges"
-    word = "CidrIpv6" if ":" in ssh_from else "CidrIp"
     if there:
-        ssh = [rule for rule in there[0]["IpPermissions"] if rule["IpProtocol"] != "-1"]
-        ranges = [one.get(word) for rule in ssh for one in rule.get(kind, [])]
-        if ranges != [ssh_from]:
-            raise ValueError(f"the group {name} is there and admits {ranges}: delete it, or give another --name")
-        return str(there[0]["GroupId"])
-    group = ec2.create_security_group(GroupName=name, Description="Ray: SSH from one range", VpcId=vpc)["GroupId"]
+        group = str(there[0]["GroupId"])
+        admitted = admits(there[0]["IpPermissions"])
+        if admitted != {("tcp", 22, 22, ssh_from), ("-1", None, None, group)}:
+            words = [" ".join(str(word) for word in one if word is not None) for one in sorted(admitted, key=str)]
+            raise ValueError(
+                f"the group {name} is there and admits [{', '.join(words)}]: delete it, or give another --name"
+            )
+        return group
+    group = str(ec2.create_security_group(GroupName=name, Description="Ray: SSH from one range", VpcId=vpc)["GroupId"])
     between = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
-    ssh_rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, kind: [{word: ssh_from}]}
+    ranges = {"Ipv6Ranges": [{"CidrIpv6": ssh_from}]} if ":" in ssh_from else {"IpRanges": [{"CidrIp": ssh_from}]}
+    ssh_rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, **ranges}
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[between, ssh_rule])
-    return str(group)
+    return group
+
+
+SOURCES = {
+    "IpRanges": "CidrIp",
+    "Ipv6Ranges": "CidrIpv6",
+    "PrefixListIds": "PrefixListId",
+    "UserIdGroupPairs": "GroupId",
+}
+"""Who a rule of a group may admit: the list in the rule, and the name of an entry of it."""
+
+
+def admits(rules: list[dict[str, Any]]) -> set[tuple[str, int | None, int | None, str]]:
+    """Return protocol, first port, last port and source of all that the rules admit; "-1" are all protocols."""
+    return {
+        (str(rule["IpProtocol"]), *_ports(rule), str(source[word]))
+        for rule in rules
+        for kind, word in SOURCES.items()
+        for source in rule.get(kind, [])
+    }
+
+
+def _ports(rule: dict[str, Any]) -> tuple[int | None, int | None]:
+    return (None, None) if rule["IpProtocol"] == "-1" else (rule.get("FromPort"), rule.get("ToPort"))
 
 
 def make_profile(iam: Any, name: str, statements: list[dict[str, Any]]) -> tuple[str, str]:
@@ -79,16 +105,16 @@ def make_profile(iam: Any, name: str, statements: list[dict[str, Any]]) -> tuple
         role = iam.get_role(RoleName=name)["Role"]["Arn"]
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_role_policy(RoleName=name, PolicyName="d2lora", PolicyDocument=policy)
-    try:
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_instance_profile(InstanceProfileName=name)
+    profile = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+    if not profile["Roles"]:  # new, or a call before was broken off
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-    except iam.exceptions.EntityAlreadyExistsException:
-        pass
-    return str(iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]), str(role)
+    return str(profile["Arn"]), str(role)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make group and profiles, and print the lines for cluster.yaml; 2 if the range is too wide."""
+    """Make group and profiles, and print the lines for cluster.yaml; 2 for too wide a range, 1 if Amazon refuses."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for word in ("region", "subnet", "ssh-from", "bucket"):
         parser.add_argument(f"--{word}", required=True)
@@ -98,16 +124,20 @@ def main(argv: list[str] | None = None) -> int:
         print(f"--ssh-from: {fault[0]}. {fault[1]}", file=sys.stderr)
         return 2
     import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    ec2, iam = boto3.client("ec2", region_name=given.region), boto3.client("iam", region_name=given.region)
     try:
+        ec2, iam = boto3.client("ec2", region_name=given.region), boto3.client("iam", region_name=given.region)
         group = make_group(ec2, given.subnet, given.name, given.ssh_from)
+        of_bucket = bucket_statements(given.bucket)
+        worker, role = make_profile(iam, f"{given.name}-worker", of_bucket)
+        head, _ = make_profile(iam, f"{given.name}-head", [*of_bucket, *head_statements(role, given.name)])
     except ValueError as error:
         print(f"{error}", file=sys.stderr)
         return 2
-    of_bucket = bucket_statements(given.bucket)
-    worker, role = make_profile(iam, f"{given.name}-worker", of_bucket)
-    head, _ = make_profile(iam, f"{given.name}-head", [*of_bucket, *head_statements(role, given.name)])
+    except (BotoCoreError, ClientError) as error:  # no credentials, no such subnet, no right to make a role
+        print(f"Amazon refuses: {error}. Mend it and give the same command: nothing is made twice.", file=sys.stderr)
+        return 1
     print(f"SecurityGroupIds: [{group}]\nhead:   IamInstanceProfile: {{Arn: {head}}}")
     print(f"worker: IamInstanceProfile: {{Arn: {worker}}}")
     return 0

@@ -12,11 +12,12 @@ mkdir -p "$place" "$(dirname "$credentials")"
 secret() { python -c 'import secrets; print(secrets.token_urlsafe(32))'; }
 [ -s "$place/secret_key" ] || secret >"$place/secret_key"
 if [ ! -s "$place/auth.ini" ]; then
-  password=$(secret)
+  password=$(secret) # for the clients first: auth.ini says that both are there
+  printf '%s\n' '[mlflow]' 'mlflow_tracking_username = d2lora' "mlflow_tracking_password = $password" >"$credentials"
   printf '%s\n' '[mlflow]' 'default_permission = NO_PERMISSIONS' "database_uri = sqlite:///$place/auth.db" \
     'admin_username = d2lora' "admin_password = $password" \
-    'authorization_function = mlflow.server.auth:authenticate_request_basic_auth' >"$place/auth.ini"
-  printf '%s\n' '[mlflow]' 'mlflow_tracking_username = d2lora' "mlflow_tracking_password = $password" >"$credentials"
+    'authorization_function = mlflow.server.auth:authenticate_request_basic_auth' >"$place/auth.new"
+  mv "$place/auth.new" "$place/auth.ini"
 fi
 
 if [ -z "$store" ]; then # the database of this machine, over a socket, by the name of the user: it has no password

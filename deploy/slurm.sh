@@ -42,6 +42,7 @@ address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | t
 
 # --num-cpus, because Ray would count every core of the machine, also those of other jobs
 start=(ray start --block --disable-usage-stats "--num-cpus=${SLURM_CPUS_PER_TASK:?set --cpus-per-task}")
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # srun does not take it from sbatch (since Slurm 22.05): Ray had one core
 srun --nodes=1 --ntasks=1 --nodelist="$head" "${start[@]}" --head --node-ip-address="$address" --port="$port" \
   --dashboard-host=127.0.0.1 --dashboard-port="$((port + 1))" --temp-dir="/tmp/ray-$SLURM_JOB_ID" &
 steps+=($!)

@@ -21,6 +21,7 @@ from orchestrator.errors import HeldError, InputError, RunError
 from orchestrator.logs import streamed
 from orchestrator.recipe.read import read_recipe
 from orchestrator.say import complain, standard_output, terminal, unfailing
+from orchestrator.store.frontier import with_renewed
 
 INTERRUPTED, TERMINATED = 130, 143  # as a shell reports a process that SIGINT or SIGTERM has ended
 Main = Callable[..., int]
@@ -34,14 +35,16 @@ def run_job(
     argv: list[str] | None = None,
     add_options: AddOptions | None = None,
     needs_recipe: bool = True,
+    own_words: Sequence[str] = (),
 ) -> int:
     """Read ``RECIPE [key=value ...]``, call ``main(spec, command, console)`` and return the exit code.
 
     ``argv`` are the words of the command line, by default those of this process. ``add_options`` may add options of
-    the job's own to the parser; ``main`` gets their values by name. Unless ``needs_recipe`` the recipe may be left out,
-    and ``main`` then gets None. Exit codes: 0 all done; 1 something failed; 2 bad
-    recipe or data, before anything is trained; 75 another process works on the same sweep;
-    130 and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
+    the job's own to the parser; ``main`` gets their values by name. ``own_words`` are keys such as ``night`` in
+    ``night=2026-11-28`` that are no keys of a recipe; ``main`` gets their texts by name, None where a word is not
+    given. Unless ``needs_recipe`` the recipe may be left out, and ``main`` then gets None. Exit codes: 0 all done; 1
+    something failed; 2 bad recipe or data, before anything is trained; 75 another process works on the same sweep; 130
+    and 143 interrupted by Ctrl-C or SIGTERM, and the same command goes on.
     """
     sigterm = _Sigterm()
     if argv is None:
@@ -57,7 +60,7 @@ def run_job(
         if add_options is not None:
             add_options(parser)
         options = vars(parser.parse_intermixed_args(words))  # key=value may follow an option
-        code = _exit_code(lambda: _call(name, words, main, options), sigterm)
+        code = _exit_code(lambda: _call(name, words, main, options, own_words, frontier=needs_recipe), sigterm)
     if argv is None:
         gc.freeze()  # this process ends now: without the last garbage collection it ends a second sooner
     return code
@@ -78,11 +81,28 @@ def logged_as(kind: str, console: Console) -> Iterator[Console]:
         yield terminal(nowhere)
 
 
-def _call(name: str, words: Sequence[str], main: Main, options: dict[str, Any]) -> int:
+def _call(
+    name: str, words: Sequence[str], main: Main, options: dict[str, Any], own_words: Sequence[str], *, frontier: bool
+) -> int:
     check_words(words)
     recipe, values = options.pop("recipe"), options.pop("values")
+    options |= _own(values, own_words)
+    values = [word for word in values if word.partition("=")[0] not in own_words]
     command = shlex.join(["python", f"jobs/{name}.py", *map(without_secrets, words)])
-    return main(None if recipe is None else read_recipe(recipe, values), command, terminal(), **options)
+    spec = None if recipe is None else read_recipe(recipe, values)
+    return main(with_renewed(spec) if spec and frontier else spec, command, terminal(), **options)
+
+
+def _own(values: Sequence[str], own_words: Sequence[str]) -> dict[str, str | None]:
+    """Return the texts of a job's own words by name; InputError for a word that is given twice."""
+    own = dict[str, str | None].fromkeys(own_words)
+    for word in values:
+        name, equals, text = word.partition("=")
+        if equals and name in own:
+            if own[name] is not None:
+                raise InputError(f"argument {word!r}: {name} is given twice. Leave one out.")
+            own[name] = text
+    return own
 
 
 def _exit_code(call: Callable[[], int], sigterm: _Sigterm) -> int:

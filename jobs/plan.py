@@ -16,12 +16,14 @@ from rich.console import Console
 
 from jobs.command import run_job
 from orchestrator.errors import InputError, RunError
+from orchestrator.estimate.costs import START_SECONDS
 from orchestrator.estimate.estimate import as_json, estimate
 from orchestrator.estimate.model_shapes import shape_of
 from orchestrator.estimate.simulate import Fleet, trainers_per_node
 from orchestrator.estimate.table import print_plan
 from orchestrator.estimate.terms import Terms
-from orchestrator.prices.table import Price, accelerator, price_of, worker_price
+from orchestrator.prices.table import Price, accelerator, table_price, worker_price
+from orchestrator.recipe.cluster_section import workers_per_gpu
 from orchestrator.recipe.frozen import with_values
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.say import lost_output, say
@@ -46,7 +48,8 @@ def main(
     spec, number = _with_gpu(spec, **wishes)
     terms = _terms(spec, price, **wishes)
     folder = SweepFolder.of(spec)
-    plan = estimate(_at_a_time(spec, number), *shape_of(spec.model), tflops=tflops, terms=terms, folder=folder)
+    spec = _at_a_time(spec, number, terms.fleet)
+    plan = estimate(spec, *shape_of(spec.model), tflops=tflops, terms=terms, folder=folder)
     if as_data:
         say(console, json.dumps(as_json(plan), indent=1))
     else:
@@ -60,29 +63,40 @@ def _with_gpu(
     spec: SweepSpec, *, gpu: str | None, spot: bool, prices: str | None, **_: Any
 ) -> tuple[SweepSpec, int | None]:
     """Return the recipe with the options' accelerator, and how many of it train at a time, if the option says so."""
-    named = re.fullmatch(GPUS, gpu or spec.cluster.gpu or "")
-    if spot and named is None and spec.cluster.price_per_hour is None:
-        raise InputError("--spot is a kind of price: give --gpu NAME too, or cluster.gpu in the recipe.")
-    if named is None:
+    cluster = spec.cluster
+    named = re.fullmatch(GPUS, gpu) if gpu is not None else None
+    if gpu is not None and named is None:
+        raise InputError(f"--gpu {gpu!r} is no accelerator: give --gpu a100-80gb, or with their number 8xa100-80gb.")
+    name = named["name"] if named else cluster.gpu
+    if name is None:
+        if spot:
+            raise InputError("--spot is a kind of price: give --gpu NAME too, or cluster.gpu in the recipe.")
         return spec, None
-    if not spec.cluster.gpus_per_worker:
+    if not cluster.gpus_per_worker:
         raise InputError(
-            f"{named['name']} is a GPU, and with cluster.gpus_per_worker=0 workers train on CPUs: give "
+            f"{name} is a GPU, and with cluster.gpus_per_worker=0 workers train on CPUs: give "
             "cluster.gpus_per_worker=1."
         )
-    changes = {"gpu": named["name"], "spot": spot or spec.cluster.spot, "prices": prices or spec.cluster.prices}
+    changes = {"gpu": name, "spot": spot or cluster.spot, "prices": prices or cluster.prices}
     spec = with_values(spec, {f"cluster.{key}": value for key, value in changes.items()})
-    accelerator(named["name"], spec.cluster.prices)
-    return spec, int(named["number"]) if named["number"] else None
+    accelerator(name, spec.cluster.prices)
+    return spec, int(named["number"]) if named and named["number"] else None
 
 
-def _at_a_time(spec: SweepSpec, gpus: int | None) -> SweepSpec:
-    """Return the recipe with as many trainers as so many GPUs have room for, unless it says how many."""
-    if gpus is None or spec.cluster.max_concurrent != "auto":
+def _at_a_time(spec: SweepSpec, gpus: int | None, fleet: Fleet | None) -> SweepSpec:
+    """Return the recipe with as many trainers as these GPUs, or the simulated nodes, have room for.
+
+    A number in the recipe stays: a sweep has no more trainers.
+    """
+    cluster = spec.cluster
+    if cluster.max_concurrent != "auto" or (gpus is None and fleet is None):
         return spec
-    if gpus < spec.cluster.workers:
-        raise InputError(f"{gpus} GPUs have no room for one trainer of cluster.workers={spec.cluster.workers} workers.")
-    return with_values(spec, {"cluster.max_concurrent": gpus // spec.cluster.workers})
+    if gpus is None:
+        return with_values(spec, {"cluster.max_concurrent": fleet.trainers if fleet else 1})
+    trainers = gpus * workers_per_gpu(cluster) // cluster.workers
+    if not trainers:
+        raise InputError(f"{gpus} GPUs have no room for one trainer of cluster.workers={cluster.workers} workers.")
+    return with_values(spec, {"cluster.max_concurrent": trainers})
 
 
 def _terms(spec: SweepSpec, price: float | None, *, budget: float | None, simulate: int | None, **fleet: Any) -> Terms:
@@ -91,29 +105,33 @@ def _terms(spec: SweepSpec, price: float | None, *, budget: float | None, simula
     line = accelerator(cluster.gpu, cluster.prices) if cluster.gpu else None
     if price is not None:
         paid: Price | None = Price(usd=price, source="--price")
-    elif fleet["gpu"] is not None and cluster.gpu is not None:
-        paid = price_of(cluster.gpu, spot=cluster.spot, file=cluster.prices)
+    elif fleet["gpu"] is not None or fleet["spot"]:
+        paid = table_price(cluster)
     else:
         paid = worker_price(cluster)
     most = spec.budget_usd if budget is None else budget
     if most is not None and paid is None:
         raise InputError("--budget needs the price of a worker's hour: give --price USD, or --gpu NAME (and --spot).")
     nodes = None if simulate is None else _fleet(spec, simulate, line.gpus_per_node if line else None, **fleet)
-    return Terms(cluster.gpu, line, cluster.spot, paid, most, nodes)
+    share = cluster.gpus_per_worker if line else 1
+    return Terms(cluster.gpu, line, cluster.spot, paid, most, nodes, share)
 
 
 def _fleet(spec: SweepSpec, nodes: int, gpus: int | None, *, reclaim_per_hour: float, seed: int, **_: Any) -> Fleet:
     """Return the nodes to simulate; a node without a line in the price table has room for one trainer."""
-    each, wide = trainers_per_node(gpus or spec.cluster.workers, spec.cluster.workers)
+    workers = spec.cluster.workers
+    room = workers if gpus is None else gpus * workers_per_gpu(spec.cluster)
+    each, wide = trainers_per_node(room, workers)
     if nodes < wide:
-        raise InputError(f"--simulate {nodes}: a trainer of {spec.cluster.workers} workers takes {wide} such nodes.")
+        raise InputError(f"--simulate {nodes}: a trainer of {workers} workers takes {wide} such nodes.")
     return Fleet(
         nodes=nodes // wide,
         trainers_per_node=each,
         reclaims=reclaim_per_hour * wide,
         checkpoint=spec.engine.checkpoint_seconds,
-        start=20.0 if spec.cluster.kind == "ray" else 0.0,
+        start=START_SECONDS if spec.cluster.kind == "ray" else 0.0,
         seed=seed,
+        limit=None if spec.cluster.max_concurrent == "auto" else spec.cluster.max_concurrent,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -12,14 +12,14 @@ class RunEnd:
     """The end of a run, as its trainer reports it.
 
     ``status`` is committed, diverged or stopped, ``attempt`` the number of the attempt that ended the run, ``seal`` the
-    sha256 of the manifest on disk (`store.manifest`), and ``row`` the run's row of results.jsonl.
+    sha256 of the manifest on disk (`store.manifest`). The row of results is on disk alone: hub and driver keep the ends
+    of 100,000 runs.
     """
 
     key: str
     status: str
     attempt: int
     seal: str
-    row: Mapping[str, Any]
 
 
 class Control(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,6 +20,7 @@ DRAFT = ".tmp-"
 """The beginning of the name of a file that is being written."""
 LOCK = ".lock"
 """The name of the file in a folder whose lock is the lock of the folder."""
+AT_WORKING_FOLDER, RENAME_EXCHANGE = -100, 2  # of Linux' renameat2
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -94,6 +97,22 @@ def sync_file(file: Path) -> None:
     """Make the content of ``file`` durable."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two names of one folder change places in one step; False, and nothing is changed, where the system cannot.
+
+    Linux alone has the call, and not on every file system.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(AT_WORKING_FOLDER, os.fsencode(first), AT_WORKING_FOLDER, os.fsencode(second), RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code), str(first), None, str(second))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,26 +19,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.helpers.browser import (
+    DRIVER,
+    HEIGHT,
+    PHONE,
+    PROGRAM,
+    WITHOUT,
+    chromium,
+    colour,
+    in_the_dark,
+    keep,
+    problems,
+    whole_again,
+    wide_on_a_phone,
+)
 from tests.helpers.sweeps import RECIPE, rows_of, run
 
-PROGRAM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-WITHOUT = "no Chromium with its chromedriver here: apt-get install chromium chromium-driver"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (PROGRAM and DRIVER), reason=WITHOUT)]
 SECONDS = 120  # for the first page of MLflow's on a busy machine; a quiet one takes 5
-WIDTH, HEIGHT, PHONE = 1280, 900, 375
-ALONE = [  # no window, nothing that moves, and nobody is asked for anything
-    *("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"),
-    *("hide-scrollbars", "force-prefers-reduced-motion"),
-    *("no-first-run", "disable-sync", "disable-background-networking", "disable-component-update"),
-    "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 STATISTICS = ("mean_accuracy", "sd_accuracy", "worst_accuracy", "interval_low", "interval_high")
 
 
@@ -59,16 +62,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, small_base: Path) -> Path
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
     """Chromium with a profile of its own."""
-    options = ChromeOptions()
-    options.binary_location = str(PROGRAM)
-    for word in [*ALONE, f"window-size={WIDTH},{HEIGHT}", f"user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = Chrome(options=options, service=Service(DRIVER))
-    try:
+    with chromium(tmp_path / "profile") as opened:
         yield opened
-    finally:
-        opened.quit()
 
 
 @pytest.fixture
@@ -203,20 +198,6 @@ class MlflowPages:
         WebDriverWait(self.browser, SECONDS).until(lambda _: condition(), f"MLflow's page never showed {what}")
 
 
-def keep(browser: Chrome, name: str, place: Path, height: int) -> None:
-    """Take a picture; keep it where the docs are if asked to."""
-    browser.set_window_size(WIDTH, height)
-    folder = Path(os.environ.get("D2LORA_PICTURES", place))
-    folder.mkdir(parents=True, exist_ok=True)
-    assert browser.save_screenshot(str(folder / name))
-    assert (folder / name).stat().st_size > 10_000  # a blank page is a few kilobytes
-
-
-def colour(browser: Chrome) -> str:
-    background: str = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    return background
-
-
 def test_the_report_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark(
     browser: Chrome, finished: Path, tmp_path: Path
 ) -> None:
@@ -232,22 +213,17 @@ def test_the_report_opens_alone_and_reads_on_a_phone_by_keyboard_and_in_the_dark
     assert browser.find_elements(By.CSS_SELECTOR, ".curves polyline")  # the steps of the run folders are drawn
     figures = browser.find_elements(By.TAG_NAME, "figure")
     assert all(figure.is_displayed() and figure.find_element(By.CSS_SELECTOR, "a[download]") for figure in figures)
-    problems = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
-    assert not problems  # nothing is fetched, nothing is missing
+    assert not problems(browser)  # nothing is fetched, nothing is missing
 
     tab = browser.find_element(By.TAG_NAME, "body")
     tab.send_keys(Keys.TAB)
     assert browser.execute_script("return document.activeElement.tagName") != "BODY"  # the keyboard gets somewhere
 
-    metrics = {"width": PHONE, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    assert wide <= PHONE  # nothing sticks out of a phone's page
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert wide_on_a_phone(browser) <= PHONE  # nothing sticks out of a phone's page
+    whole_again(browser)
 
     light = colour(browser)
-    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    in_the_dark(browser)
     assert colour(browser) != light
 
 

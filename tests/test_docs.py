@@ -10,6 +10,8 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from orchestrator.recipe.cluster_section import ClusterSpec
+from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.nightly_section import NightlySpec
 from orchestrator.recipe.search import KINDS
 from orchestrator.recipe.sections import DataSpec, EngineSpec, ModelSpec, OptimSpec, TaskSpec, TrackingSpec
 from orchestrator.recipe.spec import SweepSpec
@@ -63,9 +65,27 @@ def test_the_page_of_recipes_has_every_key_of_a_section_with_its_default(section
     }
 
 
+def flat(section: type[Frozen], before: str = "") -> dict[str, object]:
+    """Return the defaults of a section by dotted key, without those of sections within it as a whole."""
+    defaults: dict[str, object] = {}
+    for key, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Frozen):
+            defaults |= flat(inner, f"{before}{key}.")
+        else:
+            defaults[f"{before}{key}"] = field.get_default(call_default_factory=True)
+    return defaults
+
+
+def test_the_page_of_recipes_has_every_key_of_a_night_with_its_default() -> None:
+    section = (ROOT / "docs" / "recipe.md").read_text().split("## `nightly`", 1)[1]
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| `(.+?)` \|", section, re.MULTILINE))
+    assert {key: yaml.safe_load(shown) for key, shown in rows.items()} == flat(NightlySpec)
+
+
 def test_the_page_of_recipes_has_every_key_at_the_top_of_a_task_and_of_a_search() -> None:
     page = (ROOT / "docs" / "recipe.md").read_text()
-    top = set(rows_of(page, "At the top")) | set(SECTIONS) | {"search"}
+    top = set(rows_of(page, "At the top")) | set(SECTIONS) | {"search", "nightly"}
     assert top == set(SweepSpec.model_fields)
     assert set(rows_of(page, "An entry of `tasks`")) == set(TaskSpec.model_fields)
     section = page.split("## `search`", 1)[1]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cluster.hub.breaker import LIKE
 from tests.helpers.places import ROOT
 from tests.test_ray import start_script
 
@@ -122,6 +123,18 @@ def test_the_pack_of_a_node_that_is_gone_goes_on_elsewhere_at_once_and_spends_no
     assert last.pack == "fine-2"  # the lost pack went before it
     assert out["tried"][0] == "2 nodes"  # each tried the storage
     assert "does not see the driver's folder" in out["tried"][1]
+
+
+@pytest.mark.rare
+def test_a_node_that_fails_pack_after_pack_while_another_works_gets_no_trainer_any_more(tmp_path: Path) -> None:
+    out = outcome(tmp_path, *(f"ecc-{number}" for number in range(6)), what="bad")
+    broken = (tmp_path / "broken.txt").read_text()
+    there = [start.pack for start in starts(tmp_path) if start.node == broken]
+    assert len(there) == LIKE
+    assert set(out["failures"]) == set(there)  # which the driver's next attempt trains
+    assert len([line for line in out["said"] if "this sweep starts no trainer on" in line]) == 1
+    elsewhere = {start.pack for start in starts(tmp_path) if start.node != broken}
+    assert elsewhere == {f"ecc-{number}" for number in range(6)} - set(there)
 
 
 @pytest.mark.rare

@@ -35,15 +35,16 @@ class Dialogue:
         self._ended: Failures = {}
         self.alive, self.no_room = True, ""
 
-    def follow(self, packs: Sequence[str], stopping: Callable[[], bool]) -> Failures:
+    def follow(self, added: Any, packs: Sequence[str], stopping: Callable[[], bool]) -> Failures:
         """Listen until these packs have ended, or until ``stopping`` says so; return the errors of those that failed.
 
-        If the hub dies, or does not answer for HUB_SECONDS (FIRST_SECONDS the first time), the packs that have not
-        ended fail with that reason, and the trainers end, because Ray ends the actors of a process that is gone.
+        ``added`` is the call that has given the packs to the hub: its end is the hub's first answer. If the hub dies,
+        or does not answer for HUB_SECONDS (FIRST_SECONDS the first time), the packs that have not ended fail with that
+        reason, and the trainers end, because Ray ends the actors of a process that is gone.
         """
         self._packs, self._ended, self.no_room = packs, {}, ""
         try:
-            self._await_first_answer(stopping)
+            self._await_first_answer(added, stopping)
             while not stopping() and not self._listen(ASK_SECONDS, HUB_SECONDS):
                 pass
         except Exception as error:  # of any kind that Ray raises
@@ -74,15 +75,15 @@ class Dialogue:
 
     def end(self) -> None:
         """End the hub, and with it all trainers, at once; Ray removes the groups that the hub has asked for."""
-        self.alive = False
+        self.alive, self._news.trainers = False, 0
         end_actors([self._hub])
 
-    def _await_first_answer(self, stopping: Callable[[], bool]) -> None:
-        """Return when the hub has answered for the first time, or when the job is told to stop."""
+    def _await_first_answer(self, added: Any, stopping: Callable[[], bool]) -> None:
+        """Return when the hub has taken the packs, or when the job is told to stop. Raise if it could not take them."""
         import ray
 
-        answer, began, told = self._hub.news.remote(self._cursor, 0.0), time.monotonic(), False
-        while not ray.wait([answer], timeout=ASK_SECONDS)[0]:
+        began, told = time.monotonic(), False
+        while not ray.wait([added], timeout=ASK_SECONDS)[0]:
             waited = time.monotonic() - began
             if stopping():
                 return
@@ -94,7 +95,7 @@ class Dialogue:
                     f"the hub, which hands packs to trainers, has not begun after {waited:.0f} s; "
                     f"it is waited for up to {FIRST_SECONDS:.0f} s"
                 )
-        self._take_in(ray.get(answer))
+        ray.get(added)
 
     def _listen(self, wait: float, limit: float) -> bool:
         """Take in what is new; return whether all packs have ended."""
@@ -108,6 +109,7 @@ class Dialogue:
         self._cursor += len(chunk.events)
         self.no_room = chunk.no_room
         self._news.begun = self._news.begun or chunk.begun
+        self._news.trainers = chunk.trainers
         self._news.progress(chunk.steps)
         for event in chunk.events:
             if isinstance(event, Line):

@@ -29,6 +29,7 @@ class LocalCluster:
         """Raise InputError if the recipe asks for a GPU that is not there."""
         self.device = device_of(gpus_per_worker)
         self.news = News()
+        self.news.trainers = 1
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         """Train pack after pack. The base that ``train`` keeps is freed with ``train``, after the last pack.

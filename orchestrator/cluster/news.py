@@ -11,7 +11,7 @@ class News:
     """The news of a cluster, by run key. The cluster writes, the driver reads from any thread.
 
     ``steps`` are the optimizer steps that a run has done, ``ends`` how runs ended, ``beside`` in how large a pack a run
-    was last trained. ``begun`` is whether a trainer has taken a pack since `begin`.
+    was last trained. ``begun`` is whether a trainer has taken a pack since `begin`, ``trainers`` how many hold room.
     """
 
     def __init__(self) -> None:
@@ -19,6 +19,7 @@ class News:
         self.ends: dict[str, RunEnd] = {}
         self.beside: dict[str, int] = {}
         self.begun = False
+        self.trainers = 0
 
     def begin(self, beside: Mapping[str, int]) -> None:
         """Note which runs are to be trained now, and in how large packs."""

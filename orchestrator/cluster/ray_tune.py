@@ -46,6 +46,8 @@ class RayCluster:
         self.news = News()
         self._hub: SweepHub | None = None
         self._session = open_session(spec.cpus_per_worker, variables)
+        if self._session.dashboard:
+            say(f"Ray's dashboard: http://{self._session.dashboard}")
         try:
             if self._session.started_here:
                 concurrent_trainers(self._nodes, spec)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from orchestrator.cluster.each_node import NODE_SECONDS, on_each, other_nodes
+from orchestrator.cluster.placement import Resources, resources_of
 from orchestrator.cluster.session.address import named_address
 from orchestrator.cluster.session.ray_session import open_session
 from orchestrator.errors import InputError
@@ -51,6 +52,11 @@ class Survey:
         """By address, how many GPUs Ray counts there."""
         alive = (node for node in self._listed if node.get("Alive"))
         return {str(node.get("NodeManagerAddress")): node.get("Resources", {}).get("GPU", 0.0) for node in alive}
+
+    @property
+    def resources(self) -> list[Resources]:
+        """The resources of each node, as Ray counts them."""
+        return resources_of(self._listed)
 
     def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
         """Return the results of ``function(argument)`` from each node; InputError as `on_each`."""

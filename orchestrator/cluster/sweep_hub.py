@@ -55,11 +55,11 @@ class SweepHub:
         """
         self._rounds += 1
         names = {self._name_of(job): job for job in jobs}
-        self._add(names)
+        added = self._add(names)
         trials = Trials(self._name, self._rounds, names, self._storage, self._say)
         with stopped_by_signals(2 * GRACE_SECONDS) as signals:  # `Dialogue.stop` has its own limit
             try:
-                failures = self._dialogue.follow(list(names), lambda: signals.came)
+                failures = self._dialogue.follow(added, list(names), lambda: signals.came)
                 if signals.came:
                     trials.leave()
                     self._dialogue.stop()
@@ -92,9 +92,10 @@ class SweepHub:
         """Return the pack's name, which later rounds make distinct: names of packs begin anew in each round."""
         return job.pack.name if self._rounds == 1 else f"{job.pack.name}-round{self._rounds}"
 
-    def _add(self, jobs: dict[str, Job]) -> None:
+    def _add(self, jobs: dict[str, Job]) -> Any:
+        """Give the packs to the hub; return the call, which ends when the hub has them."""
         from ray import cloudpickle
 
         packs: dict[str, Any] = {name: cloudpickle.dumps(job) for name, job in jobs.items()}
         keys = {name: [run.key for run in job.pack.runs] for name, job in jobs.items()}
-        self._hub.add.remote(packs, keys)
+        return self._hub.add.remote(packs, keys)

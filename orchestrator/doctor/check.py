@@ -54,18 +54,20 @@ def fail(check: str, message: str, remedy: str) -> Check:
 
 
 def guarded(check: str, call: Callable[[], Iterable[Check]], remedy: str) -> list[Check]:
-    """Return the checks that ``call`` gives; one failure if it raises.
+    """Return the checks that ``call`` gives; if it raises, those that it gave before and one failure.
 
     Our own errors carry their remedy as their last sentences; ``remedy`` is for every other error.
     """
+    checks: list[Check] = []
     try:
-        return list(call())
+        checks.extend(call())
     except EXPECTED as error:
         message, *rest = _SENTENCE.split(" ".join(str(error).split()), maxsplit=1)
-        return [fail(check, message, rest[0] if rest else remedy)]
+        checks.append(fail(check, message, rest[0] if rest else remedy))
     except Exception as error:  # of any kind: a doctor that dies has no diagnosis
         line = (str(error).splitlines() or [""])[0]
-        return [fail(check, f"{type(error).__name__}: {line}", remedy)]
+        checks.append(fail(check, f"{type(error).__name__}: {line}", remedy))
+    return checks
 
 
 def exit_code(checks: Iterable[Check]) -> int:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.cluster.placement import fitting_trainers, room_of, words_of
 from orchestrator.doctor.check import Check, guarded, ok, warn
 from orchestrator.doctor.facts import Facts, Gather
 from orchestrator.doctor.machines import clocks, gpus, names, room, versions
 from orchestrator.doctor.quick import try_from_nodes
+from orchestrator.recipe.cluster_section import ClusterSpec
 from orchestrator.wording import count
 
 AUTH = "RAY_AUTH_MODE"
@@ -67,18 +69,34 @@ def cluster(nodes: Nodes, storage: Path | None, wanted_gpus: float) -> Iterator[
 
     yield from guarded("versions", gathered, INSTALLED)
     if facts:
-        yield from machine_checks(facts, nodes.gpus, wanted_gpus)
+        yield from machine_checks(facts, nodes.gpus, wanted_gpus, none_trains=not nodes.trainers)
     if storage is not None:
         yield from guarded("storage", lambda: from_nodes(nodes, storage), "Mount one storage on every node")
     yield from guarded("clocks", lambda: clocks(nodes.clocks()) if nodes.nodes else iter(()), NODES)
     yield from guarded("exchange", lambda: exchange(nodes, bool(wanted_gpus)), FIREWALL)
 
 
-def machine_checks(facts: Sequence[Facts], offered: Mapping[str, float], wanted_gpus: float) -> Iterator[Check]:
-    """Yield the checks of the facts of machines."""
+def machine_checks(
+    facts: Sequence[Facts], offered: Mapping[str, float], wanted_gpus: float, *, none_trains: bool = False
+) -> Iterator[Check]:
+    """Yield the checks of the facts of machines; ``none_trains`` as in `gpus`."""
     yield from room({machine.place: machine.room for machine in facts})
     yield from names(facts)
-    yield from gpus(facts, wanted_gpus, offered)
+    yield from gpus(facts, wanted_gpus, offered, none_trains=none_trains)
+
+
+def trainers(nodes: Sequence[Mapping[str, float]], spec: ClusterSpec) -> Iterator[Check]:
+    """Yield how many trainers of the recipe fit into the nodes that are up; ``nodes`` are their resources in Ray."""
+    fits, words = fitting_trainers(nodes, spec), words_of(spec)
+    if fits:
+        yield ok("trainers", f"room for {count(fits, 'trainer')} of {words}")
+        return
+    said = f"the nodes that are up have no room for a trainer of {words}; they have {room_of(nodes)}"
+    remedy = (
+        "An autoscaler brings nodes when a sweep asks for them; without one add a node, or give fewer "
+        "cluster.workers, cluster.cpus_per_worker or cluster.gpus_per_worker"
+    )
+    yield warn("trainers", said, remedy)
 
 
 def access(environment: Mapping[str, str], nodes: Nodes) -> Iterator[Check]:

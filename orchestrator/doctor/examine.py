@@ -9,12 +9,13 @@ from pathlib import Path
 from orchestrator.cluster.session.address import named_address
 from orchestrator.doctor import quick
 from orchestrator.doctor.check import Check, fail, guarded, ok
-from orchestrator.doctor.cluster import cluster, machine_checks
+from orchestrator.doctor.cluster import cluster, machine_checks, trainers
 from orchestrator.doctor.cluster_file import faults_of, read_cluster_file
 from orchestrator.doctor.facts import Gather
 from orchestrator.doctor.hub import base, real_hub, rows
 from orchestrator.doctor.machines import versions
 from orchestrator.doctor.tracking import tracking
+from orchestrator.errors import InputError
 from orchestrator.paths import storage_folder
 from orchestrator.recipe.environment import address_in
 from orchestrator.recipe.spec import SweepSpec
@@ -32,7 +33,10 @@ def examine(spec: SweepSpec | None, cluster_file: Path | None) -> Iterator[Check
         yield from base(spec, hub)
         yield from rows(spec, hub)
     here = named_address() is None or (spec is not None and spec.cluster.kind == "local")
-    yield from this_machine(spec) if here else guarded("ray", lambda: _joined(spec), "Look at it with `ray status`")
+    if here:
+        yield from guarded("machine", lambda: this_machine(spec), "Look at the machine")
+    else:
+        yield from guarded("ray", lambda: _joined(spec), "Look at it with `ray status`")
     uri = spec.tracking.uri if spec else address_in(os.environ)
     if uri:
         yield from tracking(uri, spec.experiment if spec else "Default", shared=not here)
@@ -42,7 +46,7 @@ def this_machine(spec: SweepSpec | None) -> Iterator[Check]:
     """Yield the checks of this machine, on which a sweep without a cluster trains."""
     kind = "cluster.kind=local" if spec and spec.cluster.kind == "local" else "RAY_ADDRESS names no cluster"
     yield ok("ray", f"{kind}: a sweep trains on this machine alone")
-    facts = [Gather((str(storage_folder(spec.storage)),) if spec else ())()]
+    facts = [Gather(_folders(spec))()]
     yield from versions(facts)
     yield from machine_checks(facts, {}, _gpus(spec))
 
@@ -53,7 +57,18 @@ def _joined(spec: SweepSpec | None) -> Iterator[Check]:
 
     with Survey() as survey:
         yield ok("ray", f"joined the cluster at {named_address()}")
-        yield from cluster(survey, storage_folder(spec.storage) if spec else None, _gpus(spec))
+        folders = _folders(spec)
+        yield from cluster(survey, Path(folders[0]) if folders else None, _gpus(spec))
+        if spec:
+            yield from trainers(survey.resources, spec.cluster)
+
+
+def _folders(spec: SweepSpec | None) -> tuple[str, ...]:
+    """Return the folder of the storage, whose room counts; none where the check of the storage has failed."""
+    try:
+        return (str(storage_folder(spec.storage)),) if spec else ()
+    except InputError:
+        return ()
 
 
 def _gpus(spec: SweepSpec | None) -> float:

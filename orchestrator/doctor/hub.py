@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from orchestrator.base.files import check_json, read_config, stored_weights
 from orchestrator.data.sources import HubSource
 from orchestrator.data.tasks import make_task
 from orchestrator.doctor.check import Check, fail, guarded, ok, warn
@@ -16,6 +17,7 @@ from orchestrator.recipe.spec import SweepSpec
 
 SECONDS = 15.0
 TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable # nosec B105
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 WITHOUT = "Without the hub: model.path=DIR, data.mirror=DIR"
 
 
@@ -59,15 +61,23 @@ def base(spec: SweepSpec, hub: Hub) -> list[Check]:
 
 
 def _on_disk(path: str) -> Iterator[Check]:
+    """Look at config, tokenizer and the headers of the weights, as a sweep does before it loads a base."""
     folder = readable(path)
-    if (folder / "config.json").is_file():
-        yield ok("base", f"{folder} is there")
-    else:
-        yield fail("base", f"model.path={path} has no config.json", "Give a directory with a model: model.path=DIR")
+    if not folder.is_dir():
+        yield fail("base", f"model.path={path} is no directory", "Give a directory with a model: model.path=DIR")
+        return
+    read_config(folder)
+    weights = stored_weights(folder)
+    check_json(folder)
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        said = f"{folder} has no tokenizer ({', '.join(TOKENIZERS)})"
+        yield fail("base", said, "Copy the tokenizer's files of the model there")
+        return
+    yield ok("base", f"{folder} has config, tokenizer and whole weights ({weights.dtype})")
 
 
 def rows(spec: SweepSpec, hub: Hub) -> list[Check]:
-    """Return whether the first row of every task can be read, or its data set is on the hub."""
+    """Return whether the first row to train and to test on of every task can be read, or its data set is on the hub."""
     return [check for task in spec.tasks for check in guarded("rows", partial(_rows, task, spec, hub), WITHOUT)]
 
 
@@ -77,11 +87,14 @@ def _rows(entry: Any, spec: SweepSpec, hub: Hub) -> Iterator[Check]:
     if isinstance(task.source, HubSource) and mirror is None:
         yield from _asked("rows", "dataset", task.source.id, None, hub)
         return
-    first = next(iter(task.load(task.train, mirror)), None)
-    if first is None:
-        yield fail("rows", f"{task.name} has no row in {task.train}", "Put rows there")
-    else:
-        yield ok("rows", f"{task.name} can be read ({first.place})")
+    places = []
+    for split in (task.train, task.test):
+        first = next(iter(task.load(split, mirror)), None)
+        if first is None:
+            yield fail("rows", f"{task.name} has no row in {split}", "Put rows there")
+            return
+        places.append(first.place)
+    yield ok("rows", f"{task.name} can be read ({', '.join(places)})")
 
 
 def _asked(check: str, kind: str, name: str, revision: str | None, hub: Hub) -> list[Check]:

@@ -103,20 +103,27 @@ def _leads_astray(machine: Facts) -> bool:
     )
 
 
-def gpus(machines: Sequence[Facts], wanted: float, offered: Mapping[str, float]) -> Iterator[Check]:
+def gpus(
+    machines: Sequence[Facts], wanted: float, offered: Mapping[str, float], *, none_trains: bool = False
+) -> Iterator[Check]:
     """Yield whether GPUs are there, free and seen by torch, with one driver and one NCCL.
 
     ``wanted`` is what the recipe gives each worker. ``offered`` has by address the GPUs that Ray counts there.
+    ``none_trains`` says that no node of a cluster can train yet, as before an autoscaler has brought one.
     """
     having = [machine for machine in machines if machine.gpus]
     if not having:
-        if wanted or any(offered.values()):
+        if wanted and none_trains and not any(offered.values()):
+            said = "the recipe gives workers GPUs, and no node that trains is up yet"
+            remedy = "An autoscaler brings nodes when a sweep asks for them: ask again then; without one add a node"
+            yield warn("gpus", said, remedy)
+        elif wanted or any(offered.values()):
             remedy = "Install NVIDIA's driver on the GPU nodes, or train on CPUs: cluster.gpus_per_worker=0"
             yield fail("gpus", "the recipe or Ray counts on GPUs, and no machine has a driver that shows one", remedy)
         else:
             yield ok("gpus", "none here, and none is asked for")
         return
-    faults = [one for machine in having for one in _gpus(machine, offered.get(machine.address))]
+    faults = [one for machine in having for one in _gpus(machine, wanted, offered.get(machine.address))]
     faults += _agree(having)
     yield from faults
     if not faults:
@@ -126,11 +133,12 @@ def gpus(machines: Sequence[Facts], wanted: float, offered: Mapping[str, float])
         yield ok("gpus", f"{said}, NCCL {first.nccl}, memory free")
 
 
-def _gpus(machine: Facts, offered: float | None) -> Iterator[Check]:
+def _gpus(machine: Facts, wanted: float, offered: float | None) -> Iterator[Check]:
     there = len(machine.gpus)
     if machine.torch_gpus is not None and machine.torch_gpus < there:
         said = f"{machine.place} has {count(there, 'GPU')}, and torch sees {machine.torch_gpus}"
-        yield fail("gpus", said, f"Install a torch for CUDA whose version driver {machine.gpus[0].driver} knows")
+        remedy = f"Install a torch for CUDA whose version driver {machine.gpus[0].driver} knows"
+        yield (fail if wanted else warn)("gpus", said, remedy)  # training on CPUs does not need them
     if offered is not None and offered > there:
         said = f"Ray counts {offered:g} GPUs on {machine.place}, and its driver shows {there}"
         yield fail("gpus", said, f"Start Ray there with --num-gpus={there}, or restart a GPU that has fallen off")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from orchestrator import objects
 from orchestrator.addresses import without_secrets
-from orchestrator.cluster.cluster import Cluster
 from orchestrator.driver.final_message import run_name
+from orchestrator.driver.gate import Gate
+from orchestrator.driver.gated import through_the_gate
+from orchestrator.driver.merging import merge
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.services import Services
 from orchestrator.say import Say
 from orchestrator.search.best_run import choose
 from orchestrator.store.champion import EVALUATION, up_to_date
 from orchestrator.store.sweep_folder import SweepFolder
-from orchestrator.worker.jobs import ChampionJob
-from orchestrator.worker.merge import make_champion
 
 Row = Mapping[str, Any]
 
@@ -43,54 +41,34 @@ def make_champions(
     rows: Sequence[Row],
     summary: Mapping[str, Any],
     say: Say,
+    gate: Gate | None = None,
 ) -> Champions:
-    """Merge and evaluate the best run of each task, unless its champion is up to date.
+    """Merge and evaluate the best run of each task, unless its champion is up to date, or the ``gate`` refuses the run.
 
     An error in one task becomes the problem of that task; the other tasks still get their champions.
     """
     champions = Champions({}, {})
     for task, row in choose(rows, summary).items() if ready.spec.champions else ():
         place = folder.champion(task)
-        evaluation = up_to_date(place, row["run_key"])
-        if evaluation is None:
-            say(f"merging the champion of {task}: {run_name(row)}")
-            try:
-                evaluation = _merge(ready, folder, services.cluster, row)
-            except Exception as error:
-                champions.problems[task] = without_secrets(str(error))
-                continue
+        try:
+            if gate is None:
+                evaluation = _best(ready, folder, services, row, say)
+            else:
+                evaluation = through_the_gate(gate, ready, folder, services, row, say)
+        except Exception as error:
+            champions.problems[task] = without_secrets(str(error))
+            continue
         if evaluation["status"] == "broken":
             champions.problems[task] = f"{evaluation['why']} (details: {place / EVALUATION})"
         champions.evaluations[task] = evaluation
     return champions
 
 
-def _merge(ready: ReadySweep, folder: SweepFolder, cluster: Cluster, row: Row) -> dict[str, Any]:
-    """Merge and evaluate one champion with the resources of a worker; return its evaluation."""
-    job = ChampionJob(
-        row=dict(row),
-        folder=str(folder.path),
-        base_path=str(ready.base.path),
-        base_fingerprint=ready.base.fingerprint,
-        base_accuracy=row["base_accuracy"],
-        data=ready.data_files[row["task"]],
-        dtype=ready.spec.dtype,
-        share=ready.shortcuts.share,
-        gpus=ready.spec.cluster.gpus_per_worker,
-    )
+def _best(ready: ReadySweep, folder: SweepFolder, services: Services, row: Row, say: Say) -> dict[str, Any]:
+    """Return the evaluation of a task's best run, which is merged unless it stands already."""
     place = folder.champion(row["task"])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    evaluation: dict[str, Any] = cluster.call(MergeChampion(job), place)
-    objects.fetch(place)  # from the node that has merged it
+    evaluation = up_to_date(place, row["run_key"])
+    if evaluation is None:
+        say(f"merging the champion of {row['task']}: {run_name(row)}")
+        evaluation = merge(ready, folder, services.cluster, row, place)
     return evaluation
-
-
-@dataclass(frozen=True)
-class MergeChampion:
-    """The job of one champion as a function of the champion's folder. `Cluster.call` can pickle and run it."""
-
-    job: ChampionJob
-
-    def __call__(self, place: Path) -> dict[str, Any]:
-        """Merge the champion into the folder ``place``; return its evaluation."""
-        return make_champion(self.job, place)

@@ -154,7 +154,7 @@ def train_in_packs(
     spending = widths.spending
     train, failures, begun = PackTrainer(), dict[str, str](), list[Pack]()  # the base is freed with the trainer
     for portion in spending.portions(packs, cluster.concurrent):
-        with spending.metered(min(cluster.concurrent, len(portion))):
+        with spending.metered(lambda: cluster.news.trainers):
             failures |= cluster.run_packs(pack_jobs(ready, folder, portion, micro_batches), train)
         begun += portion
         folder.fetch()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,22 @@ class ReadySweep:
     def steps_by_key(self) -> dict[str, int]:
         """The optimizer steps of each run, by run key."""
         return {run.key: self.steps[run.spec.task.name] for run in self.runs}
+
+    def part(self, spec: SweepSpec) -> ReadySweep:
+        """Return the ready sweep of another recipe with the same base and some of the same tasks, for its own runs."""
+        tasks = [task.name for task in spec.tasks]
+        data = {task: self.data[task] for task in tasks}
+        fingerprints = {task: prepared.fingerprint for task, prepared in data.items()}
+        return replace(
+            self,
+            spec=spec,
+            data=data,
+            steps={task: self.steps[task] for task in tasks},
+            chance={task: self.chance[task] for task in tasks},
+            row_tokens={task: self.row_tokens[task] for task in tasks},
+            work={task: self.work[task] for task in tasks},
+            runs=tuple(keyed(expand(spec), self.base.fingerprint, fingerprints)),
+        )
 
     def base_scores(self, folder: SweepFolder, task: str) -> Path:
         """Return the file with the untrained base's scores on the task's test items."""

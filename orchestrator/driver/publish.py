@@ -9,6 +9,7 @@ from orchestrator.driver.champions import Champions
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.files import read_json, write_lines
 from orchestrator.report.page import write_report
+from orchestrator.store.champion import champion_before
 from orchestrator.store.rows import FINAL
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.tracking.patient import PatientTracker
@@ -32,7 +33,8 @@ def publish(
     _add_ids(rows, folder, tracker)
     for task, evaluation in champions.evaluations.items():
         if evaluation["status"] != "broken":
-            tracker.register(task, evaluation, folder.champion(task))
+            place = folder.champion(task)
+            tracker.register(task, evaluation, place, champion_before(place))
     tracker.summarise(summary, folder.path, complete)
     return complete and tracker.behind is None
 

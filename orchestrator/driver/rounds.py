@@ -29,6 +29,7 @@ from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.wording import count
 
 NO_RESULT = "The trainer ended without a result."
+UNREADABLE = "Its result cannot be read."
 FULL_MEMORY = (
     "memory was full: these runs are now trained in packs half as large, or alone in micro batches half as large; "
     "engine.gradient_checkpointing=true or a smaller cluster.pack leave more room"
@@ -55,11 +56,12 @@ def train_rounds(
         return failed
     with syncing(lambda: _sync(ready, folder, services), say):
         while runs:
-            ended = {key: end for key, end in ended.items() if key not in {run.key for run in runs}}
+            training = {run.key for run in runs}
+            ended = {key: end for key, end in ended.items() if key not in training}
             errors, ends = _train_round(ready, folder, services, widths, runs, ended, console)
             failed, ended = failed | errors, ended | ends
             results = scores.read()
-            failed |= {run.key: "Its result cannot be read." for run in runs if run.key not in {*results, *failed}}
+            failed |= dict.fromkeys(training - results.keys() - failed.keys(), UNREADABLE)
             for line in lines(decisions(spec, ready.runs, results, failed)):
                 say(line)
             runs = [] if left_out(failed.values()) else _next_round(ready, folder, scores, failed, say)

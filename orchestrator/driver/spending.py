@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.repeating import repeating
@@ -84,17 +85,24 @@ class Spending:
         return {run.key: reason for pack in packs if pack.name not in names for run in pack.runs}
 
     @contextmanager
-    def metered(self, trainers: int) -> Iterator[None]:
-        """Within: so many trainers are held; their time is added, and written now and then and at the end."""
+    def metered(self, held: Callable[[], int]) -> Iterator[None]:
+        """Within: the time of the trainers that are held is added, and written now and then and at the end.
+
+        ``held`` says how many trainers hold room now: nodes come and go while packs train. Between two looks the larger
+        of the two numbers counts.
+        """
         if self.budget is None:
             yield
             return
-        before, begin = self._metered, self._clock()
-        held = trainers * self._ready.spec.cluster.workers
+        last, before, lock = self._clock(), held(), Lock()
 
         def write() -> None:
-            self._metered = before + held * (self._clock() - begin)
-            write_json(self._folder.spent, {"worker_seconds": round(self._metered, 3)})
+            nonlocal last, before
+            with lock:
+                now, trainers = self._clock(), held()
+                self._metered += max(before, trainers) * self._ready.spec.cluster.workers * (now - last)
+                last, before = now, trainers
+                write_json(self._folder.spent, {"worker_seconds": round(self._metered, 3)})
 
         thread = None
         try:

@@ -61,10 +61,12 @@ def look_at_ended(sweep: SweepSpec, runs: Sequence[RunSpec], folder: SweepFolder
     rows than sweep.json, no run counts as ended, because the keys of its runs are not known before they are prepared.
     """
     before = read_json(folder.sweep)
-    if not isinstance(before, dict) or not isinstance(before.get("recipe"), dict):
+    if before is None:
         return nothing_ended(runs)
-    data = before.get("data", {})
-    prints = {task: str(one.get("fingerprint")) for task, one in data.items()}
+    if not _is_whole(before):
+        empty = nothing_ended(runs)
+        return Ended(empty.runs, empty.left, note=f"{folder.sweep} is not what a sweep writes: nothing is taken")
+    prints = {task: str(one.get("fingerprint")) for task, one in before["data"].items()}
     known = {task.name for task in sweep.tasks} & prints.keys()
     if not _same_rows(sweep, before["recipe"]) or not known:
         empty = nothing_ended(runs)
@@ -73,13 +75,14 @@ def look_at_ended(sweep: SweepSpec, runs: Sequence[RunSpec], folder: SweepFolder
     there = _folders(folder.runs)
     ended = {run.key for run in planned if run.key in there and end_of(folder.run(run.key).path)}
     sampled, seconds = _speed([run for run in planned if run.key in ended], folder, sweep.cluster.workers)
-    metered = read_json(folder.spent)
+    spent = read_json(folder.spent)
+    metered = spent.get("worker_seconds") if isinstance(spent, dict) else None
     return Ended(
         runs=planned,
         left=[run for run in planned if run.key not in ended],
         sampled=sampled,
         seconds=seconds,
-        metered=float(metered.get("worker_seconds", 0.0)) if isinstance(metered, dict) else 0.0,
+        metered=float(metered) if isinstance(metered, (int, float)) else 0.0,
         note=str(folder.path),
     )
 
@@ -89,6 +92,16 @@ def _folders(runs: Path) -> set[str]:
         return set(os.listdir(runs))
     except FileNotFoundError:
         return set()
+
+
+def _is_whole(before: Any) -> bool:
+    """Return whether the parts of a sweep.json that are read here have the form in which a sweep writes them."""
+    recipe, data = (before.get(name) if isinstance(before, dict) else None for name in ("recipe", "data"))
+    if not isinstance(recipe, dict) or not isinstance(data, dict):
+        return False
+    tasks = recipe.get("tasks", [])
+    sections = [recipe.get("model", {}), recipe.get("data", {}), *data.values()]
+    return isinstance(tasks, list) and all(isinstance(section, dict) for section in [*sections, *tasks])
 
 
 def _same_rows(sweep: SweepSpec, before: Mapping[str, Any]) -> bool:

@@ -92,9 +92,11 @@ def _memory(plan: Estimate, table: Table) -> None:
     table.add_row("memory of a worker, roughly", memory(need.total), memory(need.total_at_most))
     for name in PARTS:
         table.add_row(f"  {name}", memory(getattr(need, name)), "")
-    if plan.machine.memory is not None:
-        fits = "fits" if plan.machine.fits else "DOES NOT FIT"
-        table.add_row(f"  into {plan.machine.gpu}, the process aside", fits, memory(plan.machine.memory))
+    machine = plan.machine
+    if machine.memory is not None:
+        fits = "fits" if machine.fits else "DOES NOT FIT"
+        part = "" if machine.share == 1 else f"{machine.share:g} of "
+        table.add_row(f"  into {part}{machine.gpu}, the process aside", fits, memory(machine.memory))
 
 
 def _cost(duration: Duration) -> str:

@@ -18,6 +18,8 @@ LONGEST = 100  # times as long as without reclaims: nodes are then reclaimed fas
 class Fleet:
     """The nodes: how many, how many trainers each has room for, and how they come and go.
 
+    ``limit`` is the most trainers that the sweep has at a time, None if nodes alone decide.
+
     ``reclaims`` are the reclaims that a node meets per hour, on average. A reclaimed node is replaced after
     ``replacement`` seconds. A trainer needs ``start`` seconds before its first pack. ``checkpoint`` are the seconds
     between two checkpoints of a run; 0: none are written.
@@ -30,11 +32,13 @@ class Fleet:
     start: float = 20.0
     checkpoint: float = 60.0
     seed: int = 0
+    limit: int | None = None
 
     @property
     def trainers(self) -> int:
         """How many trainers train at the same time while no node is away."""
-        return self.nodes * self.trainers_per_node
+        room = self.nodes * self.trainers_per_node
+        return room if self.limit is None else min(room, self.limit)
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,9 @@ class _Simulation:
             self._at(now + pack.left, "ended", node, trainer)
 
     def _taken(self) -> Iterator[tuple[_Node, int]]:
-        while self._waiting and self._free:
+        busy = sum(len(node.busy) for node in self._nodes.values()) if self._fleet.limit else 0
+        while self._waiting and self._free and not (self._fleet.limit and busy >= self._fleet.limit):
+            busy += 1
             yield self._free.pop(0)
 
     def _at(self, time: float, kind: str, node: _Node, trainer: int) -> None:

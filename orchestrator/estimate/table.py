@@ -83,7 +83,9 @@ def _notes(plan: Estimate) -> list[str]:
             "slower than their arithmetic, and fetching, tokenising and merging are not in it."
         )
     if plan.trainers < 2:
-        notes.append("Trainers at a time: cluster.max_concurrent=auto counts as 1; give a number, or --gpu 8xNAME.")
+        notes.append(
+            "Trainers at a time: cluster.max_concurrent=auto counts as 1; give a number, --gpu 8xNAME or --simulate N."
+        )
     notes.append("Rows are those published; repeated and leaked ones are left out later. Usual lengths are means.")
     if not all(task.rows.known for task in plan.tasks):
         notes.append("(assumed): the plan does not read that task's rows; their number and length are a guess.")

@@ -9,13 +9,16 @@ from orchestrator.estimate.simulate import Fleet
 from orchestrator.prices.table import Accelerator, Price
 
 GIB = 2**30
+CONTEXT_BYTES = GIB // 2
+"""What a process on a GPU takes of its memory before the first tensor (CUDA's context), roughly."""
 
 
 @dataclass(frozen=True)
 class Terms:
     """The accelerator of a worker, its price, the most that the sweep may cost, and the nodes to simulate.
 
-    ``gpu`` is the accelerator's name in the price table, ``accelerator`` its line.
+    ``gpu`` is the accelerator's name in the price table, ``accelerator`` its line, ``share`` the part of a GPU that a
+    worker has.
     """
 
     gpu: str | None = None
@@ -24,6 +27,7 @@ class Terms:
     price: Price | None = None
     budget_usd: float | None = None
     fleet: Fleet | None = None
+    share: float = 1
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,23 @@ class Money:
 
 @dataclass(frozen=True)
 class Machine:
-    """The accelerator that was named, and whether the largest pack fits into its memory; None if none was named."""
+    """The accelerator that was named, and whether the largest pack fits into its memory; None if none was named.
+
+    ``share`` is the part of a GPU that a worker has, ``memory`` are the bytes of that part.
+    """
 
     gpu: str | None
     memory: int | None
     fits: bool | None
+    share: float = 1
 
 
 def machine_of(terms: Terms, need: int | None) -> Machine:
-    """Return the machine; ``need`` are the bytes that the largest pack needs on it."""
+    """Return the machine; ``need`` are the bytes that the largest pack needs on it, beside `CONTEXT_BYTES`."""
     gib = terms.accelerator.memory_gib if terms.accelerator else None
-    memory = None if gib is None else round(gib * GIB)
-    fits = None if memory is None or need is None else need <= memory
-    return Machine(terms.gpu, memory, fits)
+    memory = None if gib is None else round(terms.share * gib * GIB)
+    fits = None if memory is None or need is None else need + CONTEXT_BYTES <= memory
+    return Machine(terms.gpu, memory, fits, terms.share)
 
 
 def money_of(terms: Terms, price: float | None, spent_seconds: float, packs: Sequence[tuple[int, float]]) -> Money:

@@ -23,7 +23,8 @@ def describe_device(gpus_per_worker: float, dtype: str, there: bool) -> str:
 def device_of(gpus_per_worker: float) -> torch.device:
     """Return the GPU of this worker if the recipe gives each worker one, else the CPU.
 
-    InputError if torch sees no GPU where the recipe asks for one.
+    A worker with a part of a GPU gets that part of its memory alone: the rest belongs to its neighbours. InputError if
+    torch sees no GPU where the recipe asks for one.
     """
     if not gpus_per_worker:
         return torch.device("cpu")
@@ -32,4 +33,6 @@ def device_of(gpus_per_worker: float) -> torch.device:
             f"cluster.gpus_per_worker={gpus_per_worker}, but torch sees no GPU here: use cluster.gpus_per_worker=0, or "
             "a torch that is built for this machine's GPU."
         )
+    if gpus_per_worker < 1:
+        torch.cuda.set_per_process_memory_fraction(float(gpus_per_worker))
     return torch.device("cuda")

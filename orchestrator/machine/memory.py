@@ -84,12 +84,14 @@ def peak_bytes(device: torch.device) -> int:
 def free_bytes(device: torch.device) -> int:
     """Return the bytes that this machine, or the limit of its container, still has for new tensors.
 
-    On a GPU torch's allocator first gives back the blocks that it keeps; `MARGIN` of the GPU's memory is subtracted.
+    On a GPU torch's allocator first gives back the blocks that it keeps; `MARGIN` of the GPU's memory is subtracted. A
+    process with a part of the GPU (`machine.device`) has that part of it.
     """
     if device.type == "cuda":
         let_go(device)
         free, whole = torch.cuda.mem_get_info(device)
-        return max(0, int(free - MARGIN * whole))
+        own = torch.cuda.get_per_process_memory_fraction(device) * whole
+        return max(0, int(min(free, own - torch.cuda.memory_reserved(device)) - MARGIN * own))
     free = int(psutil.virtual_memory().available)
     if LIMIT.exists() and (limit := LIMIT.read_text().strip()).isdigit():
         free = min(free, int(limit) - int(USED.read_text()))

@@ -25,7 +25,8 @@ class RunSpec(Frozen):
 
     Engine, workers and packing are not here. Tests hold the results under all of them equal up to rounding, so changing
     them must not train a finished run again. ``seed`` tells apart the runs of one cell. Where start and data have seeds
-    of their own, ``seed_pair`` holds the two seeds and ``seed`` is their label.
+    of their own, ``seed_pair`` holds the two seeds and ``seed`` is their label. ``night`` tells apart runs that are
+    trained anew although nothing else differs; it is in the key only if it is set.
     """
 
     task: TaskSpec
@@ -35,6 +36,7 @@ class RunSpec(Frozen):
     data: DataSpec
     optim: OptimSpec
     seed_pair: SeedPair | None = None
+    night: str | None = None
 
     @model_validator(mode="after")
     def _seed_names_the_pair(self) -> Self:
@@ -88,6 +90,8 @@ class RunSpec(Frozen):
             "method": self.method.name,
             "optim": self.optim.model_dump(exclude={"lr", "micro_batch"}),
         }
+        if self.night is not None:
+            before["night"] = self.night
         after = {
             "settings": self.method.settings,
             "targets": self.method.patterns,
@@ -119,7 +123,16 @@ def expand(sweep: SweepSpec) -> list[RunSpec]:
     model = sweep.model.model_copy(update={"dtype": sweep.dtype})
     optims = [sweep.optim.model_copy(update={"lr": lr}) for lr in sweep.optim.rates]
     return [
-        RunSpec(task=task, method=method, seed=seed, model=model, data=sweep.data, optim=optim, seed_pair=pair)
+        RunSpec(
+            task=task,
+            method=method,
+            seed=seed,
+            model=model,
+            data=sweep.data,
+            optim=optim,
+            seed_pair=pair,
+            night=sweep.renewed.get(method.label),
+        )
         for task in sweep.tasks
         for method in sweep.methods
         for optim in optims
@@ -137,6 +150,6 @@ def keyed(runs: Sequence[RunSpec], base: str, data: Mapping[str, str]) -> list[P
     return planned
 
 
-def _parts(run: RunSpec) -> tuple[int, ...]:
+def _parts(run: RunSpec) -> tuple[int | str | None, ...]:
     """Return which objects the run is made of; runs that are made of the same objects differ in their seeds alone."""
-    return id(run.task), id(run.method), id(run.model), id(run.optim)
+    return id(run.task), id(run.method), id(run.model), id(run.optim), run.night

@@ -25,7 +25,7 @@ OWN = "your own"
 class Price(Frozen):
     """USD per GPU and hour, where the number is from, its day, and whether anybody has read that source."""
 
-    usd: Annotated[float, Field(gt=0)]
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     source: str = OWN
     date: str = ""
     checked: bool = True
@@ -49,8 +49,8 @@ class Accelerator(Frozen):
     second. None where nobody has said.
     """
 
-    memory_gib: Annotated[float, Field(gt=0)] | None = None
-    peak_tflops: Annotated[float, Field(gt=0)] | None = None
+    memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    peak_tflops: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     gpus_per_node: Annotated[int, Field(gt=0)] = 1
     node: str = ""
     on_demand: Price | None = None
@@ -107,9 +107,18 @@ def worker_price(cluster: ClusterSpec) -> Price | None:
     """
     if cluster.price_per_hour is not None:
         return Price(usd=cluster.price_per_hour, source="cluster.price_per_hour")
+    return table_price(cluster)
+
+
+def table_price(cluster: ClusterSpec) -> Price | None:
+    """Return the price of an hour of one worker by the table: of its GPU, or of the part of a GPU that it has."""
     if cluster.gpu is None:
         return None
-    return price_of(cluster.gpu, spot=cluster.spot, file=cluster.prices)
+    whole = price_of(cluster.gpu, spot=cluster.spot, file=cluster.prices)
+    if cluster.gpus_per_worker == 1:
+        return whole
+    source = f"{cluster.gpus_per_worker:g} of {whole.usd:g}, {whole.source}"
+    return whole.model_copy(update={"usd": cluster.gpus_per_worker * whole.usd, "source": source})
 
 
 @cache

@@ -35,7 +35,7 @@ class ClusterSpec(Frozen):
     env: Variables = {}  # noqa: RUF012 - pydantic copies it
     gpu: str | None = None
     spot: bool = False
-    price_per_hour: Annotated[float, Field(gt=0)] | None = None
+    price_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     prices: str | None = None
 
     @field_validator("gpus_per_worker")
@@ -73,3 +73,8 @@ class ClusterSpec(Frozen):
                 "gpus_per_worker=1, or price_per_hour instead of gpu."
             )
         return self
+
+
+def workers_per_gpu(cluster: ClusterSpec) -> int:
+    """Return how many workers share one GPU; 1 for workers on CPUs."""
+    return int(1 / cluster.gpus_per_worker + 1e-4) if cluster.gpus_per_worker else 1  # as Ray counts, in 1/10,000

@@ -58,7 +58,8 @@ class NightlySpec(Frozen):
     """How a sweep is rerun every night.
 
     ``false_alarms_per_year`` is a rate over ``nights_per_year`` nights. ``retrain_when_ruler_moves`` trains the sweep
-    anew under another base or other rows; else the page gives the command.
+    anew under another base or other rows; else the page gives the command. ``accepted`` are bad nights whose level is
+    accepted: a new baseline begins there.
     """
 
     canary: CanarySpec = CanarySpec()
@@ -66,5 +67,6 @@ class NightlySpec(Frozen):
     nights_per_year: Annotated[float, Field(ge=1, le=366)] = 365.0
     confirm_seeds: Annotated[int, Field(ge=2)] = 5
     retrain_when_ruler_moves: bool = False
+    accepted: list[Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]] = []  # noqa: RUF012 - pydantic copies it
     tell: TellSpec = TellSpec()
     keep: KeepSpec = KeepSpec()

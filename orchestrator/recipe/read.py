@@ -11,14 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import InputError
-from orchestrator.recipe.checks import brief, check_keys, check_word, error_lines
 from orchestrator.recipe.deepspeed import read_deepspeed
-from orchestrator.recipe.entries import resolve_entries
 from orchestrator.recipe.environment import EXPERIMENT, VARIABLE, address_in, experiment_in
 from orchestrator.recipe.frozen import Frozen
-from orchestrator.recipe.interpolation import unfilled
-from orchestrator.recipe.located_yaml import Location, Locations, load_yaml, parse_word
-from orchestrator.recipe.search_checks import check_search, check_trials, keys_of_kind
+from orchestrator.recipe.reading.checks import brief, check_keys, check_word, error_lines
+from orchestrator.recipe.reading.entries import resolve_entries
+from orchestrator.recipe.reading.interpolation import unfilled
+from orchestrator.recipe.reading.located_yaml import Location, Locations, load_yaml, parse_word
+from orchestrator.recipe.reading.nightly_checks import check_canary, check_nightly_keys, check_renewed
+from orchestrator.recipe.reading.search_checks import check_search, check_trials, keys_of_kind
 from orchestrator.recipe.spec import WORDS, SweepSpec
 
 
@@ -42,6 +43,8 @@ def read_recipe(path: Path, words: Sequence[str] = ()) -> SweepSpec:
     _read_deepspeed(data, locations)
     resolve_entries(data, locations)
     check_trials(data.get("search", {}), _settings(data), locations)
+    check_canary(data, locations)
+    check_renewed(data, locations)
     return _validated(data, locations)
 
 
@@ -96,6 +99,8 @@ def _check_sections(data: Mapping[str, Any], locations: Locations) -> None:
         if name in data and isinstance(section, type) and issubclass(section, Frozen):
             _check_mapping(data, name, locations)
             check_keys(data[name], section.model_fields, (name,), locations)
+    if "nightly" in data:
+        check_nightly_keys(data["nightly"], locations)
     if "search" in data:
         _check_mapping(data, "search", locations)
         check_search(data["search"], locations)

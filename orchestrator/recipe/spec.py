@@ -27,7 +27,10 @@ MAX_RUNS = 200_000  # planned in some seconds; more are a slip in an axis of see
 
 
 class SweepSpec(Frozen):
-    """A recipe after reading: every task x method x rate x seed is a run."""
+    """A recipe after reading: every task x method x rate x seed is a run.
+
+    ``renewed`` is by label of a method the night on which its runs are trained anew; the night is in their run keys.
+    """
 
     name: Annotated[str, Field(pattern=NAME)]
     model: ModelSpec = ModelSpec()
@@ -44,8 +47,9 @@ class SweepSpec(Frozen):
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "./sweeps"
     champions: bool = True
-    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     nightly: NightlySpec = NightlySpec()
+    renewed: dict[str, Annotated[str, Field(pattern=NAME)]] = {}  # noqa: RUF012 - pydantic copies it
 
     @field_validator("seeds")
     @classmethod

@@ -11,10 +11,13 @@ from orchestrator.addresses import without_secrets
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 SECRET = re.compile(
-    r"TOKEN(?!IZERS)|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(API|ACCESS|PRIVATE|SIGNING)_?KEY|(^|_)AUTH($|_)",
+    r"TOKEN(?!IZERS)|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(API|ACCESS|PRIVATE|SIGNING)_?KEY|(^|_)AUTH($|_)"
+    r"|(^|_)(KEY|PAT|PWD|PASS)$",
     re.IGNORECASE,
 )
 """Names that look like a secret. Ray shows the environment of a job to all who may list jobs."""
+SECRET_VALUE = re.compile(r"\b(hf_|gh[pousr]_|sk-)[A-Za-z0-9]{20}|\b(AKIA|ASIA)[0-9A-Z]{16}\b|BEGIN [A-Z ]*PRIVATE KEY")
+"""Values that are a key of the hub, of GitHub, of Amazon or of another service, whatever their name."""
 SET_HERE = {
     "OMP_NUM_THREADS": "cluster.cpus_per_worker decides it",
     "CUDA_VISIBLE_DEVICES": "Ray gives each worker its GPU",
@@ -36,7 +39,7 @@ def checked(env: Any) -> Any:
 def _value(name: Any, value: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{str(name)[:80]!r} is no name of a variable: write letters, digits and _.")
-    if SECRET.search(name):
+    if SECRET.search(name) or SECRET_VALUE.search(str(value)):
         raise ValueError(
             f"{name} looks like a secret, and a recipe is kept in sweep.json and shown by Ray: leave it out, and "
             "export it where the driver starts (a trainer on another node: where that node starts)."

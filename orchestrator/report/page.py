@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
-from orchestrator import wording
 from orchestrator.files import write_bytes
+from orchestrator.report.environment import TEMPLATES, environment
 from orchestrator.report.figures.curves import CurvePlot, draw_curves
 from orchestrator.report.gains import seconds_a_point
 from orchestrator.report.loss_curves import curve_band, losses
@@ -22,7 +22,6 @@ from orchestrator.summary.schema import ResultRow, Summary
 from orchestrator.summary.table import ResultTable
 
 TEMPLATE = "page.html.j2"
-FILTERS = ("percent", "points", "number", "between", "between_points", "p_value", "rate", "count", "listed")
 
 
 def write_report(
@@ -97,17 +96,10 @@ def _curves(summary: Summary, table: ResultTable, folder: Path) -> dict[str, Cur
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update({name: getattr(wording, name) for name in FILTERS})
-    environment.filters["seconds_a_point"] = seconds_a_point
-    environment.filters |= {"verdict_note": verdict_note, "verdict_legend": verdict_legend}
-    return environment
+    made = environment(TEMPLATES)
+    made.filters["seconds_a_point"] = seconds_a_point
+    made.filters |= {"verdict_note": verdict_note, "verdict_legend": verdict_legend}
+    return made
 
 
 def _provenance(sweep: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,11 @@ def mcnemar_p(wins: int, losses: int) -> float:
     return min(1.0, 2 * float(stats.binom.cdf(min(wins, losses), wins + losses, 0.5)))
 
 
+def one_sided_mcnemar_p(losses: int, wins: int) -> float:
+    """Return McNemar's exact one-sided p of "losses are no likelier than wins"; 1.0 if no item is discordant."""
+    return float(stats.binom.sf(losses - 1, losses + wins, 0.5))
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return Holm's step-down corrected p-values in the given order; a p of None stays None and is not counted."""
     ranked = sorted((p, i) for i, p in enumerate(p_values) if p is not None)

@@ -59,6 +59,11 @@ def publish_predictions(folder: RunFolder, file: Path) -> None:
         write_bytes(file, content)
 
 
+def right_of(predictions: Iterable[Mapping[str, Any]]) -> str:
+    """Return "1" or "0" per row of predictions: whether the item was answered right."""
+    return "".join("1" if row["predicted"] == row["answer"] else "0" for row in predictions)
+
+
 class PublishedPredictions(Mapping[str, list[dict[str, Any]]]):
     """The published predictions of these runs, by run key; a request reads one file, and nothing is kept in memory."""
 

@@ -73,7 +73,7 @@ class RunFolder:
         status = self.ended() or "diverged"
         manifest = read_sealed(self.path / ENDS[status])
         seal = str(manifest.get("seal", ""))
-        return RunEnd(self.path.name, status, int(manifest.get("attempt", 0)), seal, manifest["row"])
+        return RunEnd(self.path.name, status, int(manifest.get("attempt", 0)), seal)
 
     def stopped_by(self) -> str | None:
         """Return the rule that stopped the run; None if the run was not stopped, or if its end cannot be read."""

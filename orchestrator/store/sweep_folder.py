@@ -119,5 +119,10 @@ class SweepFolder:
 
 
 def _is_read_by_a_driver(name: PurePosixPath) -> bool:
-    """Return whether a driver reads the file ``name`` of a sweep: not checkpoints, nor what it writes itself anew."""
-    return "checkpoints" not in name.parts and name.parts[0] != "predictions" and not name.name.endswith(".error.txt")
+    """Return whether a driver reads the file ``name`` of a sweep: not checkpoints, nor what it writes itself anew.
+
+    The nights of a sweep are fetched by `store.nights_folder`.
+    """
+    if name.parts[0] in ("predictions", "nights"):
+        return False
+    return "checkpoints" not in name.parts and not name.name.endswith(".error.txt")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.runs import PlannedRun
+from orchestrator.store.champion import run_key_in
 from orchestrator.store.sweep_folder import SweepFolder
 
 
@@ -19,6 +20,7 @@ class MemoryTracker:
         self.failed: dict[str, str] = {}
         self.summary: dict[str, Any] = {}
         self.champions: dict[str, str] = {}
+        self.before: dict[str, str] = {}
 
     def look(self) -> None:
         """Do nothing."""
@@ -58,6 +60,16 @@ class MemoryTracker:
         """Remember the summary."""
         self.summary = dict(summary)
 
-    def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:  # noqa: ARG002
-        """Remember which run is the champion."""
+    def register(
+        self,
+        task: str,
+        evaluation: Mapping[str, Any],
+        place: Path,  # noqa: ARG002 - the contract's argument
+        before: Path | None = None,
+    ) -> None:
+        """Remember which run is the champion, and which run was the champion before."""
         self.champions[task] = str(evaluation["run_key"])
+        if before is None:
+            self.before.pop(task, None)
+        else:
+            self.before[task] = str(run_key_in(before))

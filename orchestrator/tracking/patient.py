@@ -114,9 +114,9 @@ class PatientTracker:
         """Put statistics and files on the parents; the last call of a sweep, which insists on all that is owed."""
         self._call(SUMMARY, lambda: self.inner.summarise(summary, folder, complete), self.patience.whole, now=True)
 
-    def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
-        """Register a champion."""
-        self._call(CHAMPION + task, lambda: self.inner.register(task, evaluation, place), self.patience.whole)
+    def register(self, task: str, evaluation: Mapping[str, Any], place: Path, before: Path | None = None) -> None:
+        """Register a champion, and the champion ``before`` it."""
+        self._call(CHAMPION + task, lambda: self.inner.register(task, evaluation, place, before), self.patience.whole)
 
     def interrupt(self) -> None:
         """Show as ended what is shown as running, because the sweep is broken off; takes ``grace`` seconds at most."""

@@ -39,5 +39,8 @@ class Tracker(Protocol):
     def summarise(self, summary: Mapping[str, Any], folder: Path, complete: bool) -> None:
         """Put statistics and the files of the sweep's folder on the parents, and end the parents."""
 
-    def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
-        """Put a champion, whose directory is ``place``, into the registry under the alias ``champion``, once."""
+    def register(self, task: str, evaluation: Mapping[str, Any], place: Path, before: Path | None = None) -> None:
+        """Put a champion, whose directory is ``place``, into the registry under the alias ``champion``, once.
+
+        ``before`` is the directory of the champion that it has replaced, which gets the alias ``champion-before``.
+        """

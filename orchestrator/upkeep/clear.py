@@ -6,8 +6,9 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,19 @@ from orchestrator import objects
 from orchestrator.errors import DamagedRunError, InputError
 from orchestrator.files import make_folder, sync_folder
 from orchestrator.recipe.spec import SweepSpec
-from orchestrator.store.champion import EVALUATION, up_to_date
+from orchestrator.store.champion import BEFORE, EVALUATION, up_to_date
 from orchestrator.store.ends import ENDS
 from orchestrator.store.inventory import Inventory, content, inventory
 from orchestrator.store.manifest import read_sealed
+from orchestrator.store.nights_folder import NIGHTS, NightsFolder
+from orchestrator.store.rolled_back import SUFFIX as ROLLED_BACK
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.upkeep.made import made_as
+from orchestrator.upkeep.night_facts import have_begun, night_facts, renewals
 from orchestrator.upkeep.plan import Plan, plan_of
 from orchestrator.upkeep.stale import GONE, SOUND, Facts, Stale, ended_twice, stale
+from orchestrator.upkeep.stale_nights import NightFacts
+from orchestrator.wording import count
 
 Rows = list[dict[str, Any]]
 
@@ -30,8 +36,8 @@ Rows = list[dict[str, Any]]
 def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[Stale]:
     """Return what is stale in the folder of a sweep; changes nothing.
 
-    InputError if the folder is damaged, or if it was made by a recipe whose runs cannot be told from the runs of this
-    recipe: then nothing is known to be stale. ``sweep_command`` is the remedy.
+    InputError if the folder is damaged, or if the sweep that was made there last has runs that this recipe lacks, or
+    whose keys are not known: then nothing is known to be stale. ``sweep_command`` is the remedy.
     """
     made, files = made_as(folder), inventory(folder.path)
     if made is None:
@@ -41,16 +47,18 @@ def stale_in(spec: SweepSpec, folder: SweepFolder, sweep_command: str) -> list[S
                 f"{sweep_command}"
             )
         return []
-    plan = plan_of(spec, made)
-    _refuse_another_recipe(folder, plan, made, sweep_command)
-    return stale(files, _facts(spec, folder, plan, files))
+    facts = _facts(spec, folder, made, files)
+    _refuse_another_recipe(
+        folder, plan_of(spec, made), frozenset(facts.planned) | _keys_then(spec, made), made, sweep_command
+    )
+    return stale(files, facts)
 
 
 def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
     """Delete what is stale; the caller holds the lease of the sweep. OSError if the storage refuses.
 
     Each thing leaves its place in one rename, so a kill at any instant leaves it whole, or out of the way under
-    `GONE`, where the next call finds it. In an object store the file that ends a run is deleted first.
+    `GONE`, where the next call finds it. In an object store the files that end runs are deleted first.
     """
     for row in rows:
         _delete(folder, row.name)
@@ -61,7 +69,8 @@ def delete(folder: SweepFolder, rows: Sequence[Stale]) -> None:
 def _delete(folder: SweepFolder, name: str) -> None:
     place = folder.path / name
     if objects.key_of(place):
-        for end in ENDS.values():
+        ends = [below for below in objects.sizes(place) if below.rpartition("/")[2] in ENDS.values()]
+        for end in ends:
             objects.remove(place / end)
         objects.remove(place)
     if not (place.exists() or place.is_symlink()):
@@ -78,10 +87,20 @@ def _delete(folder: SweepFolder, name: str) -> None:
         place.unlink()
 
 
-def _refuse_another_recipe(folder: SweepFolder, plan: Plan, made: Mapping[str, Any], sweep_command: str) -> None:
+def _keys_then(spec: SweepSpec, made: Mapping[str, Any]) -> frozenset[str]:
+    """Return the run keys of this recipe with the nights that its runs were of when sweep.json was written."""
+    then = made["recipe"].get("renewed", {})
+    renewed = {method.label: then[method.label] for method in spec.methods if method.label in then}
+    return frozenset(plan_of(spec.model_copy(update={"renewed": renewed}), made).keys)
+
+
+def _refuse_another_recipe(
+    folder: SweepFolder, plan: Plan, known: Collection[str], made: Mapping[str, Any], sweep_command: str
+) -> None:
     why = [*plan.unknown, *plan.assumed]
-    if not why and made["runs"] and plan.keys.keys().isdisjoint(made["runs"]):
-        why = ["no run of the folder's plan is in this recipe"]
+    lacking = set(made["runs"]) - set(known)
+    if not why and lacking:  # a word of the command line that was forgotten, as seeds=[...], must not cost its runs
+        why = [f"this recipe lacks {len(lacking):,} of the {count(len(made['runs']), 'run')} of its sweep"]
     if why:
         raise InputError(
             f"{folder.path} was made by another recipe ({'; '.join(why)}), so nothing in it is known to be stale. Give "
@@ -89,19 +108,56 @@ def _refuse_another_recipe(folder: SweepFolder, plan: Plan, made: Mapping[str, A
         )
 
 
-def _facts(spec: SweepSpec, folder: SweepFolder, plan: Plan, files: Inventory) -> Facts:
-    rows = _results(folder)
+def _facts(spec: SweepSpec, folder: SweepFolder, made: Mapping[str, Any], files: Inventory) -> Facts:
+    rows, now = _results(folder), time.time()
     evaluations = _evaluations(folder, files)
+    nights, needed = _nights(spec, folder, made, files, date.fromtimestamp(now))
     return Facts(
-        planned=frozenset(plan.keys),
+        planned=needed,
         tasks=frozenset(task.name for task in spec.tasks),
         ended_by=_ended_by(folder, files),
         champions={task: str(evaluation.get("run_key")) for task, evaluation in evaluations.items()},
         sound={task for task in evaluations if _is_sound(folder, task, evaluations[task], files)},
-        best=_best(folder, rows) if spec.champions and rows else {},
+        best={} if nights or _has_gate(files) else _best(folder, rows, evaluations) if spec.champions and rows else {},
         results=None if rows is None else frozenset(str(row.get("run_key")) for row in rows),
-        now=time.time(),
+        now=now,
+        nights=nights,
     )
+
+
+def _nights(
+    spec: SweepSpec, folder: SweepFolder, made: Mapping[str, Any], files: Inventory, today: date
+) -> tuple[NightFacts | None, frozenset[str]]:
+    """Return the facts of the nights, None without a night, and the keys of the runs that are needed.
+
+    With nights these are also the runs of the frontiers to which a night may go back, and the runs of the champions
+    that stand or can be gone back to: the gate compares with their predictions.
+    """
+    planned = frozenset(plan_of(spec, made).keys)
+    if not have_begun(files):
+        return None, planned
+    nights = NightsFolder(folder.path / NIGHTS)
+    facts = night_facts(spec, nights, files, today)
+    frontiers = renewals(spec, nights, files, facts)
+    copies = [spec.model_copy(update={"renewed": dict(renewed)}) for renewed in frontiers]
+    of_frontiers = [plan_of(copy, made).keys for copy in copies]
+    return facts, planned.union(_runs_of_champions(folder, files), *of_frontiers)
+
+
+def _has_gate(files: Inventory) -> bool:
+    """Return whether a gate has decided which champion stands, by what it leaves beside a champion.
+
+    Then the best run of the results may be one that the gate has refused, or that somebody has rolled back.
+    """
+    names = [name for name in files if name.startswith("champions/")]
+    return any(BEFORE in name or name.endswith(ROLLED_BACK) for name in names)
+
+
+def _runs_of_champions(folder: SweepFolder, files: Inventory) -> set[str]:
+    """Return the run of every champion, the replaced champions among them, whose evaluation can be read."""
+    names = [name for name in files if name.startswith("champions/") and name.endswith(f"/{EVALUATION}")]
+    evaluations = [_json(folder.path / name) for name in names]
+    return {str(one.get("run_key")) for one in evaluations if isinstance(one, dict)}
 
 
 def _ended_by(folder: SweepFolder, files: Inventory) -> dict[str, int]:
@@ -144,13 +200,18 @@ def _results(folder: SweepFolder) -> Rows | None:
     return rows if all(isinstance(row, dict) for row in rows) else None
 
 
-def _best(folder: SweepFolder, rows: Rows) -> dict[str, str]:
-    """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together."""
+def _best(folder: SweepFolder, rows: Rows, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the run key of each task's best run by the sweep's own results; {} if they do not fit together.
+
+    A task whose champion is sound is left out: that champion is the task's last one, and the one in MLflow's registry,
+    until a sweep has merged a better run.
+    """
     from orchestrator.search.best_run import choose
 
     summary = _json(folder.summary)
     try:
-        return {task: str(row["run_key"]) for task, row in choose(rows, summary).items()}
+        chosen = choose(rows, summary).items()
+        return {task: str(row["run_key"]) for task, row in chosen if evaluations.get(task, {}).get("status") != "sound"}
     except (KeyError, TypeError, ValueError, AttributeError):  # a file of another version, or of another moment
         return {}
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator import objects
+from orchestrator.addresses import without_secrets
 from orchestrator.errors import InputError
 from orchestrator.recipe.spec import SweepSpec
 from orchestrator.store.ends import attempt_folder
@@ -186,6 +187,7 @@ def _failed(folder: SweepFolder, standing: Standing) -> Failed:
         lines = [f"its reason cannot be read: {error.strerror or error}"]
     said = [line.strip() for line in lines if line.strip()] or ["no reason is written"]
     reason = said[-1] if said[0].startswith("Traceback") else said[0]
+    reason = without_secrets(reason)
     return Failed(**_names(standing), reason=reason, file=objects.address_of(file) or str(file))
 
 

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from orchestrator.data.batches import count_steps
 from orchestrator.paths import readable
 from orchestrator.plan.runs import PlannedRun, expand, keyed
-from orchestrator.recipe.checks import brief
 from orchestrator.recipe.frozen import Frozen
+from orchestrator.recipe.reading.checks import brief
 from orchestrator.recipe.sections import MethodSpec
 from orchestrator.recipe.spec import SweepSpec
 
@@ -115,10 +117,15 @@ def _with_ranks(spec: SweepSpec, before: Mapping[str, Any]) -> tuple[SweepSpec, 
     """
     if spec.budget == "none":
         return spec, []
-    methods = [MethodSpec.model_validate(method) for method in before.get("methods", [])]
-    if before.get("budget") == spec.budget and {_apart_from_rank(method) for method in methods} <= {
-        _apart_from_rank(method) for method in spec.methods
-    }:
+    try:
+        methods = [MethodSpec.model_validate(method) for method in before.get("methods", [])]
+    except ValidationError:  # of a version that had other settings
+        methods = []
+    if (
+        methods
+        and before.get("budget") == spec.budget
+        and {_apart_from_rank(method) for method in methods} <= {_apart_from_rank(method) for method in spec.methods}
+    ):
         return spec.model_copy(update={"methods": methods}), []
     return spec, [f"budget: {spec.budget} chooses the ranks of these methods when the sweep starts"]
 

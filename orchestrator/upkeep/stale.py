@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from orchestrator.files import DRAFT
 from orchestrator.store.ends import CHECKPOINTS, ENDS
 from orchestrator.store.inventory import Entry
+from orchestrator.upkeep import stale_nights
+from orchestrator.upkeep.stale_nights import NightFacts
+from orchestrator.wording import count
 
 GONE = ".gone"
 """The folder in a sweep's folder into which a thing is moved before it is deleted, so that no half of it stays."""
@@ -32,12 +35,13 @@ class Stale:
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides, beside the names: ``planned`` are the run keys of the recipe, ``tasks`` the names of its tasks.
+    """What decides, beside the names: ``planned`` are the run keys that are needed, ``tasks`` the names of the tasks.
 
     ``ended_by`` is the attempt that the end of a run names, by run key; a run whose end cannot be read is not in it.
     ``champions`` is the run of each champion that stands, by task, and ``sound`` are the tasks whose champion is sound.
     ``best`` is the run that a task's champion has to be of; without an entry the champion stays. ``results`` are the
-    run keys in results.jsonl; None if the file cannot be read. ``now`` is the time in seconds since 1970.
+    run keys in results.jsonl; None if the file cannot be read. ``now`` is the time in seconds since 1970. ``nights``
+    are the facts of the nights; None of a sweep without nights.
     """
 
     planned: Collection[str]
@@ -48,6 +52,7 @@ class Facts:
     best: Mapping[str, str] = field(default_factory=dict)
     results: Collection[str] | None = None
     now: float = 0.0
+    nights: NightFacts | None = None
 
 
 def stale(files: Mapping[str, Entry], facts: Facts) -> list[Stale]:
@@ -73,9 +78,11 @@ def _named(files: Mapping[str, Entry], facts: Facts) -> Iterator[tuple[str, str]
     runs = _runs(files)
     for key, names in runs.items():
         if key not in facts.planned:
-            yield f"runs/{key}", "a run that the recipe does not have"
+            yield f"runs/{key}", _not_planned(facts)
         else:
             yield from ((f"runs/{key}/{name}", reason) for name, reason in _of_run(names, facts.ended_by.get(key)))
+    if facts.nights:
+        yield from stale_nights.named(files, facts.nights)
     for name, entry in files.items():
         parts = name.rstrip("/").split("/")
         yield from _by_name(parts, entry, facts)
@@ -95,7 +102,7 @@ def _by_name(parts: Sequence[str], entry: Entry, facts: Facts) -> Iterator[tuple
         yield "/".join(parts), "half written when a process ended"
     if first == "runs" and DAMAGED.fullmatch(last):
         yield "/".join(parts), "damaged, and kept aside"
-    if first == "logs" and len(parts) == 2 and last.startswith("pack-"):
+    if first == "logs" and len(parts) == 2 and last.startswith("pack-") and entry.modified:  # 0: a store without times
         days = (facts.now - entry.modified) / DAY_SECONDS
         if days > LOG_DAYS:
             yield "/".join(parts), f"a log of a pack, without a new line for {LOG_DAYS} days"
@@ -133,18 +140,27 @@ def _of_run(names: Collection[str], ended_by: int | None) -> Iterator[tuple[str,
 
 
 def _of_champion(name: str, facts: Facts) -> str | None:
-    """Return why a champion is stale, by the name of its directory; None if it stands or is the last sound one."""
-    task, kept, _ = name.partition(SOUND)
+    """Return why a champion is stale, by the name of its directory; None if it stands or may stand again.
+
+    What lies beside a champion has its task and a dot in its name: the gate of nights needs and clears it.
+    """
     if name.startswith("."):
         return None  # a draft, which `_by_name` knows
+    task = name.partition(".")[0]
     if task not in facts.tasks:
         return "the champion of a task that the recipe does not have"
-    if kept:
+    if SOUND in name:
         return "a sound champion that a newer sound champion has replaced" if task in facts.sound else None
     run, best = facts.champions.get(task), facts.best.get(task)
-    if run is None or best is None or run == best:
+    if name != task or run is None or best is None or run == best:
         return None
     return f"the champion is run {run}, and run {best} is the best now"
+
+
+def _not_planned(facts: Facts) -> str:
+    if facts.nights is None:
+        return "a run that the recipe does not have"
+    return f"a run of neither the recipe nor a frontier of {count(facts.nights.keep.runs_days, 'day')} or less ago"
 
 
 def _end(names: Collection[str]) -> str | None:

@@ -88,7 +88,7 @@ def decide(  # noqa: PLR0913 - each word is a fact of its own that only the call
     adopts = retrain_when_ruler_moves or not missing
     steps = {method: _step(state.get(method, ()), tonight, method, verified, adopts) for method in methods}
     waiting = [method for method, step in steps.items() if step.word == "waits"]
-    return _frontier(steps, methods, not waiting, _why(steps, status))
+    return _frontier(steps, methods, not waiting, _why(steps))
 
 
 def _holds(status: Status, unfinished_confirmation: bool) -> str:
@@ -142,7 +142,7 @@ def _frontier(steps: Mapping[str, _Step], methods: Sequence[str], trains: bool, 
     )
 
 
-def _why(steps: Mapping[str, _Step], status: Status) -> str:
+def _why(steps: Mapping[str, _Step]) -> str:
     of = {
         word: [method for method, step in steps.items() if step.word == word] for word in ("reached", "back", "waits")
     }
@@ -160,9 +160,7 @@ def _why(steps: Mapping[str, _Step], status: Status) -> str:
         return "; ".join(parts)
     if not all(step.trained[-1].verified for step in steps.values()):
         return "results kept; some were there before the first night, under code that no canary has compared with"
-    return "the canary's bytes are those of the results: they stand" + (
-        " under new code" if status == "same_bytes" else ""
-    )
+    return "the canary's bytes are those of the results: they stand, whatever changed in the code"
 
 
 def signature_of(tonight: Night, method: str) -> Signature:

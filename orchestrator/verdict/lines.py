@@ -30,7 +30,7 @@ def line_of(
         "incomplete": f"incomplete: {why}",
         "ruler_moved": f"the ruler moved: {why}; the night's models are not judged, and a new baseline begins",
         "worse": f"worse {_since(night, since)}: {_named(cells, 'worse')}{_confirmed(confirmed)}",
-        "better": f"better: {_named(cells, 'better') or why}{_confirmed(confirmed)}",
+        "better": f"better: {why or _named(cells, 'better')}{_confirmed(confirmed)}",
     }.get(status, calm)
 
 

@@ -25,6 +25,7 @@ from orchestrator.model.loading import DTYPES, load_model, save_model
 from orchestrator.model.own_logits import own_scores, sample_of
 from orchestrator.model.token_batch import batch_rows
 from orchestrator.store.adapters import load_adapter
+from orchestrator.store.rows import right_of
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
 from orchestrator.train.engine.plain import OneProcess
@@ -60,6 +61,7 @@ def merged_and_evaluated(job: ChampionJob, draft: Path, place: Path) -> dict[str
 
     Nothing is merged if the adapter does not score as its run did. ``place`` is the directory that ``draft`` will
     become. The merged figures are measured on the directory opened again, so the measured model is the served model.
+    ``right`` has "1" or "0" per test item, as the run has answered it, and ``data`` says which items these are.
     Both speeds are measured with this project's kernels for frozen layers (`d2lora.freeze`), which another server may
     not have. RunError if the row of the run does not fit the run's predictions.
     """
@@ -67,7 +69,8 @@ def merged_and_evaluated(job: ChampionJob, draft: Path, place: Path) -> dict[str
     run.verify()
     identity = {name: job.row[name] for name in IDENTITY} | {"base_accuracy": job.base_accuracy}
     items, device = load_prepared(Path(job.data))["test"], device_of(job.gpus)
-    sample, committed = sample_of(items, SAMPLE), _committed_scores(run, job, len(items))
+    sample, (committed, right) = sample_of(items, SAMPLE), _committed(run, job, len(items))
+    identity |= {"data": job.data_fingerprint, "right": right}
     model = _adapted(job, run, device)
     unmerged = _measure(OneProcess(model, device), items, sample, lanes=1, share=job.share)
     checks = {"run": agreement(items, unmerged.scores, committed, job.dtype)}
@@ -98,16 +101,19 @@ def _adapted(job: ChampionJob, run: RunFolder, device: torch.device) -> nn.Modul
     return model.eval().to(device)
 
 
-def _committed_scores(run: RunFolder, job: ChampionJob, items: int) -> list[list[float]]:
-    """Return the scores that the run has committed; RunError if they contradict the run's row or the test items."""
+def _committed(run: RunFolder, job: ChampionJob, items: int) -> tuple[list[list[float]], str]:
+    """Return the scores that the run has committed, and which items it has right.
+
+    RunError if they contradict the run's row or the test items.
+    """
     rows = read_lines(run.artefact("predictions.jsonl"))
-    right = sum(row["predicted"] == row["answer"] for row in rows)
-    if len(rows) != items or right / items != job.row["accuracy"]:
+    right = right_of(rows)
+    if len(rows) != items or right.count("1") / items != job.row["accuracy"]:
         raise RunError(
-            f"{run.path} has {right} right of {len(rows)} predictions, but an accuracy of {job.row['accuracy']} over "
-            f"{items} items: delete it and give the same command, which trains it anew."
+            f"{run.path} has {right.count('1')} right of {len(rows)} predictions, but an accuracy of "
+            f"{job.row['accuracy']} over {items} items: delete it and give the same command, which trains it anew."
         )
-    return [row["scores"] for row in rows]
+    return [row["scores"] for row in rows], right
 
 
 def _measure(scorer: OneProcess, items: TokenisedSplit, sample: Sequence[int], lanes: int, share: bool) -> Measured:

@@ -1,4 +1,4 @@
-"""The three jobs that the driver gives to workers: train a pack, measure widths, merge a champion.
+"""The jobs that the driver gives to workers: train a pack, measure widths, merge a champion, score an anchor.
 
 All paths are on storage that every node sees.
 """
@@ -65,6 +65,7 @@ class ChampionJob:
 
     ``folder`` is the sweep's folder, ``data`` the prepared file of the run's task, ``base_accuracy`` the untrained
     base's accuracy on its test items, if it was measured. With ``share`` the choices of a question share its prompt.
+    ``data_fingerprint`` is the fingerprint of ``data``.
     """
 
     row: dict[str, Any]
@@ -76,3 +77,20 @@ class ChampionJob:
     dtype: str
     share: bool = False
     gpus: float = 0
+    data_fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class AnchorJob:
+    """Score the model in the directory ``model`` on the test items of tasks; nothing is trained and nothing written.
+
+    ``data`` is the prepared file of each task. With ``share`` the choices of a question share its prompt. With
+    ``deterministic`` a GPU sums in a fixed order.
+    """
+
+    model: str
+    data: dict[str, str]
+    dtype: str
+    share: bool = False
+    gpus: float = 0
+    deterministic: bool = False

@@ -27,7 +27,7 @@ def made_by(job: PackJob, engine: Engine) -> dict[str, Any]:
         "code": code_digest(),
         "versions": _versions(),
         "host": socket.gethostname(),
-        "device": _name_of(engine.device),
+        "device": name_of(engine.device),
         "engine": job.engine.kind if job.engine.kind != "zero" else f"zero-{job.engine.stage}",
         "world": engine.world,
         "pack": job.pack.name,
@@ -40,7 +40,7 @@ def _versions() -> dict[str, str]:
 
 
 @cache
-def _name_of(device: torch.device) -> str:
+def name_of(device: torch.device) -> str:
     """Return the name of a GPU, or of this machine's processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

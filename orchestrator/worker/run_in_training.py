@@ -171,7 +171,7 @@ class RunInTraining:
     def _report(self, row: Mapping[str, Any], seal: str) -> None:
         number = self.attempt.number if self.attempt else 0
         _log.info("run %s is %s after step %d", self.run.key, row["status"], len(self.losses))
-        self._control.ended(RunEnd(self.run.key, row["status"], number, seal, row))
+        self._control.ended(RunEnd(self.run.key, row["status"], number, seal))
 
     def _resumed(self) -> list[int]:
         """Return the steps from which attempts at this run have gone on, this attempt included."""

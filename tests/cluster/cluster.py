@@ -24,8 +24,8 @@ class UserCluster:
     The home folder of the user is ``folder``/user; nothing of the machine's own home is read or written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.hosts = folder, Hosts(folder)
+    def __init__(self, folder: Path, hosts: Hosts | None = None) -> None:
+        self.folder, self.hosts = folder, hosts or Hosts(folder)
         self.file, self._dashboard = folder / "local.yaml", None
         home = folder / "user"
         home.mkdir()

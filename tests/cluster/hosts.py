@@ -6,10 +6,12 @@ host. No host can resolve the name of another host. Needs root, and Debian's ipr
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +36,14 @@ class Hosts:
     """The hosts h1, h2 and h3, reachable from this machine by their addresses.
 
     ``folder`` keeps their keys and logs. ``net`` are the first three numbers of their addresses, which no other running
-    test may have.
+    test may have. The hosts ``on_bad_wires`` are connected by a wire that `disturb` makes worse.
     """
 
-    def __init__(self, folder: Path, net: str = "10.98.7") -> None:
+    def __init__(self, folder: Path, net: str = "10.98.7", on_bad_wires: Sequence[int] = ()) -> None:
+        self._on_bad_wires = frozenset(on_bad_wires)
         self.folder, self.net, self.key = folder, net, folder / "key"
         self._bridge, self._hosts = f"br{net.replace('.', '')}"[:15], dict[int, subprocess.Popen[bytes]]()
+        self._wires: dict[int, subprocess.Popen[bytes]] = {}
 
     def address(self, number: int) -> str:
         """Return the address of a host, 1 to 3."""
@@ -65,7 +69,10 @@ class Hosts:
         name, inner, outer = f"{self._bridge}h{number}"[-13:], "eth0", f"{self._bridge}v{number}"[-13:]
         _run("ip", "netns", "add", name)
         mac = f"02:00:00:00:00:0{number}"  # of the host, so that no neighbour remembers another after a restart
-        _run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "address", mac, "netns", name)
+        if number in self._on_bad_wires:
+            self._lay_bad_wire(number, name, inner, outer, mac)
+        else:
+            _run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "address", mac, "netns", name)
         _run("ip", "link", "set", outer, "master", self._bridge, "up")
         _run("ip", "-n", name, "addr", "add", f"{self.address(number)}/24", "dev", inner)
         for device in (inner, "lo"):
@@ -120,8 +127,29 @@ class Hosts:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
+    def disturb(self, number: int, *, delay: float = 0.0, loss: float = 0.0, cut: bool = False) -> None:
+        """Make the bad wire of a host delay each frame by seconds, lose this share of the frames, or carry none."""
+        draft = self.folder / f"wire{number}.new"
+        draft.write_text(json.dumps({"delay": delay, "loss": loss, "cut": cut}))
+        draft.replace(self.folder / f"wire{number}.json")
+
+    def _lay_bad_wire(self, number: int, name: str, inner: str, outer: str, mac: str) -> None:
+        end = f"{self._bridge}w{number}"[-13:]
+        self.disturb(number)
+        program = [sys.executable, str(Path(__file__).with_name("wire.py")), end, outer]
+        self._wires[number] = subprocess.Popen([*program, str(self.folder / f"wire{number}.json")])
+        deadline = time.monotonic() + SECONDS
+        while not (Path("/sys/class/net") / outer).exists():  # made after the other end
+            assert time.monotonic() < deadline, f"no device {outer}"
+            time.sleep(0.05)
+        _run("ip", "link", "set", end, "netns", name)
+        _run("ip", "-n", name, "link", "set", end, "name", inner, "address", mac)
+
     def _remove(self, number: int) -> None:
         """Remove the network of a host that has no process."""
+        if wire := self._wires.pop(number, None):
+            wire.kill()
+            wire.wait()
         _run("ip", "link", "del", f"{self._bridge}v{number}"[-13:], check=False)
         _run("ip", "netns", "del", f"{self._bridge}h{number}"[-13:], check=False)
 

@@ -31,13 +31,20 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         made.down()
 
 
-def test_a_sweep_without_a_node_trains_on_nodes_that_the_first_autoscaler_brings(host: Hosts, recipe: Path) -> None:
+@pytest.mark.parametrize(
+    ("trainer", "nodes"),
+    [("cluster.pack=1", "[12]"), ("cluster.workers=2 engine.kind=zero engine.stage=2", "2")],
+    ids=["workers of one node each", "two workers on two nodes"],
+)
+def test_a_sweep_without_a_node_trains_on_nodes_that_the_first_autoscaler_brings(
+    host: Hosts, recipe: Path, trainer: str, nodes: str
+) -> None:
     program = ROOT / "tests" / "helpers" / "programs" / "autoscaled_job.py"
-    words = f"{recipe} cluster.kind=ray tracking.uri=none 'tasks=[tiny_recall]' champions=false cluster.pack=1"
+    words = f"{recipe} cluster.kind=ray tracking.uri=none 'tasks=[tiny_recall]' champions=false {trainer}"
     path = f"PATH={Path(sys.executable).parent}:$PATH RAY_AUTH_MODE=disabled"
     command = f"cd {ROOT} && {path} {sys.executable} {program} {recipe.parent} {words}"
     done = host.ssh(1, command, check=False, limit=400)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"nodes that came: [12]$", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(rf"nodes that came: {nodes}$", done.stdout, re.MULTILINE), done.stdout
     rows = rows_of(recipe.parent / "sweeps" / "small")
     assert [row["status"] for row in rows] == ["committed"] * 4

@@ -18,7 +18,6 @@ from tests.cluster.hosts import missing
 from tests.helpers.faults.kills import job_words, steps_done
 from tests.helpers.faults.nothing_lost import assert_nothing_lost, resumed
 from tests.helpers.places import ROOT
-from tests.helpers.sweeps import RECIPE
 
 pytestmark = [
     pytest.mark.cluster,
@@ -40,17 +39,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UserCluster]:
         yield made
     finally:
         made.down()
-
-
-@pytest.fixture
-def recipes(tmp_path: Path, small_base: Path) -> dict[str, Path]:
-    """The same recipe twice: for one machine and for the cluster."""
-    written = {}
-    for name in ("one", "three"):
-        written[name] = tmp_path / name / "small.yaml"
-        written[name].parent.mkdir()
-        written[name].write_text(RECIPE.format(base=small_base, place=written[name].parent))
-    return written
 
 
 def sweep_of(recipe: Path) -> Path:

@@ -164,7 +164,7 @@ def test_a_second_call_makes_nothing_twice_and_another_range_is_refused(
     assert aws_setup.main([*words, RANGE]) == 0
     assert capsys.readouterr().out == first
     assert aws_setup.main([*words, "10.1.1.1/32"]) == 2
-    assert f"admits ['{RANGE}']: delete it, or give another --name" in capsys.readouterr().err
+    assert f"tcp 22 22 {RANGE}]: delete it, or give another --name" in capsys.readouterr().err
     assert aws_setup.main([*words, "10.1.1.1/32", "--name", "other"]) == 0
 
 

@@ -1,4 +1,4 @@
-"""deploy/kuberay: Ray's definitions take every object, strictly; the nightly submission forbids a second one."""
+"""Kubernetes objects of deploy/: Ray's definitions take each, strictly; the nightly submission forbids a second one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.cluster.crds import FOLDER, faults, schema_of
 from tests.helpers.places import ROOT
 
 Thing = dict[str, Any]
-PLACE = ROOT / "deploy" / "kuberay"
+PLACES = (ROOT / "deploy" / "kuberay", ROOT / "deploy" / "nightly")
 CRON_KEYS = {
     "schedule", "timeZone", "concurrencyPolicy", "startingDeadlineSeconds", "suspend", "jobTemplate",
     "successfulJobsHistoryLimit", "failedJobsHistoryLimit",
@@ -30,7 +30,8 @@ JOB_KEYS = {
 
 
 def thing(name: str) -> Thing:
-    loaded = yaml.safe_load((PLACE / f"{name}.yaml").read_text())
+    (file,) = [place / f"{name}.yaml" for place in PLACES if (place / f"{name}.yaml").exists()]
+    loaded = yaml.safe_load(file.read_text())
     assert isinstance(loaded, dict)
     return copy.deepcopy(loaded)
 
@@ -54,7 +55,7 @@ def crds(shared: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+@pytest.mark.parametrize("name", ["raycluster", "rayjob", "raycronjob"])
 def test_the_definition_takes_it(name: str, crds: Path) -> None:
     loaded = thing(name)
     assert faults(schema_of(crds, loaded["kind"]), loaded) == []
@@ -100,10 +101,12 @@ def test_the_nightly_submission_forbids_a_second_one() -> None:
     assert set(cron["spec"]) <= CRON_KEYS
     assert set(cron["spec"]["jobTemplate"]["spec"]) <= JOB_KEYS
     assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    assert cron["spec"]["startingDeadlineSeconds"] >= 10  # below that nothing starts at all
+    assert cron["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
     assert cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
-@pytest.mark.parametrize("name", ["raycluster", "rayjob", "cronjob"])
+@pytest.mark.parametrize("name", ["raycluster", "rayjob", "cronjob", "raycronjob"])
 def test_images_have_a_digest_and_containers_limits(name: str) -> None:
     for pod in pods(thing(name)):
         for container in pod["containers"]:
@@ -112,9 +115,10 @@ def test_images_have_a_digest_and_containers_limits(name: str) -> None:
             assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys()
 
 
-@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+@pytest.mark.parametrize("name", ["raycluster", "rayjob", "raycronjob"])
 def test_a_token_is_asked_for_and_trainers_stay_off_the_head(name: str) -> None:
     spec = thing(name)["spec"]
+    spec = spec.get("jobTemplate", spec)
     cluster = spec.get("rayClusterSpec", spec)
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
@@ -128,3 +132,44 @@ def test_the_version_of_ray_is_the_pinned_one() -> None:
     pinned = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ray=="))
     assert thing("raycluster")["spec"]["rayVersion"] == pinned.removeprefix("ray==")
     assert thing("rayjob")["spec"]["rayClusterSpec"]["rayVersion"] == pinned.removeprefix("ray==")
+    nights = thing("raycronjob")["spec"]["jobTemplate"]["rayClusterSpec"]
+    assert nights["rayVersion"] == pinned.removeprefix("ray==")
+
+
+NIGHT_SLIPS: dict[str, tuple[str, Callable[[Thing], object]]] = {
+    "a policy that a RayCronJob lacks": ("concurrencyPolicy", lambda c: c["spec"].update(concurrencyPolicy="Forbid")),
+    "no schedule": ("'schedule' is a required property", lambda c: c["spec"].pop("schedule")),
+    "no template": ("'jobTemplate' is a required property", lambda c: c["spec"].pop("jobTemplate")),
+    "an unknown key of the job": ("entryPoint", lambda c: c["spec"]["jobTemplate"].update(entryPoint="x")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NIGHT_SLIPS)
+def test_the_definition_refuses_a_night(name: str, crds: Path) -> None:
+    reason, spoil = NIGHT_SLIPS[name]
+    loaded = thing("raycronjob")
+    spoil(loaded)
+    told = faults(schema_of(crds, "RayCronJob"), loaded)
+    assert any(reason in fault for fault in told), told
+
+
+def test_secrets_of_nights_are_optional_and_stay_on_the_head() -> None:
+    for cluster in (thing("raycluster")["spec"], thing("raycronjob")["spec"]["jobTemplate"]["rayClusterSpec"]):
+        heads, workers = pods(cluster["headGroupSpec"]), pods(cluster["workerGroupSpecs"])
+        names = {one["name"]: one for pod in heads for one in pod["containers"][0]["env"]}
+        for name in ("NIGHTLY_WEBHOOK_URL", "NIGHTLY_WEBHOOK_SECRET"):
+            assert names[name]["valueFrom"]["secretKeyRef"]["optional"] is True
+        assert not any("NIGHTLY" in one["name"] for pod in workers for one in pod["containers"][0]["env"])
+
+
+def test_an_image_is_built_without_what_this_machine_made() -> None:
+    """A .venv of this machine would be copied, and `make` would take it for finished there."""
+
+    def names(file: str) -> set[str]:
+        lines = (ROOT / file).read_text().splitlines()
+        return {line.strip("/").removeprefix("**/") for line in lines if line and not line.startswith("#")}
+
+    assert "COPY --chown=ray:ray . ." in (ROOT / "deploy" / "kuberay" / "Dockerfile").read_text()
+    assert names(".gitignore") <= names(".dockerignore")
+    assert ".git" in names(".dockerignore")

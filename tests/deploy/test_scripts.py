@@ -17,9 +17,11 @@ from tests.helpers.places import ROOT
 
 SCRIPTS = sorted((ROOT / "deploy").glob("*.sh"))
 RECORD = 'echo "{name} $* mode=$RAY_AUTH_MODE address=${{RAY_ADDRESS:-}}" >>"$RECORD"\n'
+CORES = 'echo "cores ${SRUN_CPUS_PER_TASK:-1} $*" >>"$RECORD"\n'
+"""What a step of srun gets: sbatch's --cpus-per-task is not passed on to it."""
 PROGRAMS = {
     "scontrol": 'if [ "$1" = show ]; then printf "%s\\n" node-1 node-2; else exit 0; fi\n',
-    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n',
+    "srun": CORES + 'while [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n',
     "hostname": 'echo "127.0.1.1 10.1.2.3"\n',
     "ray": 'case "$1" in status) test -e "$UP";; start) stat -c %a "$RAY_AUTH_TOKEN_PATH" >>"$RECORD"; touch "$UP"; '
     "exec sleep 60;; esac\n",
@@ -89,6 +91,7 @@ def test_the_job_ends_with_the_sweeps_code_and_leaves_no_token(tmp_path: Path, c
     assert all(word in head for word in ("--num-cpus=8", "--node-ip-address=10.1.2.3", "--port=20014", "mode=token"))
     (worker,) = site.called("ray start", "--address=10.1.2.3:20014")
     assert "--num-cpus=8" in worker
+    assert len(site.called("cores 8 ", "ray start")) == 2
     (driver,) = site.called("python jobs/sweep.py")
     assert driver.startswith("python jobs/sweep.py recipes/paper.yaml tracking.uri=none mode=token")
     assert driver.endswith("address=10.1.2.3:20014")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +41,47 @@ def test_a_job_server_that_does_not_answer_counts_as_idle_and_is_told(capsys: py
         raise ConnectionError("refused")
 
     assert minutes_until_idle(2, gone) == 2
-    assert "does not answer: refused" in capsys.readouterr().out
+    assert "Ray does not answer: refused" in capsys.readouterr().out
+
+
+def test_a_server_that_hangs_counts_as_one_that_does_not_answer() -> None:
+    over = threading.Event()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
+        stop_when_idle.answered(lambda: over.wait(30), 0.05)
+    over.set()
+    assert stop_when_idle.answered(lambda: True)
+    with pytest.raises(ZeroDivisionError):
+        stop_when_idle.answered(lambda: bool(1 / 0))
+
+
+@pytest.mark.parametrize(("words", "asked"), [([], "busy"), (["--worker"], "has_raylet")])
+def test_a_head_is_judged_by_its_jobs_and_a_worker_by_its_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], asked: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(stop_when_idle, "STOP", ["true"])
+    monkeypatch.setattr(stop_when_idle, "PAUSE_SECONDS", 0.01)
+    calls: list[str] = []
+
+    def asking(name: str) -> Callable[[], bool]:
+        return lambda: calls.append(name) is not None  # never in use
+
+    for name in ("busy", "has_raylet"):
+        monkeypatch.setattr(stop_when_idle, name, asking(name))
+    assert stop_when_idle.main(["--minutes", "0.0005", *words]) == 0
+    assert set(calls) == {asked}
+
+
+def test_a_raylet_is_found_by_its_name(tmp_path: Path) -> None:
+    program = tmp_path / "raylet"
+    program.write_text("#!/bin/sh\nread _\n")
+    program.chmod(0o755)
+    there = stop_when_idle.has_raylet()
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as raylet:
+        assert stop_when_idle.has_raylet()
+        assert raylet.stdin is not None
+        raylet.stdin.close()
+    assert there or not stop_when_idle.has_raylet()
 
 
 def test_one_copy_watches_a_machine(

@@ -50,6 +50,7 @@ def corrupt(file: Path, reads: Callable[[], object], scorecard: Scorecard) -> No
 
 @pytest.mark.parametrize("file", [TENSORS, LOG, MANIFEST])
 def test_a_checkpoint(tmp_path: Path, scorecard: Scorecard, file: str) -> None:
+    (tmp_path / "attempt-1").mkdir()
     write_checkpoint(tmp_path / "attempt-1", checkpoint(6))
     (stored,) = stored_checkpoints(tmp_path)
     corrupt(stored.path / file, lambda: stored.read(KEY), scorecard)

@@ -75,3 +75,11 @@ def test_a_shipped_cluster_file_fails_with_what_is_to_be_set(capsys: pytest.Capt
 def test_a_bad_recipe_ends_with_2_as_in_every_job(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor("no/such.yaml") == 2
     assert "no/such.yaml" in capsys.readouterr().err
+
+
+def test_a_storage_that_is_none_leaves_the_other_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(QUICKSTART, "storage=ftp://host/sweeps", "tracking.uri=none", "--json") == 1
+    said = checks(capsys)
+    assert said["storage"]["status"] == "fail"
+    assert "s3://BUCKET/PREFIX" in said["storage"]["remedy"]
+    assert {"base", "rows", "versions", "room", "mlflow"} <= set(said)

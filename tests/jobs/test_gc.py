@@ -16,6 +16,7 @@ import pytest
 import jobs.gc
 from jobs.command import run_job
 from orchestrator.files import write_bytes, write_json, write_lines
+from orchestrator.recipe.read import read_recipe
 from orchestrator.store.champion import EVALUATION
 from orchestrator.store.ends import COMMITTED
 from orchestrator.store.inventory import inventory
@@ -92,7 +93,7 @@ def spoil(made: Made) -> dict[str, str]:
     write_bytes(made.folder.run(runs[1].key).error, b"once")
     write_bytes(made.folder.predictions("0123456789abcdef"), b"{}\n")
     champion(made, "tiny_gone", 0)
-    champion(made, "tiny_recall", 0)
+    champion(made, "tiny_recall", 0, "broken")
     write_bytes(path / "champions" / "tiny_above.sound-0123" / EVALUATION, b"{}")
     draft = path / "champions" / ".tmp-tiny_above"
     write_bytes(draft / "model.safetensors", b"x" * 3000)
@@ -154,6 +155,14 @@ def test_delete_leaves_exactly_what_was_not_listed(made: Made, capsys: Output) -
     assert reasons(capsys, made) == {}
 
 
+def test_a_sound_champion_stays_until_a_sweep_has_merged_a_better_run(made: Made, capsys: Output) -> None:
+    """MLflow's alias names its directory; the merge of the better run may have failed, or not have begun."""
+    whole(made)
+    place = champion(made, "tiny_recall", 0)
+    assert reasons(capsys, made, "--delete") == {}
+    assert (place / EVALUATION).exists()
+
+
 def test_while_a_driver_holds_the_lease_nothing_is_deleted(made: Made, capsys: Output) -> None:
     whole(made)
     spoil(made)
@@ -184,9 +193,39 @@ def test_without_a_folder_nothing_is_stale_and_none_is_made(made: Made, capsys: 
     assert "has runs and no sweep.json" in gc(capsys, made, code=2)
 
 
-def test_runs_of_seeds_that_the_recipe_has_no_more_are_stale(made: Made, capsys: Output) -> None:
+def test_runs_of_seeds_that_the_recipe_has_no_more_are_stale_once_the_sweep_has_run_without_them(
+    made: Made, capsys: Output
+) -> None:
+    """Whoever trains with words on the command line and forgets one at the gc loses no run."""
     whole(made)
-    assert set(reasons(capsys, made, "seeds=[0,1]")) == {f"runs/{made.runs[2].key}"}
+    before = inventory(made.folder.path)
+    said = gc(capsys, made, "seeds=[0,1]", "--delete", code=2)
+    assert "this recipe lacks 4 of the 12 runs of its sweep" in said
+    assert "'seeds=[0,1]'" in said
+    assert inventory(made.folder.path).keys() == before.keys()
+    made.spec = read_recipe(made.path, [*made.words[1:], "seeds=[0,1]"])
+    made.runs, lost = made.keyed(made.spec), made.runs[2]
+    made.begin()  # as the sweep's command does
+    assert set(reasons(capsys, made, "seeds=[0,1]")) == {f"runs/{lost.key}"}
+
+
+def test_what_a_driver_writes_between_two_looks_is_not_deleted_without_the_lease(
+    made: Made, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look finds nothing; then a driver that holds the lease has a file half written."""
+    whole(made)
+    draft = made.folder.path / ".tmp-results"
+    real = clear.stale_in
+
+    def then_a_draft(*arguments: Any) -> Any:
+        rows = real(*arguments)
+        write_bytes(draft, b"half")
+        return rows
+
+    monkeypatch.setattr(jobs.gc, "stale_in", then_a_draft)
+    with hold(made.folder.path):
+        gc(capsys, made, "--delete")
+    assert draft.exists()
 
 
 def test_a_kill_at_any_step_of_a_delete_leaves_whole_things_and_the_next_one_ends_it(

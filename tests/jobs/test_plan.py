@@ -14,7 +14,9 @@ import pytest
 
 import jobs.plan
 from jobs.command import run_job
+from orchestrator.driver.spending import budget_of
 from orchestrator.estimate.resources import PARTS
+from orchestrator.recipe.read import read_recipe
 from orchestrator.statistics.power import seeds_needed, smallest_detectable_difference
 from tests.helpers.places import ROOT
 
@@ -36,7 +38,7 @@ KEYS = {
         "base", "adapters", "gradients", "optimizer", "buffers", "activations", "logits", "scoring", "kernels",
         "process", "total", "total_at_most",
     },
-    "machine": {"gpu", "memory", "fits"},
+    "machine": {"gpu", "memory", "fits", "share"},
     "money": {"price_usd", "price", "spent_usd", "budget_usd", "runs_paid"},
     "work": {"train_tokens", "score_tokens", "operations", "train_operations"},
     "work_at_most": {"train_tokens", "score_tokens", "operations", "train_operations"},
@@ -224,7 +226,7 @@ def test_the_paper_on_eight_spot_gpus_has_hours_money_and_memory(capsys: pytest.
     assert plan["trainers"] == 8
     assert plan["rate"]["tflops"] == pytest.approx(0.4 * 312)
     assert plan["money"]["price_usd"] == plan["rate"]["price"]
-    assert plan["machine"] == {"gpu": "a100-80gb", "memory": 80 * 2**30, "fits": True}
+    assert plan["machine"] == {"gpu": "a100-80gb", "memory": 80 * 2**30, "fits": True, "share": 1}
     assert plan["duration"]["cost"] == pytest.approx(plan["duration"]["worker_hours"] * plan["money"]["price_usd"])
     assert 1 < plan["duration"]["hours"] < 24
     listed = planned(capsys, PAPER, *A100[:2], "storage=/nowhere")
@@ -233,6 +235,42 @@ def test_the_paper_on_eight_spot_gpus_has_hours_money_and_memory(capsys: pytest.
     assert "into a100-80gb, the process aside fits 80.00 GiB" in said
     assert "40 % of the peak of a100-80gb" in said
     assert "a worker's hour" in said
+
+
+def test_two_workers_on_a_gpu_share_its_memory_and_its_price_and_twice_as_many_trainers_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (PAPER, *A100, "storage=/nowhere", "--simulate", "2")
+    whole = planned(capsys, *words)
+    half = planned(capsys, *words, "cluster.gpus_per_worker=0.5")
+    assert half["trainers"] == 2 * whole["trainers"] == 16
+    assert half["money"]["price_usd"] == pytest.approx(whole["money"]["price_usd"] / 2)
+    assert half["machine"]["memory"] == 40 * 2**30
+    assert half["simulation"]["trainers"] == 2 * whole["simulation"]["trainers"]
+    said = _said(capsys, *words, "cluster.gpus_per_worker=0.5")
+    assert "into 0.5 of a100-80gb, the process aside fits 40.00 GiB" in said
+    assert "(0.5 of 1.6043, catalog, after 2025-06)" in said
+    third = planned(capsys, *words, "cluster.gpus_per_worker=0.3")
+    assert third["trainers"] == 24  # three workers on each GPU
+
+
+def test_the_sweep_and_the_plan_have_one_price_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    values = ("cluster.gpu=a100-80gb", "cluster.spot=true", "cluster.gpus_per_worker=0.5", "budget_usd=9")
+    budget = budget_of(read_recipe(ROOT / "recipes/paper.yaml", values))
+    assert budget is not None
+    assert planned(capsys, PAPER, *values)["money"]["price_usd"] == budget.price
+
+
+def test_a_gpu_on_which_nothing_is_left_for_cuda_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need = planned(capsys, PAPER, *A100, "storage=/nowhere")["memory"]
+    gib = (need["total_at_most"] - need["process"]) / 2**30
+    for more, fits in ((0.1, False), (1.0, True)):
+        file = tmp_path / f"{fits}.yaml"  # a file is read once per process
+        file.write_text(f"ours: {{on_demand: 1, memory_gib: {gib + more}}}\n")
+        words = (PAPER, "--gpu", "ours", "--prices", str(file), "storage=/nowhere")
+        assert planned(capsys, *words)["machine"]["fits"] is fits
 
 
 def test_a_budget_says_how_many_runs_it_pays_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,6 +294,17 @@ def test_a_simulation_gives_time_utilisation_and_its_lower_bound(capsys: pytest.
     assert "Simulation on 2 nodes with 16 trainers in all" in _said(capsys, *words)
 
 
+def test_a_simulation_has_the_trainers_of_the_sweep_and_packs_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe's number limits nodes; without a number the packs are those for as many trainers as nodes give."""
+    one = ("--gpu", "a10g-24gb", "storage=/nowhere", "--simulate", "4")
+    limited = planned(capsys, PAPER, *one, "cluster.max_concurrent=2")
+    assert (limited["simulation"]["nodes"], limited["simulation"]["trainers"], limited["trainers"]) == (4, 2, 2)
+    free = planned(capsys, PAPER, *one)
+    assert free["trainers"] == free["simulation"]["trainers"] == 4
+    assert limited["simulation"]["makespan_hours"] == pytest.approx(2 * free["simulation"]["makespan_hours"], rel=0.1)
+    assert limited["simulation"]["makespan_hours"] == pytest.approx(limited["duration"]["hours"], rel=0.05)
+
+
 def test_a_price_table_of_ones_own_goes_before_the_packaged_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +322,10 @@ def test_a_price_table_of_ones_own_goes_before_the_packaged_one(
         (["--gpu", "a100"], "Unknown accelerator 'a100'. Did you mean 'a100-80gb'?"),
         (["--gpu", "t4-16gb", "--spot"], "The price table has no spot price of t4-16gb: give --price USD"),
         (["--spot"], "--spot is a kind of price: give --gpu NAME too"),
+        (["--spot", "cluster.price_per_hour=2"], "--spot is a kind of price: give --gpu NAME too"),
+        (["--gpu", "a100 80gb"], "--gpu 'a100 80gb' is no accelerator: give --gpu a100-80gb"),
+        (["--gpu", ""], "--gpu '' is no accelerator"),
+        (["cluster.gpu=8xa100-80gb"], "Unknown accelerator '8xa100-80gb'. Did you mean 'a100-80gb'?"),
         (["--budget", "5"], "--budget needs the price of a worker's hour: give --price USD, or --gpu NAME"),
         (["--gpu", "a100-80gb", "cluster.gpus_per_worker=0"], "give cluster.gpus_per_worker=1"),
         (["--gpu", "1xa100-80gb", "cluster.workers=2"], "1 GPUs have no room for one trainer of cluster.workers=2"),

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import jobs.gc
+import jobs.plan
 import jobs.status
 from jobs.command import run_job
 from orchestrator.files import write_bytes, write_lines
@@ -144,6 +146,34 @@ def test_a_damaged_folder_is_told_with_the_remedy(made: Made, capsys: Output, co
     assert "The sweep's command writes it anew" in said
     made.begin()  # as the sweep's command does
     assert data(capsys, made)["committed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("recipe", "model"), [1]),
+        (("recipe", "data"), "x"),
+        (("recipe", "tasks"), {"a": 1}),
+        (("recipe", "tasks"), ["tiny_recall"]),
+        (("recipe", "methods"), [3]),
+        (("data", "tiny_recall"), [1]),
+        (("data", "tiny_recall", "fingerprint"), 7),
+        (("runs",), [{"a": 1}]),
+    ],
+)
+def test_a_part_of_another_form_is_a_damage_to_every_job_that_looks(
+    made: Made, capsys: Output, place: tuple[str, ...], value: object
+) -> None:
+    some_of_everything(made)
+    content = json.loads(made.folder.sweep.read_text())
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    made.folder.sweep.write_text(json.dumps(content))
+    assert f"{made.folder.sweep} is damaged" in status(capsys, made, code=2)
+    assert run_job("gc", "", jobs.gc.main, [*made.words, "--delete"], jobs.gc.add_options) == 2
+    assert run_job("plan", "", jobs.plan.main, made.words, jobs.plan.add_options) == 0
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(made: Made, capsys: Output) -> None:

@@ -142,6 +142,10 @@ class Assignments:
         trainer = self._trainers.get(name)
         return trainer is not None and not trainer.gone and len(trainer.asking) == self._ranks
 
+    def gone(self, name: str) -> bool:
+        """Return whether the trainer has left."""
+        return self._trainer(name).gone
+
     def leaving(self, name: str) -> bool:
         """Return whether the trainer gets no further pack."""
         turns = self._trainer(name).turns

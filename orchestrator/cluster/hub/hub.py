@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 
 from orchestrator.cluster.hub.assignments import Assignments, End, Left, Sort
+from orchestrator.cluster.hub.bad_nodes import BadNodes
 from orchestrator.cluster.hub.breaker import Breaker, last_line
 from orchestrator.cluster.hub.messages import Beat, Chunk, Event, Line, PackEnd, Place, Reply
 from orchestrator.cluster.hub.room import RoomWait
 from orchestrator.cluster.hub.sharing import Standing, standing_of
 from orchestrator.cluster.hub.slots import Fit, Slots
 from orchestrator.control import RunEnd
+from orchestrator.machine.full_memory import is_about_memory
 from orchestrator.recipe.cluster_section import ClusterSpec
 
 # The hub and Tune's trials only wait. They reserve no CPU, because even 0.01 CPU would leave no room for the last
@@ -48,6 +50,7 @@ class Hub:
     verdicts: dict[str, str] = field(default_factory=dict)
     wanted_stacks: set[str] = field(default_factory=set)
     breaker: Breaker = field(default_factory=Breaker)
+    bad_nodes: BadNodes = field(default_factory=BadNodes)
     events: list[Event] = field(default_factory=list)
     no_room: str = ""
     closing: bool = False
@@ -56,11 +59,15 @@ class Hub:
         self.assignments = Assignments([], self.spec.workers, more_to_come=True)
         self.changed = asyncio.Condition()
         limit = None if self.spec.max_concurrent == "auto" else self.spec.max_concurrent
-        self.slots = Slots(self, self.fit, limit, RoomWait(self.spec), self.look_at_cluster)
+        self.slots = Slots(self, self.fit, limit, RoomWait(self.spec), self._cluster_now)
         self._steps: dict[str, int] = {}
         self._fresh: dict[str, int] = {}
         self._begun, self._told = False, set[str]()
+        self._forgotten = 0  # events that the driver has
         self._advanced: dict[str, str] = {}  # by trainer, the last pack of which it has made a new step
+
+    def _cluster_now(self) -> str:
+        return self.look_at_cluster() + self.bad_nodes.words
 
     async def run(self) -> None:
         """Keep trainers at work until `close`; then packs that have not ended fail."""
@@ -137,7 +144,9 @@ class Hub:
             return None if pack is None else self.packs[pack]
 
     async def hello(self, trainer: str, rank: int, place: Place) -> None:
-        """Note where a rank works; its beats begin now."""
+        """Note where a rank works; its beats begin now. A rank whose trainer has left is not listened to any more."""
+        if self.assignments.gone(trainer):
+            return
         self.places.setdefault(trainer, {})[rank] = place
         self.on_beat(trainer, rank, Beat())
 
@@ -157,6 +166,7 @@ class Hub:
             if self.assignments.steps(pack) > before:
                 self._advanced[trainer] = pack
                 self.breaker.stepped(pack)
+                self.bad_nodes.stepped(self.places[trainer].get(rank))
         self.on_beat(trainer, rank, beat)
         if beat.told and not self.assignments.stopping(trainer):
             self.say(f"{trainer} was told to end ({self.where(trainer, rank)}): its runs are saved")
@@ -181,12 +191,18 @@ class Hub:
             self.changed.notify_all()
 
     async def news(self, cursor: int, seconds: float) -> Chunk:
-        """Return what has happened since event number ``cursor``; wait up to ``seconds`` for the end of all packs."""
+        """Return what has happened since event number ``cursor``; wait up to ``seconds`` for the end of all packs.
+
+        The events before ``cursor`` have arrived, and are forgotten: a sweep may have 100,000 runs.
+        """
         async with self.changed:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait_for(lambda: self.finished), seconds)
         fresh, self._fresh = self._fresh, {}
-        return Chunk(fresh, tuple(self.events[cursor:]), self._begun, self.finished, self.no_room)
+        del self.events[: max(0, cursor - self._forgotten)]
+        self._forgotten = max(cursor, self._forgotten)
+        trainers = len(self.slots.with_room)
+        return Chunk(fresh, tuple(self.events), self._begun, self.finished, self.no_room, trainers)
 
     def say(self, line: str, whole: bool = False) -> None:
         """Let the driver print a line; texts of Ray may be long, so a line is shortened unless ``whole``."""
@@ -200,17 +216,19 @@ class Hub:
     async def leave(self, name: str, end: End) -> Left:
         """Note that a trainer has ended: its pack fails or is put back."""
         async with self.changed:
-            self.places.pop(name, None)
+            places = self.places.pop(name, {})
             left = self.assignments.leave(name, end, self.verdicts.pop(name, ""))
             self.on_leave(name)
             self._tell(left, end)
-            self._count_loss(left, end, self._advanced.pop(name, None))
+            advanced = left.pack is not None and self._advanced.pop(name, None) == left.pack
+            if left.pack is not None and not self.assignments.closed:
+                self._count(left, left.pack, places.get(next(iter(end.failures), 0)), advanced, end.node_gone)
             self._note_ended_packs()
             self.changed.notify_all()
         return left
 
     def _tell(self, left: Left, end: End) -> None:
-        """Say what became of a trainer that did not end well, and count its pack's error towards the breaker."""
+        """Say what became of a trainer that did not end well."""
         line = last_line(left.reason)
         if left.pack is None:
             if end.error:
@@ -219,15 +237,33 @@ class Hub:
             self.say(f"{left.pack} is put back ({left.sort}): {line}")
         elif left.sort == "raised" and not self.assignments.closed:
             self._tell_once(f"{left.pack} failed: {line}", line)
-            self._close(self.breaker.failed(left.reason, self.assignments.steps(left.pack)))
         elif not self.assignments.closed:
             self.say(f"{left.pack} failed: {line}")
 
-    def _count_loss(self, left: Left, end: End, advanced: str | None) -> None:
-        """Count a lost trainer towards the breaker, unless its pack has made a new step or a node is gone."""
-        lost = left.pack is not None and left.sort == "lost" and not self.assignments.closed
-        if lost and left.pack is not None and left.pack != advanced and not end.node_gone:
-            self._close(self.breaker.lost(left.pack, left.reason))
+    def _count(self, left: Left, pack: str, place: Place | None, advanced: bool, node_gone: bool) -> None:
+        """Count a pack that failed, or lost its trainer, at a place: towards a bad node, else towards the breaker.
+
+        ``advanced`` is whether the trainer had made a new step of the pack.
+        """
+        own_error = left.sort == "raised" and not is_about_memory(left.reason)
+        in_vain = not (advanced or node_gone) and (own_error or left.sort == "lost")
+        if in_vain and place is not None and self._works_elsewhere(place):
+            if line := self.bad_nodes.failed(place):
+                self.say(line)
+                self.slots.avoid(frozenset(self.bad_nodes.hosts))
+            if self.bad_nodes.at_fault(place):
+                return
+        if left.sort == "raised":
+            self._close(self.breaker.failed(left.reason, self.assignments.steps(pack)))
+        elif in_vain and left.sort == "lost":
+            self._close(self.breaker.lost(pack, left.reason))
+
+    def _works_elsewhere(self, place: Place) -> bool:
+        """Return whether a trainer that is not on this node has a pack."""
+        return any(
+            self.assignments.held(name) is not None and all(one.node != place.node for one in ranks.values())
+            for name, ranks in self.places.items()
+        )
 
     def _close(self, why: str | None) -> None:
         """Give out no more packs, if there is a reason, and say the reason."""

@@ -65,8 +65,8 @@ Event = Line | PackEnd | RunEnd
 class Chunk:
     """What has happened since the driver last asked.
 
-    ``begun`` is whether a trainer has taken a pack of this round, ``finished`` whether all packs have ended, and
-    ``no_room`` why they ended if not a single trainer had room in time.
+    ``begun`` is whether a trainer has taken a pack of this round, ``finished`` whether all packs have ended,
+    ``no_room`` why they ended if not a single trainer had room in time, and ``trainers`` how many trainers hold room.
     """
 
     steps: Mapping[str, int]
@@ -74,3 +74,4 @@ class Chunk:
     begun: bool
     finished: bool
     no_room: str = ""
+    trainers: int = 0

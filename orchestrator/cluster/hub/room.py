@@ -16,12 +16,14 @@ NEXT_WORD = 60.0  # and between two later words
 class RoomRequest:
     """The hub writes whether the trainer is still ``wanted``, the trainer's thread whether the trainer ``has_room``.
 
-    ``since`` is when the hub has made the request, in seconds of its clock.
+    ``since`` is when the hub has made the request, in seconds of its clock. ``avoid`` are the ids of nodes that are not
+    to be used; the hub may add nodes while the request waits.
     """
 
     wanted: bool = True
     has_room: bool = False
     since: float = 0.0
+    avoid: frozenset[str] = frozenset()
 
 
 class RoomWait:

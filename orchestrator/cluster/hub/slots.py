@@ -66,16 +66,24 @@ class Slots:
         self._given_up: dict[int, str] = {}
         self._idle: dict[str, float] = {}
         self._share: int | None = None
+        self._avoid: frozenset[str] = frozenset()
         self._yielded, self._told = -math.inf, False
         self._telling: asyncio.Task[None] | None = None
         self._threads = ThreadPoolExecutor(MOST_THREADS, "trainer")
 
     async def keep(self) -> None:
-        """Keep trainers at work until the hub is closing and the last one has left."""
+        """Keep trainers at work until the hub is closing and the last one has left.
+
+        An error of a look fails the packs of its round, which would else wait for ever; later rounds are tried anew.
+        """
         try:
             while True:
                 async with self._hub.changed:
-                    self._look()
+                    try:
+                        self._look()
+                    except Exception as error:
+                        _log.exception("a look at the slots has failed")
+                        self._hub.give_up(f"The hub met an error: {error!r}")
                     if self._hub.closing and not self._running:
                         return
                     with suppress(TimeoutError):
@@ -89,11 +97,21 @@ class Slots:
         """Try again the slots that were given up: there are new packs."""
         self._given_up.clear()
 
+    def avoid(self, nodes: frozenset[str]) -> None:
+        """Start no trainer on these nodes from now on."""
+        self._avoid = nodes
+        for request in self.requests.values():
+            request.avoid = nodes
+
+    @property
+    def with_room(self) -> list[str]:
+        """The trainers that hold room."""
+        return [name for name, request in self.requests.items() if request.has_room]
+
     @property
     def trainers(self) -> list[str]:
         """The trainers that have room and stay."""
-        leaving = self._hub.assignments.leaving
-        return [name for name, request in self.requests.items() if request.has_room and not leaving(name)]
+        return [name for name in self.with_room if not self._hub.assignments.leaving(name)]
 
     @property
     def patient(self) -> bool:
@@ -169,7 +187,7 @@ class Slots:
         """Return the name of a new trainer, and note that it asks for room."""
         name = f"slot{slot}-{self._starts[slot]}"
         self._starts[slot] += 1
-        self.requests[name] = RoomRequest(since=now())
+        self.requests[name] = RoomRequest(since=now(), avoid=self._avoid)
         return name
 
     async def _keep(self, slot: int, name: str) -> None:
@@ -181,7 +199,10 @@ class Slots:
             left = await self._hub.leave(name, end)
             if not wanted or not self._hub.assignments.open or (left.worked and self._share is not None):
                 return  # a new slot may begin (`_open_slots`)
-            vain = 0 if left.worked else vain + 1
+            taken_away = end.node_gone or self._hub.assignments.stopping(
+                name
+            )  # a spot node goes while a trainer starts
+            vain = 0 if left.worked else vain + (not taken_away)
             if vain == STARTS:
                 self._given_up[slot] = f"No trainer could be started, {vain} times in a row: {end.error}"
                 return

@@ -23,6 +23,7 @@ KILL_SECONDS = 30.0  # after so long a trainer that was killed and has not left 
 DRAIN_SECONDS = 30.0  # how long Ray may take to say which nodes it is about to lose
 NO_STACK = "not to be had: the process does not answer, and there is no py-spy that may read it"
 SHARE_SECONDS = 5.0  # between two questions to the hubs of other sweeps
+ANSWER_SECONDS = 60.0  # after so long without an answer this sweep shares with nobody
 SLOW = 5.0  # a look that is so late shows that the hub itself was not running
 
 
@@ -116,15 +117,22 @@ class Watch:
             )
 
     async def _look_for_neighbours(self) -> None:
-        """Take in where other sweeps stand, and ask anew after SHARE_SECONDS."""
+        """Take in where other sweeps stand, and ask anew after SHARE_SECONDS.
+
+        Without an answer nobody gets a share: a sweep with the share 0 would else train nothing, and say nothing.
+        """
         if self._neighbours is None:
             if now() - self._asked >= SHARE_SECONDS:
                 self._asked = now()
                 self._neighbours = asyncio.get_running_loop().run_in_executor(None, look_around)
             return
         if not self._neighbours.done():
+            if now() - self._asked > ANSWER_SECONDS:
+                self.hub.slots.share(None)
             return
         answer, self._neighbours = self._neighbours, None
+        if answer.exception():
+            self.hub.slots.share(None)
         (others, free), own = answer.result(), self.hub.own_standing()
         self.hub.slots.share(self._sharing.share(own, others, free.get(own.kind, 0.0), now()))
 

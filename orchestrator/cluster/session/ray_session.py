@@ -42,11 +42,13 @@ class Session:
 
     ``temp`` is the folder of the cluster if this driver has started it, else None. ``before`` are the variables of
     `SET_HERE` as the user had set them. ``token`` is the folder of the cluster's token if it was made for this cluster.
+    ``dashboard`` is host and port of the dashboard of a cluster that was joined, if it has one.
     """
 
     temp: str | None
     before: dict[str, str] = field(default_factory=dict)
     token: Path | None = None
+    dashboard: str | None = None
 
     @property
     def started_here(self) -> bool:
@@ -91,13 +93,13 @@ def _join(address: str, threads: int, extra: Mapping[str, str]) -> Session:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, **init_arguments(threads, extra))
+        joined = ray.init(address=address, log_to_driver=False, **init_arguments(threads, extra))
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise InputError(
             f"RAY_ADDRESS={address} cannot be joined ({error}). Unset RAY_ADDRESS to start a local Ray, or take "
             "cluster.kind=local. A cluster with a token wants RAY_AUTH_MODE=token and its ~/.ray/auth_token here."
         ) from error
-    return Session(None)
+    return Session(None, dashboard=getattr(joined, "dashboard_url", None))
 
 
 def _start(threads: int, extra: Mapping[str, str]) -> Session:

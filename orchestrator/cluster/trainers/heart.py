@@ -17,6 +17,7 @@ from orchestrator.control import RunEnd
 
 BEAT_SECONDS = 1.0
 ANSWER_SECONDS = 10.0  # how long a call to the hub may take; what was not answered is told again
+HELLOS = 6  # so often a rank says hello, because a trainer whose hello is not heard ends
 
 Call = Callable[..., Any]
 """Calls a method of the hub by its name and returns the answer; raises if none comes within a limit."""
@@ -60,8 +61,14 @@ class Heart:
         self._acknowledged.wait(ANSWER_SECONDS)
 
     def begin(self, place: Place) -> None:
-        """Tell the hub where this rank works, and beat from now on."""
-        self._call("hello", self._trainer, self._rank, place)
+        """Tell the hub where this rank works, and beat from now on; a hub that is busy is told again."""
+        for left in reversed(range(HELLOS)):
+            try:
+                self._call("hello", self._trainer, self._rank, place)
+                break
+            except TimeoutError:
+                if not left:
+                    raise
         threading.Thread(target=self._beat_on, name="heart", daemon=True).start()
 
     def end(self) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from orchestrator.cluster.trainers.heart import begin_heart
 from orchestrator.cluster.trainers.turns import train_packs
 
-CONNECT_SECONDS = 1800  # for the ranks to find each other, and for one collective operation; torch's own for gloo
+MEET_SECONDS = 600  # for the ranks to find each other: each of them has begun, and imports torch
+CONNECT_SECONDS = 1800  # for one collective operation; torch's own for gloo
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Rank:
         """Make the process group of all ranks.
 
         Rank 0 hands its listening socket to torch: torch's own socket would listen on all addresses of the node, and
-        another process could take its port meanwhile.
+        another process could take its port meanwhile. RuntimeError if the ranks do not meet within MEET_SECONDS.
         """
         from datetime import timedelta
 
@@ -104,12 +105,21 @@ class Rank:
 
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")  # an operation that is late ends the process
         world, limit = int(variables["WORLD_SIZE"]), timedelta(seconds=CONNECT_SECONDS)
-        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
-            variables["MASTER_ADDR"],
-            int(variables["MASTER_PORT"]),
-            world,
-            is_master=self._rank == 0,
-            timeout=limit,
-            master_listen_fd=self._listener.detach() if self._listener else None,
-        )
+        host, port = variables["MASTER_ADDR"], int(variables["MASTER_PORT"])
+        try:
+            store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+                host,
+                port,
+                world,
+                is_master=self._rank == 0,
+                timeout=timedelta(seconds=MEET_SECONDS),
+                master_listen_fd=self._listener.detach() if self._listener else None,
+            )
+        except RuntimeError as error:
+            why = " ".join(str(error).split())[:200]
+            raise RuntimeError(
+                f"rank {self._rank} has not met the other ranks at {host}:{port} within {MEET_SECONDS} s ({why}). "
+                "Nodes have to reach each other on all ports: `python jobs/doctor.py` measures it (exchange)."
+            ) from error
+        store.set_timeout(limit)
         torch.distributed.init_process_group(backend, store=store, rank=self._rank, world_size=world, timeout=limit)

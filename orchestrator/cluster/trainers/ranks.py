@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 START_SECONDS = 300.0  # for the processes of a trainer to start, which may install a runtime environment before
 OTHERS_SECONDS = 5.0  # after the first rank that failed: ranks that lose their neighbour fail too, and say why
 LOOK_SECONDS = 1
+NODE_LABEL = "ray.io/node-id"  # Ray labels each node with its id
 STRATEGY_LOOKS = 15  # after so many looks without room: the nodes may be others now
 
 
@@ -60,14 +61,14 @@ class Trainers:
 
     def _group(self, request: RoomRequest) -> Any:
         """Return a placement group with room for all ranks; None if the trainer is not wanted any more."""
-        import ray
         from ray.util.placement_group import placement_group
 
         while request.wanted:
-            how = strategy(resources_of(ray.nodes()), self.cluster)
-            group = placement_group([bundle_of(self.cluster)] * self.cluster.workers, how)
+            avoid, bundles = request.avoid, [bundle_of(self.cluster)] * self.cluster.workers
+            how = self._strategy(avoid)
+            group = placement_group(bundles, how, bundle_label_selector=without(avoid, len(bundles)))
             try:
-                if self._has_room(group, how, request):
+                if self._has_room(group, how, avoid, request):
                     return group
             except BaseException:
                 remove_groups([group])
@@ -75,16 +76,19 @@ class Trainers:
             remove_groups([group])
         return None
 
-    def _has_room(self, group: Any, how: Strategy, request: RoomRequest) -> bool:
-        """Wait for room while the trainer is wanted and ``how`` suits the nodes that are there."""
+    def _strategy(self, avoid: Collection[str]) -> Strategy:
         import ray
 
+        return strategy(resources_of([node for node in ray.nodes() if node["NodeID"] not in avoid]), self.cluster)
+
+    def _has_room(self, group: Any, how: Strategy, avoid: Collection[str], request: RoomRequest) -> bool:
+        """Wait for room while the trainer is wanted, and ``how`` and ``avoid`` suit the nodes that are there."""
         for look in count(1):
             if group.wait(LOOK_SECONDS):
                 return True
-            if not request.wanted:
+            if not request.wanted or request.avoid != avoid:
                 return False
-            if look % STRATEGY_LOOKS == 0 and strategy(resources_of(ray.nodes()), self.cluster) != how:
+            if look % STRATEGY_LOOKS == 0 and self._strategy(avoid) != how:
                 return False
         raise AssertionError("count has no end")
 
@@ -123,6 +127,15 @@ class Trainers:
         return _end(failures) if failures else End()
 
 
+def without(nodes: Collection[str], bundles: int) -> list[dict[str, str]] | None:
+    """Return the label selector of each bundle of a group that is on none of these nodes; None if all nodes will do.
+
+    >>> without({"5f", "07"}, 1)
+    [{'ray.io/node-id': '!in(07,5f)'}]
+    """
+    return [{NODE_LABEL: f"!in({','.join(sorted(nodes))})"}] * bundles if nodes else None
+
+
 def errors_of(calls: Sequence[Any], limit: float | None = None) -> dict[int, Exception]:
     """Wait for the calls of all ranks; return the errors by rank, in the order in which the ranks failed.
 
@@ -147,7 +160,10 @@ def errors_of(calls: Sequence[Any], limit: float | None = None) -> dict[int, Exc
         if not ended:
             break
     if ranks and not failures:
-        failures = {rank: TimeoutError(f"rank {rank} has not begun within {limit:.0f} s") for rank in ranks.values()}
+        failures = {
+            rank: TimeoutError(f"rank {rank} has not begun within {limit:.0f} s; `ray status` shows its node")
+            for rank in ranks.values()
+        }
     return failures
 
 

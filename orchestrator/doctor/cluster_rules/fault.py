@@ -50,7 +50,8 @@ def commands(config: Config, *lists: str) -> list[tuple[str, str]]:
     return [
         (f"{name}[{number}]", " ".join(str(command).split()))
         for name in lists
-        for number, command in enumerate(config.get(name) or ())
+        if isinstance(config.get(name), list)
+        for number, command in enumerate(config[name])
     ]
 
 

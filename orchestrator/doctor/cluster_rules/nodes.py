@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from orchestrator.doctor.cluster_rules.fault import Config, Fault, entries, node_types, provider, section
+from orchestrator.doctor.cluster_rules.fault import Config, Fault, commands, entries, node_types, provider, section
 
 IDLE_MINUTES = 60
 IMAGE = re.compile(r"ami-[0-9a-f]{8,17}|resolve:ssm:[\w/.-]+:\d+")
+NO_STANDARD_DISK = ("g2-", "a3-", "c3-", "h3-")
+"""How machine types of Google Cloud begin that take no disk of the type pd-standard."""
 FULL = re.compile(r"Action['\"]?: ['\"]?\*|FullAccess|roles/(?:owner|editor)\b")
 
 
@@ -51,6 +53,11 @@ def _gcp(node: Config, place: str) -> Iterator[Fault]:
     if not images or any("/images/family/" in image or not image for image in images):
         what = f"sourceImage {', '.join(images) or 'missing'} is a mutable image: other nodes tomorrow"
         yield Fault(place, what, "Name one image: projects/.../global/images/NAME, not a family")
+    machine = str(node.get("machineType", "")).rpartition("/")[2]
+    kinds = [str(section(disk, "initializeParams").get("diskType", "")) for disk in entries(node, "disks")]
+    if machine.startswith(NO_STANDARD_DISK) and not all(kind and "pd-standard" not in kind for kind in kinds):
+        what = f"{machine} starts from no disk of the type pd-standard, which a disk without diskType has"
+        yield Fault(place, what, "Name it in initializeParams: diskType: zones/ZONE/diskTypes/pd-balanced")
     if not entries(node, "serviceAccounts"):
         what = "no service account: the node has that of the project, or Ray's own with compute.admin"
         yield Fault(place, what, "Name an account of your own as serviceAccounts: [{email: ..., scopes: [...]}]")
@@ -85,6 +92,11 @@ def _idle(config: Config) -> Iterator[Fault]:
     if not isinstance(minutes, (int, float)) or not 0 < minutes <= IDLE_MINUTES:
         what = f"idle_timeout_minutes is {minutes}: no idle shutdown within the hour"
         yield Fault("idle_timeout_minutes", what, "Set idle_timeout_minutes: 15")
+    cached = section(config, "provider").get("cache_stopped_nodes", provider(config) == "aws")  # Ray's own defaults
+    stops = [place for place, command in commands(config, "head_start_ray_commands") if "stop_when_idle" in command]
+    if stops and not cached:
+        what = "the head stops itself, and `ray up` makes another, without MLflow's database"
+        yield Fault(stops[0], what, "Set provider.cache_stopped_nodes: true, with which it starts the same head again")
     for name, node in node_types(config).items():
         least, most = node.get("min_workers", 0), node.get("max_workers", config.get("max_workers", 0))
         if name != config.get("head_node_type") and least:

@@ -27,6 +27,13 @@ def usable_experiment(client: Any, name: str, address: str) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return _created(client, name, address)
+    refuse_unusable(client, experiment, address)
+    return str(experiment.experiment_id)
+
+
+def refuse_unusable(client: Any, experiment: Any, address: str) -> None:
+    """Raise InputError if the experiment is deleted, or if nothing can be written where its artefacts would lie."""
+    name = experiment.name
     if experiment.lifecycle_stage != ACTIVE:
         restore = ["mlflow", "experiments", "restore", "--experiment-id", experiment.experiment_id]
         at = f"{VARIABLE}={shlex.quote(without_secrets(address))}"
@@ -39,7 +46,6 @@ def usable_experiment(client: Any, name: str, address: str) -> str:
             f"The files of MLflow's experiment {name!r} would be at {without_secrets(experiment.artifact_location)}, "
             f"where nothing can be written: {fault}. Name another experiment: {_another(client, name)}"
         )
-    return str(experiment.experiment_id)
 
 
 def runs_of(client: Any, experiment: str, query: str) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import urllib.request
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ from orchestrator.tracking.mlflow.database.sql import look_at_sql
 
 SECONDS = 10.0
 FOREIGN_HOST = "Invalid Host header"
+UNKNOWN_USER = re.compile(r"\berror code 401\b|\AUNAUTHENTICATED\b")
+NO_RIGHT = re.compile(r"\berror code 403\b|\APERMISSION_DENIED\b")
+"""How MLflow's client begins or words a refusal. The number alone may be part of a port or of an address."""
 
 
 def reach(uri: str, experiment: str) -> str:
@@ -31,14 +35,18 @@ def reach(uri: str, experiment: str) -> str:
 def _server(uri: str, experiment: str) -> str:
     """Ask as a sweep will ask: with MLflow's own client, its credentials and its certificates."""
     from orchestrator.tracking.mlflow.connection import open_client
+    from orchestrator.tracking.mlflow.experiment import refuse_unusable
 
     address = without_secrets(uri)
     try:
-        there = open_client(uri, lambda: None).get_experiment_by_name(experiment)
+        client = open_client(uri, lambda: None)
+        there = client.get_experiment_by_name(experiment)
     except Exception as error:  # of MLflow, of requests, of a proxy
         raise InputError(
             _refusal(uri, str(error)) or f"{address} does not answer: {reason_of(error)}. {_start(uri)}"
         ) from error
+    if there:
+        refuse_unusable(client, there, uri)
     version = _version_of(uri)
     said = f"MLflow {version} at {address}" if version else f"MLflow at {address}"
     return f"{said}; the experiment {experiment!r} is {'there' if there else 'new'}"
@@ -58,12 +66,12 @@ def _refusal(uri: str, error: str) -> str | None:
             f"{address} refuses the host name {host}. Start its server with --allowed-hosts {shlex.quote(host)} "
             "(the port is part of it), or name the server by a private address"
         )
-    if "401" in error:
+    if UNKNOWN_USER.search(error):
         return (
             f"{address} wants a user and a password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or put "
             "them into ~/.mlflow/credentials"
         )
-    if "403" in error:
+    if NO_RIGHT.search(error):
         return f"{address} does not let this user read the experiment. Ask its administrator for the permission EDIT"
     return None
 

@@ -11,6 +11,7 @@ from orchestrator.addresses import SERVERS
 from orchestrator.errors import DamagedRunError, RunError
 from orchestrator.plan.runs import PlannedRun
 from orchestrator.recipe.spec import SweepSpec
+from orchestrator.store.champion import evaluation_in
 from orchestrator.store.identity import Identity
 from orchestrator.store.run_folder import RunFolder
 from orchestrator.store.sweep_folder import SweepFolder
@@ -23,6 +24,7 @@ from orchestrator.tracking.mlflow.pages import Pages
 from orchestrator.tracking.mlflow.progress import Progress
 from orchestrator.tracking.mlflow.registry.champions import own_name, register_champion
 from orchestrator.tracking.mlflow.registry.flavour import give_flavour
+from orchestrator.tracking.mlflow.registry.replaced import forget_before, register_before
 from orchestrator.tracking.mlflow.stream import send_error, send_new
 from orchestrator.tracking.sqlite_address import no_other_folder
 
@@ -122,18 +124,28 @@ class MlflowTracker:
         self._summarised_ms = self._summarised_ms or round(time.time() * 1000)
         Pages(self._client, self.ledger, summary, SweepFolder(folder), self._summarised_ms).finish(complete)
 
-    def register(self, task: str, evaluation: Mapping[str, Any], place: Path) -> None:
+    def register(self, task: str, evaluation: Mapping[str, Any], place: Path, before: Path | None = None) -> None:
         """Register the champion's directory as ``<sweep>-<task>`` (`own_name`), unless this very champion is there.
 
-        The directory becomes a model that ``mlflow.transformers`` opens.
+        The directory becomes a model that ``mlflow.transformers`` opens. The version of the champion in ``before`` gets
+        the alias ``champion-before``; without it no version has this alias.
         """
         give_flavour(place)
-        tags = {"run_key": str(evaluation["run_key"]), "task": task, "method": str(evaluation["method"])}
-        tags |= {"sweep": self.sweep.name}
-        run_id, server = self.run_id(tags["run_key"]), self.uri.startswith(SERVERS)
+        tags, server = self._tags(task, evaluation), self.uri.startswith(SERVERS)
+        run_id = self.run_id(tags["run_key"])
         with no_other_folder(self.uri):  # the registry opens the database for itself
             name = own_name(self._client, f"{self.sweep.name}-{task}", self.identity, place, self._say)
             register_champion(self._client, name, tags, place, run_id, server)
+            if before is None:
+                forget_before(self._client, name)
+            else:
+                tags = self._tags(task, evaluation_in(before))
+                register_before(self._client, name, tags, before, self.run_id(tags["run_key"]), server)
+
+    def _tags(self, task: str, evaluation: Mapping[str, Any]) -> dict[str, str]:
+        """Return the tags of a champion's version."""
+        tags = {"run_key": str(evaluation["run_key"]), "task": task, "method": str(evaluation["method"])}
+        return tags | {"sweep": self.sweep.name}
 
     @property
     def ledger(self) -> Ledger:

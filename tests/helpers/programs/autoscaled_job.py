@@ -29,7 +29,7 @@ def config() -> dict[str, object]:
     settings = {
         "cluster_name": "fake",
         "max_workers": 8,
-        "provider": {"type": "fake_multinode"},
+        "provider": {"type": "fake_multinode", "disable_node_updaters": True},  # it has no hosts to set up over SSH
         "available_node_types": nodes,
         "head_node_type": "head",
         "upscaling_speed": 1.0,

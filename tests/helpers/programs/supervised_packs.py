@@ -3,10 +3,12 @@
 usage: supervised_packs.py FOLDER WORKERS HANG_SECONDS WHAT PACK...
 
 Packs do what their names say, in steps that are saved on disk as a trainer saves its runs ("fine...", "long...",
-"alike...", "stops...", "sleeps...", "memory..."). WHAT happens to the cluster meanwhile: "nothing", "trials" (Tune's
-trials are killed), "hub" (the hub is killed), "lose" or "drain" (the node of the first pack goes, of two), "late" (no
-node is there, and one comes), "grows" (a second node comes while the first pack trains), "shares" (another sweep comes
-to the cluster that RAY_ADDRESS names).
+"alike...", "stops...", "sleeps...", "memory...", "ecc...": fails on the node that the pack "ecc-1" breaks, and works
+elsewhere until that node has failed LIKE packs). WHAT
+happens to the cluster meanwhile: "nothing", "trials" (Tune's trials are killed), "hub" (the hub is killed), "lose" or
+"drain" (the node of the first pack goes, of two), "bad" (nothing, with two nodes), "late" (no node is there, and one
+comes), "grows" (a second node comes while the first pack trains), "shares" (another sweep comes to the cluster that
+RAY_ADDRESS names).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import psutil
 import torch
 
+from orchestrator.cluster.hub.breaker import LIKE
 from orchestrator.cluster.ray_tune import RayCluster
 from orchestrator.control import Control
 from orchestrator.errors import InputError, StoppedError
@@ -35,10 +38,10 @@ from orchestrator.recipe.sections import EngineSpec
 from orchestrator.store.trial import FromWorker, StorageTrial
 from orchestrator.worker.jobs import PackJob
 
-NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1}
+NODES = {"lose": 2, "drain": 2, "late": 0, "grows": 1, "bad": 2}
 ADDED: list[subprocess.Popen[bytes]] = []
-MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto", "shares": "auto"}
-STEPS = {"long": 40}
+MOST: dict[str, Any] = {"lose": 2, "drain": 2, "grows": "auto", "shares": "auto", "bad": "auto"}
+STEPS = {"long": 40, "ecc": 40}
 STEP_SECONDS = 0.25
 
 
@@ -55,6 +58,8 @@ class Stepper:
         node = ray.get_runtime_context().get_node_id()
         with (folder / "starts.txt").open("a") as trace:
             trace.write(f"{name} {rank} {first} {os.getpid()} {node} {time.time()}\n")
+        if name.startswith("ecc"):
+            self.meet_a_broken_node(name, folder, node)
         if name.startswith("alike"):
             raise OSError("/data is not there")
         if name.startswith("memory") and first == 0:
@@ -70,6 +75,16 @@ class Stepper:
                 self.meet(name)
             if control.stopping:
                 raise StoppedError(f"{name} is saved at step {step}")
+
+    def meet_a_broken_node(self, name: str, folder: Path, node: str) -> None:
+        """Raise on the node that the pack "ecc-1" breaks; elsewhere wait until that node has failed LIKE packs."""
+        broken = folder / "broken.txt"
+        if name.endswith("-1"):
+            broken.write_text(node)
+        if broken.exists() and broken.read_text() == node:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+        while not broken.exists() or (folder / "starts.txt").read_text().count(broken.read_text()) < LIKE:
+            time.sleep(STEP_SECONDS)
 
     def meet(self, name: str) -> None:
         """Hang in one of two ways, the first time."""
@@ -174,7 +189,7 @@ def main(folder: Path, workers: int, hang: float, what: str, names: list[str]) -
     nodes = some_nodes(NODES[what]) if what in NODES else None
     jobs = [PackJob(str(folder), "base", "fingerprint", {}, EngineSpec(), Pack(name, (), ())) for name in names]
     spec = ClusterSpec(workers=workers, hang_seconds=hang, max_concurrent=MOST.get(what, 1))
-    if what not in ("nothing", "shares"):
+    if what not in ("nothing", "shares", "bad"):
         threading.Thread(target=happen, args=(what, folder, nodes), daemon=True).start()
     cluster = RayCluster(spec, folder / "ray", say=say)
     tried = try_nodes(cluster, folder / "storage") if what in ("lose", "drain") else []

@@ -114,7 +114,7 @@ def test_a_step_before_the_failure_lets_the_others_be_tried() -> None:
 
 
 def test_steps_and_ends_are_in_the_news_at_once() -> None:
-    cluster, end = LocalCluster(), RunEnd("key", "committed", 1, "seal", {})
+    cluster, end = LocalCluster(), RunEnd("key", "committed", 1, "seal")
 
     def train(job: PackJob, device: torch.device, control: Control) -> None:
         assert cluster.news.begun

@@ -72,6 +72,10 @@ NODES: dict[str, tuple[str, Spoil]] = {
     "no idle limit": ("no idle shutdown", lambda c: c.pop("idle_timeout_minutes")),
     "a long idle limit": ("no idle shutdown", lambda c: c.update(idle_timeout_minutes=100_000)),
     "workers that stay": ("no idle shutdown", lambda c: c["available_node_types"]["gpu"].update(min_workers=2)),
+    "a head that nobody starts again": (
+        "`ray up` makes another",
+        lambda c: c["provider"].update(cache_stopped_nodes=False),
+    ),
     "no workers": ("no worker is ever started", lambda c: c["available_node_types"]["gpu"].update(max_workers=0)),
     "a cloud of no rules": ("'azure' is not among", lambda c: c["provider"].update(type="azure")),
 }

@@ -34,13 +34,14 @@ def raising(error: Exception) -> Iterator[Check]:
 
 def test_our_own_error_brings_its_remedy() -> None:
     error = InputError("storage=/x: cannot create a hard link: Operation not permitted. Give another folder")
-    (check,) = guarded("storage", lambda: raising(error), "none")
+    _, check = guarded("storage", lambda: raising(error), "none")
     assert check.message == "storage=/x: cannot create a hard link: Operation not permitted."
     assert check.remedy == "Give another folder"
 
 
 def test_any_other_error_gets_the_remedy_of_the_check() -> None:
-    (check,) = guarded("gpus", lambda: raising(KeyError("x")), "Look at it")
+    begun, check = guarded("gpus", lambda: raising(KeyError("x")), "Look at it")
+    assert begun == ok("a", "begun")  # what was seen before the error is told too
     assert (check.status, check.message, check.remedy) == ("fail", "KeyError: 'x'", "Look at it")
 
 

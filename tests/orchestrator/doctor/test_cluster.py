@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from orchestrator.doctor.check import Check
-from orchestrator.doctor.cluster import access, cluster, exchange, from_nodes
+from orchestrator.doctor.cluster import access, cluster, exchange, from_nodes, trainers
 from orchestrator.errors import InputError
+from orchestrator.recipe.cluster_section import ClusterSpec
 from tests.orchestrator.doctor.machines import machine
 
 
@@ -25,8 +26,8 @@ class Nodes:
         self.machines = [machine(1), machine(2), machine(3)]
         self.offsets = {"10.0.0.2": (0.1, 0.01), "10.0.0.3": (0.2, 0.01)}
         self.seconds, self.lost = 0.01, False
+        self.trainers = given.get("nodes", self.nodes)
         self.__dict__.update(given)
-        self.trainers = self.nodes
 
     def on_other_nodes(self, function: Callable[[Path], Any], argument: Path) -> list[Any]:
         return [function(argument) for _ in self.nodes]
@@ -75,6 +76,23 @@ def test_a_node_that_sees_another_folder_is_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("nodes", "status", "said"),
+    [
+        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}], "ok", "room for 2 trainers of 2 workers"),
+        (
+            [{"CPU": 8.0, "GPU": 1.0}],
+            "warn",
+            "no room for a trainer of 2 workers of 4 CPUs and 1 GPUs; they have 8 CPUs",
+        ),
+        ([], "warn", "they have 0 CPUs and 0 GPUs"),
+    ],
+)
+def test_what_fits_is_told_before_a_sweep_waits_for_it(nodes: list[dict[str, float]], status: str, said: str) -> None:
+    (check,) = trainers(nodes, ClusterSpec(workers=2, cpus_per_worker=4, gpus_per_worker=1))
+    assert (check.status, said in check.message) == (status, True), check
+
+
+@pytest.mark.parametrize(
     ("environment", "status"),
     [({"RAY_AUTH_MODE": "token"}, "ok"), ({"RAY_AUTH_MODE": "disabled"}, "warn"), ({}, "warn")],
 )
@@ -109,3 +127,9 @@ def test_the_exchange_is_skipped_with_a_word_where_one_node_can_take_part(with_g
     (check,) = exchange(Nodes(gpus={"10.0.0.2": 1.0}) if with_gpus else Nodes(nodes={"a": "10.0.0.2"}), with_gpus)
     assert check.status == "ok"
     assert "skipped: 1 node can take part" in check.message
+
+
+def test_a_head_alone_may_wait_for_its_first_gpu_node(tmp_path: Path) -> None:
+    checks = list(cluster(Nodes(nodes={}, trainers={}, machines=[machine(1)]), tmp_path, 1.0))
+    assert statuses(checks)["gpus"] == "warn"
+    assert "fail" not in statuses(checks).values()

@@ -11,9 +11,13 @@ import pytest
 from orchestrator.doctor.cluster_file import faults_of, read_cluster_file
 from orchestrator.doctor.cluster_rules.starting import SECRETS
 from orchestrator.errors import InputError
-from tests.helpers.cluster.cluster_files import SHIPPED, add, node, replace, shipped
+from tests.helpers.cluster.cluster_files import SHIPPED, Config, add, node, replace, shipped
 from tests.helpers.places import ROOT
 from tests.orchestrator.doctor.bad_cluster_files import BAD, HEAD, _home_on_nfs
+
+
+def _without_disk_type(config: Config) -> None:
+    node(config)["disks"][0]["initializeParams"].pop("diskType")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -82,6 +86,8 @@ def test_a_database_server_makes_a_home_on_a_network_file_system_right() -> None
         ("deploy/gcp.yaml", "no service account", lambda c: node(c, "head").pop("serviceAccounts")),
         ("deploy/gcp.yaml", "spot machine", lambda c: node(c, "head").update(scheduling=[{"preemptible": True}])),
         ("deploy/gcp.yaml", "public addresses", lambda c: c["provider"].pop("use_internal_ips")),
+        ("deploy/gcp.yaml", "g2-standard-8 starts from no disk", _without_disk_type),
+        ("deploy/gcp.yaml", "without MLflow's database", lambda c: c["provider"].pop("cache_stopped_nodes")),
         ("deploy/local.yaml", "an address of the internet", lambda c: c["provider"].update(head_ip="8.8.8.8")),
         ("deploy/local.yaml", "auth off", replace(HEAD, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled")),
     ],
@@ -115,3 +121,4 @@ def test_what_is_no_cluster_file_is_refused(content: str | None, reason: str, tm
 def test_a_file_with_parts_of_other_forms_is_judged_without_a_traceback() -> None:
     odd = {"provider": {"type": "aws", "security_group": 3}, "available_node_types": {"head": [1]}, "docker": "x"}
     assert faults_of({**odd, "setup_commands": [1, {"a": 2}], "file_mounts": []})
+    assert faults_of({**odd, "setup_commands": 3, "head_start_ray_commands": "ray start", "file_mounts": "x"})

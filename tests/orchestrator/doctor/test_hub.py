@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.doctor.check import Check
 from orchestrator.doctor.hub import Hub, base, rows
 from orchestrator.recipe.read import read_recipe
 from orchestrator.recipe.spec import SweepSpec
@@ -65,11 +67,28 @@ def test_offline_is_a_warning() -> None:
     assert (check.status, "HF_HUB_OFFLINE" in check.message) == ("warn", True)
 
 
-def test_a_directory_needs_a_config(tmp_path: Path) -> None:
-    words = f"model.path={tmp_path}"
-    assert base(spec(words), hub("ConnectTimeout"))[0].status == "fail"
-    (tmp_path / "config.json").write_text("{}")
-    assert base(spec(words), hub("ConnectTimeout"))[0].status == "ok"
+def test_a_base_on_disk_needs_config_whole_weights_and_a_tokenizer(tmp_path: Path) -> None:
+    """As a sweep needs them; the hub is not asked."""
+
+    def told() -> Check:
+        (check,) = base(spec(f"model.path={tmp_path}/base"), hub("ConnectTimeout"))
+        return check
+
+    assert "is no directory" in told().message
+    shutil.copytree(ROOT / "tests" / "stored" / "base", tmp_path / "base")
+    assert told().status == "ok"
+    weights = tmp_path / "base" / "model.safetensors"
+    whole = weights.read_bytes()
+    for part, said in ((whole[:100], "model.safetensors"), (b"version https://git-lfs x", "is a git-lfs pointer")):
+        weights.write_bytes(part)
+        assert (told().status, said in told().message) == ("fail", True)
+    weights.unlink()
+    assert "holds no model" in told().message
+    weights.write_bytes(whole)
+    (tmp_path / "base" / "tokenizer.json").rename(tmp_path / "kept.json")
+    assert "has no tokenizer" in told().message
+    (tmp_path / "kept.json").rename(tmp_path / "base" / "tokenizer.json")  # the remedy
+    assert told().status == "ok"
 
 
 def test_a_mirror_is_read_and_the_hub_is_not_asked(tmp_path: Path) -> None:
@@ -79,6 +98,9 @@ def test_a_mirror_is_read_and_the_hub_is_not_asked(tmp_path: Path) -> None:
     place = tmp_path / "google" / "boolq" / "default"
     place.mkdir(parents=True)
     (place / "train.jsonl").write_text('{"question": "q", "passage": "p", "answer": true}\n')
+    (check,) = rows(spec(*words), hub("ConnectTimeout"))
+    assert (check.status, "validation.jsonl does not exist" in check.message) == ("fail", True), check
+    (place / "validation.jsonl").write_text((place / "train.jsonl").read_text())
     checks = rows(spec(*words), hub("ConnectTimeout"))
     assert [check.status for check in checks] == ["ok"], checks
 

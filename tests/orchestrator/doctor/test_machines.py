@@ -97,6 +97,18 @@ def test_a_recipe_that_wants_gpus_where_none_is_fails() -> None:
     assert (check.status, "no machine has a driver" in check.message) == ("fail", True)
 
 
+def test_before_an_autoscaler_has_brought_a_node_no_gpu_is_a_warning() -> None:
+    check = only(list(gpus([machine()], 1, {"10.0.0.1": 0.0}, none_trains=True)))
+    assert (check.status, "no node that trains is up yet" in check.message) == ("warn", True)
+    assert only(list(gpus([machine()], 0, {}, none_trains=True))).status == "ok"
+
+
+@pytest.mark.parametrize(("wanted", "status"), [(0.0, "warn"), (0.5, "fail")])
+def test_a_torch_without_cuda_fails_those_alone_who_train_on_gpus(wanted: float, status: str) -> None:
+    check = only(list(gpus([machine(gpus=(GPU,), torch_gpus=0)], wanted, {})))
+    assert (check.status, "torch sees 0" in check.message) == (status, True)
+
+
 @pytest.mark.parametrize(
     ("given", "offered", "status", "said"),
     [

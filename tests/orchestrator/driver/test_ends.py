@@ -76,7 +76,7 @@ class Reporting(LocalCluster):
                 write_lines(attempt.path / "predictions.jsonl", [row])
                 control.progress({run.key: 6})
                 attempt.commit(row_of(run) | {"accuracy": 0.5, "validation_accuracy": 0.5})
-            control.ended(RunEnd(run.key, "committed", attempt.number, seal(folder), {}))
+            control.ended(RunEnd(run.key, "committed", attempt.number, seal(folder)))
 
 
 def seal(folder: RunFolder) -> str:
@@ -124,7 +124,7 @@ def test_a_pack_that_failed_after_some_of_its_runs_had_ended_is_tried_again_with
 
 def test_a_result_that_stays_invisible_is_said_with_the_question_to_ask(tmp_path: Path) -> None:
     folder, said, slept = SweepFolder(tmp_path), list[str](), list[float]()
-    reported = {"one": RunEnd("one", "committed", 1, "seal", {})}
+    reported = {"one": RunEnd("one", "committed", 1, "seal")}
     assert settled(["one"], reported, folder, said.append, slept.append) == {}
     assert sum(slept) == VISIBLE_SECONDS
     assert "Do all nodes see the same folder under this path (recipe key storage)?" in said[-1]
@@ -139,6 +139,6 @@ def test_an_end_that_nobody_reported_is_looked_for_on_disk(tmp_path: Path) -> No
 def test_an_older_manifest_is_not_the_end_that_was_reported(tmp_path: Path) -> None:
     folder, slept = SweepFolder(tmp_path), list[float]()
     folder.run("one").begin({}).diverge({})
-    reported = {"one": RunEnd("one", "diverged", 2, "another seal", {})}
+    reported = {"one": RunEnd("one", "diverged", 2, "another seal")}
     assert settled(["one"], reported, folder, lambda line: None, slept.append) == {}
     assert slept

@@ -22,7 +22,7 @@ def news(steps: dict[str, int], **ends: str) -> News:
     told = News()
     told.progress(steps)
     for key, status in ends.items():
-        told.ended(RunEnd(key, status, 1, "seal", {}))
+        told.ended(RunEnd(key, status, 1, "seal"))
     return told
 
 

@@ -19,10 +19,10 @@ def test_a_merge_keeps_the_command_that_trained_and_writes_its_own_only_where_th
 
 
 def test_it_names_recipe_base_data_and_runs_and_no_secret(tmp_path: Path) -> None:
-    ready = ready_sweep(tmp_path, "tracking.uri=http://ann:secret@h:5000")
+    ready = ready_sweep(tmp_path, "tracking.uri=http://ann:hidden-word@h:5000")
     content = provenance(ready, "command")
     assert content["base"] == ready.base.fingerprint
     assert content["data"]["tiny_recall"]["fingerprint"] == "data of tiny_recall"
     assert content["data"]["tiny_recall"]["train"] == 48
     assert content["runs"] == [run.key for run in ready.runs]
-    assert "secret" not in str(content)
+    assert "hidden-word" not in str(content)

@@ -115,6 +115,17 @@ def test_an_address_in_the_environment_that_the_recipe_overrules_is_told(
     assert "http://elsewhere is passed over" in lines[0]
 
 
+def test_whoever_starts_a_sweep_is_told_where_a_server_shows_its_runs(
+    tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "make_tracker", lambda *_: MemoryTracker())
+    spec, lines = ready_sweep(tmp_path, "cluster.kind=ray", "tracking.uri=http://mlflow:5000").spec, list[str]()
+    with Services(spec, SweepFolder.of(spec), "command", lines.append) as both:
+        both.check()
+    assert lines == ["MLflow shows the runs: http://mlflow:5000"]
+    assert events == ["address", "look"]
+
+
 def test_a_cluster_that_was_begun_is_opened_once_and_an_error_waits_for_the_first_use(
     tmp_path: Path, events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from orchestrator.cluster.cluster import Failures, Job, Train
 from orchestrator.cluster.local import LocalCluster
+from orchestrator.driver import spending as module
 from orchestrator.driver.packing import PackWidths, train_in_packs
 from orchestrator.driver.prepare import ReadySweep
 from orchestrator.driver.spending import Spending
@@ -28,6 +30,7 @@ class Cluster(LocalCluster):
     def __init__(self, folder: SweepFolder, concurrent: int = 1) -> None:
         super().__init__()
         self.folder, self.concurrent, self.now, self.calls = folder, concurrent, 0.0, list[list[str]]()
+        self.news.trainers = concurrent
 
     def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
         self.calls.append([job.pack.name for job in jobs])
@@ -36,6 +39,13 @@ class Cluster(LocalCluster):
                 write_json(self.folder.run(one.key).path / "COMMITTED.json", {"row": {"train_seconds": 5.0}})
         self.now += 10.0 * len(jobs) / self.concurrent
         return {}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def trained(ready: ReadySweep, cluster: Cluster) -> dict[str, str]:
@@ -75,6 +85,35 @@ def test_the_same_sweep_with_more_money_goes_on_from_its_account(tmp_path: Path)
     assert read_json(cluster.folder.spent) == {"worker_seconds": pytest.approx(80.0)}
 
 
+def test_trainers_that_come_with_later_nodes_are_paid_for_from_then_on(tmp_path: Path) -> None:
+    """On a cluster that starts with no node, the number of trainers at the begin of a portion says nothing."""
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=1000")
+    spending = Spending(ready, SweepFolder.of(ready.spec), print, clock := Clock())
+    trainers = [0]
+    with spending.metered(lambda: trainers[0]):
+        clock.now += 10.0  # no node is up yet
+        trainers[0] = 8
+        clock.now += 10.0
+    assert spending.worker_seconds == pytest.approx(8 * 20.0)  # at most one interval too much, never too little
+    assert read_json(SweepFolder.of(ready.spec).spent) == {"worker_seconds": pytest.approx(160.0)}
+
+
+def test_what_a_cluster_holds_is_looked_at_while_packs_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY_SECONDS", 0.01)
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=1000")
+    spending, seen = Spending(ready, SweepFolder.of(ready.spec), print), list[int]()
+
+    def trainers() -> int:
+        seen.append(1)
+        return 1
+
+    with spending.metered(trainers):
+        deadline = time.monotonic() + 5
+        while len(seen) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(seen) >= 5
+
+
 def test_runs_from_before_the_account_count_by_their_rows(tmp_path: Path) -> None:
     ready = ready_sweep(tmp_path, *PRICED, "budget_usd=30")
     folder = SweepFolder.of(ready.spec)
@@ -105,6 +144,21 @@ def test_a_pack_that_fails_is_paid_for_too(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(ready, Failing(folder))
     assert read_json(folder.spent) == {"worker_seconds": pytest.approx(10.0)}
+
+
+def test_trainers_on_nodes_that_come_in_the_middle_are_paid_for(tmp_path: Path) -> None:
+    ready = ready_sweep(tmp_path, *PRICED, "budget_usd=90")
+    folder = SweepFolder.of(ready.spec)
+
+    class Growing(Cluster):
+        def run_packs(self, jobs: Sequence[Job], train: Train) -> Failures:
+            self.news.trainers = 4  # of which the driver knew nothing when the portion began
+            return super().run_packs(jobs, train)
+
+    cluster = Growing(folder)
+    errors = trained(ready, cluster)
+    assert left_out(errors.values())
+    assert read_json(folder.spent) == {"worker_seconds": pytest.approx(40.0 * sum(map(len, cluster.calls)))}
 
 
 def test_a_sweep_says_what_it_left_out_and_the_same_command_with_more_money_finishes(recipe: Path) -> None:

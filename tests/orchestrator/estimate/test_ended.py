@@ -97,6 +97,10 @@ def test_a_folder_that_is_not_there_or_damaged_is_a_sweep_without_ends(spec: Swe
     assert (empty.count, empty.note) == (0, "")
     folder.sweep.write_text("{")
     assert looked(spec).count == 0
+    for content in ([], {"recipe": {}}, {"recipe": {"tasks": 3}, "data": {}}, {"recipe": {}, "data": {"a": 1}}):
+        write_json(folder.sweep, content)
+        assert looked(spec).count == 0
+        assert "is not what a sweep writes" in looked(spec).note
     assert nothing_ended(expand(spec)).count == 0
 
 
@@ -105,4 +109,6 @@ def test_the_account_of_a_budget_counts_before_the_rows(spec: SweepSpec) -> None
     assert by_rows > 0
     write_json(SweepFolder.of(spec).spent, {"worker_seconds": by_rows + 1000.0})
     assert looked(spec).worker_seconds == by_rows + 1000.0
+    write_json(SweepFolder.of(spec).spent, {"worker_seconds": "much"})
+    assert looked(spec).worker_seconds == by_rows
     assert SAMPLE > 100

@@ -26,6 +26,16 @@ def test_the_recipe_decides_and_not_the_machine(
     assert device_of(gpus) == device == LocalCluster(gpus).device
 
 
+def test_a_worker_with_a_part_of_a_gpu_takes_no_more_than_this_part_of_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    assert device_of(0.25) == device_of(1) == CUDA
+    assert shares == [0.25]
+
+
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_prepared_and_the_remedy_is_taken(recipe: Path) -> None:
     words = ("tracking.uri=none", "champions=false", "tasks=[tiny_recall]", "methods=[lora]", "seeds=[0]")
     with pytest.raises(InputError, match=r"cluster\.gpus_per_worker=1, but torch sees no GPU here.*gpus_per_worker=0"):

@@ -29,12 +29,17 @@ def test_there_is_some_memory_left() -> None:
 
 
 def test_a_gpus_free_memory_counts_what_the_allocator_kept_and_leaves_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, kept = 80 * 2**30, [30 * 2**30]
+    whole, kept, share = 80 * 2**30, [30 * 2**30], 1.0
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda _: share)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 5 * 2**30 + sum(kept))
     monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (whole - 20 * 2**30 - sum(kept), whole))
     assert free_bytes(torch.device("cuda")) == int(60 * 2**30 - MARGIN * whole)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10, whole))
     assert free_bytes(torch.device("cuda")) == 0
+    share = 0.25  # of 20 GB this process holds 5
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (whole - 20 * 2**30, whole))
+    assert free_bytes(torch.device("cuda")) == int(15 * 2**30 - MARGIN * whole / 4)
 
 
 def test_errors_of_memory_are_told_from_others() -> None:

@@ -52,6 +52,10 @@ def test_the_price_of_a_worker_is_the_recipes_own_or_the_tables() -> None:
     assert worker_price(ClusterSpec()) is None
     spot = worker_price(ClusterSpec(gpus_per_worker=1, gpu="h100-80gb", spot=True))
     assert spot == price_of("h100-80gb", spot=True)
+    half = worker_price(ClusterSpec(gpus_per_worker=0.5, gpu="h100-80gb", spot=True))
+    assert half is not None
+    assert spot is not None
+    assert half.usd == spot.usd / 2
     own = worker_price(ClusterSpec(gpus_per_worker=1, gpu="h100-80gb", price_per_hour=1.5))
     assert own is not None
     assert own.usd == 1.5
@@ -65,6 +69,8 @@ def test_the_price_of_a_worker_is_the_recipes_own_or_the_tables() -> None:
         ("a: {on_demand: -1}", r"a\.on_demand\.usd: Input should be greater than 0; a line is 'a: \{on_demand"),
         ("a: {on_demnd: 1}", "a.on_demnd: Extra inputs are not permitted"),
         ("a: {on_demand: cheap}", r"a\.on_demand"),
+        ("a: {on_demand: .inf}", r"a\.on_demand\.usd: Input should be a finite number"),
+        ("a: {on_demand: 1, memory_gib: .nan}", r"a\.memory_gib: Input should be"),
         ("a: {", "is no YAML"),
     ],
 )

@@ -36,6 +36,7 @@ SECRETS = [
         "MY_PASSWORD",
     ),
     *("GOOGLE_APPLICATION_CREDENTIALS", "openai_apikey", "PGPASSWORD", "PRIVATE_KEY", "BASIC_AUTH", "hf_token"),
+    *("OPENAI_KEY", "GITHUB_PAT", "DB_PWD", "SMTP_PASS"),
 ]
 
 
@@ -46,6 +47,14 @@ def test_a_name_that_looks_like_a_secret_is_refused_and_its_value_is_not_shown(t
     assert "export it where the driver starts" in str(refused.value)
     assert "hunter2" not in str(refused.value)
     assert env(tmp_path, {"NCCL_DEBUG": "INFO"})
+
+
+@pytest.mark.parametrize("value", ["hf_" + "a1" * 15, "ghp_" + "b2" * 18, "AKIA" + "C3" * 8])
+def test_a_value_that_is_a_key_is_refused_whatever_its_name_and_is_not_shown(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InputError, match="INNOCENT looks like a secret") as refused:
+        env(tmp_path, {"INNOCENT": value})
+    assert value not in str(refused.value)
+    assert env(tmp_path, {"KEYS_OF_NCCL": "x", "PATH_OF_DATA": "/hf_models", "COMPASS": "n"})
 
 
 @pytest.mark.parametrize("word", ["cluster.env.HF_TOKEN=hunter2", "cluster.env={HF_TOKEN: hunter2}"])

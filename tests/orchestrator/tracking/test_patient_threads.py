@@ -140,7 +140,7 @@ def test_an_interrupt_before_anything_was_connected_asks_for_nothing() -> None:
 
 def test_what_is_refused_for_good_holds_up_nothing_else_and_is_told_to_the_end(tmp_path: Path) -> None:
     class NoRegistry(MemoryTracker):
-        def register(self, task: str, evaluation: Any, place: Path) -> None:
+        def register(self, task: str, evaluation: Any, place: Path, before: Path | None = None) -> None:
             raise InputError("this server has no registry.")
 
     inner = NoRegistry()

@@ -76,8 +76,13 @@ def test_predictions_stay_for_planned_runs_where_the_results_cannot_be_read() ->
 
 @pytest.mark.parametrize(("days", "gone"), [(LOG_DAYS - 1, []), (LOG_DAYS + 1, ["logs/pack-00-rank0.jsonl"])])
 def test_a_log_of_a_pack_is_stale_after_a_month_and_the_drivers_never(days: int, gone: list[str]) -> None:
-    facts = Facts(planned=(), tasks=(), now=days * DAY)
-    assert names(facts, "logs/pack-00-rank0.jsonl", "logs/driver.jsonl") == gone
+    facts = Facts(planned=(), tasks=(), now=(days + 1) * DAY)
+    assert names(facts, "logs/pack-00-rank0.jsonl", "logs/driver.jsonl", modified=DAY) == gone
+
+
+def test_a_log_of_which_the_store_tells_no_time_stays() -> None:
+    facts = Facts(planned=(), tasks=(), now=9999 * DAY)
+    assert names(facts, "logs/pack-00-rank0.jsonl", modified=0.0) == []
 
 
 def test_what_has_a_name_that_nobody_knows_stays() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.verdict.bytes import bytes_of, first_difference, series_of, twin_of
-from tests.helpers.nights import WORLD, day, night
+from tests.helpers.night_tables import WORLD, day, night
 
 CELL = ("arc", "lora")
 

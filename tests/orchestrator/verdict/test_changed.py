@@ -7,7 +7,7 @@ from dataclasses import replace
 from orchestrator.verdict.changed import changes
 from orchestrator.verdict.night import Night, World
 from orchestrator.verdict.verdict import Change
-from tests.helpers.nights import WORLD, day
+from tests.helpers.night_tables import WORLD, day
 
 
 def _nights(*worlds: World) -> list[Night]:

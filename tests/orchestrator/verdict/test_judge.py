@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from orchestrator.verdict.judge import judge
-from tests.helpers.nights import CELLS, RULES, WORLD, Story, day, night, of
+from tests.helpers.night_tables import CELLS, RULES, WORLD, Story, day, night, of
 
 LORA = ("arc", "lora")
 

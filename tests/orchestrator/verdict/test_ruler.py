@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.verdict.night import World
-from tests.helpers.nights import RULES, WORLD, Story, anchor, day, night
+from tests.helpers.night_tables import RULES, WORLD, Story, anchor, day, night
 
 
 def _story() -> Story:

@@ -11,7 +11,7 @@ from orchestrator.recipe.nightly_section import NightlySpec
 from orchestrator.verdict.judge import is_news, judge
 from orchestrator.verdict.night import Night
 from orchestrator.verdict.rules import CONFIRM_P, RETURNS, Rules
-from tests.helpers.nights import CELLS, RULES, WORLD, Story, day, night, of, run, without
+from tests.helpers.night_tables import CELLS, RULES, WORLD, Story, day, night, of, run, without
 
 LORA = ("arc", "lora")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from orchestrator.verdict.night import Night
 from orchestrator.verdict.trend import lines_of
-from tests.helpers.nights import WORLD, day, night, without
+from tests.helpers.night_tables import WORLD, day, night, without
 
 CELL = ("arc", "lora")
 

@@ -51,13 +51,27 @@ def register_champion(
     same = current and current.tags.get("run_key") == tags["run_key"]
     if same and source in (current.source, current.tags.get("place")):
         return
-    if server and not objects.key_of(place):
-        _upload(client, run_id, place)
-        source, tags = f"runs:/{run_id}/{ALIAS}", {**tags, "place": place.as_uri()}
-    version = _same(client, name, source, tags) or client.create_model_version(
-        name, source, run_id=run_id, tags=dict(tags)
-    )
+    version = version_of(client, name, tags, place, run_id, server)
     client.set_registered_model_alias(name, ALIAS, version.version)
+
+
+def version_of(client: Any, name: str, tags: Mapping[str, str], place: Path, run_id: str | None, server: bool) -> Any:
+    """Return the version of the champion in ``place``, as of `register_champion`; it is created if it is new.
+
+    An uploaded champion is one version for life: the tag ``place`` follows its directory.
+    """
+    source, uploaded = objects.address_of(place) or place.as_uri(), server and not objects.key_of(place)
+    if uploaded:
+        source = f"runs:/{run_id}/{ALIAS}"
+    version = _same(client, name, source, tags)
+    if version is None:
+        if uploaded:
+            _upload(client, run_id, place)
+        every = {**tags, "place": place.as_uri()} if uploaded else dict(tags)
+        return client.create_model_version(name, source, run_id=run_id, tags=every)
+    if uploaded and version.tags.get("place") != place.as_uri():
+        client.set_model_version_tag(name, version.version, "place", place.as_uri())
+    return version
 
 
 def _upload(client: Any, run_id: str | None, place: Path) -> None:

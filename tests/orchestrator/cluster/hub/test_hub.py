@@ -11,8 +11,10 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, Literal
 
+import pytest
+
 from orchestrator.cluster.hub.assignments import End, Sort
-from orchestrator.cluster.hub.breaker import NOT_TRIED
+from orchestrator.cluster.hub.breaker import LIKE, NOT_TRIED
 from orchestrator.cluster.hub.hub import STOPPED, Hub
 from orchestrator.cluster.hub.messages import Beat, Line, PackEnd, Place
 from orchestrator.cluster.hub.room import RoomRequest
@@ -144,6 +146,20 @@ def test_trainers_that_never_start_fail_the_packs_with_what_they_said() -> None:
     errors = stage.run(slots=2)
     assert set(errors.values()) == {f"No trainer could be started, {STARTS} times in a row: CUDA is gone"}
     assert len(started) == 2 * STARTS
+
+
+def test_nodes_that_go_while_trainers_start_give_no_slot_up() -> None:
+    stage = Stage(names(3), lambda pack, rank: None)
+    whole, started = stage.fit, list[str]()
+    gone = End("The actor died because its node has died.", {}, "lost", node_gone=True)
+
+    def fit(name: str, request: RoomRequest) -> End:
+        started.append(name)
+        return gone if len(started) <= 2 * STARTS else whole(name, request)
+
+    stage.fit = fit
+    assert set(stage.run(slots=1).values()) == {""}
+    assert len(started) == 2 * STARTS + 1
 
 
 def test_a_slot_that_cannot_start_leaves_its_packs_to_the_others() -> None:
@@ -332,7 +348,7 @@ def test_a_rank_that_was_told_to_end_stops_its_whole_trainer_and_its_pack_goes_o
 
 
 def test_the_driver_hears_steps_ends_and_packs_once_and_in_order() -> None:
-    end = RunEnd("key", "committed", 2, "seal", {"accuracy": 0.5})
+    end = RunEnd("key", "committed", 2, "seal")
 
     def train(pack: str, rank: int) -> None:
         stage.call(stage.hub.hello("slot0-0", 0, Place("node", "host", 7, None)))
@@ -352,12 +368,87 @@ def test_the_driver_hears_steps_ends_and_packs_once_and_in_order() -> None:
     assert (again.steps, again.events) == ({}, ())
 
 
+def test_the_driver_hears_how_many_trainers_have_room() -> None:
+    stage = Stage(["p00"], lambda pack, rank: None)
+    stage.run(slots=1)
+    assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).trainers == 0  # its only one has left
+    stage.hub.slots.requests |= {"a": RoomRequest(has_room=True), "b": RoomRequest(), "c": RoomRequest(has_room=True)}
+    assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).trainers == 2
+
+
 def test_a_rank_whose_trainer_has_left_is_told_to_stop_and_not_listened_to() -> None:
     """It may have lost its node to Ray and work on, while its pack is in other hands."""
     stage = Stage(names(1), lambda pack, rank: None)
     stage.run(slots=1)
     assert asyncio.run(stage.hub.beat("slot0-0", 0, Beat({"p00": 9}))).stop
     assert asyncio.run(asyncio.wait_for(_news(stage, 0), 5)).steps == {}
+
+
+def test_a_rank_that_says_hello_after_its_trainer_has_left_is_no_trainer_of_the_hub() -> None:
+    """The watch would kill it, and say so, again and again until the end of the sweep."""
+    stage = Stage(names(1), lambda pack, rank: None)
+    stage.run(slots=1)
+    heard: list[str] = []
+    stage.hub.on_beat = lambda name, rank, beat: heard.append(name)
+    asyncio.run(stage.hub.hello("slot0-0", 1, Place("node", "host", 7, None)))
+    assert stage.hub.places == {}
+    assert heard == []
+
+
+def test_a_hub_forgets_what_the_driver_has_heard() -> None:
+    stage = Stage(names(40), lambda pack, rank: None)
+    stage.run(slots=1)
+    first = asyncio.run(asyncio.wait_for(_news(stage, 0), 5))
+    assert len(first.events) == 40
+    stage.hub.say("later")
+    second = asyncio.run(asyncio.wait_for(_news(stage, 40), 5))
+    again = asyncio.run(asyncio.wait_for(_news(stage, 40), 5))  # the answer may be lost
+    assert second.events == again.events == (Line("later"),)
+    assert len(stage.hub.events) == 1
+
+
+class Nodes(Stage):
+    """A hub with two trainers: the first is on a node that fails each pack at once, until it may go elsewhere.
+
+    The second works on its first pack until the hub has given the bad node up, or ``over``.
+    """
+
+    def __init__(self, packs: list[str], end: End) -> None:
+        super().__init__(packs, lambda pack, rank: None)
+        self.bad, self.bad_end, self.works, self.over = 0, end, threading.Event(), threading.Event()
+        self.fit = self.on_a_node
+
+    def on_a_node(self, name: str, request: RoomRequest) -> End:
+        request.has_room = True
+        if name.startswith("slot0") and "bad" not in request.avoid:
+            assert self.works.wait(20)
+            self.call(self.hub.hello(name, 0, Place("bad", "bad-host", 7, None)))
+            if self.call(self.hub.take(name, 0)) is None:
+                return End()
+            self.bad += 1
+            return self.bad_end
+        self.call(self.hub.hello(name, 0, Place("good", "good-host", 8, None)))
+        while self.call(self.hub.take(name, 0)) is not None:
+            self.works.set()
+            while not (self.hub.bad_nodes.hosts or self.over.wait(0.01)):
+                pass
+        return End()
+
+
+RAISES = End("RuntimeError: uncorrectable ECC", {0: "RuntimeError: uncorrectable ECC"}, "raised")
+
+
+@pytest.mark.parametrize("end", [RAISES, CRASH])
+def test_a_node_that_fails_pack_after_pack_while_another_works_is_used_no_more(end: End) -> None:
+    stage = Nodes(names(20), end)
+    threading.Timer(5, stage.over.set).start()
+    errors = stage.run(slots=2)
+    assert stage.bad == LIKE
+    assert not [error for error in errors.values() if error.startswith(NOT_TRIED)]
+    assert len([error for error in errors.values() if error]) == (LIKE if end is RAISES else 1)  # a loss is put back
+    (line,) = [line for line in stage.lines() if "starts no trainer" in line]
+    assert line.startswith(f"{LIKE} packs in a row failed on bad-host before a step, while other nodes are at work")
+    assert stage.hub._cluster_now() == "little; not used, because packs failed there: bad-host"
 
 
 async def _news(stage: Stage, cursor: int) -> Any:

@@ -129,6 +129,31 @@ def test_packs_that_failed_for_want_of_a_trainer_do_not_fail_the_next_round(monk
     assert second == {"next": ""}
 
 
+def test_an_error_of_the_hub_itself_fails_the_packs_of_its_round_and_a_later_round_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, broken = Rooms(monkeypatch, 1), True
+
+    async def play() -> list[dict[str, str]]:
+        nonlocal broken
+        look = stage.hub.slots._let_idle_leave
+
+        def breaks() -> None:
+            if broken:
+                raise RuntimeError("can't start new thread")
+            look()
+
+        stage.hub.slots._let_idle_leave = breaks  # type: ignore[method-assign]
+        stage.free = 0
+        first = await stage.round(names(2))
+        broken, stage.free = False, 1
+        return [first, await stage.round(["next"])]
+
+    first, second = stage.act(play, 1)
+    assert set(first.values()) == {'The hub met an error: RuntimeError("can\'t start new thread")'}
+    assert second == {"next": ""}
+
+
 @pytest.mark.parametrize("slots", ["auto", 3])
 def test_requests_for_room_wait_as_long_as_packs_are_left_and_no_longer(
     monkeypatch: pytest.MonkeyPatch, slots: int | Literal["auto"]
@@ -211,6 +236,25 @@ def test_a_hub_with_one_trainer_at_work_waits_for_more_room_without_a_word(monke
 
     assert set(stage.act(play, 2, wait_seconds=120).values()) == {""}
     assert stage.lines() == []
+
+
+def test_requests_that_wait_and_those_that_come_know_the_nodes_that_are_not_to_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Rooms(monkeypatch, 0)
+
+    async def play() -> None:
+        training = asyncio.create_task(stage.round(["a"]))
+        await until(lambda: bool(stage.asking))
+        slots, bad = stage.hub.slots, frozenset({"node"})
+        slots.avoid(bad)
+        assert [request.avoid for request in slots.requests.values()] == [bad]
+        assert slots.requests[slots._request(7)].avoid == bad
+        del slots.requests["slot7-0"]
+        stage.free = 1
+        await training
+
+    stage.act(play, 1)
 
 
 def test_a_stop_ends_the_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from orchestrator.cluster.hub import watch as module
 from orchestrator.cluster.hub.assignments import End
 from orchestrator.cluster.hub.hub import Hub
 from orchestrator.cluster.hub.messages import Beat, Line, Place
-from orchestrator.cluster.hub.watch import DRAIN_SECONDS, KILL_SECONDS, Watch
+from orchestrator.cluster.hub.watch import ANSWER_SECONDS, DRAIN_SECONDS, KILL_SECONDS, Watch
 from orchestrator.cluster.hub.watchdog import STARTING
 from orchestrator.recipe.cluster_section import ClusterSpec
 
@@ -111,6 +111,35 @@ def test_a_ray_that_never_says_which_nodes_go_keeps_the_watch_from_nothing(
     over.set()
     assert len([line for line in said if f"has not said within {DRAIN_SECONDS:.0f} s" in line]) == 1
     assert stage.killed == [[0, 1]]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_ray_that_does_not_say_what_other_sweeps_hold_takes_no_trainer_from_this_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    """A sweep whose share was 0 when Ray fell silent would wait for ever."""
+    over, shares, early, late = threading.Event(), list[int | None](), list[int | None](), list[int | None]()
+
+    def ask() -> Any:
+        if silent:
+            over.wait(20)
+        raise ConnectionError("the head does not answer")
+
+    def begin(hub: Hub) -> None:
+        hub.slots.share(0)
+        monkeypatch.setattr(hub.slots, "share", shares.append)
+
+    def meanwhile(_: Hub) -> None:
+        if stage.now == ANSWER_SECONDS - 5:
+            early.extend(shares)
+        if stage.now == ANSWER_SECONDS + 10:
+            late.extend(shares)
+            over.set()
+
+    monkeypatch.setattr(module, "look_around", ask)
+    stage.run(int(ANSWER_SECONDS) + 12, meanwhile, begin)
+    assert (early == []) == silent
+    assert set(late) == {None}
 
 
 def test_trainers_on_a_node_that_goes_are_stopped(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

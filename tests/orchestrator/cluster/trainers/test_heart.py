@@ -14,12 +14,12 @@ import pytest
 
 from orchestrator.cluster.hub.messages import Beat, Place, Reply
 from orchestrator.cluster.trainers import heart as module
-from orchestrator.cluster.trainers.heart import Heart
+from orchestrator.cluster.trainers.heart import HELLOS, Heart
 from orchestrator.cluster.trainers.turns import sort_of
 from orchestrator.control import RunEnd
 from orchestrator.errors import StoppedError
 
-END = RunEnd("key", "committed", 1, "seal", {})
+END = RunEnd("key", "committed", 1, "seal")
 PLACE = Place("node", "host", 1, None)
 
 
@@ -99,6 +99,25 @@ def test_a_stop_is_heard_from_the_hub_and_stays() -> None:
     assert heart.stopping
 
 
+def test_a_hub_that_is_busy_hears_the_hello_later_and_a_hub_that_stays_so_costs_the_trainer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, busy = FakeHub(), iter([True] * (HELLOS - 1))
+
+    def call(method: str, *words: Any) -> Any:
+        if next(busy, False):
+            raise TimeoutError
+        return hub(method, *words)
+
+    heart = Heart(call, "t", 0)
+    heart.begin(PLACE)
+    heart.end()
+    assert hub.told[0] == ("hello", "t", 0, PLACE)
+    busy = iter([True] * HELLOS)
+    with pytest.raises(TimeoutError):
+        Heart(call, "t", 1).begin(PLACE)
+
+
 def test_a_dead_hub_stops_the_rank() -> None:
     hub = FakeHub()
     hub.failing = ActorDiedError()
@@ -129,7 +148,7 @@ def test_the_stack_of_the_training_thread_is_sent_when_the_hub_asks() -> None:
 def test_an_end_that_comes_while_two_threads_beat_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heart's own thread and the training thread both beat; the second beat is answered first."""
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)  # nobody waits for an answer here
-    hub, later = FakeHub(), RunEnd("later", "committed", 1, "seal", {})
+    hub, later = FakeHub(), RunEnd("later", "committed", 1, "seal")
     heart = Heart(hub, "t", 0)
     note = heart.ended
 

@@ -53,6 +53,15 @@ def test_the_store_of_the_ranks_listens_on_the_address_of_rank_0_alone(monkeypat
     socket.create_connection(("127.0.0.2", port), timeout=5).close()
 
 
+def test_ranks_that_do_not_meet_say_where_and_what_looks_at_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.util.get_node_ip_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(module, "MEET_SECONDS", 0.3)
+    alone = Rank("hub", "trainer", 0)
+    variables = variables_of([Seat("a", "127.0.0.1")] * 2, alone.offer_port())
+    with pytest.raises(RuntimeError, match=r"rank 0 has not met the other ranks at 127\.0\.0\.1:.*jobs/doctor\.py"):
+        alone._connect("gloo", variables[0])
+
+
 def test_variables_are_set_before_torch_looks_at_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")

@@ -53,4 +53,6 @@ def test_after_the_first_error_the_others_have_a_few_seconds_to_say_theirs(monke
 def test_a_rank_that_does_not_begin_is_named_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeCalls(monkeypatch, {1: (1, None), 2: (9e9, None)})
     errors = errors_of([1, 2], 300)
-    assert [(rank, str(error)) for rank, error in errors.items()] == [(1, "rank 1 has not begun within 300 s")]
+    assert [(rank, str(error)) for rank, error in errors.items()] == [
+        (1, "rank 1 has not begun within 300 s; `ray status` shows its node")
+    ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.errors import InputError
+from orchestrator.tracking.mlflow import connection
 from orchestrator.tracking.mlflow import reach as module
 from orchestrator.tracking.mlflow.database.schema import _versions, newest
 from orchestrator.tracking.mlflow.reach import reach
@@ -37,6 +39,27 @@ def test_a_refusal_is_told_with_its_remedy(error: str, said: str, remedy: str) -
     assert said in told
     assert remedy in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("error", ["UNAUTHENTICATED: who are you?", "PERMISSION_DENIED: not yours"])
+def test_a_refusal_as_json_is_one_too(error: str) -> None:
+    assert module._refusal("http://mlflow:5000", error) is not None
+
+
+def test_the_digits_of_a_port_are_no_refusal() -> None:
+    away = "HTTPConnectionPool(host='10.0.40.3', port=5401): Max retries exceeded: Connection refused (id 403)"
+    assert module._refusal("http://10.0.40.3:5401", away) is None
+
+
+def test_a_deleted_experiment_is_told_as_a_sweep_would_refuse_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def get_experiment_by_name(self, name: str) -> SimpleNamespace | None:
+            deleted = SimpleNamespace(name="sweep", experiment_id="7", lifecycle_stage="deleted")
+            return deleted if name == "sweep" else None
+
+    monkeypatch.setattr(connection, "open_client", lambda *_: Client())
+    with pytest.raises(InputError, match=r"is deleted\. Restore it: .*mlflow experiments restore --experiment-id 7"):
+        reach("http://mlflow:5000", "sweep")
 
 
 @pytest.mark.slow
