@@ -104,11 +104,13 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     """A cluster of this machine, as README starts it, with a token; the address of its dashboard."""
     temp, home = tempfile.mkdtemp(prefix="ray-", dir="/tmp"), tmp_path / "home"
     home.mkdir()
-    ports = ("--port", str(free_port()), "--dashboard-port", str(free_port()))
+    names = ("--port", "--dashboard-port", "--dashboard-agent-listen-port")  # another Ray may have the usual ones
+    ports = {name: str(free_port()) for name in names}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "token", "HOME": str(home)}
     subprocess.run([*RAY, "get-auth-token", "--generate"], env=environment, check=True, stdout=subprocess.DEVNULL)
-    options = ("--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2", *ports, "--temp-dir", temp)
+    options = ("--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--temp-dir", temp)
+    options += tuple(word for pair in ports.items() for word in pair)
     with (tmp_path / "head.txt").open("w") as log:
         head = subprocess.Popen([*RAY, "start", *options], env=environment, stdout=log, stderr=log)
     try:
@@ -116,7 +118,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         while "Ray runtime started" not in (tmp_path / "head.txt").read_text():
             assert time.monotonic() < deadline, (tmp_path / "head.txt").read_text()
             time.sleep(0.5)
-        address = f"http://127.0.0.1:{ports[3]}"
+        address = f"http://127.0.0.1:{ports['--dashboard-port']}"
         trial = [*RAY, "job", "submit", "--address", address, "--", "true"]
         while subprocess.run(trial, env=environment, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, "no job could be submitted"  # the head takes jobs some seconds later
