@@ -11,7 +11,7 @@ from orchestrator.verdict.night import Night
 from orchestrator.verdict.scores import scores_of
 from orchestrator.verdict.sequence import follow
 from orchestrator.verdict.verdict import Candidate
-from tests.helpers.nights import CELLS, RULES, day, night, run
+from tests.helpers.night_tables import CELLS, RULES, day, night, run
 
 LOSS = -1
 CELL = CELLS[0]
