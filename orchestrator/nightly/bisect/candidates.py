@@ -17,14 +17,14 @@ SECONDS = 120.0
 CODE = Path(__file__).resolve().parents[3]
 """The root of this project's code: what a commit or an interpreter runs ``jobs/sweep.py`` from."""
 VERSIONS = """
-import importlib.metadata, json, platform, sys
+import importlib.metadata, json, os, platform, sys
 def version(name):
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 names = sys.argv[1:]
-print(json.dumps({"python": platform.python_version(), **{name: version(name) for name in names}}))
+os.write(1, json.dumps({"python": platform.python_version(), **{name: version(name) for name in names}}).encode())
 """
 
 

@@ -295,10 +295,14 @@ FREE_TEXT = {
 
 
 SWITCHES = ("spot", "gradient_checkpointing", "deterministic", "diagnostics", "chat_template", "append_eos")
+SWITCHES += ("retrain_when_ruler_moves",)
+MAPPINGS = {("cluster", "env"), ("cluster", "resources_per_worker")} | {
+    ("nightly", k) for k in ("canary", "tell", "keep")
+}
 
 
 def fits(section: str, key: str, what: str) -> bool:
-    if section == "cluster" and key in ("env", "resources_per_worker"):
+    if (section, key) in MAPPINGS:
         return what == "a mapping"
     if what == "a word":
         return (section, key) in FREE_TEXT
