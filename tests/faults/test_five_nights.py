@@ -107,7 +107,8 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     names = ("--port", "--dashboard-port", "--dashboard-agent-listen-port")  # another Ray may have the usual ones
     ports = {name: str(free_port()) for name in names}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    environment |= {"RAY_AUTH_MODE": "token", "HOME": str(home)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment |= {"RAY_AUTH_MODE": "token", "HOME": str(home), "PATH": path}
     subprocess.run([*RAY, "get-auth-token", "--generate"], env=environment, check=True, stdout=subprocess.DEVNULL)
     options = ("--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--temp-dir", temp)
     options += tuple(word for pair in ports.items() for word in pair)
