@@ -49,9 +49,11 @@ def history(nights: NightsFolder, before: str, say: Say) -> list[Night]:
     """Return the nights that began before the night ``before``, the oldest first.
 
     A night that never came to its verdict, or whose measurements are damaged, is there as incomplete: it enters no
-    baseline. What is damaged is said.
+    baseline. What is damaged is said. A night that is over, and whose measurements `gc` has deleted, is left out: it
+    is older than all that a baseline needs.
     """
-    return [_read(folder, say) for folder in nights.nights if folder.name < before]
+    earlier = [folder for folder in nights.nights if folder.name < before]
+    return [_read(folder, say) for folder in earlier if folder.measured.exists() or over(folder) is None]
 
 
 def over(folder: NightFolder) -> dict[str, Any] | None:

@@ -63,6 +63,14 @@ def test_only_earlier_nights_are_history_and_the_oldest_comes_first(nights: Nigh
     assert [night.name for night in read(nights, "2026-11-28")[0]] == ["2026-11-26", "2026-11-27"]
 
 
+def test_a_night_whose_measurements_gc_has_deleted_is_no_history(nights: NightsFolder) -> None:
+    for name in ("2026-11-26", "2026-11-27"):
+        write_night(over_night(nights, name), {"night": name, "verdict": "same_bytes", "status": "over"})
+    nights.night("2026-11-26").measured.unlink()
+    both, said = read(nights)
+    assert ([night.name for night in both], said) == (["2026-11-27"], [])
+
+
 def test_a_night_that_was_broken_off_counts_as_incomplete(nights: NightsFolder) -> None:
     nights.night("2026-11-26").path.mkdir(parents=True)
     write_measured(nights.night("2026-11-27"), measured("2026-11-27"), LOSSES)  # measured, and no verdict
