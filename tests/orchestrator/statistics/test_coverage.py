@@ -99,6 +99,7 @@ def test_with_three_seeds_the_bca_interval_is_too_short_which_is_why_it_is_not_q
         (0.0, 0.0, 0.01),
     ],
 )
+@pytest.mark.rare
 @pytest.mark.parametrize("sizes", [(3, 3), (4, 4), (5, 3)])
 @pytest.mark.parametrize("missing", [0, 2])
 def test_intervals_of_crossed_seeds_cover_whatever_the_variance_comes_from(
