@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def _held(folders: Sequence[Path]) -> Iterator[None]:
-    """Within: this process holds the lease of each folder; HeldError names the process that holds one of them."""
+    """Within: this process holds the lease of each folder; HeldError names the process that holds a lease."""
     with ExitStack() as leases:
         for folder in folders:
             leases.enter_context(hold(folder))

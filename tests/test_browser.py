@@ -31,7 +31,6 @@ from tests.helpers.browser import (
     PHONE,
     PROGRAM,
     WITHOUT,
-    chromium,
     colour,
     in_the_dark,
     keep,
@@ -57,13 +56,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, small_base: Path) -> Path
     code, told, folder = run(recipe, "champions=false")
     assert code == 0, told
     return folder
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """Chromium with a profile of its own."""
-    with chromium(tmp_path / "profile") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.helpers.browser import (
     DRIVER,
     PROGRAM,
     WITHOUT,
-    chromium,
     colour,
     in_the_dark,
     keep,
@@ -33,13 +31,6 @@ from tests.orchestrator.nightly.pages.test_night_page import hostile_night
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (PROGRAM and DRIVER), reason=WITHOUT)]
 NARROW = 320
 PAGES = {"night": "2026-11-28/index.html", "nights": "index.html"}
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """Chromium with a profile of its own."""
-    with chromium(tmp_path / "profile") as opened:
-        yield opened
 
 
 def written(place: Path, content: dict[str, Any], nights: int) -> Path:

@@ -72,7 +72,7 @@ class Canary:
     count: int = 0
 
     def __post_init__(self) -> None:
-        """Draw the items, and what the fixed seeds keep when bytes move."""
+        """Draw the items, and the part of the fixed seeds' noise that stays when bytes move."""
         spread = (1 + ITEM_NOISE**2) ** 0.5
         self.level = float(special.ndtri(RIGHT)) * spread
         self.slope = math.exp(-((self.level / spread) ** 2) / 2) / (2 * math.pi) ** 0.5 / spread

@@ -135,7 +135,7 @@ def _part(entries: Sequence[T], names: Sequence[str], wanted: int | list[str]) -
 
 
 def _drawn(night: str, purpose: str, number: int, taken: Collection[int]) -> list[int]:
-    """Return seeds below 2**31 that are functions of night and purpose, and none of the ``taken`` ones."""
+    """Return seeds below 2**31, drawn from night and purpose alone; no drawn seed is one of the seeds ``taken``."""
     seeds: list[int] = []
     index = 0
     while len(seeds) < number:

@@ -50,7 +50,7 @@ def night_as_markdown(night: Mapping[str, Any]) -> str:
 
 
 def escaped(text: object) -> str:
-    """Return a text as Markdown that shows it as it is, on one line, also within a table.
+    """Return Markdown that shows the text unchanged, on one line, also within a table.
 
     A mention (``@everyone``) and an address get an invisible space, so that a chat neither calls anybody nor makes a
     link of them.

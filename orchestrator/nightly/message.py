@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.nightly.history import was_told
 from orchestrator.nightly.markdown import night_as_markdown
 from orchestrator.nightly.words import VERDICTS, cell_name
+from orchestrator.verdict.news import State, is_new_state
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,11 @@ def is_due(when: Sequence[str], night: Mapping[str, Any], history: Sequence[Mapp
     A state is a verdict and the night ``since`` which it holds. ``history`` are the rows of ``nights.jsonl``. A state
     that could not be told is due again on the next night.
     """
-    if night["verdict"] not in when:
-        return False
-    return not any(was_told(row.get("told")) and _state(row) == _state(night) for row in history)
+    told = {_state(row) for row in history if was_told(row.get("told"))}
+    return is_new_state(_state(night), told, when)
 
 
-def _state(row: Mapping[str, Any]) -> tuple[str, str]:
+def _state(row: Mapping[str, Any]) -> State:
     return str(row["verdict"]), str(row.get("since") or row["night"])
 
 

@@ -25,7 +25,7 @@ _NIGHT = TypeAdapter(Night)
 
 
 def sealed_content(file: Path) -> dict[str, Any] | None:
-    """Return the JSON object in ``file``; None if the file is missing or is not what was written."""
+    """Return the JSON object in ``file``; None if the file is missing, or does not fit its seal."""
     content = read_json(file)
     return dict(content) if isinstance(content, dict) and content.get(SEAL) == seal_of(content) else None
 

@@ -38,7 +38,7 @@ def night_facts(spec: SweepSpec, nights: NightsFolder, files: Collection[str], t
 
 
 def renewals(spec: SweepSpec, nights: NightsFolder, files: Collection[str], facts: NightFacts) -> list[Renewed]:
-    """Return the frontiers whose runs stay: that which stands, and those of the last ``runs_days`` days.
+    """Return the frontiers whose runs stay: the present frontier, and the frontiers of the last ``runs_days`` days.
 
     A night goes back to an earlier frontier if its bytes come back. A frontier counts from the night that replaced it,
     so the frontier of the last night before these days stays too.

@@ -24,11 +24,11 @@ from orchestrator.store.nights_folder import (
 from orchestrator.wording import count
 
 RUNS = tuple(f"{sweep}/{part}" for sweep in (CANARY, FRESH) for part in ("runs", "logs", ".ray"))
-"""Of the folder of a night: what it has trained, with adapters and checkpoints."""
+"""In the folder of a night: the runs that the night has trained, with adapters and checkpoints."""
 ONCE = (CONFIRM, "bisect", ".cache")
-"""Of the folder of a night: what no later night reads."""
+"""In the folder of a night: the files that no later night reads."""
 ITEMS = (CANARY, FRESH, MEASURED, LOSSES, ANCHORS)
-"""Of the folder of a night: what it has measured per item and per step."""
+"""In the folder of a night: the measurements of the night per item and per step."""
 PAGES = ("index.html", "summary.md", NIGHT_JSON, FRONTIER, TOLD)
 INCOMPLETE, WORSE, RULER_MOVED = "incomplete", "worse", "ruler_moved"
 

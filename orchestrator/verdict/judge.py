@@ -15,6 +15,7 @@ from orchestrator.verdict.cells import Findings, cell_verdicts, failed_cells, ne
 from orchestrator.verdict.changed import changes
 from orchestrator.verdict.confirmation import Weighed, candidate_of, confirm, missing_confirmation, weigh
 from orchestrator.verdict.lines import line_of
+from orchestrator.verdict.news import is_new_state
 from orchestrator.verdict.night import CanaryRun, Cell, Night, Status
 from orchestrator.verdict.ruler import compare_anchors, ruler_moved
 from orchestrator.verdict.rules import Rules
@@ -88,8 +89,8 @@ def is_news(history: Sequence[Night], verdict: Verdict, when: Collection[str]) -
 
     A state is told once: a night of the same status and the same ``since`` that was told silences all later ones.
     """
-    told = any(night.told and (night.status, night.since) == (verdict.status, verdict.since) for night in history)
-    return verdict.status in when and not told
+    told = {(night.status, night.since) for night in history if night.status and night.told}
+    return is_new_state((verdict.status, verdict.since), told, when)
 
 
 def _ruling(case: Case) -> Ruling:

@@ -62,7 +62,7 @@ def bisect(spec: SweepSpec, command: str, asked: Asked, console: Console, code: 
 
 
 class _Search:
-    """The search: what was tried of the ``candidates``, their ``marks``, and why each has its mark."""
+    """The search so far: the ``candidates``, the ``marks`` of those that were tried, and the reason of each mark."""
 
     def __init__(
         self, candidates: Sequence[Candidate], bench: Bench, seeds: Sequence[int], at_once: bool, say: Say

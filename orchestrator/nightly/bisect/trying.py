@@ -77,7 +77,7 @@ def train(candidate: Candidate, bench: Bench, limit: float) -> str:
 
 
 def results(sweep: SweepFolder, seeds: Collection[int], method: str | None = None, seconds: float = 0.0) -> Tried:
-    """Return what a candidate's sweep gave for the runs of a method; without a name of all runs.
+    """Return the results of a candidate's sweep: of the runs of one method, or of all runs if no method is named.
 
     Only what every version of this project leaves is read (results.jsonl, predictions, logs of steps).
     """

@@ -66,5 +66,5 @@ def _point(row: Mapping[str, Any], cell: tuple[str, str], measure: str) -> Point
 
 
 def _of(row: Mapping[str, Any], cell: tuple[str, str]) -> Mapping[str, Any]:
-    """Return what a row has of a cell."""
+    """Return the columns of a cell in a row of ``nights.jsonl``; {} if the row lacks the cell."""
     return next((one for one in row.get("cells") or () if (one["task"], one["method"]) == cell), {})

@@ -58,7 +58,7 @@ def test_the_canary_is_the_cut_that_the_recipe_asks_for_at_the_first_rate_as_a_g
     assert (canary.seeds, canary.optim.rates, canary.search.kind) == ([0, 1], [3e-4], "grid")
     assert (canary.champions, canary.tracking.uri, canary.cluster.pack) == (False, "none", 1)
     assert SweepFolder.of(canary).path == night(spec).canary.path
-    assert SweepSpec.model_validate(canary.model_dump()) == canary  # what a copy changed is checked again
+    assert SweepSpec.model_validate(canary.model_dump()) == canary  # a copy is not validated, so validate it here
 
 
 def test_the_night_is_in_every_key_of_its_own_sweeps_and_nothing_else_differs_between_nights(spec: SweepSpec) -> None:
